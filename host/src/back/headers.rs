@@ -1,0 +1,190 @@
+//! Headers on their way: what ends here, what is told to the node, and what of the node fits the browser.
+//!
+//! Pure.
+
+use hyper::HeaderMap;
+use hyper::header::{self, HeaderName, HeaderValue};
+
+/// Headers of one connection (RFC 9110, section 7.6.1), and those that only matter to a proxy.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Removes what belongs to one connection only, and whatever `Connection` names besides.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+    headers.remove("proxy-connection");
+}
+
+/// Names that only Doorward writes, without their `x-` families.
+const OURS: [&str; 5] = ["forwarded", "x-real-ip", "x-request-id", "remote-user", "x-remote-user"];
+
+/// Whether a client may not send this header, in either spelling: many servers take `_` for `-`.
+fn is_ours(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    OURS.contains(&name.as_str()) || name.starts_with("x-forwarded-") || name.starts_with("x-doorward-")
+}
+
+/// Removes what a client may not say, so that what the node reads is what Doorward wrote.
+pub fn strip_ours(headers: &mut HeaderMap) {
+    let forged: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+/// Writes the `Cookie` header anew without our own cookies.
+pub fn strip_our_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&str) -> bool) {
+    let mine = |line: &[u8]| line.windows(8).any(|part| part == b"doorward");
+    if !headers.get_all(header::COOKIE).iter().any(|value| mine(value.as_bytes())) {
+        return;
+    }
+    let lines: Vec<Vec<u8>> = headers.get_all(header::COOKIE).iter().map(|v| v.as_bytes().to_vec()).collect();
+    headers.remove(header::COOKIE);
+    for line in lines {
+        let kept: Vec<&[u8]> = line
+            .split(|byte| *byte == b';')
+            .map(<[u8]>::trim_ascii)
+            .filter(|pair| {
+                let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+                !std::str::from_utf8(name.trim_ascii()).is_ok_and(&is_ours)
+            })
+            .collect();
+        if let (false, Ok(value)) = (kept.is_empty(), HeaderValue::from_bytes(&kept.join(&b"; "[..]))) {
+            headers.append(header::COOKIE, value);
+        }
+    }
+}
+
+/// A node's `Set-Cookie` as the browser should have it: for this site (no `Domain`), below the public path, `Secure`
+/// where the browser came by TLS. None for a cookie with one of our names, which a node may never set.
+pub fn fit_cookie(value: &str, base_path: &str, secure: bool, is_ours: impl Fn(&str) -> bool) -> Option<String> {
+    let mut parts = value.split(';');
+    let pair = parts.next()?.trim();
+    if is_ours(pair.split('=').next()?.trim()) {
+        return None;
+    }
+    let mut fitted = pair.to_owned();
+    let mut is_secure = false;
+    for part in parts {
+        let part = part.trim();
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "domain" | "" => {}
+            "secure" => is_secure = true,
+            "path" => fitted.push_str(&format!("; Path={}", public_path(value.trim(), base_path))),
+            _ => fitted.push_str(&format!("; {part}")),
+        }
+    }
+    // A `Secure` cookie is useless to a browser that came without TLS.
+    if secure {
+        fitted.push_str("; Secure");
+    } else if is_secure {
+        tracing::debug!("a node's Secure cookie goes to a browser without TLS");
+    }
+    Some(fitted)
+}
+
+/// A node's `Location` as the browser should have it: its own origin becomes this one, other sites stay.
+pub fn fit_location(value: &str, origin: &str, public_host: &str, base_path: &str) -> String {
+    let of = |host: &str| {
+        let rest = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"))?;
+        let rest = rest.strip_prefix(host)?;
+        (rest.is_empty() || rest.starts_with(['/', '?', '#'])).then_some(rest)
+    };
+    let local = of(origin).or_else(|| of(public_host));
+    match local {
+        Some(rest) if rest.starts_with('/') => public_path(rest, base_path).to_owned(),
+        Some(rest) => format!("/{rest}"),
+        None if value.starts_with('/') && !value.starts_with("//") => public_path(value, base_path).to_owned(),
+        None => value.to_owned(),
+    }
+}
+
+/// A path of the node as seen from outside.
+fn public_path<'a>(path: &'a str, base_path: &str) -> &'a str {
+    match path.strip_prefix(base_path) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_ends_here() {
+        let mut headers = map(&[("connection", "close, X-Own"), ("x-own", "1"), ("te", "trailers"), ("accept", "*/*")]);
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn a_client_cannot_say_who_it_is() {
+        let mut headers = map(&[
+            ("x-forwarded-for", "1"),
+            ("x_forwarded_for", "1"),
+            ("forwarded", "for=1"),
+            ("remote_user", "root"),
+            ("x-doorward-user", "root"),
+            ("x-real-ip", "1"),
+            ("accept", "*/*"),
+        ]);
+        strip_ours(&mut headers);
+        assert_eq!(headers, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn our_cookies_stay_here() {
+        let ours = |name: &str| name == "doorward";
+        let check = |before: &str, after: Option<&str>| {
+            let mut headers = map(&[("cookie", before)]);
+            strip_our_cookies(&mut headers, ours);
+            assert_eq!(headers.get("cookie").map(|value| value.to_str().unwrap()), after);
+        };
+        check("a=1; doorward=x; b=2", Some("a=1; b=2"));
+        check("doorward=x", None);
+        check("a=1;b=2", Some("a=1;b=2"));
+        check("notdoorward=1", Some("notdoorward=1"));
+    }
+
+    #[test]
+    fn cookies_and_locations_fit_the_public_site() {
+        let cookie = |value: &str, secure| fit_cookie(value, "/rc", secure, |name| name == "doorward");
+        assert_eq!(cookie("a=1; path=/rc; Domain=n; HttpOnly", false).unwrap(), "a=1; Path=/; HttpOnly");
+        assert_eq!(cookie("a=1; Path=/rc/x; secure", true).unwrap(), "a=1; Path=/rc/x; Secure".replace("/rc", ""));
+        assert_eq!(cookie("doorward=1", true), None);
+        let location = |value: &str| fit_location(value, "10.0.0.1:80", "mail.test", "/rc");
+        assert_eq!(location("/rc/?_task=mail"), "/?_task=mail");
+        assert_eq!(location("http://10.0.0.1:80/rc/x"), "/x");
+        assert_eq!(location("https://mail.test/y"), "/y");
+        assert_eq!(location("http://10.0.0.1:8080/x"), "http://10.0.0.1:8080/x");
+        assert_eq!(location("https://elsewhere.test/"), "https://elsewhere.test/");
+        assert_eq!(location("./?x"), "./?x");
+    }
+}

@@ -1,0 +1,89 @@
+//! The commands: what is typed, and what is printed.
+
+mod policy_build;
+mod run;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The front door of a webmail cluster.
+#[derive(Debug, Parser)]
+#[command(name = "doorward", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run with two small webmail nodes, users and virtual hosts of our own; nothing else is needed.
+    Demo(Demo),
+    /// Run with a configuration.
+    Serve(Serve),
+    /// Report every fault of a configuration; exit status 0 when there is none, 1 otherwise.
+    Check(Serve),
+    /// Policies.
+    #[command(subcommand)]
+    Policy(Policy),
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Run from a configuration in this folder (written there first), which may be changed while it runs.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Policy {
+    /// Build a policy crate into a component.
+    Build {
+        /// The crate's folder.
+        dir: PathBuf,
+        /// The component to write.
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+}
+
+/// Runs the command that was typed.
+///
+/// # Errors
+/// What ends the process with status 1.
+pub fn run() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Demo(demo) => run::demo(demo.listen, demo.dir, demo.json),
+        Command::Serve(serve) => run::serve(&serve.config, serve.json),
+        Command::Check(check) => run::check(&check.config, check.json),
+        Command::Policy(Policy::Build { dir, output }) => {
+            let report = policy_build::build(&dir, &output, |line| eprintln!("{line}"))?;
+            say(&format!("{}: {} bytes, built by {}", output.display(), report.size, report.rustc));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Prints a line on standard output. A reader that left is no reason to fail.
+fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,130 @@
+//! `demo`, `serve` and `check`: start, follow changes and signals, and end with a drain.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::say;
+use crate::config::{self, Config, Faults, Level};
+use crate::demo::{Demo, SITES, USERS};
+use crate::log;
+use crate::policy::Compiler;
+use crate::proxy::Proxy;
+use crate::session::Keys;
+use crate::snapshot::{Materials, Snapshot};
+use crate::watch::Watch;
+
+/// `doorward demo`.
+///
+/// # Errors
+/// It cannot start.
+pub fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
+    log::start(if json { Level::Warn } else { Level::Info });
+    let demo = Demo::start(listen, folder).context("the demo's nodes do not start")?;
+    let config = demo.config()?;
+    let proxy = Proxy::start(&config)?;
+    let address = proxy.listening().first().map_or(listen, |(_, address, _)| *address);
+    say(&if json { demo_json(address) } else { demo_text(address) });
+    follow(proxy, &config, || demo.config())
+}
+
+fn demo_json(address: SocketAddr) -> String {
+    let sites: Vec<_> = SITES.iter().map(|(host, template)| json!({"host": host, "template": template})).collect();
+    let user = |(name, password, node, ..): &crate::demo::User| json!({"name": name, "password": password, "node": node});
+    let users: Vec<_> = USERS.iter().map(user).collect();
+    json!({"url": format!("http://{address}"), "sites": sites, "users": users}).to_string()
+}
+
+fn demo_text(address: SocketAddr) -> String {
+    let mut text = format!("Doorward's front door is open: http://{address}/\n\nVirtual hosts, each with its own look:\n");
+    for (host, template) in SITES {
+        text.push_str(&format!("  http://{host}:{}/  {template}\n", address.port()));
+    }
+    text.push_str("\nUsers (log in by name or by mail address):\n");
+    for (name, password, node, _, mail) in USERS {
+        let node = node.unwrap_or(if name == "dora" { "- (locked)" } else { "- (no mailbox)" });
+        text.push_str(&format!("  {name:8} {mail:24} {password:14} {node}\n"));
+    }
+    text.push_str("\nCtrl-C ends it.");
+    text
+}
+
+/// `doorward serve`.
+///
+/// # Errors
+/// It cannot start; the faults of the configuration.
+pub fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let config = config::load(path)?;
+    log::start(config.log.level);
+    let proxy = Proxy::start(&config)?;
+    let listening = proxy.listening();
+    if json {
+        let one = |(name, address, tls): &(String, SocketAddr, bool)| json!({"name": name, "address": address, "tls": tls});
+        let listeners: Vec<_> = listening.iter().map(one).collect();
+        say(&json!({"listeners": listeners, "generation": proxy.generation()}).to_string());
+    } else {
+        for (name, address, tls) in listening {
+            say(&format!("{name}: listening on {}://{address}/", if tls { "https" } else { "http" }));
+        }
+    }
+    follow(proxy, &config, || config::load(path))
+}
+
+/// Reloads when a file changed or at SIGHUP, and drains at Ctrl-C and SIGTERM.
+fn follow(proxy: Proxy, config: &Config, load: impl Fn() -> Result<Config, Faults>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut watch = Watch::start(config.files());
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => {}
+                () = watch.changed() => {}
+            }
+            match load().map_err(Into::into).and_then(|next| proxy.reload(&next).map(|generation| (next, generation))) {
+                Ok((next, generation)) => {
+                    watch.follow(next.files());
+                    tracing::info!(generation, "reloaded");
+                }
+                Err(error) => tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}"),
+            }
+        }
+        anyhow::Ok(())
+    })?;
+    tracing::info!("draining");
+    if !proxy.drain() {
+        tracing::warn!("not every request came to its end before the drain deadline");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `doorward check`.
+///
+/// # Errors
+/// The policy engine does not start.
+pub fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    log::start(Level::Error);
+    let compiler = Compiler::start().map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
+    let keys = Keys::random();
+    let materials = Materials { compiler: &compiler, keys: &keys, previous: None };
+    let faults = match config::load(path).and_then(|config| Snapshot::build(&config, &materials).map(drop)) {
+        Ok(()) => Faults::default(),
+        Err(faults) => faults,
+    };
+    if json {
+        say(&json!({"ok": faults.0.is_empty(), "faults": faults.0}).to_string());
+    } else if faults.0.is_empty() {
+        say(&format!("{}: no fault found", path.display()));
+    } else {
+        say(&faults.to_string());
+    }
+    Ok(ExitCode::from(u8::from(!faults.0.is_empty())))
+}

@@ -1,0 +1,741 @@
+//! The configuration as the operator wrote it: every key, every default, and all faults at once.
+//!
+//! Invariants: a `Config` has passed every check that needs no other file; what needs one (certificates, policies,
+//! recipes, templates) is checked when the Snapshot is built, and reported with the place kept here.
+
+mod fault;
+mod reader;
+mod units;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use fault::{Collector, Fault, Faults, Place, Source};
+pub use reader::{Table, read};
+
+/// The whole configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The file's folder: what relative paths in it start from.
+    pub base: PathBuf,
+    /// The place of the file itself.
+    pub place: Place,
+    /// Worker threads.
+    pub threads: Threads,
+    /// `[log]`.
+    pub log: Log,
+    /// How long connections may finish their work when Doorward stops or a listener goes.
+    pub drain_timeout: Duration,
+    /// `[[listener]]`.
+    pub listeners: Vec<Listener>,
+    /// `[limits.NAME]`: the classes that an access policy may pick.
+    pub classes: BTreeMap<String, Limits>,
+    /// `[http]`.
+    pub http: Http,
+    /// `[[policy]]`, in order.
+    pub policies: Vec<Policy>,
+    /// Folder of page templates; the built-in looks when missing.
+    pub templates: Option<PathBuf>,
+    /// `[directory]`.
+    pub directory: Directory,
+    /// `[authentication]`.
+    pub authentication: Authentication,
+    /// `[session]`.
+    pub session: Session,
+    /// `[[backend]]`.
+    pub backends: Vec<Backend>,
+    /// The back-end of users whose entry names none.
+    pub default_backend: Option<String>,
+    /// `[[site]]`.
+    pub sites: Vec<Site>,
+}
+
+/// `[threads]`: the original's `minConnThreads` and `maxConnThreads`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threads {
+    /// Workers that are always there.
+    pub min: usize,
+    /// The most workers there may be.
+    pub max: usize,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// What is worth a line on standard error.
+    pub level: Level,
+    /// Where the access log goes.
+    pub access: AccessLog,
+}
+
+/// Log levels, least talkative first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Only what needs a hand.
+    Error,
+    /// And what an operator should know.
+    Warn,
+    /// And what happens.
+    Info,
+    /// And what peers do wrong.
+    Debug,
+}
+
+/// Where access lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// Standard error, beside the other lines.
+    Stderr,
+    /// A file, opened for appending.
+    File(PathBuf),
+}
+
+/// `[[listener]]`: an address that browsers connect to.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its name, for policies and logs.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Certificates by server name; none means plain HTTP.
+    pub certificates: Vec<Certificate>,
+    /// How long a connection may be idle.
+    pub idle_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// Flow limits of this listener.
+    pub limits: Limits,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A certificate chain with its key.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// Server names it is chosen for; empty means the default of the listener.
+    pub names: Vec<String>,
+    /// PEM file of the chain, leaf first.
+    pub chain: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// The six flow limits of the original, by its names. 0 means no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once.
+    pub max_connections: u64,
+    /// New connections in each interval.
+    pub max_interval_connections: u64,
+    /// Length of that interval.
+    pub interval: Duration,
+    /// Connections at once from one address.
+    pub peer_max_connections: u64,
+    /// New connections in each interval from one address.
+    pub peer_max_interval_connections: u64,
+    /// Length of that interval.
+    pub peer_interval: Duration,
+}
+
+impl Default for Limits {
+    /// The original's defaults for its web services.
+    fn default() -> Self {
+        Self {
+            max_connections: 1000,
+            max_interval_connections: 1200,
+            interval: Duration::from_secs(60),
+            peer_max_connections: 100,
+            peer_max_interval_connections: 600,
+            peer_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[http]`: the original's `httpHeadersMaxSize`, `httpBodyMaxSize`, `uploadMaxSize`, `allowLargeIncomingData`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http {
+    /// All headers of a request, in bytes.
+    pub headers_max_size: u64,
+    /// A request body that is no upload, in bytes.
+    pub body_max_size: u64,
+    /// A multipart body, in bytes.
+    pub upload_max_size: u64,
+    /// Over a limit: `false` answers and closes, `true` reads the rest first.
+    pub allow_large_incoming_data: bool,
+    /// How long the headers of a request may take.
+    pub header_timeout: Duration,
+}
+
+/// `[[policy]]`.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Its name; a built-in policy's when no file is given.
+    pub name: String,
+    /// The component file; none means built in.
+    pub file: Option<PathBuf>,
+    /// The question it answers.
+    pub asks: Question,
+    /// `sha256:…` that the component must have.
+    pub digest: Option<String>,
+    /// What holds when it fails.
+    pub on_error: OnError,
+    /// Memory cap in bytes.
+    pub memory: u64,
+    /// Time cap of a call.
+    pub time: Duration,
+    /// Its settings, as JSON.
+    pub settings: serde_json::Value,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// The questions that policies answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Question {
+    /// May this client connect?
+    Access,
+    /// What kind of device is this?
+    Device,
+    /// Which template is shown?
+    Template,
+    /// How is a login checked?
+    AuthMode,
+}
+
+impl Question {
+    /// The word an operator writes, which is also the WIT interface's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Device => "device",
+            Self::Template => "template",
+            Self::AuthMode => "auth-mode",
+        }
+    }
+}
+
+/// What holds when a policy traps, loops or lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// The client is refused.
+    Deny,
+    /// The client is let in.
+    Allow,
+    /// The built-in answer.
+    Default,
+}
+
+/// `[directory]`.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// Where entries are.
+    pub kind: DirectoryKind,
+    /// Search filter; `{user}`, `{user.local}` and `{user.domain}` are filled in escaped.
+    pub filter: String,
+    /// Attribute that names the user's back-end.
+    pub host_attribute: String,
+    /// Attribute that holds the password, for the mode `ldap-password`.
+    pub password_attribute: String,
+    /// Attributes that auth-mode policies may read.
+    pub exposed_attributes: Vec<String>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// The two kinds of directory.
+#[derive(Debug, Clone)]
+pub enum DirectoryKind {
+    /// Entries of an LDIF file; none means the embedded demo's.
+    Ldif(Option<PathBuf>),
+    /// LDAP servers.
+    Ldap(Ldap),
+}
+
+/// `[directory]` of `kind = "ldap"`.
+#[derive(Debug, Clone)]
+pub struct Ldap {
+    /// `ldap://` or `ldaps://`, tried in order.
+    pub urls: Vec<String>,
+    /// StartTLS on `ldap://`.
+    pub start_tls: bool,
+    /// Plain `ldap://` without StartTLS: only by this explicit word.
+    pub insecure: bool,
+    /// Account that searches; anonymous when empty.
+    pub bind_dn: String,
+    /// File with its password.
+    pub bind_password_file: Option<PathBuf>,
+    /// Where the search starts; the whole subtree is searched.
+    pub base: String,
+    /// CA certificates (PEM) to trust; the system's when missing.
+    pub ca: Option<PathBuf>,
+    /// Deadline of connecting, TLS included.
+    pub connect_timeout: Duration,
+    /// Deadline of each operation (the original's `timeout`).
+    pub timeout: Duration,
+    /// How long a server that failed is passed over (the original's `transientErrorRetryInterval`).
+    pub retry_interval: Duration,
+}
+
+/// `[authentication]`.
+#[derive(Debug, Clone)]
+pub struct Authentication {
+    /// How a login is checked when no policy says.
+    pub mode: Mode,
+}
+
+/// How a login is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Bind to the directory as the user.
+    LdapBind,
+    /// Compare with the password attribute.
+    LdapPassword,
+    /// Ask the back-end.
+    BackEnd,
+    /// Not at all; the text is shown.
+    Refuse(String),
+}
+
+/// `[session]`: the original's back-end `sessionIdleTimeout` and `sessionActivityTimeout`.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// A session unused for so long ends.
+    pub idle_timeout: Duration,
+    /// No session lives longer.
+    pub absolute_timeout: Duration,
+    /// File with the sealing keys; made when missing. Without one, sessions end with the process.
+    pub key_file: Option<PathBuf>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// `[[backend]]`: a node.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// What the host attribute says.
+    pub name: String,
+    /// Other values of the host attribute that mean this node.
+    pub aliases: Vec<String>,
+    /// `http` or `https`, host, port and base path.
+    pub url: String,
+    /// How it is logged in to: a built-in recipe's name or a file.
+    pub recipe: String,
+    /// Parallel requests (the original's `connectionData.maxConnections`).
+    pub max_connections: usize,
+    /// Waiting requests (the original's `requestsQueueMaxSize`).
+    pub queue_max_size: usize,
+    /// How long a request may wait.
+    pub queue_timeout: Duration,
+    /// Deadline of connecting, TLS included.
+    pub connect_timeout: Duration,
+    /// How long the node may be silent (the original's `rwTimeout`).
+    pub rw_timeout: Duration,
+    /// Source address of connections (the original's `localInterface`).
+    pub local_address: Option<IpAddr>,
+    /// CA certificates (PEM) to trust; the system's when missing.
+    pub ca: Option<PathBuf>,
+    /// Name the node's certificate must have; the URL's host when missing.
+    pub tls_name: Option<String>,
+    /// No check of the node's certificate at all. Loudly logged.
+    pub insecure: bool,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// `[[site]]`: a virtual host.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Names, `*.domain` wildcards, or `*` for every other.
+    pub hosts: Vec<String>,
+    /// Template when no policy picks one.
+    pub template: String,
+    /// Shown on its pages.
+    pub title: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl Config {
+    /// Every file and folder that this configuration names: what is watched.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.place.file().to_owned()];
+        files.extend(self.policies.iter().filter_map(|policy| policy.file.clone()));
+        files.extend(self.templates.clone());
+        for certificate in self.listeners.iter().flat_map(|listener| &listener.certificates) {
+            files.extend([certificate.chain.clone(), certificate.key.clone()]);
+        }
+        match &self.directory.kind {
+            DirectoryKind::Ldif(path) => files.extend(path.clone()),
+            DirectoryKind::Ldap(ldap) => {
+                files.extend(ldap.bind_password_file.clone());
+                files.extend(ldap.ca.clone());
+            }
+        }
+        files.extend(self.session.key_file.clone());
+        for backend in &self.backends {
+            files.extend(backend.ca.clone());
+            files.extend(Some(self.base.join(&backend.recipe)).filter(|path| path.is_file()));
+        }
+        files
+    }
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// Every fault found, each with its place.
+pub fn load(path: &Path) -> Result<Config, Faults> {
+    let source = Arc::new(Source { path: path.to_owned(), text: text_of(path)? });
+    parse(&source, path.parent().unwrap_or(Path::new(".")))
+}
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// That it cannot be read, as a fault of the whole file.
+pub fn text_of(path: &Path) -> Result<String, Faults> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let source = Arc::new(Source { path: path.to_owned(), text: String::new() });
+        Place::whole(&source).fault(error.to_string(), "a readable file").into()
+    })
+}
+
+/// Reads a configuration from its text; relative paths start from `base`.
+///
+/// # Errors
+/// Every fault found, each with its place.
+pub fn parse(source: &Arc<Source>, base: &Path) -> Result<Config, Faults> {
+    read(source, |table| root(table, base))
+}
+
+fn root(t: &Table<'_>, base: &Path) -> Config {
+    let classes = |t: &Table<'_>| t.keys().iter().filter_map(|k| Some((k.clone(), t.table(k, limits)?))).collect();
+    let config = Config {
+        base: base.to_owned(),
+        place: t.place(),
+        threads: t.table("threads", threads).unwrap_or(Threads { min: 1, max: 1 }),
+        log: t.table("log", |t| log(t, base)).unwrap_or(Log { level: Level::Info, access: AccessLog::Off }),
+        drain_timeout: t.duration("drain-timeout", Duration::from_secs(30)),
+        listeners: t.tables("listener", |t| listener(t, base)),
+        classes: t.table("limits", classes).unwrap_or_default(),
+        http: t.table("http", http).unwrap_or_else(default_http),
+        policies: t.tables("policy", |t| policy(t, base)),
+        templates: t.text("templates").map(|path| base.join(path)),
+        directory: t.table("directory", |t| directory(t, base)).unwrap_or_else(|| default_directory(t.place())),
+        authentication: t.table("authentication", authentication).unwrap_or(Authentication { mode: Mode::LdapBind }),
+        session: t.table("session", |t| session(t, base)).unwrap_or_else(|| default_session(t.place())),
+        backends: t.tables("backend", |t| backend(t, base)),
+        default_backend: t.text("default-backend"),
+        sites: t.tables("site", site),
+    };
+    check_whole(t, &config);
+    config
+}
+
+/// What no single table can know.
+fn check_whole(t: &Table<'_>, config: &Config) {
+    for (key, empty) in [
+        ("listener", config.listeners.is_empty()),
+        ("backend", config.backends.is_empty()),
+        ("site", config.sites.is_empty()),
+    ] {
+        if empty && !t.has(key) {
+            t.fault(key, "nothing", format!("at least one [[{key}]]"));
+        }
+    }
+    unique(t, config.listeners.iter().map(|l| (l.name.as_str(), &l.place)));
+    unique(t, config.policies.iter().map(|p| (p.name.as_str(), &p.place)));
+    unique(t, config.backends.iter().flat_map(|b| b.names().map(|name| (name, &b.place))));
+    unique(t, config.sites.iter().flat_map(|s| s.hosts.iter().map(|host| (host.as_str(), &s.place))));
+    if let Some(name) = &config.default_backend
+        && !config.backends.iter().any(|backend| backend.names().any(|n| n == name))
+    {
+        let names: Vec<&str> = config.backends.iter().map(|b| b.name.as_str()).collect();
+        t.fault("default-backend", format!("\"{name}\""), format!("the name of a back-end: {}", names.join(", ")));
+    }
+}
+
+fn unique<'a>(t: &Table<'_>, names: impl Iterator<Item = (&'a str, &'a Place)>) {
+    let mut seen = std::collections::BTreeSet::new();
+    for (name, place) in names {
+        if !name.is_empty() && !seen.insert(name.to_ascii_lowercase()) {
+            t.collector().add(place.fault(format!("the name \"{name}\" twice"), "a name of its own"));
+        }
+    }
+}
+
+fn threads(t: &Table<'_>) -> Threads {
+    // The bounds are the original's: 1 to 128.
+    let min = t.count("min", 1, 1..=128) as usize;
+    let max = t.count("max", min as u64, 1..=128) as usize;
+    if max < min {
+        t.fault("max", max.to_string(), format!("at least min, which is {min}"));
+    }
+    Threads { min, max }
+}
+
+fn log(t: &Table<'_>, base: &Path) -> Log {
+    let levels =
+        [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
+    let access = match t.text("access").as_deref() {
+        None | Some("off") => AccessLog::Off,
+        Some("stderr") => AccessLog::Stderr,
+        Some(path) => AccessLog::File(base.join(path)),
+    };
+    Log { level: t.choice("level", &levels).unwrap_or(Level::Info), access }
+}
+
+fn listener(t: &Table<'_>, base: &Path) -> Listener {
+    Listener {
+        name: t.required("name"),
+        address: t.socket_address("address").unwrap_or_else(|| {
+            if !t.has("address") {
+                t.fault("address", "nothing", "an address and port, such as \"[::]:443\"");
+            }
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        }),
+        certificates: t.tables("certificates", |t| Certificate {
+            names: t.texts("names"),
+            chain: base.join(t.required("chain")),
+            key: base.join(t.required("key")),
+            place: t.place(),
+        }),
+        idle_timeout: t.duration("idle-timeout", Duration::from_secs(300)),
+        handshake_timeout: t.duration("handshake-timeout", Duration::from_secs(10)),
+        limits: t.table("limits", limits).unwrap_or_default(),
+        place: t.place(),
+    }
+}
+
+fn limits(t: &Table<'_>) -> Limits {
+    let default = Limits::default();
+    // The largest count that the original takes is 100000; proxies in front of many users need more.
+    let most = 10_000_000;
+    Limits {
+        max_connections: t.count("max-connections", default.max_connections, 0..=most),
+        max_interval_connections: t.count("max-interval-connections", default.max_interval_connections, 0..=most),
+        interval: t.duration("interval", default.interval),
+        peer_max_connections: t.count("peer-max-connections", default.peer_max_connections, 0..=most),
+        peer_max_interval_connections: t.count(
+            "peer-max-interval-connections",
+            default.peer_max_interval_connections,
+            0..=most,
+        ),
+        peer_interval: t.duration("peer-interval", default.peer_interval),
+    }
+}
+
+fn default_http() -> Http {
+    Http {
+        headers_max_size: 64 << 10,
+        body_max_size: 64 << 10,
+        upload_max_size: 16 << 20,
+        allow_large_incoming_data: false,
+        header_timeout: Duration::from_secs(10),
+    }
+}
+
+fn http(t: &Table<'_>) -> Http {
+    let default = default_http();
+    let headers_max_size = t.size("headers-max-size", default.headers_max_size);
+    // hyper needs a buffer of at least 8 KiB; the original's upper bound is 10240 KB.
+    if !((8 << 10)..=(10 << 20)).contains(&headers_max_size) {
+        t.fault("headers-max-size", format!("{headers_max_size} bytes"), "from 8KiB to 10MiB");
+    }
+    Http {
+        headers_max_size,
+        body_max_size: t.size("body-max-size", default.body_max_size),
+        upload_max_size: t.size("upload-max-size", default.upload_max_size),
+        allow_large_incoming_data: t.flag("allow-large-incoming-data", default.allow_large_incoming_data),
+        header_timeout: t.duration("header-timeout", default.header_timeout),
+    }
+}
+
+fn policy(t: &Table<'_>, base: &Path) -> Policy {
+    let questions = [Question::Access, Question::Device, Question::Template, Question::AuthMode];
+    let choices = questions.map(|question| (question.name(), question));
+    let asks = t.choice("asks", &choices);
+    if !t.has("asks") {
+        t.fault("asks", "nothing", "the question it answers: access, device, template or auth-mode");
+    }
+    let asks = asks.unwrap_or(Question::Access);
+    let on_error = match asks {
+        Question::Access => t.choice("on-error", &[("deny", OnError::Deny), ("allow", OnError::Allow)]),
+        Question::AuthMode => t.choice("on-error", &[("default", OnError::Default), ("refuse", OnError::Deny)]),
+        Question::Device | Question::Template => t.choice("on-error", &[("default", OnError::Default)]),
+    };
+    let fallback = if asks == Question::Access { OnError::Deny } else { OnError::Default };
+    let caps = |t: &Table<'_>| {
+        // 64 MiB and 1 s are the most that a call on the request path may ever cost.
+        let (memory, time) =
+            (t.size("memory", 16 << 20), t.duration("time", Duration::from_millis(10)));
+        if memory > 64 << 20 {
+            t.fault("memory", format!("{memory} bytes"), "at most 64MiB");
+        }
+        if time > Duration::from_secs(1) || time < Duration::from_millis(1) {
+            t.fault("time", format!("{time:?}"), "from 1ms to 1s");
+        }
+        (memory, time)
+    };
+    let (memory, time) = t.table("limits", caps).unwrap_or((16 << 20, Duration::from_millis(10)));
+    Policy {
+        name: t.required("name"),
+        file: t.text("file").map(|path| base.join(path)),
+        asks,
+        digest: t.parsed("digest", "\"sha256:\" and 64 hexadecimal digits", sha256_digest),
+        on_error: on_error.unwrap_or(fallback),
+        memory,
+        time,
+        settings: t.json("settings").unwrap_or_else(|| serde_json::Value::Object(serde_json::Map::new())),
+        place: t.place(),
+    }
+}
+
+fn sha256_digest(text: &str) -> Option<String> {
+    let hex = text.strip_prefix("sha256:")?;
+    (hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())).then(|| hex.to_ascii_lowercase())
+}
+
+/// The filter finds a person by login name or by mail address.
+const DEFAULT_FILTER: &str = "(|(uid={user})(mail={user}))";
+
+fn default_directory(place: Place) -> Directory {
+    Directory {
+        kind: DirectoryKind::Ldif(None),
+        filter: DEFAULT_FILTER.to_owned(),
+        host_attribute: "mailHost".to_owned(),
+        password_attribute: "userPassword".to_owned(),
+        exposed_attributes: Vec::new(),
+        place,
+    }
+}
+
+fn directory(t: &Table<'_>, base: &Path) -> Directory {
+    let ldap = t.choice("kind", &[("ldif", false), ("ldap", true)]).unwrap_or(false);
+    let kind = if ldap { DirectoryKind::Ldap(self::ldap(t, base)) } else {
+        DirectoryKind::Ldif(t.text("file").map(|path| base.join(path)))
+    };
+    Directory {
+        kind,
+        filter: t.text("filter").unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
+        host_attribute: t.text("host-attribute").unwrap_or_else(|| "mailHost".to_owned()),
+        password_attribute: t.text("password-attribute").unwrap_or_else(|| "userPassword".to_owned()),
+        exposed_attributes: t.texts("exposed-attributes"),
+        place: t.place(),
+    }
+}
+
+fn ldap(t: &Table<'_>, base: &Path) -> Ldap {
+    let urls = t.texts("urls");
+    let (start_tls, insecure) = (t.flag("start-tls", false), t.flag("insecure", false));
+    if urls.is_empty() {
+        t.fault("urls", "nothing", "at least one ldaps:// or ldap:// URL");
+    }
+    for url in &urls {
+        match url.split_once("://").map(|(scheme, _)| scheme) {
+            Some("ldaps") => {}
+            Some("ldap") if start_tls || insecure => {}
+            Some("ldap") => t.fault(
+                "urls",
+                format!("\"{url}\", which would send passwords in clear text"),
+                "ldaps://, or start-tls = true, or insecure = true",
+            ),
+            _ => t.fault("urls", format!("\"{url}\""), "a URL that starts with ldaps:// or ldap://"),
+        }
+    }
+    Ldap {
+        urls,
+        start_tls,
+        insecure,
+        bind_dn: t.text("bind-dn").unwrap_or_default(),
+        bind_password_file: t.text("bind-password-file").map(|path| base.join(path)),
+        base: t.required("base"),
+        ca: t.text("ca").map(|path| base.join(path)),
+        connect_timeout: t.duration("connect-timeout", Duration::from_secs(4)),
+        timeout: t.duration("timeout", Duration::from_secs(4)),
+        retry_interval: t.duration("retry-interval", Duration::from_secs(5)),
+    }
+}
+
+fn authentication(t: &Table<'_>) -> Authentication {
+    let modes = [("ldap-bind", 0), ("ldap-password", 1), ("back-end", 2)];
+    let mode = match t.choice("mode", &modes) {
+        Some(1) => Mode::LdapPassword,
+        Some(2) => Mode::BackEnd,
+        _ => Mode::LdapBind,
+    };
+    Authentication { mode }
+}
+
+fn default_session(place: Place) -> Session {
+    Session {
+        idle_timeout: Duration::from_secs(900),
+        absolute_timeout: Duration::from_secs(216_000),
+        key_file: None,
+        place,
+    }
+}
+
+fn session(t: &Table<'_>, base: &Path) -> Session {
+    let default = default_session(t.place());
+    Session {
+        idle_timeout: t.duration("idle-timeout", default.idle_timeout),
+        absolute_timeout: t.duration("absolute-timeout", default.absolute_timeout),
+        key_file: t.text("key-file").map(|path| base.join(path)),
+        place: t.place(),
+    }
+}
+
+impl Backend {
+    /// Every value of the host attribute that means this node.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.aliases.iter().map(String::as_str))
+    }
+}
+
+fn backend(t: &Table<'_>, base: &Path) -> Backend {
+    let tls = t.table("tls", |t| (t.text("ca").map(|p| base.join(p)), t.text("name"), t.flag("insecure", false)));
+    let (ca, tls_name, insecure) = tls.unwrap_or_default();
+    Backend {
+        name: t.required("name"),
+        aliases: t.texts("aliases"),
+        url: t.required("url"),
+        recipe: t.required("recipe"),
+        max_connections: t.count("max-connections", 64, 1..=65_535) as usize,
+        queue_max_size: t.count("queue-max-size", 64, 0..=65_535) as usize,
+        queue_timeout: t.duration("queue-timeout", Duration::from_secs(30)),
+        connect_timeout: t.duration("connect-timeout", Duration::from_secs(5)),
+        rw_timeout: t.duration("rw-timeout", Duration::from_secs(400)),
+        local_address: t.address("local-address"),
+        ca,
+        tls_name,
+        insecure,
+        place: t.place(),
+    }
+}
+
+fn site(t: &Table<'_>) -> Site {
+    let hosts: Vec<String> = t.texts("hosts").iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
+    if hosts.is_empty() {
+        t.fault("hosts", "nothing", "at least one host name, \"*.domain\", or \"*\"");
+    }
+    for host in &hosts {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        if host != "*" && (name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b))) {
+            t.fault("hosts", format!("\"{host}\""), "a host name without port, \"*.domain\", or \"*\"");
+        }
+    }
+    Site {
+        template: t.text("template").unwrap_or_else(|| "blue".to_owned()),
+        title: t.text("title").unwrap_or_else(|| "Webmail".to_owned()),
+        hosts,
+        place: t.place(),
+    }
+}

@@ -1,0 +1,172 @@
+//! A directory in a file (LDIF, RFC 2849): the embedded default, and a way to run without servers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::User;
+use super::filter::Filter;
+use crate::config::{Fault, Place};
+use crate::password;
+use crate::secret::Secret;
+
+/// The users of `doorward demo`.
+const EMBEDDED: &str = include_str!("../demo/directory.ldif");
+
+/// A file may be so large; larger directories want a server.
+const FILE_SIZE: u64 = 64 << 20;
+
+type Entry = BTreeMap<String, Vec<String>>;
+
+/// Entries by distinguished name.
+pub struct Ldif {
+    entries: BTreeMap<String, Entry>,
+}
+
+impl std::fmt::Debug for Ldif {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ldif({} entries)", self.entries.len())
+    }
+}
+
+impl Ldif {
+    /// Reads a file, or the embedded entries.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or its first line that is no LDIF.
+    pub fn load(path: Option<&Path>, place: &Place) -> Result<Self, Fault> {
+        let Some(path) = path else {
+            return Self::parse(EMBEDDED).map_err(|error| place.fault(error, "embedded entries that are LDIF"));
+        };
+        let fault = |found: String| {
+            place.key("file").fault(format!("{}: {found}", path.display()), "an LDIF file (RFC 2849) of at most 64 MiB")
+        };
+        let size = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?.len();
+        if size > FILE_SIZE {
+            return Err(fault(format!("{size} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+        Self::parse(&text).map_err(fault)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut entries = BTreeMap::new();
+        let mut current: Option<(String, Entry)> = None;
+        for (number, line) in logical_lines(text) {
+            if line.is_empty() {
+                entries.extend(current.take());
+                continue;
+            }
+            let wrong = |what: &str| format!("line {number}: {what}");
+            let (name, value) = attribute(&line).map_err(wrong)?;
+            match (&mut current, name.as_str()) {
+                (None, "version") => {}
+                (None, "dn") => current = Some((value, Entry::new())),
+                (None, _) => return Err(wrong("an attribute outside of an entry (an entry begins with dn:)")),
+                (Some(_), "dn") => return Err(wrong("a second dn in one entry (entries are parted by an empty line)")),
+                (Some(_), "changetype") => return Err(wrong("a change record, where entries are expected")),
+                (Some((_, entry)), _) => entry.entry(name).or_default().push(value),
+            }
+        }
+        entries.extend(current);
+        Ok(Self { entries })
+    }
+
+    /// Entries that fit a filled-in filter; no entry fits one that does not parse.
+    pub fn search(&self, filter: &str, wanted: &[&str]) -> Vec<User> {
+        let Ok(filter) = Filter::parse(filter) else { return Vec::new() };
+        let fitting = self.entries.iter().filter(|(_, entry)| filter.fits(entry));
+        let picked = |entry: &Entry| {
+            let names = wanted.iter().map(|name| name.to_ascii_lowercase());
+            names.filter_map(|name| entry.get(&name).map(|values| (name, values.clone()))).collect()
+        };
+        fitting.map(|(dn, entry)| User { dn: dn.clone(), attributes: picked(entry) }).collect()
+    }
+
+    /// What an LDAP server does at a bind: compares with `userPassword`, unless the account is locked.
+    pub async fn bind(&self, dn: &str, secret: &Secret) -> bool {
+        password::verify_any(self.passwords(dn, "userPassword"), secret.clone()).await
+    }
+
+    /// Password values of an entry that is not locked.
+    pub fn passwords(&self, dn: &str, attribute: &str) -> Vec<Secret> {
+        let Some(entry) = self.entries.get(dn) else { return Vec::new() };
+        // draft-behera-ldap-password-policy: locked, and until when; 000001010000Z is "until somebody unlocks it".
+        if entry.contains_key("pwdaccountlockedtime") {
+            return Vec::new();
+        }
+        let values = entry.get(&attribute.to_ascii_lowercase()).map_or(&[][..], Vec::as_slice);
+        values.iter().map(|value| Secret::new(value.clone())).collect()
+    }
+}
+
+/// Lines with their continuations joined, without comments; an empty one ends each entry.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut comment = false;
+    for (index, line) in text.lines().enumerate() {
+        if let Some(rest) = line.strip_prefix(' ') {
+            if let (false, Some((_, last))) = (comment, lines.last_mut()) {
+                last.push_str(rest);
+            }
+            continue;
+        }
+        comment = line.starts_with('#');
+        if !comment {
+            lines.push((index + 1, line.to_owned()));
+        }
+    }
+    lines
+}
+
+/// `name: value` or `name:: base64`.
+fn attribute(line: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = line.split_once(':').ok_or("no colon behind an attribute")?;
+    let name = name.split(';').next().unwrap_or(name).to_ascii_lowercase();
+    let value = match value.strip_prefix(':') {
+        Some(encoded) => {
+            let bytes = STANDARD.decode(encoded.trim()).map_err(|_| "a value that is no base64")?;
+            String::from_utf8(bytes).map_err(|_| "a value that is no UTF-8")?
+        }
+        None if value.starts_with('<') => return Err("a value in another file, which is not read"),
+        None => value.strip_prefix(' ').unwrap_or(value).trim_end().to_owned(),
+    };
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEOPLE: &str = "version: 1\n# a comment\n that goes on\ndn: uid=zo\u{eb},dc=test\nuid:: em/Dqw==\n\
+        mail: zoe@exam\n ple.test\nuserPassword: zoe-secret\n\ndn: uid=locked,dc=test\nuid: locked\n\
+        userPassword: x\npwdAccountLockedTime: 000001010000Z\n";
+
+    #[tokio::test]
+    async fn entries_are_found_and_bound_to() {
+        let ldif = Ldif::parse(PEOPLE).unwrap();
+        let zoe = ldif.search("(uid=ZOË)", &["mail", "uid"]).pop().unwrap();
+        assert_eq!(zoe.values("mail"), ["zoe@example.test"]);
+        assert!(zoe.values("userPassword").is_empty());
+        assert!(ldif.bind(&zoe.dn, &Secret::new("zoe-secret".to_owned())).await);
+        assert!(!ldif.bind(&zoe.dn, &Secret::new("zoe-secret2".to_owned())).await);
+        assert!(!ldif.bind("uid=locked,dc=test", &Secret::new("x".to_owned())).await);
+        assert!(!ldif.bind("uid=nobody,dc=test", &Secret::new("x".to_owned())).await);
+    }
+
+    #[test]
+    fn a_wrong_file_is_told_with_its_line() {
+        let check = |text: &str, line: &str| {
+            let error = Ldif::parse(text).unwrap_err();
+            assert!(error.starts_with(line), "{error}");
+        };
+        check("uid: a\n", "line 1");
+        check("dn: a\nuid\n", "line 2");
+        check("dn: a\nuid:: %%\n", "line 2");
+        check("dn: a\n\ndn: b\ndn: c\n", "line 4");
+        check("dn: a\nchangetype: modify\n", "line 2");
+        check("dn: a\njpegPhoto:< file:///etc/passwd\n", "line 2");
+    }
+}

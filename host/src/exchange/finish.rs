@@ -1,0 +1,142 @@
+//! The end of an exchange: a body that knows when it was sent, and the one access line.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+
+use super::Answer;
+use crate::back::NodeBody;
+use crate::log::access::{Line, Log};
+use crate::peer::Peer;
+
+/// An answer's body.
+pub struct Body {
+    content: Content,
+    finish: Option<Finish>,
+}
+
+enum Content {
+    Whole(Full<Bytes>),
+    Node(NodeBody),
+}
+
+/// Writes the access line when it is dropped: after the last byte, or when the client left.
+pub struct Finish {
+    id: String,
+    line: Option<(Log, Line, Instant)>,
+}
+
+/// Requests since the start; with the start's random part they make ids that no two processes share.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+impl Finish {
+    /// Begins an exchange.
+    pub fn begin(log: &Log, peer: &Arc<Peer>, request: &Request<Incoming>, generation: u64) -> Self {
+        let id = format!("{:08x}{:08x}", start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed));
+        let line = log.on().then(|| {
+            let line = Line {
+                id: id.clone(),
+                client: peer.address.to_string(),
+                method: request.method().to_string(),
+                path: request.uri().path().to_owned(),
+                generation,
+                ..Line::default()
+            };
+            (log.clone(), line, Instant::now())
+        });
+        Self { id, line }
+    }
+
+    /// The request id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The virtual host was found.
+    pub fn host(&mut self, host: &str) {
+        self.note(|line| line.host = host.to_owned());
+    }
+
+    /// The session was found.
+    pub fn session(&mut self, user: &str, node: &str) {
+        self.note(|line| (line.user, line.node) = (user.to_owned(), node.to_owned()));
+    }
+
+    fn note(&mut self, note: impl FnOnce(&mut Line)) {
+        if let Some((_, line, _)) = &mut self.line {
+            note(line);
+        }
+    }
+
+    /// Ties the line to the answer's body.
+    pub fn end(mut self, mut answer: Answer) -> Answer {
+        let status = answer.status().as_u16();
+        self.note(|line| line.status = status);
+        answer.body_mut().finish = Some(self);
+        answer
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        if let Some((log, mut line, since)) = self.line.take() {
+            line.took = since.elapsed();
+            log.record(line);
+        }
+    }
+}
+
+/// A random number of this process, for request ids only.
+fn start_mark() -> u32 {
+    static MARK: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *MARK.get_or_init(|| getrandom::u32().unwrap_or_default())
+}
+
+impl Body {
+    /// Bytes of our own.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self { content: Content::Whole(Full::new(bytes.into())), finish: None }
+    }
+
+    /// A node's answer.
+    pub fn node(body: NodeBody) -> Self {
+        Self { content: Content::Node(body), finish: None }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = match &mut self.content {
+            Content::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Content::Node(body) => Pin::new(body).poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(Ok(frame))), Some(finish)) = (&frame, &mut self.finish) {
+            let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+            finish.note(|line| line.bytes += size);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(body) => body.is_end_stream(),
+            Content::Node(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(body) => body.size_hint(),
+            Content::Node(body) => body.size_hint(),
+        }
+    }
+}

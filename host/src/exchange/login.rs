@@ -1,0 +1,191 @@
+//! A login: form → directory → auth-mode policy → proof → the node's own login → session.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header;
+
+use super::own::{append, redirect};
+use super::{Answer, Exchange, Visit};
+use crate::auth::{self, Attempt};
+use crate::back::{self, Limited, LoggedIn, LoginError, Node, headers};
+use crate::config::Mode;
+use crate::directory::{self, User};
+use crate::policy::LoginFacts;
+use crate::reply::Refusal;
+use crate::secret::Secret;
+use crate::session::{self, Session};
+use crate::text;
+
+/// A login form has a name, a password, a token and a path: this is plenty.
+const FORM_SIZE: u64 = 16 << 10;
+/// Longer names are nobody's (RFC 5321 allows 254 characters for an address).
+const NAME_SIZE: usize = 256;
+
+/// The one message for every login that failed, so that nobody learns which names exist.
+const WRONG: &str = "The user name or the password is not right.";
+const STALE: &str = "The login page was too old. Please try again.";
+
+/// What the login page sends.
+struct Form {
+    name: String,
+    secret: Secret,
+    token: String,
+    next: String,
+}
+
+impl Exchange {
+    pub(super) async fn log_in(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
+        let form = Form::read(&Limited::new(body, ("the login form", FORM_SIZE)).whole().await?);
+        if !self.is_our_form(visit, &form) {
+            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.name, &form.next, Some(STALE)));
+        }
+        let outcome = self.try_log_in(visit, &form).await;
+        let (word, mode) = match &outcome {
+            Ok(LoginOutcome::In { mode, .. }) => ("in", *mode),
+            Ok(LoginOutcome::Wrong) => ("wrong", "-"),
+            Ok(LoginOutcome::Refused(_)) => ("refused", "-"),
+            Err(_) => ("failed", "-"),
+        };
+        // The one security line of a login; what is typed is escaped by the log.
+        tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome = word, mode, "login");
+        let again = |message| self.login_form(visit, StatusCode::FORBIDDEN, &form.name, &form.next, Some(message));
+        match outcome? {
+            LoginOutcome::Wrong => Ok(again(WRONG)),
+            LoginOutcome::Refused(text) => Ok(again(&text)),
+            LoginOutcome::In { session, logged_in, node, .. } => {
+                self.finish.session(session.user(), node.name());
+                Ok(self.hand_over(visit, &form, &session, &logged_in, &node))
+            }
+        }
+    }
+
+    /// Whether the form is one that we showed to this browser: its token fits the browser's cookie, and the browser
+    /// does not say that another site sent it.
+    fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
+        let cookie_name = session::form_cookie_name(self.secure());
+        let cookie = text::cookies(&visit.head.headers).find(|(name, _)| *name == cookie_name);
+        let from = visit.head.headers.get("sec-fetch-site").map_or(&b"same-origin"[..], |value| value.as_bytes());
+        let cookie = cookie.map_or("", |(_, value)| value);
+        from != b"cross-site" && self.snapshot.sessions.form_token_fits(&form.token, cookie)
+    }
+
+    async fn try_log_in(&self, visit: &Visit, form: &Form) -> Result<LoginOutcome, Refusal> {
+        if form.name.len() > NAME_SIZE || form.name.chars().any(char::is_control) || form.name.trim().is_empty() {
+            return Ok(LoginOutcome::Wrong);
+        }
+        let (directory, connections) = (&self.snapshot.directory, &self.worker.directory);
+        let user = directory.find(connections, &form.name).await.map_err(|error| self.directory_down(&error))?;
+        let mode = self.auth_mode(visit, form, user.as_ref());
+        if let Mode::Refuse(text) = mode {
+            return Ok(LoginOutcome::Refused(text));
+        }
+        let attempt = Attempt { name: &form.name, user: user.as_ref(), secret: &form.secret };
+        let identity = auth::authenticate(&attempt, &mode, directory, connections)
+            .await
+            .map_err(|error| self.directory_down(&error))?;
+        let (Some(identity), Some(user)) = (identity, user) else { return Ok(LoginOutcome::Wrong) };
+        let node = match self.node_of(&user) {
+            Some(node) => node,
+            // Nobody has checked the password yet, so nobody may learn that the name exists.
+            None if mode == Mode::BackEnd => return Ok(LoginOutcome::Wrong),
+            None => return Err(Refusal::NoNode),
+        };
+        let headers = self.headers_for_node(visit);
+        let user = identity.user();
+        match back::log_in(&node, &self.worker.idle, &headers, user, &form.secret).await {
+            Ok(logged_in) => {
+                let session = Session::open(&identity, &visit.site.name, node.name());
+                Ok(LoginOutcome::In { session, logged_in, node, mode: identity.mode() })
+            }
+            Err(LoginError::Wrong) => {
+                if mode != Mode::BackEnd {
+                    tracing::warn!(user = ?user, backend = node.name(), "the node refuses a user whom the directory takes");
+                }
+                Ok(LoginOutcome::Wrong)
+            }
+            Err(LoginError::Refusal(refusal)) => Err(refusal),
+        }
+    }
+
+    fn directory_down(&self, error: &directory::Error) -> Refusal {
+        tracing::error!(id = self.finish.id(), %error, "the directory gives no answer");
+        Refusal::DirectoryDown
+    }
+
+    /// Asks the policies how this attempt is checked.
+    fn auth_mode(&self, visit: &Visit, form: &Form, user: Option<&User>) -> Mode {
+        let mut facts = visit.facts.clone();
+        facts.login = Some(Arc::new(LoginFacts {
+            username: form.name.clone(),
+            known: user.is_some(),
+            attributes: user.map(|user| self.snapshot.directory.exposed(user)).unwrap_or_default(),
+            ..LoginFacts::default()
+        }));
+        let mode = self.snapshot.policies.auth_mode(&mut self.worker.guests.borrow_mut(), &facts);
+        mode.unwrap_or_else(|| self.snapshot.mode.clone())
+    }
+
+    /// The node that the entry names, if it is one of ours: the directory chooses among them, and no more.
+    fn node_of(&self, user: &User) -> Option<Arc<Node>> {
+        match self.snapshot.directory.host_of(user) {
+            Some(host) => {
+                let node = self.snapshot.node(host);
+                if node.is_none() {
+                    tracing::error!(dn = user.dn, host, "the directory names a node that is not configured");
+                }
+                node.cloned()
+            }
+            None => self.snapshot.default_node().cloned(),
+        }
+    }
+
+    /// The browser gets the node's cookies, then ours, and goes where it wanted to.
+    fn hand_over(&self, visit: &Visit, form: &Form, session: &Session, logged_in: &LoggedIn, node: &Node) -> Answer {
+        let secure = self.secure();
+        let landing = headers::fit_location(&logged_in.landing, node.authority(), &visit.host, node.base_path());
+        let landing = text::local_path(&landing).unwrap_or("/");
+        let next = text::local_path(&form.next).filter(|next| *next != "/").unwrap_or(landing);
+        let mut answer = redirect(next);
+        for cookie in &logged_in.cookies {
+            if let Some(fitted) = headers::fit_cookie(cookie, node.base_path(), secure, session::is_ours) {
+                append(&mut answer, header::SET_COOKIE, &fitted);
+            }
+        }
+        append(&mut answer, header::SET_COOKIE, &self.snapshot.sessions.cookie(session, secure));
+        let form_cookie = session::delete_cookie(session::form_cookie_name(secure), secure);
+        append(&mut answer, header::SET_COOKIE, &form_cookie);
+        answer
+    }
+}
+
+/// How an attempt ended.
+enum LoginOutcome {
+    /// Logged in at the node.
+    In { session: Session, logged_in: LoggedIn, node: Arc<Node>, mode: &'static str },
+    /// Name or password is wrong, or one of many reasons that look the same.
+    Wrong,
+    /// A policy says no, with a text for the person.
+    Refused(String),
+}
+
+impl Form {
+    fn read(body: &[u8]) -> Self {
+        let mut form =
+            Self { name: String::new(), secret: Secret::new(String::new()), token: String::new(), next: String::new() };
+        for (name, value) in text::form_fields(body) {
+            match name.as_str() {
+                "username" => form.name = value,
+                "password" => form.secret = Secret::new(value),
+                "token" => form.token = value,
+                "next" => form.next = value,
+                _ => {}
+            }
+        }
+        if text::local_path(&form.next).is_none() {
+            form.next = "/".to_owned();
+        }
+        form
+    }
+}

@@ -1,0 +1,242 @@
+//! Answers of our own: pages, assets, redirects and refusals.
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::{Answer, Body, Exchange, Visit};
+use crate::back::{NodeBody, Node};
+use crate::config::Level;
+use crate::pages::{Content, Page};
+use crate::policy::Form;
+use crate::reply::Refusal;
+use crate::session;
+use crate::text;
+
+/// Where Doorward's own things are; no node is asked for them.
+pub const PREFIX: &str = "/.doorward/";
+
+/// Nothing from elsewhere, no script, no frame around the page.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; \
+    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The word for a form, as in the WIT.
+pub fn form_name(form: Form) -> &'static str {
+    match form {
+        Form::Desktop => "desktop",
+        Form::Mobile => "mobile",
+        Form::Tablet => "tablet",
+        Form::Bot => "bot",
+    }
+}
+
+/// Adds a header; a value that cannot be one is left out.
+pub fn append(answer: &mut Answer, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().append(name, value);
+    }
+}
+
+/// `303`: go on with a GET over there.
+pub fn redirect(location: &str) -> Answer {
+    let mut answer = page_answer(StatusCode::SEE_OTHER, String::new());
+    append(&mut answer, header::LOCATION, location);
+    answer
+}
+
+/// HTML of our own, with the headers that all of it has.
+fn page_answer(status: StatusCode, html: String) -> Answer {
+    let mut answer = Response::new(Body::whole(html));
+    *answer.status_mut() = status;
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+    ];
+    for (name, value) in headers {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// How the end of a node's session shows.
+pub enum Gone {
+    /// The user asked for it.
+    LoggedOut,
+    /// The node had forgotten it.
+    Expired,
+}
+
+impl Exchange {
+    fn content(&self, visit: &Visit, page: Page) -> Content {
+        Content {
+            page,
+            look: visit.look.clone(),
+            form: form_name(visit.form),
+            lang: "en",
+            host: visit.host.to_string(),
+            title: visit.site.title.clone(),
+            username: String::new(),
+            message: None,
+            token: String::new(),
+            next: String::new(),
+            status: 200,
+            reason: "OK",
+            detail: String::new(),
+            retry_after: None,
+            request_id: self.finish.id().to_owned(),
+        }
+    }
+
+    /// The login page, to log in and come back to `next`.
+    pub(super) fn login_page(&self, visit: &Visit, next: &str) -> Answer {
+        let message = match visit.head.uri.query() {
+            Some("out") if visit.head.uri.path().starts_with(PREFIX) => Some("You have been logged out."),
+            Some("gone") if visit.head.uri.path().starts_with(PREFIX) => {
+                Some("Your session has ended. Please log in again.")
+            }
+            _ => None,
+        };
+        self.login_form(visit, StatusCode::OK, "", next, message)
+    }
+
+    /// The login page with a name kept and a message shown; its form fits only the browser that gets it.
+    pub(super) fn login_form(
+        &self,
+        visit: &Visit,
+        status: StatusCode,
+        username: &str,
+        next: &str,
+        message: Option<&str>,
+    ) -> Answer {
+        let secure = self.secure();
+        let name = session::form_cookie_name(secure);
+        let known = text::cookies(&visit.head.headers).find(|(cookie, _)| *cookie == name).map(|(_, value)| value);
+        let known = known.filter(|value| value.len() == 22 && value.bytes().all(|b| b.is_ascii_graphic()));
+        let cookie = known.map_or_else(session::new_form_cookie, str::to_owned);
+        let mut content = self.content(visit, Page::Login);
+        content.username = username.to_owned();
+        content.next = next.to_owned();
+        content.message = message.map(str::to_owned);
+        content.token = self.snapshot.sessions.form_token(&cookie);
+        let mut answer = self.render(status, &content);
+        append(&mut answer, header::SET_COOKIE, &session::set_cookie(name, &cookie, secure));
+        answer
+    }
+
+    fn render(&self, status: StatusCode, content: &Content) -> Answer {
+        match self.snapshot.pages.render(content) {
+            Ok(html) => page_answer(status, html),
+            Err(error) => {
+                tracing::error!(look = content.look, %error, "a page cannot be rendered");
+                let detail = text::escape_html(&content.detail);
+                page_answer(StatusCode::INTERNAL_SERVER_ERROR, format!("<!doctype html><p>{detail}"))
+            }
+        }
+    }
+
+    /// A refusal as a page of the site's look, or as JSON for a script.
+    pub(super) fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Answer {
+        let look = refusal.look();
+        self.tell(refusal, look.level);
+        if super::is_script(&visit.head) {
+            return self.script_answer(look.status, &look.detail);
+        }
+        let mut content = self.content(visit, Page::Error);
+        content.status = look.status.as_u16();
+        content.reason = look.status.canonical_reason().unwrap_or("");
+        content.detail = look.detail;
+        content.retry_after = look.retry_after.map(|wait| wait.as_secs());
+        let mut answer = self.render(look.status, &content);
+        if let Some(wait) = look.retry_after {
+            append(&mut answer, header::RETRY_AFTER, &wait.as_secs().to_string());
+        }
+        // What is left of a body is not read: the connection cannot be used again.
+        if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_)) && visit.head.version < hyper::Version::HTTP_2 {
+            append(&mut answer, header::CONNECTION, "close");
+        }
+        answer
+    }
+
+    /// A refusal where not even the site is known.
+    pub(super) fn plain_refusal(&self, refusal: &Refusal) -> Answer {
+        let look = refusal.look();
+        self.tell(refusal, look.level);
+        let reason = look.status.canonical_reason().unwrap_or("");
+        let (detail, id) = (text::escape_html(&look.detail), self.finish.id());
+        let html = format!("<!doctype html><title>{reason}</title><h1>{reason}</h1><p>{detail}</p><p><small>{id}</small></p>");
+        page_answer(look.status, html)
+    }
+
+    fn tell(&self, refusal: &Refusal, level: Level) {
+        let (id, client) = (self.finish.id(), self.peer.address);
+        match level {
+            Level::Error => tracing::error!(id, %client, ?refusal, "refused"),
+            Level::Warn => tracing::warn!(id, %client, ?refusal, "refused"),
+            Level::Info => tracing::info!(id, %client, ?refusal, "refused"),
+            Level::Debug => tracing::debug!(id, %client, ?refusal, "refused"),
+        }
+    }
+
+    /// A script without a session: `401`, in words that a script reads.
+    pub(super) fn session_needed(&self) -> Answer {
+        let look = Refusal::SessionNeeded.look();
+        self.script_answer(look.status, &look.detail)
+    }
+
+    fn script_answer(&self, status: StatusCode, detail: &str) -> Answer {
+        let json = serde_json::json!({
+            "error": status.canonical_reason().unwrap_or(""), "detail": detail, "login": "/", "id": self.finish.id(),
+        });
+        let mut answer = page_answer(status, json.to_string());
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110, section 11.6.1, asks for a challenge; this scheme makes no browser open a password box.
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Session"));
+        }
+        answer
+    }
+
+    /// A file that our pages refer to.
+    pub(super) fn asset(&self, visit: &Visit, path: &str) -> Result<Answer, Refusal> {
+        let asset = path.strip_prefix("assets/").and_then(|path| self.snapshot.pages.asset(path));
+        let asset = asset.ok_or(Refusal::NotFound)?;
+        let tag = format!("\"{:x}-{}\"", self.snapshot.generation, asset.bytes.len());
+        let known = visit.head.headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
+        let mut answer = Response::new(Body::whole(if known { Default::default() } else { asset.bytes.clone() }));
+        if known {
+            *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
+        answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        append(&mut answer, header::ETAG, &tag);
+        Ok(answer)
+    }
+
+    /// Whether this exchange ended the node's session: the user logged out, or the node had forgotten it.
+    pub(super) fn logged_out(&self, visit: &Visit, node: &Node, response: &Response<NodeBody>) -> Option<Gone> {
+        let recipe = &node.recipe;
+        let answer = crate::back::Answered { status: response.status(), headers: response.headers(), page: "" };
+        if recipe.is_logout(visit.head.uri.path(), visit.head.uri.query()) && recipe.logout_done(response.headers()) {
+            return Some(Gone::LoggedOut);
+        }
+        (recipe.expired.all(&answer) && !super::is_script(&visit.head)).then_some(Gone::Expired)
+    }
+
+    /// Both sessions are over: their cookies go, and the login page comes.
+    pub(super) fn after_logout(&self, gone: Gone, response: Response<NodeBody>, node: &Node) -> Answer {
+        let secure = self.secure();
+        drop(response);
+        let mut answer = redirect(match gone {
+            Gone::LoggedOut => "/.doorward/login?out",
+            Gone::Expired => "/.doorward/login?gone",
+        });
+        append(&mut answer, header::SET_COOKIE, &session::delete_cookie(session::cookie_name(secure), secure));
+        for name in &node.recipe.session_cookies {
+            append(&mut answer, header::SET_COOKIE, &session::delete_cookie(name, secure));
+        }
+        answer
+    }
+}

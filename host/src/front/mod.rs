@@ -1,0 +1,7 @@
+//! Sockets and TLS: from accept to a request, which is handed to the exchange.
+
+mod admit;
+mod conn;
+mod listener;
+
+pub use listener::{Drain, serve};

@@ -1,0 +1,30 @@
+//! Doorward: the front door of a webmail cluster.
+//!
+//! The modules stand in reading order, which is the layer rule: a module imports only modules that come after it.
+//! A request is read in `front::listener` → `front::admit` → `front::conn` → `exchange` → `back::forward`; everything
+//! else is a question asked from `exchange`, and `reply` and `log::access` end it.
+
+pub mod cli;
+pub mod demo;
+pub mod proxy;
+pub mod watch;
+pub mod front;
+pub mod exchange;
+pub mod worker;
+pub mod state;
+pub mod snapshot;
+pub mod session;
+pub mod auth;
+pub mod directory;
+pub mod policy;
+pub mod pages;
+pub mod back;
+pub mod password;
+pub mod peer;
+pub mod reply;
+pub mod limits;
+pub mod tls;
+pub mod log;
+pub mod config;
+pub mod text;
+pub mod secret;

@@ -1,0 +1,26 @@
+//! Set-up of the log on standard error.
+
+pub mod access;
+
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::Level;
+
+/// Starts the log; called once, by `main`. The level can be raised later by a reload only with a restart.
+pub fn start(level: Level) {
+    let level = match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+    };
+    // `ldap3` logs the whole of a bind at trace level; no level of ours reaches that.
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .finish();
+    // A second start (in tests) keeps the first.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}

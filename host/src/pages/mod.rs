@@ -1,0 +1,228 @@
+//! What a person sees of Doorward itself: pages by look and device, rendered from templates that escape by default.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use hyper::body::Bytes;
+use include_dir::{Dir, include_dir};
+use minijinja::{Environment, UndefinedBehavior};
+use serde::Serialize;
+
+use crate::config::{Fault, Place};
+
+/// The looks that ship with Doorward.
+static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
+
+/// A template or asset may be so large.
+const FILE_SIZE: u64 = 1 << 20;
+/// A folder of templates may hold so many files.
+const FILES: usize = 1000;
+
+/// The pages there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Page {
+    /// The login form.
+    Login,
+    /// Something did not work.
+    Error,
+}
+
+impl Page {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Login => "login.html",
+            Self::Error => "error.html",
+        }
+    }
+}
+
+/// What a template may show. Everything is a text that is escaped.
+#[derive(Debug, Clone, Serialize)]
+pub struct Content {
+    /// Which page this is.
+    pub page: Page,
+    /// The look: the first folder of the template's name.
+    pub look: String,
+    /// `desktop`, `mobile`, `tablet` or `bot`.
+    pub form: &'static str,
+    /// Language of the texts.
+    pub lang: &'static str,
+    /// The virtual host.
+    pub host: String,
+    /// The site's title.
+    pub title: String,
+    /// The user name to show again.
+    pub username: String,
+    /// What the person should know.
+    pub message: Option<String>,
+    /// Binds the form to the browser.
+    pub token: String,
+    /// Where the login leads to.
+    pub next: String,
+    /// Status code.
+    pub status: u16,
+    /// Its reason phrase.
+    pub reason: &'static str,
+    /// One sentence on what went wrong.
+    pub detail: String,
+    /// Seconds until it is worth to try again.
+    pub retry_after: Option<u64>,
+    /// Joins the page to the log.
+    pub request_id: String,
+}
+
+/// A file that pages refer to.
+#[derive(Debug, Clone)]
+pub struct Asset {
+    /// Its media type.
+    pub media_type: &'static str,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// All looks of a Snapshot.
+#[derive(Debug)]
+pub struct Pages {
+    environment: Environment<'static>,
+    names: BTreeSet<String>,
+    looks: BTreeSet<String>,
+    assets: BTreeMap<String, Asset>,
+}
+
+impl Pages {
+    /// Reads the operator's folder, if there is one, over the built-in looks; every page is rendered once as a proof.
+    ///
+    /// # Errors
+    /// The file that cannot be read, or the template that does not work.
+    pub fn build(folder: Option<&Path>, place: &Place) -> Result<Self, Fault> {
+        let mut files = BTreeMap::new();
+        built_in(&BUILT_IN, &mut files);
+        if let Some(folder) = folder {
+            let fault = |found: String| place.fault(found, "a folder of templates");
+            collect(folder, folder, &mut files, 0).map_err(fault)?;
+        }
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        let (mut names, mut looks, mut assets) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        for (name, bytes) in files {
+            looks.extend(name.split_once('/').map(|(look, _)| look.to_owned()));
+            if name.ends_with(".html") {
+                let text = String::from_utf8(bytes)
+                    .map_err(|_| place.fault(format!("{name}: bytes that are no UTF-8"), "a template"))?;
+                environment
+                    .add_template_owned(name.clone(), text)
+                    .map_err(|error| place.fault(format!("{name}: {error:#}"), "a template that parses"))?;
+                names.insert(name);
+            } else if let Some(media_type) = media_type(&name) {
+                assets.insert(name, Asset { media_type, bytes: bytes.into() });
+            }
+        }
+        let pages = Self { environment, names, looks, assets };
+        pages.prove(place)?;
+        Ok(pages)
+    }
+
+    /// Whether there is a look of that name.
+    pub fn has(&self, look: &str) -> bool {
+        self.looks.contains(look)
+    }
+
+    /// The names of all looks.
+    pub fn looks(&self) -> impl Iterator<Item = &str> {
+        self.looks.iter().map(String::as_str)
+    }
+
+    /// Renders a page.
+    ///
+    /// # Errors
+    /// What the template does wrong with this content.
+    pub fn render(&self, content: &Content) -> Result<String, minijinja::Error> {
+        let variant = if content.form == "mobile" { "mobile" } else { "desktop" };
+        let of = |variant: &str| format!("{}/{variant}/{}", content.look, content.page.file());
+        let name = Some(of(variant)).filter(|name| self.names.contains(name)).unwrap_or_else(|| of("desktop"));
+        self.environment.get_template(&name)?.render(content)
+    }
+
+    /// A file of a look's `assets` folder, by `look/file`.
+    pub fn asset(&self, path: &str) -> Option<&Asset> {
+        let (look, file) = path.split_once('/')?;
+        self.assets.get(&format!("{look}/assets/{file}"))
+    }
+
+    fn prove(&self, place: &Place) -> Result<(), Fault> {
+        for look in &self.looks {
+            for (form, page) in
+                [("desktop", Page::Login), ("desktop", Page::Error), ("mobile", Page::Login), ("mobile", Page::Error)]
+            {
+                let content = sample(look, form, page);
+                self.render(&content).map_err(|error| {
+                    place.fault(format!("{look}/{form}/{}: {error:#}", page.file()), "a template that renders")
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sample(look: &str, form: &'static str, page: Page) -> Content {
+    Content {
+        page,
+        look: look.to_owned(),
+        form,
+        lang: "en",
+        host: "mail.example.com".to_owned(),
+        title: "Webmail".to_owned(),
+        username: "alice".to_owned(),
+        message: Some("message".to_owned()),
+        token: "token".to_owned(),
+        next: "/".to_owned(),
+        status: 503,
+        reason: "Service Unavailable",
+        detail: "detail".to_owned(),
+        retry_after: Some(5),
+        request_id: "id".to_owned(),
+    }
+}
+
+fn built_in(folder: &Dir<'_>, files: &mut BTreeMap<String, Vec<u8>>) {
+    for file in folder.files() {
+        files.insert(file.path().to_string_lossy().into_owned(), file.contents().to_vec());
+    }
+    for below in folder.dirs() {
+        built_in(below, files);
+    }
+}
+
+/// Files of a folder by their path in it. Links out of the folder and endless depths are not followed.
+fn collect(root: &Path, at: &Path, files: &mut BTreeMap<String, Vec<u8>>, depth: usize) -> Result<(), String> {
+    let told = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    for entry in std::fs::read_dir(at).map_err(|error| told(at, error))? {
+        let path = entry.map_err(|error| told(at, error))?.path();
+        let metadata = std::fs::metadata(&path).map_err(|error| told(&path, error))?;
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if metadata.is_dir() && depth < 4 && !hidden {
+            collect(root, &path, files, depth + 1)?;
+        } else if metadata.is_file() && !hidden {
+            if metadata.len() > FILE_SIZE || files.len() > FILES {
+                return Err(format!("{}: more than 1 MiB, or more than {FILES} files", path.display()));
+            }
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            files.insert(name, std::fs::read(&path).map_err(|error| told(&path, error))?);
+        }
+    }
+    Ok(())
+}
+
+fn media_type(name: &str) -> Option<&'static str> {
+    Some(match name.rsplit_once('.')?.1 {
+        "css" => "text/css; charset=utf-8",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        _ => return None,
+    })
+}

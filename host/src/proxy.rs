@@ -1,0 +1,220 @@
+//! The control plane's verbs: start, reload, drain. Wires sockets to workers, and swaps Snapshots.
+//!
+//! Invariants: a Snapshot goes live whole or not at all; a socket that stays in the configuration is never closed.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::config::{Collector, Config, Faults};
+use crate::front;
+use crate::log::access::Log;
+use crate::policy::Compiler;
+use crate::session::Keys;
+use crate::snapshot::{Materials, Snapshot};
+use crate::state::{Shared, State};
+use crate::worker::Worker;
+
+/// A worker's stack: room for a guest's 512 KiB and for our own frames.
+const STACK: usize = 4 << 20;
+/// Connections that the kernel keeps waiting for accept.
+const BACKLOG: i32 = 4096;
+
+/// A running proxy.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    compiler: Compiler,
+    keys: Keys,
+    sockets: Arc<Mutex<Sockets>>,
+    generation: watch::Sender<u64>,
+    drain: watch::Sender<bool>,
+    workers: Vec<JoinHandle<()>>,
+    drain_timeout: Mutex<std::time::Duration>,
+}
+
+/// Listening sockets by the listener's name, with the address asked for (whose port may be 0).
+type Sockets = HashMap<String, (SocketAddr, TcpListener)>;
+
+/// Why a proxy cannot start or reload.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is refused, whole.
+    #[error("{0}")]
+    Faults(#[from] Faults),
+    /// The machine refuses something.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// wasmtime does not run here.
+    #[error("the policy engine does not start: {0}")]
+    Engine(String),
+}
+
+impl Proxy {
+    /// Starts sockets and workers for a configuration.
+    ///
+    /// # Errors
+    /// Nothing runs then.
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        let compiler = Compiler::start().map_err(|error| Error::Engine(format!("{error:#}")))?;
+        let keys = Keys::random();
+        let snapshot = Snapshot::build(config, &Materials { compiler: &compiler, keys: &keys, previous: None })?;
+        let sockets = bind(config, &Sockets::new())?;
+        let log = Log::start(&config.log.access)
+            .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
+        let shared = Shared { snapshot: ArcSwap::from_pointee(snapshot), state: State::default(), log };
+        let mut proxy = Self {
+            shared: Arc::new(shared),
+            compiler,
+            keys,
+            sockets: Arc::new(Mutex::new(sockets)),
+            generation: watch::Sender::new(1),
+            drain: watch::Sender::new(false),
+            workers: Vec::new(),
+            drain_timeout: Mutex::new(config.drain_timeout),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        for number in 0..cores.clamp(config.threads.min, config.threads.max) {
+            proxy.start_worker(number)?;
+        }
+        Ok(proxy)
+    }
+
+    /// One more worker. It finds the sockets and the Snapshot by itself, so workers may come at any time.
+    fn start_worker(&mut self, number: usize) -> Result<(), Error> {
+        let (shared, sockets) = (self.shared.clone(), self.sockets.clone());
+        let (generation, drain) = (self.generation.subscribe(), self.drain.subscribe());
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => LocalSet::new().block_on(&runtime, work(shared, sockets, generation, drain)),
+                Err(error) => tracing::error!(%error, "a worker cannot start"),
+            }
+        });
+        self.workers.push(thread.map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?);
+        Ok(())
+    }
+
+    /// Builds the next generation and makes it live, or says why not and changes nothing.
+    ///
+    /// # Errors
+    /// Every fault; the old generation serves on.
+    pub fn reload(&self, config: &Config) -> Result<u64, Error> {
+        let previous = self.shared.snapshot.load_full();
+        let materials = Materials { compiler: &self.compiler, keys: &self.keys, previous: Some(&previous) };
+        let next = Snapshot::build(config, &materials)?;
+        let generation = next.generation;
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        *sockets = bind(config, &sockets)?;
+        drop(sockets);
+        *self.drain_timeout.lock().unwrap_or_else(PoisonError::into_inner) = config.drain_timeout;
+        let next = Arc::new(next);
+        self.compiler.keep_only(|digest| next.policies.all().iter().any(|policy| policy.digest == digest));
+        self.shared.snapshot.store(next);
+        self.generation.send_replace(generation);
+        Ok(generation)
+    }
+
+    /// Where it listens: name, bound address, and whether with TLS.
+    pub fn listening(&self) -> Vec<(String, SocketAddr, bool)> {
+        let (snapshot, sockets) = (self.shared.snapshot.load(), self.sockets.lock());
+        let sockets = sockets.unwrap_or_else(PoisonError::into_inner);
+        let address = |name: &str| sockets.get(name).and_then(|(_, socket)| socket.local_addr().ok());
+        let listeners = snapshot.listeners.iter();
+        listeners.filter_map(|(name, one)| Some((name.clone(), address(name)?, one.tls.is_some()))).collect()
+    }
+
+    /// The live generation.
+    pub fn generation(&self) -> u64 {
+        self.shared.snapshot.load().generation
+    }
+
+    /// Stops accepting and lets every request finish, until the drain deadline. True when all of them did.
+    pub fn drain(self) -> bool {
+        let timeout = *self.drain_timeout.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.drain.send_replace(true);
+        let (done, all_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let clean = self.workers.into_iter().all(|worker| worker.join().is_ok());
+            let _ = done.send(clean);
+        });
+        all_done.recv_timeout(timeout).unwrap_or(false)
+    }
+}
+
+/// Sockets for every listener: those that stay are kept, new ones are bound.
+fn bind(config: &Config, current: &Sockets) -> Result<Sockets, Faults> {
+    let faults = Collector::default();
+    let mut sockets = Sockets::new();
+    for listener in &config.listeners {
+        let address = listener.address;
+        let kept = current.get(&listener.name).filter(|(of, _)| *of == address).and_then(|(_, s)| s.try_clone().ok());
+        let socket = kept.map_or_else(|| open(address), Ok).map_err(|error| {
+            listener.place.key("address").fault(format!("{address}: {error}"), "an address that is free here").into()
+        });
+        if let Some(socket) = faults.keep(socket) {
+            sockets.insert(listener.name.clone(), (address, socket));
+        }
+    }
+    faults.finish().map(|()| sockets)
+}
+
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// The life of a worker: serve the listeners of the Snapshot, follow its changes, and drain at the end.
+async fn work(
+    shared: Arc<Shared>,
+    sockets: Arc<Mutex<Sockets>>,
+    mut generation: watch::Receiver<u64>,
+    mut drain: watch::Receiver<bool>,
+) {
+    let worker = Rc::new(Worker::new(shared));
+    let mut serving: HashMap<String, (SocketAddr, watch::Sender<bool>)> = HashMap::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    while !*drain.borrow() {
+        let wanted: Vec<(String, SocketAddr, Option<TcpListener>)> = {
+            let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let one = |(name, (address, socket)): (&String, &(SocketAddr, TcpListener))| {
+                let new = serving.get(name).is_none_or(|(of, _)| of != address);
+                (name.clone(), *address, new.then(|| socket.try_clone().ok()).flatten())
+            };
+            sockets.iter().map(one).collect()
+        };
+        // A listener that went, or moved: its accept loop ends, and its connections finish what they do.
+        serving.retain(|name, (of, _)| wanted.iter().any(|(wanted, address, _)| wanted == name && address == of));
+        for (name, address, socket) in wanted {
+            let Some(socket) = socket.and_then(|socket| tokio::net::TcpListener::from_std(socket).ok()) else { continue };
+            let stop = watch::Sender::new(false);
+            tasks.spawn_local(front::serve(worker.clone(), name.clone(), socket, stop.subscribe()));
+            serving.insert(name, (address, stop));
+        }
+        tokio::select! {
+            _ = generation.changed() => { worker.snapshot(); }
+            _ = drain.changed() => {}
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+    drop(serving);
+    while tasks.join_next().await.is_some() {}
+    // What nobody waits for any more: connections to nodes and directory.
+    spawn_local(async {}).await.ok();
+}

@@ -1,0 +1,242 @@
+//! Sessions: one sealed cookie that holds who, where and since when, and a list of those that were ended early.
+//!
+//! Invariants: what is in a cookie was sealed by a key of ours; a session ended is dead wherever its cookie turns up.
+
+mod keys;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hyper::HeaderMap;
+
+pub use keys::Keys;
+
+use crate::auth::Identity;
+use crate::config;
+use crate::text;
+
+/// Who is logged in, where, and since when. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Session {
+    id: [u8; 16],
+    site: String,
+    user: String,
+    backend: String,
+    started: u64,
+    seen: u64,
+}
+
+impl Session {
+    /// A new session; the id is random.
+    pub fn open(identity: &Identity, site: &str, backend: &str) -> Self {
+        let mut id = [0; 16];
+        keys::fill_random(&mut id);
+        let now = seconds_now();
+        let (site, user, backend) = (site.to_owned(), identity.user().to_owned(), backend.to_owned());
+        Self { id, site, user, backend, started: now, seen: now }
+    }
+
+    /// The user's name.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The name of the back-end that has the mailbox.
+    pub fn backend(&self) -> &str {
+        &self.backend
+    }
+}
+
+/// The cookie of a scheme: its name promises to browsers what it needs (RFC 6265bis, `__Host-`).
+pub fn cookie_name(secure: bool) -> &'static str {
+    if secure { "__Host-doorward" } else { "doorward" }
+}
+
+/// The cookie that binds a login form to a browser.
+pub fn form_cookie_name(secure: bool) -> &'static str {
+    if secure { "__Host-doorward-form" } else { "doorward-form" }
+}
+
+/// Whether a cookie is one of ours; those never go to a back-end, and none comes from there.
+pub fn is_ours(name: &str) -> bool {
+    let bare = name.strip_prefix("__Host-").or_else(|| name.strip_prefix("__Secure-")).unwrap_or(name);
+    bare == "doorward" || bare == "doorward-form"
+}
+
+/// What opens and seals cookies, by the settings of a Snapshot.
+#[derive(Debug)]
+pub struct Sessions {
+    keys: Keys,
+    idle: u64,
+    absolute: u64,
+}
+
+/// Sessions that were ended before their time, until they would have ended anyway. Part of State.
+#[derive(Debug, Default)]
+pub struct Ended(Mutex<HashMap<[u8; 16], u64>>);
+
+/// Ended sessions remembered; a day of logouts of a large cluster at 64 bytes each.
+const ENDED_KEPT: usize = 1 << 20;
+
+impl Ended {
+    fn contains(&self, id: &[u8; 16]) -> bool {
+        let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        !ended.is_empty() && ended.contains_key(id)
+    }
+
+    fn insert(&self, id: [u8; 16], until: u64) {
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() >= ENDED_KEPT {
+            let now = seconds_now();
+            ended.retain(|_, until| *until > now);
+        }
+        ended.insert(id, until);
+    }
+}
+
+impl Sessions {
+    /// Sessions sealed with these keys.
+    pub fn new(keys: Keys, config: &config::Session) -> Self {
+        Self { keys, idle: config.idle_timeout.as_secs(), absolute: config.absolute_timeout.as_secs() }
+    }
+
+    /// The live session of a request, if it has one: sealed by us, of this site, neither idle, old nor ended.
+    pub fn find(&self, headers: &HeaderMap, secure: bool, site: &str, ended: &Ended) -> Option<Session> {
+        let mut copies = text::cookies(headers).filter(|(name, _)| *name == cookie_name(secure));
+        let (_, sealed) = copies.next()?;
+        // Two copies: somebody put one there. Neither is believed.
+        if copies.next().is_some() {
+            return None;
+        }
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let session: Session = serde_json::from_slice(&self.keys.open(&sealed)?).ok()?;
+        let now = seconds_now();
+        let young = now.saturating_sub(session.started) < self.absolute && now.saturating_sub(session.seen) < self.idle;
+        (young && session.site == site && !ended.contains(&session.id)).then_some(session)
+    }
+
+    /// The `Set-Cookie` that hands a session to the browser.
+    pub fn cookie(&self, session: &Session, secure: bool) -> String {
+        let plain = serde_json::to_vec(session).unwrap_or_default();
+        set_cookie(cookie_name(secure), &URL_SAFE_NO_PAD.encode(self.keys.seal(&plain)), secure)
+    }
+
+    /// The `Set-Cookie` that keeps a session in use alive; none while the old one is fresh enough. The step is a
+    /// tenth of the idle time, so that a session ends at most that much early.
+    pub fn touch(&self, session: &Session, secure: bool) -> Option<String> {
+        let now = seconds_now();
+        let old = now.saturating_sub(session.seen) > self.idle / 10;
+        old.then(|| self.cookie(&Session { seen: now, ..session.clone() }, secure))
+    }
+
+    /// Ends a session for good.
+    pub fn end(&self, session: &Session, ended: &Ended) {
+        ended.insert(session.id, session.started.saturating_add(self.absolute));
+    }
+
+    /// A token that only a form shown to this browser has: it opens to the form cookie's value.
+    pub fn form_token(&self, cookie: &str) -> String {
+        let plain = format!("{} {cookie}", seconds_now());
+        URL_SAFE_NO_PAD.encode(self.keys.seal(plain.as_bytes()))
+    }
+
+    /// Whether a posted token belongs to the browser's form cookie and is not too old.
+    pub fn form_token_fits(&self, token: &str, cookie: &str) -> bool {
+        let opened = URL_SAFE_NO_PAD.decode(token).ok().and_then(|sealed| self.keys.open(&sealed));
+        let text = opened.and_then(|plain| String::from_utf8(plain).ok()).unwrap_or_default();
+        let Some((time, of_cookie)) = text.split_once(' ') else { return false };
+        let age = time.parse().map_or(u64::MAX, |time: u64| seconds_now().saturating_sub(time));
+        age < FORM_LIFETIME && !cookie.is_empty() && of_cookie == cookie
+    }
+}
+
+/// A login page may lie open for a day before it is sent.
+const FORM_LIFETIME: u64 = 86_400;
+
+/// A random value for the form cookie.
+pub fn new_form_cookie() -> String {
+    let mut bytes = [0; 16];
+    keys::fill_random(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A `Set-Cookie` of ours.
+pub fn set_cookie(name: &str, value: &str, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
+}
+
+/// A `Set-Cookie` that deletes a cookie.
+pub fn delete_cookie(name: &str, secure: bool) -> String {
+    format!("{}; Max-Age=0", set_cookie(name, "", secure))
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::{COOKIE, HeaderValue};
+
+    use super::*;
+
+    fn sessions(idle: u64, absolute: u64) -> Sessions {
+        Sessions { keys: Keys::random(), idle, absolute }
+    }
+
+    fn session() -> Session {
+        let now = seconds_now();
+        let (site, user, backend) = ("a.test".to_owned(), "zoë".to_owned(), "node-a".to_owned());
+        Session { id: [7; 16], site, user, backend, started: now, seen: now }
+    }
+
+    fn headers(cookies: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for cookie in cookies {
+            let pair = cookie.split(';').next().unwrap();
+            headers.append(COOKIE, HeaderValue::from_str(pair).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_cookie_opens_to_its_session_here_and_nowhere_else() {
+        let (ours, theirs, ended) = (sessions(900, 9000), sessions(900, 9000), Ended::default());
+        let cookie = ours.cookie(&session(), true);
+        assert!(cookie.starts_with("__Host-doorward=") && cookie.contains("Secure") && cookie.contains("HttpOnly"));
+        let sent = headers(&[&cookie]);
+        assert_eq!(ours.find(&sent, true, "a.test", &ended), Some(session()));
+        assert_eq!(ours.find(&sent, true, "b.test", &ended), None);
+        assert_eq!(ours.find(&sent, false, "a.test", &ended), None);
+        assert_eq!(theirs.find(&sent, true, "a.test", &ended), None);
+        assert_eq!(ours.find(&headers(&[&cookie, &cookie]), true, "a.test", &ended), None);
+        let (half, _) = cookie.split_at(40);
+        assert_eq!(ours.find(&headers(&[half]), true, "a.test", &ended), None);
+    }
+
+    #[test]
+    fn sessions_end_by_idleness_age_and_word() {
+        let (all, ended) = (sessions(900, 9000), Ended::default());
+        let find = |session: &Session| all.find(&headers(&[&all.cookie(session, false)]), false, "a.test", &ended);
+        let ago = |seen, started| Session { seen: seconds_now() - seen, started: seconds_now() - started, ..session() };
+        assert!(find(&ago(899, 899)).is_some());
+        assert!(find(&ago(901, 901)).is_none());
+        assert!(find(&ago(10, 9001)).is_none());
+        assert!(all.touch(&ago(10, 10), false).is_none() && all.touch(&ago(100, 100), false).is_some());
+        all.end(&session(), &ended);
+        assert!(find(&session()).is_none());
+    }
+
+    #[test]
+    fn a_form_token_belongs_to_one_browser() {
+        let all = sessions(900, 9000);
+        let token = all.form_token("abc");
+        assert!(all.form_token_fits(&token, "abc"));
+        assert!(!all.form_token_fits(&token, "abd") && !all.form_token_fits("", "abc"));
+        assert!(!all.form_token_fits(&all.form_token(""), ""));
+    }
+}

@@ -1,0 +1,233 @@
+//! Snapshot: one compiled generation of everything an operator can change. Built whole, or refused whole.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio_rustls::TlsAcceptor;
+
+use crate::back::Node;
+use crate::config::{self, Collector, Config, Faults, Limits};
+use crate::directory::Directory;
+use crate::pages::Pages;
+use crate::policy::{self, Compiler, Policies};
+use crate::session::{Keys, Sessions};
+use crate::tls;
+
+/// One generation. A request takes it once and keeps it to its end.
+pub struct Snapshot {
+    /// Counts up with each Snapshot that went live.
+    pub generation: u64,
+    /// Addresses to listen on, by name.
+    pub listeners: BTreeMap<String, Arc<Listener>>,
+    /// Limit classes that access policies may pick.
+    pub classes: BTreeMap<String, Limits>,
+    /// Limits of requests.
+    pub http: config::Http,
+    /// The four questions.
+    pub policies: Policies,
+    /// Doorward's own pages.
+    pub pages: Pages,
+    /// Where users are found.
+    pub directory: Directory,
+    /// How a login is checked when no policy says.
+    pub mode: config::Mode,
+    /// What seals and opens session cookies.
+    pub sessions: Sessions,
+    /// Cookies that no policy reads and that end with a session.
+    pub hidden_cookies: Arc<HashSet<String>>,
+    nodes: Vec<Arc<Node>>,
+    by_host: HashMap<String, Arc<Node>>,
+    default_node: Option<Arc<Node>>,
+    sites: Sites,
+}
+
+/// A listener with its TLS.
+pub struct Listener {
+    /// As configured.
+    pub config: config::Listener,
+    /// TLS; none for plain HTTP.
+    pub tls: Option<TlsAcceptor>,
+}
+
+/// A virtual host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Its first name.
+    pub name: String,
+    /// Template when no policy picks one.
+    pub template: String,
+    /// Shown on its pages.
+    pub title: String,
+}
+
+/// Virtual hosts by exact name, by wildcard, and the one for all others.
+#[derive(Debug, Default)]
+struct Sites {
+    exact: HashMap<String, Arc<Site>>,
+    wildcard: HashMap<String, Arc<Site>>,
+    other: Option<Arc<Site>>,
+}
+
+/// What a Snapshot is built with.
+pub struct Materials<'a> {
+    /// Compiles policies.
+    pub compiler: &'a Compiler,
+    /// Keys where no key file is set.
+    pub keys: &'a Keys,
+    /// The Snapshot to take unchanged parts from.
+    pub previous: Option<&'a Snapshot>,
+}
+
+impl Snapshot {
+    /// Builds a generation from its configuration, and proves every part of it.
+    ///
+    /// # Errors
+    /// Every fault of every part.
+    pub fn build(config: &Config, materials: &Materials<'_>) -> Result<Self, Faults> {
+        let faults = Collector::default();
+        let previous = materials.previous;
+        let nodes: Vec<Arc<Node>> = config
+            .backends
+            .iter()
+            .filter_map(|backend| faults.keep(Node::build(backend, &config.base)))
+            .map(|node| {
+                let same = previous.and_then(|previous| previous.nodes.iter().find(|old| old.is_same(&node)));
+                same.cloned().unwrap_or_else(|| Arc::new(node))
+            })
+            .collect();
+        let old_policies = previous.map_or(&[][..], |previous| previous.policies.all());
+        let policies: Vec<_> = config
+            .policies
+            .iter()
+            .filter_map(|policy| faults.keep(policy::load(policy, materials.compiler, old_policies)))
+            .collect();
+        let listeners = config.listeners.iter().filter_map(|listener| {
+            let tls = faults.keep(tls::server(listener).map_err(Faults::from))?;
+            let listener = Listener { config: listener.clone(), tls: tls.map(TlsAcceptor::from) };
+            Some((listener.config.name.clone(), Arc::new(listener)))
+        });
+        let listeners = listeners.collect();
+        let pages = Pages::build(config.templates.as_deref(), &config.place.key("templates")).map_err(Faults::from);
+        let pages = faults.keep(pages);
+        if let Some(pages) = &pages {
+            check_templates(config, pages, &faults);
+        }
+        let directory = faults.keep(Directory::build(&config.directory));
+        let keys = faults.keep(keys(config, materials.keys));
+        faults.finish()?;
+        let (Some(pages), Some(directory), Some(keys)) = (pages, directory, keys) else {
+            return Err(Faults::default());
+        };
+        let by_host = index(&nodes);
+        let hidden_cookies = nodes.iter().flat_map(|node| node.recipe.session_cookies.iter().cloned());
+        let ours = [true, false].map(crate::session::cookie_name).map(str::to_owned);
+        Ok(Self {
+            generation: previous.map_or(1, |previous| previous.generation + 1),
+            listeners,
+            classes: config.classes.clone(),
+            http: config.http,
+            policies: Policies::new(policies),
+            pages,
+            directory,
+            mode: config.authentication.mode.clone(),
+            sessions: Sessions::new(keys, &config.session),
+            hidden_cookies: Arc::new(hidden_cookies.chain(ours).collect()),
+            default_node: config.default_backend.as_ref().and_then(|name| by_host.get(&name.to_lowercase()).cloned()),
+            by_host,
+            nodes,
+            sites: Sites::build(&config.sites),
+        })
+    }
+
+    /// The virtual host of a name: exact, then the longest wildcard, then the one for all others.
+    pub fn site(&self, host: &str) -> Option<&Arc<Site>> {
+        self.sites.find(host)
+    }
+
+    /// The node that a directory's host attribute names.
+    pub fn node(&self, host: &str) -> Option<&Arc<Node>> {
+        self.by_host.get(&host.trim().to_lowercase())
+    }
+
+    /// The node of users whose entry names none.
+    pub fn default_node(&self) -> Option<&Arc<Node>> {
+        self.default_node.as_ref()
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> &[Arc<Node>] {
+        &self.nodes
+    }
+}
+
+fn index(nodes: &[Arc<Node>]) -> HashMap<String, Arc<Node>> {
+    nodes.iter().flat_map(|node| node.names().map(|name| (name.to_lowercase(), node.clone()))).collect()
+}
+
+fn keys(config: &Config, of_process: &Keys) -> Result<Keys, Faults> {
+    let Some(path) = &config.session.key_file else { return Ok(of_process.clone()) };
+    Keys::load(path).map_err(|error| {
+        let found = format!("{}: {error}", path.display());
+        config.session.place.key("key-file").fault(found, "a file of base64 keys of 32 bytes, one a line").into()
+    })
+}
+
+fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {
+    for site in config.sites.iter().filter(|site| !pages.has(&site.template)) {
+        let looks: Vec<&str> = pages.looks().collect();
+        let place = site.place.key("template");
+        faults.add(place.fault(format!("\"{}\"", site.template), format!("a template there is: {}", looks.join(", "))));
+    }
+}
+
+impl Sites {
+    fn build(sites: &[config::Site]) -> Self {
+        let mut built = Self::default();
+        for config in sites {
+            let name = config.hosts.first().cloned().unwrap_or_default();
+            let site = Arc::new(Site { name, template: config.template.clone(), title: config.title.clone() });
+            for host in &config.hosts {
+                match host.strip_prefix("*.") {
+                    _ if host == "*" => built.other = Some(site.clone()),
+                    Some(domain) => drop(built.wildcard.insert(domain.to_owned(), site.clone())),
+                    None => drop(built.exact.insert(host.clone(), site.clone())),
+                }
+            }
+        }
+        built
+    }
+
+    fn find(&self, host: &str) -> Option<&Arc<Site>> {
+        let domains = std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.'));
+        let by_domain = || domains.map(|(_, domain)| domain).find_map(|domain| self.wildcard.get(domain));
+        self.exact.get(host).or_else(by_domain).or(self.other.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Place, Source};
+
+    #[test]
+    fn virtual_hosts_are_found_from_exact_to_any() {
+        let place = Place::whole(&Arc::new(Source { path: "test".into(), text: String::new() }));
+        let site = |name: &str| config::Site {
+            hosts: vec![name.to_owned()],
+            template: "blue".to_owned(),
+            title: name.to_owned(),
+            place: place.clone(),
+        };
+        let sites = Sites::build(&[site("mail.a.test"), site("*.a.test"), site("*.b.a.test")]);
+        let check = |host: &str, title: Option<&str>| {
+            assert_eq!(sites.find(host).map(|site| site.title.as_str()), title, "{host}");
+        };
+        check("mail.a.test", Some("mail.a.test"));
+        check("x.a.test", Some("*.a.test"));
+        check("x.y.a.test", Some("*.a.test"));
+        check("x.b.a.test", Some("*.b.a.test"));
+        check("a.test", None);
+        check("", None);
+        assert_eq!(Sites::build(&[site("*")]).find("x").map(|site| site.title.as_str()), Some("*"));
+    }
+}

@@ -1,0 +1,166 @@
+//! Watches the configuration and every file it names, and says when all of them have come to rest.
+//!
+//! Events are hints only: whatever they say, the files themselves are looked at (their folders are watched, so that
+//! renames, symlink swaps and replaced folders are seen). A slow look without any hint finds what no event told.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+
+/// Files are at rest when two looks this far apart see the same: editors write in bursts much shorter than that.
+const REST: Duration = Duration::from_millis(300);
+/// A look without a hint.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What was seen of a file: enough to tell that it changed, without reading it.
+type Seen = Vec<(PathBuf, Option<(u64, u64, i64, i64, u64)>)>;
+
+/// Watches a set of files.
+pub struct Watch {
+    hint: Arc<Notify>,
+    watcher: Option<RecommendedWatcher>,
+    files: Vec<PathBuf>,
+    seen: Seen,
+}
+
+impl Watch {
+    /// Watches these files and folders. Without the kernel's help, they are looked at all the same.
+    pub fn start(files: Vec<PathBuf>) -> Self {
+        let hint = Arc::new(Notify::new());
+        let wake = hint.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading a file is an event too, and would wake us by our own looks.
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                wake.notify_one();
+            }
+        });
+        let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "files are looked at every 5 s only")).ok();
+        let mut watch = Self { hint, watcher, files: Vec::new(), seen: Vec::new() };
+        watch.follow(files);
+        watch
+    }
+
+    /// Watches another set of files from now on.
+    pub fn follow(&mut self, files: Vec<PathBuf>) {
+        self.files = files;
+        self.seen = look(&self.files);
+        let Some(watcher) = &mut self.watcher else { return };
+        for folder in folders(&self.files) {
+            // A folder that is watched already stays so; one that is not there is looked at without hints.
+            if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                tracing::debug!(folder = %folder.display(), %error, "a folder is not watched");
+            }
+        }
+    }
+
+    /// Waits until some file changed and all of them are at rest again.
+    pub async fn changed(&mut self) {
+        loop {
+            let _ = tokio::time::timeout(LOOK, self.hint.notified()).await;
+            let mut now = look(&self.files);
+            if now == self.seen {
+                continue;
+            }
+            loop {
+                tokio::time::sleep(REST).await;
+                let later = look(&self.files);
+                if later == now {
+                    break;
+                }
+                now = later;
+            }
+            // What changed and changed back in the meantime is no change.
+            if now != self.seen {
+                self.seen = now;
+                return;
+            }
+        }
+    }
+}
+
+/// The folders to watch: of each name, of what it links to, and folders that are named themselves.
+fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    for file in files {
+        let real = std::fs::canonicalize(file).ok();
+        for path in std::iter::once(file).chain(&real) {
+            folders.extend(path.parent().map(|folder| {
+                if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
+            }));
+        }
+        folders.extend(below(file).into_iter().filter(|path| path.is_dir()));
+    }
+    folders
+}
+
+fn look(files: &[PathBuf]) -> Seen {
+    let all = files.iter().flat_map(|file| below(file));
+    all.map(|path| {
+        let of = |m: std::fs::Metadata| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.len());
+        let seen = std::fs::metadata(&path).ok().map(of);
+        (path, seen)
+    })
+    .collect()
+}
+
+/// A file, or a folder with all that is in it, to a depth and number that no folder of templates has.
+fn below(path: &Path) -> Vec<PathBuf> {
+    let mut found = vec![path.to_owned()];
+    let mut at = 0;
+    while at < found.len() && found.len() < 2000 {
+        if found[at].is_dir() && found[at].components().count() < path.components().count() + 5 {
+            let entries = std::fs::read_dir(&found[at]).into_iter().flatten().flatten();
+            let mut entries: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            entries.sort();
+            found.extend(entries);
+        }
+        at += 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("doorward-watch-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    async fn seen(watch: &mut Watch) -> bool {
+        tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn renames_links_and_new_files_are_seen() {
+        let folder = folder("kinds");
+        let (file, real) = (folder.join("doorward.toml"), folder.join("v1"));
+        std::fs::create_dir(&real).unwrap();
+        std::fs::write(real.join("policy.wasm"), "1").unwrap();
+        std::os::unix::fs::symlink(&real, folder.join("current")).unwrap();
+        std::fs::write(&file, "1").unwrap();
+        let templates = folder.join("templates");
+        std::fs::create_dir(&templates).unwrap();
+        let files = vec![file.clone(), folder.join("current/policy.wasm"), templates.clone()];
+        let mut watch = Watch::start(files);
+        std::fs::write(folder.join("new"), "2").unwrap();
+        std::fs::rename(folder.join("new"), &file).unwrap();
+        assert!(seen(&mut watch).await, "rename over");
+        std::fs::create_dir(folder.join("v2")).unwrap();
+        std::fs::write(folder.join("v2/policy.wasm"), "2").unwrap();
+        std::os::unix::fs::symlink(folder.join("v2"), folder.join("next")).unwrap();
+        std::fs::rename(folder.join("next"), folder.join("current")).unwrap();
+        assert!(seen(&mut watch).await, "symlink swap");
+        std::fs::write(templates.join("login.html"), "x").unwrap();
+        assert!(seen(&mut watch).await, "new file in a folder");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

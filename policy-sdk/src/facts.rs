@@ -1,0 +1,191 @@
+//! What a policy may know. Each method reads one fact: from the proxy in a component, from the test natively.
+//!
+//! Invariants:
+//! - Nothing is read before a method asks for it: the proxy remembers decisions by the facts they read, so a fact that
+//!   does not matter should not be read.
+//! - A fact does not change during one decision.
+
+use std::ops::Deref;
+
+#[cfg(not(target_family = "wasm"))]
+use crate::testing::Given;
+
+/// Facts about the connection, known before any byte of HTTP.
+pub struct ConnectionFacts {
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) given: Given,
+}
+
+/// Facts about the request, and by dereference those of its connection.
+pub struct RequestFacts {
+    pub(crate) connection: ConnectionFacts,
+}
+
+/// Facts about a login attempt, and by dereference those of its request. The password is never a fact.
+pub struct LoginFacts {
+    pub(crate) request: RequestFacts,
+}
+
+/// Reads a fact: `fact!(facts, interface::function(name))`.
+#[cfg(target_family = "wasm")]
+macro_rules! fact {
+    ($facts:ident, $interface:ident :: $function:ident ( $($name:ident)? )) => {
+        crate::bindings::facts::doorward::policy::$interface::$function($($name)?)
+    };
+}
+
+/// Reads a fact that the test gave: `fact!(facts, interface::function(name))`.
+#[cfg(not(target_family = "wasm"))]
+macro_rules! fact {
+    ($facts:ident, $interface:ident :: $function:ident ()) => {
+        $facts.given.read(stringify!($function), None)
+    };
+    ($facts:ident, $interface:ident :: $function:ident ( $name:ident )) => {
+        $facts.given.read(stringify!($function), Some($name))
+    };
+}
+
+impl ConnectionFacts {
+    /// The client's address in canonical text form, after the PROXY protocol ("192.0.2.7", "2001:db8::7").
+    pub fn client_address(&self) -> String {
+        fact!(self, connection::client_address())
+    }
+
+    /// The client's port.
+    pub fn client_port(&self) -> u16 {
+        fact!(self, connection::client_port())
+    }
+
+    /// The listener's name in the configuration.
+    pub fn listener(&self) -> String {
+        fact!(self, connection::listener())
+    }
+
+    /// The address the client connected to.
+    pub fn local_address(&self) -> String {
+        fact!(self, connection::local_address())
+    }
+
+    /// Server name the client asked for in TLS, if any. Not known yet when the question is `access`.
+    pub fn tls_server_name(&self) -> Option<String> {
+        fact!(self, connection::tls_server_name())
+    }
+
+    /// Subject of a verified client certificate, if any. Not known yet when the question is `access`.
+    pub fn tls_client_subject(&self) -> Option<String> {
+        fact!(self, connection::tls_client_subject())
+    }
+
+    /// Seconds since 1970, frozen for the length of one decision. Reading it makes the decision uncacheable.
+    pub fn now(&self) -> u64 {
+        fact!(self, clock::now())
+    }
+}
+
+impl RequestFacts {
+    /// The method ("GET").
+    pub fn method(&self) -> String {
+        fact!(self, request::method())
+    }
+
+    /// "http" or "https".
+    pub fn scheme(&self) -> String {
+        fact!(self, request::scheme())
+    }
+
+    /// Host without port, lower case: the virtual host.
+    pub fn host(&self) -> String {
+        fact!(self, request::host())
+    }
+
+    /// The path, without the query.
+    pub fn path(&self) -> String {
+        fact!(self, request::path())
+    }
+
+    /// A parameter of the query.
+    pub fn query(&self, name: &str) -> Option<String> {
+        fact!(self, request::query(name))
+    }
+
+    /// First value of a header; the name is case-insensitive.
+    pub fn header(&self, name: &str) -> Option<String> {
+        fact!(self, request::header(name))
+    }
+
+    /// A cookie of the client; never one of the proxy's session.
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        fact!(self, request::cookie(name))
+    }
+}
+
+impl LoginFacts {
+    /// The user name as typed.
+    pub fn username(&self) -> String {
+        fact!(self, login::username())
+    }
+
+    /// Whether the directory knows the user.
+    pub fn known(&self) -> bool {
+        fact!(self, login::known())
+    }
+
+    /// Values of an attribute of the user's entry; only attributes the operator exposes.
+    pub fn attribute(&self, name: &str) -> Vec<String> {
+        fact!(self, login::attribute(name))
+    }
+
+    /// Logins that failed lately from the client's address.
+    pub fn recent_failures_from_address(&self) -> u32 {
+        fact!(self, login::recent_failures_from_address())
+    }
+
+    /// Logins that failed lately for this user name.
+    pub fn recent_failures_for_user(&self) -> u32 {
+        fact!(self, login::recent_failures_for_user())
+    }
+}
+
+impl Deref for RequestFacts {
+    type Target = ConnectionFacts;
+
+    fn deref(&self) -> &ConnectionFacts {
+        &self.connection
+    }
+}
+
+impl Deref for LoginFacts {
+    type Target = RequestFacts;
+
+    fn deref(&self) -> &RequestFacts {
+        &self.request
+    }
+}
+
+/// The facts of the decision that the proxy is asking for right now; for `export!` only.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+mod live {
+    use super::{ConnectionFacts, LoginFacts, RequestFacts};
+
+    impl ConnectionFacts {
+        #[doc(hidden)]
+        pub fn live() -> Self {
+            ConnectionFacts {}
+        }
+    }
+
+    impl RequestFacts {
+        #[doc(hidden)]
+        pub fn live() -> Self {
+            RequestFacts { connection: ConnectionFacts::live() }
+        }
+    }
+
+    impl LoginFacts {
+        #[doc(hidden)]
+        pub fn live() -> Self {
+            LoginFacts { request: RequestFacts::live() }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The `doorward` program under test.
+
+use crate::client::Client;
+use crate::program::Program;
+use rustix::process::Signal;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+/// A cold start compiles policies, and the machine may be busy.
+const START: Duration = Duration::from_secs(20);
+
+/// The `doorward` binary: `$DOORWARD_BIN`, or the one that was built beside the test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("DOORWARD_BIN") {
+        return PathBuf::from(path);
+    }
+    // target/<profile>/deps/suite-0123456789abcdef
+    let own = std::env::current_exe().expect("a running test has a path");
+    let path = own.parent().and_then(Path::parent).map(|dir| dir.join("doorward")).unwrap_or_default();
+    assert!(path.exists(), "there is no {}: build it first, or set DOORWARD_BIN", path.display());
+    path
+}
+
+/// A directory for one proxy, before it starts: put files there, then `serve`.
+pub struct Setup {
+    dir: tempfile::TempDir,
+    binary: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+/// A run that has ended by itself.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Setup {
+    /// An empty directory, and the binary of [`binary`].
+    pub fn new() -> Self {
+        Self::with(binary())
+    }
+
+    /// An empty directory, and another program in place of doorward.
+    pub fn with(program: impl Into<PathBuf>) -> Self {
+        Self { dir: crate::temp_dir(), binary: program.into(), arguments: Vec::new(), environment: Vec::new() }
+    }
+
+    /// The directory, which is also where the program runs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file there, with the folders above it.
+    #[must_use]
+    pub fn file(self, path: &str, contents: impl AsRef<[u8]>) -> Self {
+        write(&self.dir.path().join(path), contents.as_ref());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds an argument to `serve`.
+    #[must_use]
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.current_dir(self.dir.path()).envs(self.environment.iter().map(|(k, v)| (k, v)));
+        command
+    }
+
+    /// Writes `doorward.toml` and runs `doorward serve` with it.
+    #[track_caller]
+    pub fn serve(self, config: &str) -> Proxy {
+        let file = self.dir.path().join("doorward.toml");
+        write(&file, config.as_bytes());
+        let mut command = self.command();
+        command.args(["serve", "--config"]).arg(&file).arg("--json").args(&self.arguments);
+        let mut program = Program::start("doorward", &mut command);
+        let line = program.line(START);
+        let started: Started =
+            serde_json::from_str(&line).unwrap_or_else(|e| panic!("first line {line:?}: {e}; {}", program.tail()));
+        Proxy { program, started, dir: self.dir }
+    }
+
+    /// Runs the program with these arguments to its end: `check`, or a `serve` that is to be refused.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let mut program = Program::start("doorward", self.command().args(arguments));
+        let mut stdout = String::new();
+        let status = program.wait(Duration::from_secs(60));
+        while let Some(line) = program.next_line() {
+            stdout += &(line + "\n");
+        }
+        program.wait_for_log_end();
+        Ran { status, stdout, stderr: program.log().join("\n") }
+    }
+
+    /// Runs `serve` with a config that is to be refused.
+    #[track_caller]
+    pub fn refused(&self, config: &str) -> Ran {
+        write(&self.dir.path().join("doorward.toml"), config.as_bytes());
+        let ran = self.run(&["serve", "--config", "doorward.toml"]);
+        assert!(!ran.status.success(), "the config was not refused: {ran:?}");
+        ran
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Started {
+    listeners: Vec<Listener>,
+    #[serde(default)]
+    generation: u64,
+}
+
+/// One listening socket, as the program has said.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Listener {
+    /// Its name in the config.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+/// A running `doorward serve`, killed when dropped. A test that fails prints the end of its log.
+pub struct Proxy {
+    program: Program,
+    started: Started,
+    dir: tempfile::TempDir,
+}
+
+impl Proxy {
+    /// Starts one with this config, in a fresh directory.
+    #[track_caller]
+    pub fn serve(config: &str) -> Self {
+        Setup::new().serve(config)
+    }
+
+    /// The directory with its config; paths in the config are below it.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file there; `doorward.toml` is the config. Replaces it at once, never in parts.
+    pub fn write(&self, path: &str, contents: impl AsRef<[u8]>) {
+        let path = self.dir.path().join(path);
+        let half = path.with_extension("half-written");
+        write(&half, contents.as_ref());
+        std::fs::rename(&half, &path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+
+    /// All listening sockets.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.started.listeners
+    }
+
+    /// The address of a listener.
+    #[track_caller]
+    pub fn address(&self, name: &str) -> SocketAddr {
+        let all = &self.started.listeners;
+        all.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no listener {name:?} in {all:?}")).address
+    }
+
+    /// The generation it started with.
+    pub fn generation(&self) -> u64 {
+        self.started.generation
+    }
+
+    /// A client of the listener `public`, or of the first one.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        let all = &self.started.listeners;
+        let listener = all.iter().find(|l| l.name == "public").or(all.first());
+        Client::new(listener.expect("it has a listener").address)
+    }
+
+    /// A client of a listener.
+    #[track_caller]
+    pub fn client_of(&self, listener: &str) -> Client {
+        Client::new(self.address(listener))
+    }
+
+    /// The program itself: its log, signals, its end.
+    pub fn program(&mut self) -> &mut Program {
+        &mut self.program
+    }
+
+    /// All lines of the log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.program.log()
+    }
+
+    /// Waits for a line of the log that a regular expression finds, among those written already too.
+    #[track_caller]
+    pub fn wait_for_log(&self, pattern: &str, timeout: Duration) -> String {
+        self.program.wait_for_log(0, pattern, timeout)
+    }
+
+    /// The same for the lines after the first `from` ones (`log().len()`, taken before).
+    #[track_caller]
+    pub fn wait_for_log_after(&self, from: usize, pattern: &str, timeout: Duration) -> String {
+        self.program.wait_for_log(from, pattern, timeout)
+    }
+
+    /// Asks it to read its config again (SIGHUP). It answers in its log.
+    #[track_caller]
+    pub fn reload(&self) {
+        self.program.signal(Signal::HUP);
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.program.signal(Signal::TERM);
+        // longer than any drain time that a test sets
+        self.program.wait(Duration::from_secs(30))
+    }
+}
+
+/// What `doorward demo` says when it is up.
+#[derive(Clone, Debug, Deserialize)]
+struct DemoStarted {
+    url: String,
+    sites: Vec<DemoSite>,
+    users: Vec<DemoUser>,
+}
+
+/// One virtual host of the demo.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DemoSite {
+    /// Its name.
+    pub host: String,
+    /// The template it shows.
+    pub template: String,
+}
+
+/// One user of the demo.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DemoUser {
+    /// Login name.
+    pub name: String,
+    /// Password.
+    pub password: String,
+    /// The node with the mailbox.
+    pub node: String,
+}
+
+/// A running `doorward demo`, killed when dropped.
+pub struct Demo {
+    program: Program,
+    started: DemoStarted,
+    _dir: tempfile::TempDir,
+}
+
+impl Demo {
+    /// Starts it on a free port.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::start_in(Setup::new())
+    }
+
+    /// Starts it as it was set up.
+    #[track_caller]
+    pub fn start_in(setup: Setup) -> Self {
+        let mut command = setup.command();
+        command.args(["demo", "--listen", "127.0.0.1:0", "--json"]).args(&setup.arguments);
+        let mut program = Program::start("doorward demo", &mut command);
+        let line = program.line(START);
+        let started =
+            serde_json::from_str(&line).unwrap_or_else(|e| panic!("first line {line:?}: {e}; {}", program.tail()));
+        Self { program, started, _dir: setup.dir }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.started.url
+    }
+
+    /// Its address.
+    #[track_caller]
+    pub fn address(&self) -> SocketAddr {
+        let url = &self.started.url;
+        let authority = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        authority.replace("localhost", "127.0.0.1").parse().unwrap_or_else(|e| panic!("{url}: {e}"))
+    }
+
+    /// The URL of one of its virtual hosts.
+    #[track_caller]
+    pub fn url_of(&self, host: &str) -> String {
+        format!("http://{host}:{}/", self.address().port())
+    }
+
+    /// Its virtual hosts.
+    pub fn sites(&self) -> &[DemoSite] {
+        &self.started.sites
+    }
+
+    /// Its users.
+    pub fn users(&self) -> &[DemoUser] {
+        &self.started.users
+    }
+
+    /// A client of it.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::new(self.address())
+    }
+
+    /// The program itself: its log, signals, its end.
+    pub fn program(&mut self) -> &mut Program {
+        &mut self.program
+    }
+}
+
+fn write(path: &Path, contents: &[u8]) {
+    let folder = path.parent().expect("a file has a folder");
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(path, contents))
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}
