@@ -164,12 +164,9 @@ impl Exchange {
     /// The request as the node gets it: written anew, with what is true about the client.
     fn outgoing(&self, visit: &Visit, node: &Node, body: Outgoing) -> Result<Request<Outgoing>, Refusal> {
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let uri: Uri = if node.base_path().is_empty() {
-            target.parse()
-        } else {
-            format!("{}{target}", node.base_path()).parse()
-        }
-        .map_err(|_| Refusal::BadRequest("its target is no path"))?;
+        let uri: Uri =
+            if node.base_path().is_empty() { target.parse() } else { format!("{}{target}", node.base_path()).parse() }
+                .map_err(|_| Refusal::BadRequest("its target is no path"))?;
         let mut request = Request::new(body);
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
@@ -246,7 +243,8 @@ fn host_of(head: &Parts) -> Result<String, Refusal> {
     if second.is_some() {
         return Err(Refusal::BadRequest("it has two Host headers"));
     }
-    let host = host.map(|host| host.to_str().map_err(|_| Refusal::BadRequest("its Host is no host name"))).transpose()?;
+    let host =
+        host.map(|host| host.to_str().map_err(|_| Refusal::BadRequest("its Host is no host name"))).transpose()?;
     let authority = head.uri.authority().map(|authority| authority.as_str());
     let name = match (host, authority) {
         (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {

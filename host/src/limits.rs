@@ -63,9 +63,9 @@ impl Gate {
     }
 
     fn line_up(&self) -> Result<InLine<'_>, Shut> {
-        let joined = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
-            (waiting < self.queue).then_some(waiting + 1)
-        });
+        let joined = self
+            .waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| (waiting < self.queue).then_some(waiting + 1));
         joined.map(|_| InLine(&self.waiting)).map_err(|_| Shut::Full)
     }
 }

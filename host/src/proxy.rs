@@ -202,7 +202,9 @@ async fn work(
         // A listener that went, or moved: its accept loop ends, and its connections finish what they do.
         serving.retain(|name, (of, _)| wanted.iter().any(|(wanted, address, _)| wanted == name && address == of));
         for (name, address, socket) in wanted {
-            let Some(socket) = socket.and_then(|socket| tokio::net::TcpListener::from_std(socket).ok()) else { continue };
+            let Some(socket) = socket.and_then(|socket| tokio::net::TcpListener::from_std(socket).ok()) else {
+                continue;
+            };
             let stop = watch::Sender::new(false);
             tasks.spawn_local(front::serve(worker.clone(), name.clone(), socket, stop.subscribe()));
             serving.insert(name, (address, stop));

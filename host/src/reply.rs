@@ -69,12 +69,9 @@ impl Refusal {
             Self::ForeignForm => {
                 (403, Debug, None, "The login form was too old. Please load the page again and log in.".to_owned())
             }
-            Self::BodyTooLarge(limit, bytes) => (
-                413,
-                Debug,
-                None,
-                format!("What was sent is larger than allowed: {limit} is {} KiB.", bytes >> 10),
-            ),
+            Self::BodyTooLarge(limit, bytes) => {
+                (413, Debug, None, format!("What was sent is larger than allowed: {limit} is {} KiB.", bytes >> 10))
+            }
             Self::SessionNeeded => (401, Debug, None, "The session has ended. Please log in again.".to_owned()),
             Self::UnknownSite => (421, Debug, None, "This server does not serve that host name.".to_owned()),
             Self::DirectoryDown => {

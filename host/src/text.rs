@@ -114,9 +114,9 @@ pub fn local_path(target: &str) -> Option<&str> {
         && target.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
     // `/%09/host`, `/..//host`: harmless to a browser that keeps to the path, refused all the same.
     let lower = target.to_ascii_lowercase();
-    let odd = ["%09", "%0a", "%0d", "%5c", "/..", "//"].iter().any(|odd| {
-        lower.split(['?', '#']).next().unwrap_or("").contains(odd)
-    });
+    let odd = ["%09", "%0a", "%0d", "%5c", "/..", "//"]
+        .iter()
+        .any(|odd| lower.split(['?', '#']).next().unwrap_or("").contains(odd));
     (right && !odd).then_some(target)
 }
 

@@ -89,9 +89,13 @@ fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
     for file in files {
         let real = std::fs::canonicalize(file).ok();
         for path in std::iter::once(file).chain(&real) {
-            folders.extend(path.parent().map(|folder| {
-                if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
-            }));
+            folders.extend(
+                path.parent().map(
+                    |folder| {
+                        if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
+                    },
+                ),
+            );
         }
         folders.extend(below(file).into_iter().filter(|path| path.is_dir()));
     }

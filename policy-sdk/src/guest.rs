@@ -28,7 +28,10 @@ pub fn ask<P, A>(place: &'static Place<P>, question: impl FnOnce(&P) -> A) -> A 
     place.with(|cell| match cell.get() {
         Some(policy) => question(policy),
         // There is no answer to give that would be right: trap, and what the operator chose in `on-error` holds.
-        None => panic!("asked before it was configured"),
+        None => {
+            log_panics();
+            panic!("asked before it was configured")
+        }
     })
 }
 

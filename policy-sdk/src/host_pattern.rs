@@ -22,9 +22,10 @@ impl HostPattern {
         let host = normal(host);
         match self {
             HostPattern::Exact(name) => host == *name,
-            HostPattern::Below(parent) => {
-                host.strip_suffix(parent.as_str()).and_then(|rest| rest.strip_suffix('.')).is_some_and(|rest| !rest.is_empty())
-            }
+            HostPattern::Below(parent) => host
+                .strip_suffix(parent.as_str())
+                .and_then(|rest| rest.strip_suffix('.'))
+                .is_some_and(|rest| !rest.is_empty()),
         }
     }
 }
@@ -66,9 +67,9 @@ impl<T> HostMap<T> {
     pub fn find(&self, host: &str) -> Option<&T> {
         let host = normal(host);
         let parents = host.match_indices('.').filter(|(at, _)| *at > 0).map(|(at, _)| &host[at + 1..]);
-        self.patterns
-            .get(&HostPattern::Exact(host.clone()))
-            .or_else(|| parents.into_iter().find_map(|parent| self.patterns.get(&HostPattern::Below(parent.to_string()))))
+        self.patterns.get(&HostPattern::Exact(host.clone())).or_else(|| {
+            parents.into_iter().find_map(|parent| self.patterns.get(&HostPattern::Below(parent.to_string())))
+        })
     }
 }
 
@@ -80,7 +81,10 @@ fn normal(host: &str) -> String {
 /// Refuses what no request could ask for. An underscore is not for host names, but it is in use.
 fn check_name(name: &str) -> Result<(), String> {
     if let Some(address) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().map(drop).map_err(|_| format!("`{name}` is not an IPv6 address in brackets"));
+        return address
+            .parse::<Ipv6Addr>()
+            .map(drop)
+            .map_err(|_| format!("`{name}` is not an IPv6 address in brackets"));
     }
     if !name.is_ascii() {
         return Err(format!("`{name}` has letters beyond ASCII: write it in its xn-- form"));
@@ -105,6 +109,7 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

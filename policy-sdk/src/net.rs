@@ -158,6 +158,7 @@ fn successor(address: IpAddr) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -172,7 +173,11 @@ mod tests {
                 assert!(!parsed.contains(address.parse().unwrap()), "{address} is not in {range}");
             }
         };
-        check("10.0.0.0/8", &["10.0.0.0", "10.255.255.255", "::ffff:10.1.2.3"], &["9.255.255.255", "11.0.0.0", "::a00:1"]);
+        check(
+            "10.0.0.0/8",
+            &["10.0.0.0", "10.255.255.255", "::ffff:10.1.2.3"],
+            &["9.255.255.255", "11.0.0.0", "::a00:1"],
+        );
         check("10.0.0.0/255.0.0.0", &["10.9.9.9"], &["11.0.0.0"]);
         check("0.0.0.0/0", &["0.0.0.0", "255.255.255.255"], &["::", "::1"]);
         check("::/0", &["::", "2001:db8::1"], &["10.0.0.1", "::ffff:10.0.0.1"]);
@@ -211,7 +216,8 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 16) % below
         };
-        let mut ranges: Vec<Range> = ["255.255.255.0/24", "::/0", "ffff::/16"].iter().map(|r| r.parse().unwrap()).collect();
+        let mut ranges: Vec<Range> =
+            ["255.255.255.0/24", "::/0", "ffff::/16"].iter().map(|r| r.parse().unwrap()).collect();
         for _ in 0..300 {
             let (first, length) = (random(2000), random(100));
             let address = |bits| IpAddr::V4(Ipv4Addr::from_bits(bits));

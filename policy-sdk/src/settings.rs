@@ -29,8 +29,8 @@ impl Problem {
 /// alone; problems that the policy finds come together.
 pub(crate) fn configure<P: Policy>(json: &str) -> Result<P, Vec<Problem>> {
     // By way of a `Value`, because serde_json's own errors end in a line and column of text the operator never saw.
-    let value: serde_json::Value =
-        serde_json::from_str(json).map_err(|error| vec![Problem::new("", format!("the settings are not JSON: {error}"))])?;
+    let value: serde_json::Value = serde_json::from_str(json)
+        .map_err(|error| vec![Problem::new("", format!("the settings are not JSON: {error}"))])?;
     // Serde would take a list for a struct and read the fields by position.
     if !value.is_object() {
         return Err(vec![Problem::new("", "the settings are not a table of keys and values")]);

@@ -267,8 +267,8 @@ pub struct DemoUser {
     pub name: String,
     /// Password.
     pub password: String,
-    /// The node with the mailbox.
-    pub node: String,
+    /// The node with the mailbox; nothing for a user without one.
+    pub node: Option<String>,
 }
 
 /// A running `doorward demo`, killed when dropped.

@@ -218,9 +218,9 @@ pub async fn forward(
         Outgoing::Whole(_) => Progress::default(),
     };
     let sending = send(node, idle, request);
-    let (connection, response) = within_silence(node.config.rw_timeout, &progress, sending).await.map_err(|refusal| {
-        progress.0.over.get().map_or(refusal, |(name, bytes)| Refusal::BodyTooLarge(name, bytes))
-    })?;
+    let (connection, response) = within_silence(node.config.rw_timeout, &progress, sending)
+        .await
+        .map_err(|refusal| progress.0.over.get().map_or(refusal, |(name, bytes)| Refusal::BodyTooLarge(name, bytes)))?;
     let (parts, body) = response.into_parts();
     let held = Some(Held { connection, idle: idle.clone(), node: node.clone(), _permit: permit });
     let mut body = NodeBody { body, held, silence: node.config.rw_timeout, timer: None };

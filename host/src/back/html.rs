@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn inputs_are_found_however_they_are_written() {
-        let check = |page: &str, value: Option<&str>| assert_eq!(input_value(page, "_token").as_deref(), value, "{page}");
+        let check =
+            |page: &str, value: Option<&str>| assert_eq!(input_value(page, "_token").as_deref(), value, "{page}");
         check(r#"<form><input type="hidden" name="_token" value="a&amp;b"></form>"#, Some("a&b"));
         check("<INPUT value='x y' NAME=_token>", Some("x y"));
         check("<input name=_token value=abc/><p>", Some("abc/"));

@@ -90,12 +90,7 @@ pub async fn log_in(
     judge(node, &parts, &page, jar)
 }
 
-fn judge(
-    node: &Node,
-    parts: &hyper::http::response::Parts,
-    page: &str,
-    jar: Jar,
-) -> Result<LoggedIn, LoginError> {
+fn judge(node: &Node, parts: &hyper::http::response::Parts, page: &str, jar: Jar) -> Result<LoggedIn, LoginError> {
     let recipe = &node.recipe;
     let answer = Answered { status: parts.status, headers: &parts.headers, page };
     if recipe.success.all(&answer) {
@@ -146,7 +141,8 @@ async fn page_of(response: Response<NodeBody>) -> Result<(hyper::http::response:
 /// The login's fields with their holes filled, encoded.
 fn fields(recipe: &Recipe, user: &str, secret: &Secret, extracted: &[(&str, String)]) -> (&'static str, Bytes) {
     let (local, domain) = user.rsplit_once('@').unwrap_or((user, ""));
-    let mut values = vec![("user", user), ("user.local", local), ("user.domain", domain), ("password", secret.expose())];
+    let mut values =
+        vec![("user", user), ("user.local", local), ("user.domain", domain), ("password", secret.expose())];
     values.extend(extracted.iter().map(|(name, value)| (*name, value.as_str())));
     let filled: Vec<(&str, String)> =
         recipe.login.fields.iter().map(|(name, text)| (name.as_str(), fill(text, &values))).collect();

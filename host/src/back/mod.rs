@@ -88,7 +88,13 @@ impl Node {
         let of = |node: &Self| {
             let config = &node.config;
             (
-                (config.name.clone(), config.url.clone(), config.local_address, config.ca.clone(), config.tls_name.clone()),
+                (
+                    config.name.clone(),
+                    config.url.clone(),
+                    config.local_address,
+                    config.ca.clone(),
+                    config.tls_name.clone(),
+                ),
                 (config.max_connections, config.queue_max_size, config.queue_timeout),
                 (config.connect_timeout, config.rw_timeout, config.insecure, config.aliases.clone()),
             )

@@ -198,9 +198,8 @@ fn login(t: &Table<'_>) -> Login {
     // Only POST: a password in a URL would be in the node's logs.
     t.choice("method", &[("POST", ())]);
     let encoding = t.choice("encoding", &[("form", Encoding::Form), ("json", Encoding::Json)]);
-    let fields = t.table("fields", |t| {
-        t.keys().into_iter().map(|key| (key.clone(), t.text(&key).unwrap_or_default())).collect()
-    });
+    let fields = t
+        .table("fields", |t| t.keys().into_iter().map(|key| (key.clone(), t.text(&key).unwrap_or_default())).collect());
     Login { path: path(t, "path"), encoding: encoding.unwrap_or(Encoding::Form), fields: fields.unwrap_or_default() }
 }
 

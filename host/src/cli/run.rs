@@ -34,13 +34,15 @@ pub fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> anyhow::
 
 fn demo_json(address: SocketAddr) -> String {
     let sites: Vec<_> = SITES.iter().map(|(host, template)| json!({"host": host, "template": template})).collect();
-    let user = |(name, password, node, ..): &crate::demo::User| json!({"name": name, "password": password, "node": node});
+    let user =
+        |(name, password, node, ..): &crate::demo::User| json!({"name": name, "password": password, "node": node});
     let users: Vec<_> = USERS.iter().map(user).collect();
     json!({"url": format!("http://{address}"), "sites": sites, "users": users}).to_string()
 }
 
 fn demo_text(address: SocketAddr) -> String {
-    let mut text = format!("Doorward's front door is open: http://{address}/\n\nVirtual hosts, each with its own look:\n");
+    let mut text =
+        format!("Doorward's front door is open: http://{address}/\n\nVirtual hosts, each with its own look:\n");
     for (host, template) in SITES {
         text.push_str(&format!("  http://{host}:{}/  {template}\n", address.port()));
     }
@@ -63,7 +65,8 @@ pub fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let proxy = Proxy::start(&config)?;
     let listening = proxy.listening();
     if json {
-        let one = |(name, address, tls): &(String, SocketAddr, bool)| json!({"name": name, "address": address, "tls": tls});
+        let one =
+            |(name, address, tls): &(String, SocketAddr, bool)| json!({"name": name, "address": address, "tls": tls});
         let listeners: Vec<_> = listening.iter().map(one).collect();
         say(&json!({"listeners": listeners, "generation": proxy.generation()}).to_string());
     } else {
@@ -94,7 +97,9 @@ fn follow(proxy: Proxy, config: &Config, load: impl Fn() -> Result<Config, Fault
                     watch.follow(next.files());
                     tracing::info!(generation, "reloaded");
                 }
-                Err(error) => tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}"),
+                Err(error) => {
+                    tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}")
+                }
             }
         }
         anyhow::Ok(())

@@ -482,8 +482,7 @@ fn threads(t: &Table<'_>) -> Threads {
 }
 
 fn log(t: &Table<'_>, base: &Path) -> Log {
-    let levels =
-        [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
+    let levels = [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
     let access = match t.text("access").as_deref() {
         None | Some("off") => AccessLog::Off,
         Some("stderr") => AccessLog::Stderr,
@@ -574,8 +573,7 @@ fn policy(t: &Table<'_>, base: &Path) -> Policy {
     let fallback = if asks == Question::Access { OnError::Deny } else { OnError::Default };
     let caps = |t: &Table<'_>| {
         // 64 MiB and 1 s are the most that a call on the request path may ever cost.
-        let (memory, time) =
-            (t.size("memory", 16 << 20), t.duration("time", Duration::from_millis(10)));
+        let (memory, time) = (t.size("memory", 16 << 20), t.duration("time", Duration::from_millis(10)));
         if memory > 64 << 20 {
             t.fault("memory", format!("{memory} bytes"), "at most 64MiB");
         }
@@ -619,7 +617,9 @@ fn default_directory(place: Place) -> Directory {
 
 fn directory(t: &Table<'_>, base: &Path) -> Directory {
     let ldap = t.choice("kind", &[("ldif", false), ("ldap", true)]).unwrap_or(false);
-    let kind = if ldap { DirectoryKind::Ldap(self::ldap(t, base)) } else {
+    let kind = if ldap {
+        DirectoryKind::Ldap(self::ldap(t, base))
+    } else {
         DirectoryKind::Ldif(t.text("file").map(|path| base.join(path)))
     };
     Directory {
@@ -722,13 +722,16 @@ fn backend(t: &Table<'_>, base: &Path) -> Backend {
 }
 
 fn site(t: &Table<'_>) -> Site {
-    let hosts: Vec<String> = t.texts("hosts").iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
+    let hosts: Vec<String> =
+        t.texts("hosts").iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
     if hosts.is_empty() {
         t.fault("hosts", "nothing", "at least one host name, \"*.domain\", or \"*\"");
     }
     for host in &hosts {
         let name = host.strip_prefix("*.").unwrap_or(host);
-        if host != "*" && (name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b))) {
+        if host != "*"
+            && (name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b)))
+        {
             t.fault("hosts", format!("\"{host}\""), "a host name without port, \"*.domain\", or \"*\"");
         }
     }

@@ -8,15 +8,8 @@ use std::time::Duration;
 const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Units of size. `KB` and `MB` are those of the original, which counts in 1024 (RFC-less habit of mail servers).
-const SIZES: [(&str, u64); 7] = [
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("KB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("MB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("GB", 1 << 30),
-];
+const SIZES: [(&str, u64); 7] =
+    [("B", 1), ("KiB", 1 << 10), ("KB", 1 << 10), ("MiB", 1 << 20), ("MB", 1 << 20), ("GiB", 1 << 30), ("GB", 1 << 30)];
 
 /// `"300s"`, `"5m"`, `"10ms"`.
 pub fn duration(text: &str) -> Option<Duration> {

@@ -119,7 +119,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_users_are_those_of_the_directory() {
-        let config = Demo { listen: "127.0.0.1:0".parse().unwrap(), nodes: ["127.0.0.1:1".parse().unwrap(); 2], folder: None };
+        let config =
+            Demo { listen: "127.0.0.1:0".parse().unwrap(), nodes: ["127.0.0.1:1".parse().unwrap(); 2], folder: None };
         let directory = Directory::build(&config.config().unwrap().directory).unwrap();
         let connections = Connections::default();
         for (name, password, node, _, mail) in USERS {

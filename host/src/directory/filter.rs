@@ -71,7 +71,9 @@ impl Filter {
         let (filter, rest) = match inner.as_bytes().first() {
             Some(b'&') => Self::parse_many(&inner[1..], depth).map(|(all, rest)| (Self::And(all), rest))?,
             Some(b'|') => Self::parse_many(&inner[1..], depth).map(|(all, rest)| (Self::Or(all), rest))?,
-            Some(b'!') => Self::parse_one(&inner[1..], depth + 1).map(|(one, rest)| (Self::Not(Box::new(one)), rest))?,
+            Some(b'!') => {
+                Self::parse_one(&inner[1..], depth + 1).map(|(one, rest)| (Self::Not(Box::new(one)), rest))?
+            }
             _ => {
                 let end = inner.find(')').ok_or("no \")\" where a filter ends")?;
                 (Self::parse_item(&inner[..end])?, &inner[end..])
@@ -166,7 +168,8 @@ mod tests {
     #[test]
     fn filters_mean_what_they_mean_in_ldap() {
         let alice = entry(&[("uid", "Alice"), ("mail", "alice@example.test"), ("status", "active")]);
-        let check = |filter: &str, fits: bool| assert_eq!(Filter::parse(filter).unwrap().fits(&alice), fits, "{filter}");
+        let check =
+            |filter: &str, fits: bool| assert_eq!(Filter::parse(filter).unwrap().fits(&alice), fits, "{filter}");
         check("(uid=alice)", true);
         check("(&(uid=alice)(!(status=disabled)))", true);
         check("(|(uid=bob)(mail=*@example.test))", true);

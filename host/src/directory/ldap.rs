@@ -103,9 +103,9 @@ impl Servers {
     /// The password values of one entry.
     pub async fn passwords(&self, pool: &Connections, dn: &str, attribute: &str) -> Result<Vec<Secret>, Error> {
         let found = self.look_up(pool, dn, Scope::Base, "(objectClass=*)", &[attribute]).await?;
-        let values = found.into_iter().flat_map(|mut user| {
-            user.attributes.remove(&attribute.to_ascii_lowercase()).unwrap_or_default()
-        });
+        let values = found
+            .into_iter()
+            .flat_map(|mut user| user.attributes.remove(&attribute.to_ascii_lowercase()).unwrap_or_default());
         Ok(values.map(Secret::new).collect())
     }
 
@@ -195,10 +195,8 @@ impl Servers {
             .set_starttls(self.start_tls && url.starts_with("ldap://"))
             .set_config(self.tls.clone());
         let connecting = tokio::time::timeout(self.connect_timeout, LdapConnAsync::with_settings(settings, url));
-        let (connection, mut ldap) = connecting
-            .await
-            .map_err(|_| "connecting took too long".to_owned())?
-            .map_err(|error| error.to_string())?;
+        let (connection, mut ldap) =
+            connecting.await.map_err(|_| "connecting took too long".to_owned())?.map_err(|error| error.to_string())?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.drive().await {
                 tracing::debug!(%error, "a directory connection ended");
@@ -257,9 +255,10 @@ impl Connections {
 }
 
 fn user(entry: SearchEntry) -> User {
-    let attributes = entry.attrs.into_iter().map(|(name, values)| {
-        (name.split(';').next().unwrap_or(&name).to_ascii_lowercase(), values)
-    });
+    let attributes = entry
+        .attrs
+        .into_iter()
+        .map(|(name, values)| (name.split(';').next().unwrap_or(&name).to_ascii_lowercase(), values));
     User { dn: entry.dn, attributes: attributes.collect() }
 }
 

@@ -136,7 +136,8 @@ impl Directory {
 
     /// The attributes that policies may read.
     pub fn exposed(&self, user: &User) -> BTreeMap<String, Vec<String>> {
-        let exposed = self.exposed_attributes.iter().map(|name| (name.to_ascii_lowercase(), user.values(name).to_vec()));
+        let exposed =
+            self.exposed_attributes.iter().map(|name| (name.to_ascii_lowercase(), user.values(name).to_vec()));
         exposed.filter(|(_, values)| !values.is_empty()).collect()
     }
 }

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
 
-use super::own::{append, redirect};
+use super::own::{self, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::{self, Attempt};
 use crate::back::{self, Limited, LoggedIn, LoginError, Node, headers};
@@ -50,11 +50,18 @@ impl Exchange {
         };
         // The one security line of a login; what is typed is escaped by the log.
         tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome = word, mode, "login");
-        let again = |message| self.login_form(visit, StatusCode::FORBIDDEN, &form.name, &form.next, Some(message));
-        match outcome? {
-            LoginOutcome::Wrong => Ok(again(WRONG)),
-            LoginOutcome::Refused(text) => Ok(again(&text)),
-            LoginOutcome::In { session, logged_in, node, .. } => {
+        let again = |status, message| self.login_form(visit, status, &form.name, &form.next, Some(message));
+        match outcome {
+            Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, WRONG)),
+            Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &text)),
+            // An outage is told on the login page too: the name is kept, and the next try is one click away.
+            Err(refusal) => {
+                let look = self.tell(&refusal);
+                let mut answer = again(look.status, &look.detail);
+                own::retry_after(&mut answer, &look);
+                Ok(answer)
+            }
+            Ok(LoginOutcome::In { session, logged_in, node, .. }) => {
                 self.finish.session(session.user(), node.name());
                 Ok(self.hand_over(visit, &form, &session, &logged_in, &node))
             }
@@ -174,10 +181,13 @@ impl Form {
     fn read(body: &[u8]) -> Self {
         let mut form =
             Self { name: String::new(), secret: Secret::new(String::new()), token: String::new(), next: String::new() };
+        let mut typed = false;
         for (name, value) in text::form_fields(body) {
             match name.as_str() {
                 "username" => form.name = value,
-                "password" => form.secret = Secret::new(value),
+                // Two passwords, one of them perhaps empty: neither is believed.
+                "password" if !std::mem::replace(&mut typed, true) => form.secret = Secret::new(value),
+                "password" => form.secret = Secret::new(String::new()),
                 "token" => form.token = value,
                 "next" => form.next = value,
                 _ => {}

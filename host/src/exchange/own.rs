@@ -4,11 +4,11 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::{Answer, Body, Exchange, Visit};
-use crate::back::{NodeBody, Node};
+use crate::back::{Node, NodeBody};
 use crate::config::Level;
 use crate::pages::{Content, Page};
 use crate::policy::Form;
-use crate::reply::Refusal;
+use crate::reply::{Look, Refusal};
 use crate::session;
 use crate::text;
 
@@ -33,6 +33,13 @@ pub fn form_name(form: Form) -> &'static str {
 pub fn append(answer: &mut Answer, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         answer.headers_mut().append(name, value);
+    }
+}
+
+/// Says when to try again, where that is known.
+pub fn retry_after(answer: &mut Answer, look: &Look) {
+    if let Some(wait) = look.retry_after {
+        append(answer, header::RETRY_AFTER, &wait.as_secs().to_string());
     }
 }
 
@@ -138,22 +145,21 @@ impl Exchange {
 
     /// A refusal as a page of the site's look, or as JSON for a script.
     pub(super) fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Answer {
-        let look = refusal.look();
-        self.tell(refusal, look.level);
+        let look = self.tell(refusal);
         if super::is_script(&visit.head) {
             return self.script_answer(look.status, &look.detail);
         }
         let mut content = self.content(visit, Page::Error);
         content.status = look.status.as_u16();
         content.reason = look.status.canonical_reason().unwrap_or("");
-        content.detail = look.detail;
+        content.detail.clone_from(&look.detail);
         content.retry_after = look.retry_after.map(|wait| wait.as_secs());
         let mut answer = self.render(look.status, &content);
-        if let Some(wait) = look.retry_after {
-            append(&mut answer, header::RETRY_AFTER, &wait.as_secs().to_string());
-        }
+        retry_after(&mut answer, &look);
         // What is left of a body is not read: the connection cannot be used again.
-        if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_)) && visit.head.version < hyper::Version::HTTP_2 {
+        if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_))
+            && visit.head.version < hyper::Version::HTTP_2
+        {
             append(&mut answer, header::CONNECTION, "close");
         }
         answer
@@ -161,22 +167,24 @@ impl Exchange {
 
     /// A refusal where not even the site is known.
     pub(super) fn plain_refusal(&self, refusal: &Refusal) -> Answer {
-        let look = refusal.look();
-        self.tell(refusal, look.level);
+        let look = self.tell(refusal);
         let reason = look.status.canonical_reason().unwrap_or("");
         let (detail, id) = (text::escape_html(&look.detail), self.finish.id());
-        let html = format!("<!doctype html><title>{reason}</title><h1>{reason}</h1><p>{detail}</p><p><small>{id}</small></p>");
+        let html =
+            format!("<!doctype html><title>{reason}</title><h1>{reason}</h1><p>{detail}</p><p><small>{id}</small></p>");
         page_answer(look.status, html)
     }
 
-    fn tell(&self, refusal: &Refusal, level: Level) {
-        let (id, client) = (self.finish.id(), self.peer.address);
-        match level {
+    /// What a refusal looks like; the log gets to know of it.
+    pub(super) fn tell(&self, refusal: &Refusal) -> Look {
+        let (id, client, look) = (self.finish.id(), self.peer.address, refusal.look());
+        match look.level {
             Level::Error => tracing::error!(id, %client, ?refusal, "refused"),
             Level::Warn => tracing::warn!(id, %client, ?refusal, "refused"),
             Level::Info => tracing::info!(id, %client, ?refusal, "refused"),
             Level::Debug => tracing::debug!(id, %client, ?refusal, "refused"),
         }
+        look
     }
 
     /// A script without a session: `401`, in words that a script reads.
@@ -203,7 +211,8 @@ impl Exchange {
         let asset = path.strip_prefix("assets/").and_then(|path| self.snapshot.pages.asset(path));
         let asset = asset.ok_or(Refusal::NotFound)?;
         let tag = format!("\"{:x}-{}\"", self.snapshot.generation, asset.bytes.len());
-        let known = visit.head.headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
+        let known =
+            visit.head.headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
         let mut answer = Response::new(Body::whole(if known { Default::default() } else { asset.bytes.clone() }));
         if known {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;

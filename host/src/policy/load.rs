@@ -62,7 +62,8 @@ fn build(
     digest: String,
     settings: String,
 ) -> Result<Policy, Fault> {
-    let fault = |found: String, expected: String| at_file(config).fault(format!("{}: {found}", origin(config)), expected);
+    let fault =
+        |found: String, expected: String| at_file(config).fault(format!("{}: {found}", origin(config)), expected);
     let wanted = || format!("a component that answers \"{}\" of doorward:policy@{WIT_VERSION}", config.asks.name());
     // What was compiled elsewhere would be run as it is: only WebAssembly itself is taken.
     if Engine::detect_precompiled(bytes).is_some() || !bytes.starts_with(b"\0asm") {

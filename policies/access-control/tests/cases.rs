@@ -119,7 +119,8 @@ fn a_wrong_type_or_key_is_reported_with_its_place() {
 
 #[test]
 fn thousands_of_rules_are_found_like_a_few() {
-    let rules: Vec<String> = (0..20_000).map(|n| format!(r#"{{ "deny": "10.{}.{}.0/25" }}"#, n / 250, n % 250)).collect();
+    let rules: Vec<String> =
+        (0..20_000).map(|n| format!(r#"{{ "deny": "10.{}.{}.0/25" }}"#, n / 250, n % 250)).collect();
     let settings = format!(r#"{{ "rules": [{}] }}"#, rules.join(","));
     assert!(matches!(verdict(&settings, "10.79.249.127"), Verdict::Deny(_)));
     assert_eq!(verdict(&settings, "10.79.249.128"), Verdict::Allow(None));

@@ -101,7 +101,13 @@ impl Policy for AuthMode {
 
 impl AuthModePolicy for AuthMode {
     fn decide(&self, facts: &LoginFacts) -> Option<Mode> {
-        let seen = Seen { facts, listener: OnceCell::new(), address: OnceCell::new(), host: OnceCell::new(), domain: OnceCell::new() };
+        let seen = Seen {
+            facts,
+            listener: OnceCell::new(),
+            address: OnceCell::new(),
+            host: OnceCell::new(),
+            domain: OnceCell::new(),
+        };
         let rule = self.rules.iter().find(|rule| rule.conditions.iter().all(|condition| condition.holds(&seen)));
         rule.map(|rule| rule.mode.clone()).or_else(|| self.default.clone())
     }

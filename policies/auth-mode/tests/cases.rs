@@ -47,7 +47,8 @@ fn each_condition_holds_or_not() {
 fn the_first_rule_that_holds_decides() {
     let rules = r#"[{ "domain": "a.example", "mode": "ldap-password" }, { "domain": "*.example", "refuse": "not here" },
                     { "mode": "ldap-bind" }]"#;
-    let check = |user: &str, expected: Mode| assert_eq!(decide(rules, Given::new().username(user)), Some(expected), "{user}");
+    let check =
+        |user: &str, expected: Mode| assert_eq!(decide(rules, Given::new().username(user)), Some(expected), "{user}");
     check("ann@a.example", Mode::LdapPassword);
     check("ann@b.example", Mode::Refuse("not here".into()));
     check("ann@example.com", Mode::LdapBind);
@@ -79,7 +80,10 @@ fn all_problems_are_reported_with_their_places() {
     ] }"#;
     let problems = configure::<AuthMode>(settings).err().unwrap();
     let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
-    assert_eq!(paths, ["rules[0].address", "rules[0].host", "rules[1]", "rules[1].domain", "rules[1].attribute.name", "rules[2]"]);
+    assert_eq!(
+        paths,
+        ["rules[0].address", "rules[0].host", "rules[1]", "rules[1].domain", "rules[1].attribute.name", "rules[2]"]
+    );
 }
 
 #[test]

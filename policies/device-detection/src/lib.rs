@@ -71,7 +71,9 @@ impl Policy for DeviceDetection {
 
 impl DevicePolicy for DeviceDetection {
     fn classify(&self, facts: &RequestFacts) -> Option<Form> {
-        let fits = |exception: &&Exception| facts.header(&exception.header).is_some_and(|value| exception.pattern.matches(&value));
+        let fits = |exception: &&Exception| {
+            facts.header(&exception.header).is_some_and(|value| exception.pattern.matches(&value))
+        };
         if let Some(exception) = self.overrides.iter().find(fits) {
             return Some(exception.form);
         }

@@ -61,7 +61,8 @@ impl Policy for VirtualHosts {
             match text.parse::<HostPattern>() {
                 Ok(pattern) => {
                     if hosts.insert(pattern, templates).is_some() {
-                        problems.push(Problem::new(path, "is there twice: letter case and a dot at the end do not count"));
+                        problems
+                            .push(Problem::new(path, "is there twice: letter case and a dot at the end do not count"));
                     }
                 }
                 Err(message) => problems.push(Problem::new(path, message)),

@@ -55,8 +55,15 @@ fn all_problems_are_reported_with_their_places() {
     let problems = configure::<VirtualHosts>(settings).err().unwrap();
     let mut paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
     paths.sort_unstable();
-    let expected =
-        ["default", "hosts.*", "hosts.a..example", "hosts.b.example", "hosts.c.example", "hosts.d.example.bot", "hosts.e.example"];
+    let expected = [
+        "default",
+        "hosts.*",
+        "hosts.a..example",
+        "hosts.b.example",
+        "hosts.c.example",
+        "hosts.d.example.bot",
+        "hosts.e.example",
+    ];
     assert_eq!(paths, expected);
 }
 

@@ -1,0 +1,162 @@
+//! Policies written as WebAssembly text, well-behaved or hostile, made into components by the interface of `wit/`.
+
+use std::path::Path;
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// The questions, with their world, interface and function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// May this client connect?
+    Access,
+    /// What kind of device is this?
+    Device,
+    /// Which template is shown?
+    Template,
+    /// How is a login checked?
+    AuthMode,
+}
+
+impl Question {
+    /// Its name in a configuration, and in the WIT.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Device => "device",
+            Self::Template => "template",
+            Self::AuthMode => "auth-mode",
+        }
+    }
+
+    fn export(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Access => ("check", "(result i32)"),
+            Self::Device => ("classify", "(result i32)"),
+            Self::Template => ("select", "(param i32) (result i32)"),
+            Self::AuthMode => ("decide", "(result i32)"),
+        }
+    }
+}
+
+/// A policy in WebAssembly text. Answers are pointers into memory, which is all zeroes from 0 to 1024: access "allow",
+/// and for the others "no opinion". `configure` takes any settings.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    question: Question,
+    version: String,
+    imports: String,
+    extra: String,
+    configure: String,
+    answer: String,
+}
+
+impl Guest {
+    /// One that has no opinion.
+    pub fn new(question: Question) -> Self {
+        Self {
+            question,
+            version: "0.1.0".to_owned(),
+            imports: String::new(),
+            extra: String::new(),
+            configure: "i32.const 16".to_owned(),
+            answer: "i32.const 16".to_owned(),
+        }
+    }
+
+    /// A template policy that always names this one.
+    pub fn template(name: &str) -> Self {
+        let length = name.len();
+        Self::new(Question::Template)
+            .extra(&format!("(data (i32.const 1024) \"{name}\")"))
+            .answer(&format!(
+                "(i32.store (i32.const 16) (i32.const 1)) (i32.store (i32.const 20) (i32.const 1024)) \
+                 (i32.store (i32.const 24) (i32.const {length})) i32.const 16"
+            ))
+    }
+
+    /// Code of the one question.
+    #[must_use]
+    pub fn answer(mut self, code: &str) -> Self {
+        self.answer = code.to_owned();
+        self
+    }
+
+    /// Code of `configure`.
+    #[must_use]
+    pub fn configure(mut self, code: &str) -> Self {
+        self.configure = code.to_owned();
+        self
+    }
+
+    /// Fields of the module besides: functions, data, a start function, another memory size (`$pages`).
+    #[must_use]
+    pub fn extra(mut self, fields: &str) -> Self {
+        self.extra = fields.to_owned();
+        self
+    }
+
+    /// Imports of the module.
+    #[must_use]
+    pub fn imports(mut self, fields: &str) -> Self {
+        self.imports = fields.to_owned();
+        self
+    }
+
+    /// Another version of the interface.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        version.clone_into(&mut self.version);
+        self
+    }
+
+    /// The component.
+    pub fn build(&self) -> Vec<u8> {
+        let mut module = wat::parse_str(self.text()).unwrap_or_else(|e| panic!("{e}\n{}", self.text()));
+        let (resolve, world) = self.world();
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
+        let encoder = ComponentEncoder::default().validate(true).module(&module);
+        encoder.and_then(|mut encoder| encoder.encode()).unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    fn text(&self) -> String {
+        let (version, name) = (&self.version, self.question.name());
+        let (function, kind) = self.question.export();
+        format!(
+            r#"(module
+  {imports}
+  (memory (export "memory") 1)
+  (global $next (mut i32) (i32.const 4096))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+    (global.set $next (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+    global.get $next
+    (global.set $next (i32.add (global.get $next) (local.get 3))))
+  (func (export "doorward:policy/settings@{version}#schema") (result i32) i32.const 16)
+  (func (export "doorward:policy/settings@{version}#configure") (param i32 i32) (result i32) {configure})
+  (func $answer (export "doorward:policy/{name}@{version}#{function}") {kind} {answer})
+  {extra})"#,
+            imports = self.imports,
+            configure = self.configure,
+            answer = self.answer,
+            extra = self.extra,
+        )
+    }
+
+    fn world(&self) -> (Resolve, wit_parser::WorldId) {
+        let folder = crate::temp_dir();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+        for entry in std::fs::read_dir(&source).expect("wit/") {
+            let path = entry.expect("wit/").path();
+            if path.extension().is_some_and(|extension| extension == "wit") {
+                let text = std::fs::read_to_string(&path).expect("a WIT file");
+                let text = text.replace("@0.1.0", &format!("@{}", self.version));
+                std::fs::write(folder.path().join(path.file_name().expect("a name")), text).expect("a WIT file");
+            }
+        }
+        let mut resolve = Resolve::default();
+        let (package, _) = resolve.push_dir(folder.path()).unwrap_or_else(|e| panic!("{e:?}"));
+        let world = format!("{}-policy", self.question.name());
+        let world = resolve.select_world(&[package], Some(&world)).unwrap_or_else(|e| panic!("{e:?}"));
+        (resolve, world)
+    }
+}

@@ -1,0 +1,118 @@
+//! A real browser, at desktop and phone size: what a person sees, with screenshots kept as artifacts.
+
+use std::path::PathBuf;
+
+use harness::{Browser, Demo, Proxy, Setup, Stack, artifacts};
+
+fn log_in(browser: &Browser, user: &str, password: &str) {
+    browser.fill("input[name=username]", user);
+    browser.fill("input[name=password]", password);
+    browser.click("button[type=submit]");
+}
+
+fn shot(browser: &Browser, name: &str) {
+    browser.screenshot(artifacts().join(format!("{name}.png")));
+}
+
+fn file_of(folder: &tempfile::TempDir, size: usize) -> PathBuf {
+    let path = folder.path().join("photo.bin");
+    let bytes: Vec<u8> = (0..size).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(&path, bytes).expect("a file");
+    path
+}
+
+#[test]
+fn a_person_works_in_the_demo_at_a_desk_and_on_a_phone() {
+    let demo = Demo::start();
+    for (device, browser) in [("desktop", Browser::desktop()), ("phone", Browser::phone())] {
+        let variant = if device == "phone" { "mobile" } else { "desktop" };
+        for site in demo.sites() {
+            browser.goto(&demo.url_of(&site.host));
+            assert_eq!(browser.attr("body", "data-look").as_deref(), Some(site.template.as_str()));
+            assert_eq!(browser.attr("body", "data-variant").as_deref(), Some(variant));
+            shot(&browser, &format!("demo-{device}-{}", site.template));
+            log_in(&browser, "alice", "not her password");
+            browser.wait_for("[role=alert]");
+            assert_eq!(browser.prop("input[name=username]", "value").as_deref(), Some("alice"));
+            assert_eq!(browser.prop("input[name=password]", "value").as_deref(), Some(""));
+            shot(&browser, &format!("demo-{device}-{}-wrong", site.template));
+        }
+        for user in demo.users() {
+            browser.goto(&demo.url_of("blue.localhost"));
+            log_in(&browser, &user.name, &user.password);
+            match &user.node {
+                Some(node) => {
+                    browser.wait_for(&format!("body[data-node='{node}'][data-user='{}']", user.name));
+                    shot(&browser, &format!("demo-{device}-inbox-{node}"));
+                    browser.click("form[action='/logout'] button");
+                }
+                None => browser.wait_for("[role=alert]"),
+            }
+            browser.wait_for("body[data-page=login]");
+        }
+    }
+}
+
+#[test]
+fn an_upload_arrives_as_it_was_and_a_logout_is_one() {
+    let (demo, browser, folder) = (Demo::start(), Browser::desktop(), harness::temp_dir());
+    let file = file_of(&folder, 10 << 20);
+    let sum: String = {
+        use sha2::Digest;
+        sha2::Sha256::digest(std::fs::read(&file).expect("the file")).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    browser.goto(&format!("{}compose", demo.url_of("green.localhost")));
+    log_in(&browser, "bob", "bob-demo");
+    browser.wait_for("input[type=file]");
+    browser.upload("input[type=file]", &file);
+    browser.click("form[enctype='multipart/form-data'] button");
+    browser.wait_for("#upload-sha256");
+    assert_eq!(browser.text("#upload-sha256").trim(), sum);
+    shot(&browser, "demo-desktop-upload");
+    browser.goto(&format!("{}inbox", demo.url_of("green.localhost")));
+    browser.click("form[action='/logout'] button");
+    browser.wait_for("body[data-page=login]");
+    browser.goto(&format!("{}inbox", demo.url_of("green.localhost")));
+    browser.wait_for("body[data-page=login]");
+}
+
+fn roundcube(stack: &Stack) -> Proxy {
+    let (dn, password) = stack.service();
+    let mut text = format!(
+        "[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n\
+         [listener.limits]\nmax-interval-connections = 0\npeer-max-interval-connections = 0\n\
+         [directory]\nkind = \"ldap\"\nurls = {:?}\nca = \"{}\"\nbase = \"{}\"\nbind-dn = \"{dn}\"\n\
+         bind-password-file = \"bind.secret\"\n[[site]]\nhosts = [\"*\"]\n\
+         [[policy]]\nname = \"device-detection\"\nasks = \"device\"\n",
+        stack.ldaps(),
+        stack.ca().display(),
+        stack.people_dn(),
+    );
+    for name in ["A", "B"] {
+        let node = stack.node(name);
+        let (name, url) = (&node.mail_host, &node.http);
+        text.push_str(&format!("[[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"roundcube\"\n"));
+    }
+    Setup::new().file("bind.secret", password).serve(&text)
+}
+
+#[test]
+fn a_person_reads_real_mail_at_a_desk_and_on_a_phone() {
+    let stack = Stack::start();
+    let proxy = roundcube(stack);
+    let base = format!("http://localhost:{}/", proxy.address("public").port());
+    for (device, browser) in [("desktop", Browser::desktop()), ("phone", Browser::phone())] {
+        for (user, node) in [("alice", "A"), ("zoë", "B")] {
+            browser.goto(&base);
+            log_in(&browser, user, &format!("{user}-secret"));
+            browser.wait_for("#messagelist tbody tr");
+            assert!(browser.source().contains(&format!("You are on node {node}")), "{user}");
+            shot(&browser, &format!("roundcube-{device}-{node}"));
+            // Its own logout link, with the token that its script adds.
+            browser.script("rcmail.command('switch-task', 'logout')");
+            browser.wait_for("body[data-page=login]");
+            browser.goto(&base);
+            browser.wait_for("body[data-page=login]");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Start, reload by signal, sessions that survive a restart, and an end that finishes what has begun.
+
+use std::time::Duration;
+
+use harness::{Answer, Hold};
+
+use crate::support::{config, last, setup, webmail};
+
+#[test]
+fn a_signal_reloads() {
+    let node = webmail(|_| Answer::text("x"));
+    let proxy = setup().serve(&config("", &[("node-a", &node, "")]));
+    assert_eq!(proxy.generation(), 1);
+    proxy.reload();
+    proxy.wait_for_log("reloaded.*generation=2|generation=2.*reloaded", Duration::from_secs(10));
+}
+
+#[test]
+fn sessions_survive_a_restart_with_the_same_keys() {
+    let node = webmail(|_| Answer::text("inbox"));
+    let keys = harness::temp_dir();
+    let key_file = keys.path().join("session.keys");
+    let text = config(&format!("[session]\nkey-file = \"{}\"", key_file.display()), &[("node-a", &node, "")]);
+    let mut first = setup().serve(&text);
+    let mut client = first.client().follow();
+    last(client.login("alice", "alice-secret")).expect(200);
+    let cookie = format!("doorward={}", client.cookie("doorward").expect("a session"));
+    assert!(first.terminate().success());
+    let second = setup().serve(&text);
+    assert_eq!(second.client().header("Cookie", &cookie).get("/").expect(200).text(), "inbox");
+    let without = setup().serve(&config("", &[("node-a", &node, "")]));
+    assert!(without.client().header("Cookie", &cookie).get("/").expect(200).text().contains("data-page=\"login\""));
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&key_file).expect("the keys").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn requests_under_way_are_finished_and_new_connections_are_not_taken() {
+    let hold = Hold::new();
+    let held = hold.clone();
+    let node = webmail(move |_| Answer::text("finished").after(&held));
+    let mut proxy = setup().serve(&config("", &[("node-a", &node, "")]));
+    let mut client = proxy.client();
+    last(client.login("alice", "alice-secret")).expect(303);
+    let logins = node.hits().len();
+    let address = client.address();
+    let under_way = std::thread::spawn(move || client.get("/x").text());
+    node.wait_for_hits(logins + 1, Duration::from_secs(10));
+    proxy.program().signal(rustix::process::Signal::TERM);
+    proxy.wait_for_log("draining", Duration::from_secs(10));
+    let started = std::time::Instant::now();
+    while std::net::TcpStream::connect(address).is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(10), "it still listens");
+    }
+    hold.release();
+    assert_eq!(under_way.join().expect("a client"), "finished");
+    assert!(proxy.program().wait(Duration::from_secs(20)).success());
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline() {
+    let node = webmail(|_| Answer::hang());
+    let mut proxy = setup().serve(&config("drain-timeout = \"300ms\"", &[("node-a", &node, "")]));
+    let mut client = proxy.client();
+    last(client.login("alice", "alice-secret")).expect(303);
+    let logins = node.hits().len();
+    let under_way = std::thread::spawn(move || client.try_send(harness::Request::new("GET", "/x")).is_err());
+    node.wait_for_hits(logins + 1, Duration::from_secs(10));
+    assert!(proxy.terminate().success());
+    assert!(under_way.join().expect("a client"));
+    assert!(proxy.log().iter().any(|line| line.contains("drain deadline")));
+}

@@ -1,0 +1,17 @@
+//! The suite: doorward from outside the process. This file is its table of contents.
+
+mod support;
+
+mod demo;
+mod configuration;
+mod login;
+mod forwarding;
+mod queue;
+mod access;
+mod guests;
+mod swap;
+mod tls;
+mod lifecycle;
+mod real_stack;
+mod browser;
+mod tidy;

@@ -1,0 +1,89 @@
+//! The bounded queue of a node: who waits, who is turned away at once, and who frees a place.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Answer, Client, Hold, Proxy, Request};
+
+use crate::support::{last, proxy, webmail};
+
+fn logged_in(proxy: &Proxy) -> Client {
+    let mut client = proxy.client();
+    last(client.login("alice", "alice-secret")).expect(303);
+    client
+}
+
+#[test]
+fn one_over_the_queue_is_told_at_once_and_the_rest_are_served() {
+    let hold = Hold::new();
+    let held = hold.clone();
+    let node = webmail(move |_| Answer::text("served").after(&held));
+    let proxy = proxy("", &[("node-a", &node, "max-connections = 2\nqueue-max-size = 3\n")]);
+    let clients: Vec<Client> = (0..6).map(|_| logged_in(&proxy)).collect();
+    let logins = node.hits().len();
+    let mut clients = clients.into_iter();
+    let mut waiting = Vec::new();
+    let mut last_one = clients.next_back().expect("a client");
+    for mut client in clients {
+        waiting.push(thread::spawn(move || client.get("/x").status));
+    }
+    node.wait_for_hits(logins + 2, Duration::from_secs(10));
+    // Two are at the node and three wait, so a sixth is refused. When exactly the three stand in line cannot be seen
+    // from outside, so it asks until it is: each time before that it would wait, and is told to give up.
+    let started = Instant::now();
+    let refused = loop {
+        let attempt = last_one.try_send(Request::new("GET", "/x"));
+        match attempt {
+            Ok(answer) => break answer,
+            Err(_) => assert!(started.elapsed() < Duration::from_secs(20)),
+        }
+    };
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(node.hits().len(), logins + 2, "those who wait are not at the node yet");
+    hold.release();
+    for one in waiting {
+        assert_eq!(one.join().expect("a client"), 200);
+    }
+    assert_eq!(node.hits().len(), logins + 5);
+}
+
+#[test]
+fn a_client_that_leaves_frees_its_place() {
+    let hold = Hold::new();
+    let held = hold.clone();
+    let node = webmail(move |request| {
+        let answer = Answer::text("served");
+        if request.what().1 == "/held" { answer.after(&held) } else { answer }
+    });
+    let proxy = proxy("", &[("node-a", &node, "max-connections = 1\nqueue-max-size = 0\n")]);
+    let (first, mut second) = (logged_in(&proxy), logged_in(&proxy));
+    let session = first.cookie("doorward").expect("a session").to_owned();
+    let mut connection = proxy.client().connect();
+    connection.write(format!("GET /held HTTP/1.1\r\nHost: x\r\nCookie: doorward={session}\r\n\r\n"));
+    let logins = node.hits().len();
+    node.wait_for_hits(logins.max(3), Duration::from_secs(10));
+    assert_eq!(second.get("/x").status, 503);
+    connection.reset();
+    let started = Instant::now();
+    while second.get("/x").status != 200 {
+        assert!(started.elapsed() < Duration::from_secs(10), "the place was never given back");
+    }
+    hold.release();
+}
+
+#[test]
+fn nobody_waits_longer_than_the_queue_timeout() {
+    let hold = Hold::new();
+    let held = hold.clone();
+    let node = webmail(move |_| Answer::text("served").after(&held));
+    let settings = "max-connections = 1\nqueue-max-size = 5\nqueue-timeout = \"200ms\"\n";
+    let proxy = proxy("", &[("node-a", &node, settings)]);
+    let (mut first, mut second) = (logged_in(&proxy), logged_in(&proxy));
+    let logins = node.hits().len();
+    let one = thread::spawn(move || first.get("/x").status);
+    node.wait_for_hits(logins + 1, Duration::from_secs(10));
+    assert_eq!(second.get("/x").status, 503);
+    hold.release();
+    assert_eq!(one.join().expect("a client"), 200);
+}

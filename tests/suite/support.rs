@@ -1,0 +1,74 @@
+//! Configurations that many tests share, and a back-end that logs users in as a small webmail would.
+
+use harness::{Answer, Backend, Proxy, Response};
+
+/// People whose passwords are `NAME-secret`: alice at node-a, bob at node-b, nomad nowhere, lost at a node unknown.
+pub const PEOPLE: &str = "\
+dn: uid=alice,dc=test\nuid: alice\nmail: alice@a.test\nmailHost: node-a\nmailAuth: bind\nuserPassword: alice-secret\n\n\
+dn: uid=bob,dc=test\nuid: bob\nmail: bob@b.test\nmailHost: node-b\nuserPassword: bob-secret\n\n\
+dn: uid=nomad,dc=test\nuid: nomad\nuserPassword: nomad-secret\n\n\
+dn: uid=lost,dc=test\nuid: lost\nmailHost: 127.0.0.1:25\nuserPassword: lost-secret\n\n\
+dn: uid=twin1,dc=test\nuid: twin1\nmail: twin@a.test\nmailHost: node-a\nuserPassword: twin1-secret\n\n\
+dn: uid=twin2,dc=test\nuid: twin2\nmail: twin@a.test\nmailHost: node-a\nuserPassword: twin2-secret\n";
+
+/// How the back-end of [`webmail`] is logged in to.
+pub const RECIPE: &str = "\
+[login]\npath = \"/login\"\n[login.fields]\nuser = \"{user}\"\npass = \"{password}\"\n\
+[success]\nstatus = [303]\n[failure]\nstatus = [401]\n[landing]\npath = \"/inbox\"\n\
+[logout]\npath = \"/logout\"\n[session]\ncookies = [\"sid\"]\n";
+
+/// A back-end that takes logins whose password is `USER-secret`, and hands everything else to `answer`.
+pub fn webmail(answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static) -> Backend {
+    Backend::start(move |request| {
+        if request.what() == ("POST", "/login") {
+            let body = String::from_utf8_lossy(request.body()).into_owned();
+            let field = |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}="))).map(str::to_owned);
+            let (user, pass) = (field("user").unwrap_or_default(), field("pass").unwrap_or_default());
+            return if pass == format!("{user}-secret") {
+                Answer::redirect("/inbox").status(303).header("Set-Cookie", &format!("sid={user}; Path=/; HttpOnly"))
+            } else {
+                Answer::text("no").status(401)
+            };
+        }
+        answer(request)
+    })
+}
+
+/// A whole configuration in front of these nodes; `extra` comes first, so it may begin with top-level keys.
+pub fn config(extra: &str, nodes: &[(&str, &Backend, &str)]) -> String {
+    let mut text = format!(
+        "{extra}\n[directory]\nfile = \"people.ldif\"\nexposed-attributes = [\"mailAuth\"]\n\
+         [[site]]\nhosts = [\"*\"]\n"
+    );
+    if !extra.contains("[[listener]]") {
+        text.push_str("[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n");
+        text.push_str("[listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0\n");
+    }
+    for (name, node, settings) in nodes {
+        let url = node.url();
+        text.push_str(&format!("[[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"test.toml\"\n{settings}\n"));
+    }
+    text
+}
+
+/// A proxy with that configuration.
+pub fn proxy(extra: &str, nodes: &[(&str, &Backend, &str)]) -> Proxy {
+    setup().serve(&config(extra, nodes))
+}
+
+/// The files that [`config`] names.
+pub fn setup() -> harness::Setup {
+    harness::Setup::new().file("people.ldif", PEOPLE).file("test.toml", RECIPE)
+}
+
+/// The last answer of a chain.
+pub fn last(chain: Vec<Response>) -> Response {
+    chain.into_iter().next_back().expect("at least one answer")
+}
+
+/// An attribute of a page's body tag.
+pub fn body_attribute(page: &str, name: &str) -> String {
+    let tag = page.split("<body").nth(1).and_then(|rest| rest.split('>').next()).unwrap_or_default();
+    let value = tag.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next());
+    value.unwrap_or_default().to_owned()
+}

@@ -1,0 +1,223 @@
+//! Replacing policies, settings and templates while it runs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use harness::{Answer, Guest, Proxy, Question, Setup};
+
+use crate::support::{body_attribute, config, setup, webmail};
+
+const SOON: Duration = Duration::from_secs(15);
+const POLICY: &str = "[[policy]]\nname = \"look\"\nasks = \"template\"\nfile = \"look.wasm\"\n";
+
+fn start(setup: Setup, policies: &str) -> (harness::Backend, Proxy) {
+    let node = webmail(|_| Answer::text("inbox"));
+    let text = config(policies, &[("node-a", &node, "")]);
+    (node, setup.serve(&text))
+}
+
+fn look(proxy: &Proxy) -> String {
+    body_attribute(&proxy.client().get("/").expect(200).text(), "data-look")
+}
+
+fn replace(proxy: &Proxy, file: &str, bytes: &[u8]) {
+    proxy.write("next", bytes);
+    std::fs::rename(proxy.dir().join("next"), proxy.dir().join(file)).expect("a rename");
+}
+
+#[test]
+fn a_new_policy_is_live_after_each_way_of_writing_it() {
+    let (_node, proxy) = start(setup().file("look.wasm", Guest::template("blue").build()), POLICY);
+    assert_eq!(look(&proxy), "blue");
+    let after = |from: usize| proxy.wait_for_log_after(from, "reloaded", SOON);
+    let path = proxy.dir().join("look.wasm");
+    let lines = || proxy.log().len();
+
+    let from = lines();
+    replace(&proxy, "look.wasm", &Guest::template("green").build());
+    after(from);
+    assert_eq!(look(&proxy), "green", "rename over");
+
+    let from = lines();
+    std::fs::write(&path, Guest::template("blue").build()).expect("a write");
+    after(from);
+    assert_eq!(look(&proxy), "blue", "written in place");
+
+    let from = lines();
+    std::fs::write(proxy.dir().join("v2.wasm"), Guest::template("green").build()).expect("a write");
+    std::os::unix::fs::symlink("v2.wasm", proxy.dir().join("link")).expect("a link");
+    std::fs::rename(proxy.dir().join("link"), &path).expect("a rename");
+    after(from);
+    assert_eq!(look(&proxy), "green", "symlink");
+
+    let from = lines();
+    std::fs::write(proxy.dir().join("v2.wasm"), Guest::template("blue").build()).expect("a write");
+    after(from);
+    assert_eq!(look(&proxy), "blue", "behind the symlink");
+}
+
+#[test]
+fn a_slow_write_ends_in_one_clean_reload() {
+    let (_node, proxy) = start(setup().file("look.wasm", Guest::template("blue").build()), POLICY);
+    let from = proxy.log().len();
+    let bytes = Guest::template("green").build();
+    let mut file = std::fs::File::create(proxy.dir().join("look.wasm")).expect("a file");
+    // Sixteen pieces, 50 ms apart: the pace of a slow copy is what is under test here.
+    for piece in bytes.chunks(bytes.len().div_ceil(16)) {
+        std::io::Write::write_all(&mut file, piece).expect("a write");
+        thread::sleep(Duration::from_millis(50));
+    }
+    proxy.wait_for_log_after(from, "reloaded", SOON);
+    assert_eq!(look(&proxy), "green");
+    let told = proxy.log().split_off(from);
+    assert!(!told.iter().any(|line| line.contains("refused")), "{told:?}");
+}
+
+#[test]
+fn a_changed_setting_is_live_and_a_wrong_one_is_refused_whole() {
+    let node = webmail(|_| Answer::text("inbox"));
+    let text = |look: &str, limit: &str| {
+        let policy = format!("[http]\nbody-max-size = \"{limit}\"\n[[policy]]\nname = \"virtual-hosts\"\nasks = \"template\"\n[policy.settings]\ndefault = {look}\n");
+        config(&policy, &[("node-a", &node, "")])
+    };
+    let proxy = setup().serve(&text("\"blue\"", "1KiB"));
+    let file = "doorward.toml".to_owned();
+    let from = proxy.log().len();
+    replace(&proxy, &file, text("\"green\"", "1KiB").as_bytes());
+    proxy.wait_for_log_after(from, "reloaded", SOON);
+    assert_eq!(look(&proxy), "green");
+    let from = proxy.log().len();
+    replace(&proxy, &file, text("[1]", "2 lightyears").as_bytes());
+    let told = proxy.wait_for_log_after(from, "http.body-max-size", SOON);
+    assert!(told.contains("2 lightyears") && told.contains("expected"), "{told}");
+    assert_eq!(look(&proxy), "green");
+    let from = proxy.log().len();
+    replace(&proxy, &file, text("[1]", "1KiB").as_bytes());
+    proxy.wait_for_log_after(from, "policy\\[0\\].settings.default", SOON);
+    assert_eq!(look(&proxy), "green");
+}
+
+#[test]
+fn a_broken_policy_leaves_the_old_one_serving_and_says_why() {
+    let (_node, proxy) = start(setup().file("look.wasm", Guest::template("blue").build()), POLICY);
+    let broken = [
+        (Guest::template("green").configure("unreachable").build(), "trapped"),
+        (Guest::template("green").version("0.2.0").build(), "0.2.0"),
+        (b"no wasm".to_vec(), "no WebAssembly"),
+        (Guest::template("green").build().split_off(9), "no WebAssembly"),
+        ({ let whole = Guest::template("green").build(); whole[..whole.len() / 2].to_vec() }, "look.wasm"),
+        (Guest::new(Question::Device).build(), "device"),
+    ];
+    for (bytes, reason) in broken {
+        let from = proxy.log().len();
+        replace(&proxy, "look.wasm", &bytes);
+        proxy.wait_for_log_after(from, "old generation serves on", SOON);
+        let told = proxy.wait_for_log_after(from, reason, SOON);
+        assert!(told.contains("look.wasm") && told.contains("expected"), "{told}");
+        assert_eq!(look(&proxy), "blue");
+    }
+    let from = proxy.log().len();
+    replace(&proxy, "look.wasm", &Guest::template("green").build());
+    proxy.wait_for_log_after(from, "reloaded", SOON);
+    assert_eq!(look(&proxy), "green");
+}
+
+#[test]
+fn deleting_a_file_in_use_changes_nothing() {
+    let (_node, proxy) = start(setup().file("look.wasm", Guest::template("green").build()), POLICY);
+    let from = proxy.log().len();
+    std::fs::remove_file(proxy.dir().join("look.wasm")).expect("a file");
+    proxy.wait_for_log_after(from, "look.wasm", SOON);
+    assert_eq!(look(&proxy), "green");
+    // The operator says otherwise: the configuration does without it.
+    let from = proxy.log().len();
+    let file = "doorward.toml".to_owned();
+    let text = std::fs::read_to_string(proxy.dir().join(&file)).expect("the configuration").replace(POLICY, "");
+    replace(&proxy, &file, text.as_bytes());
+    proxy.wait_for_log_after(from, "reloaded", SOON);
+    assert_eq!(look(&proxy), "blue");
+}
+
+#[test]
+fn a_template_is_replaced_and_a_broken_one_is_not() {
+    let page = |text: &str| format!("<body data-look=\"own\">{text}<form method=post action=\"/.doorward/login\"><input name=password type=password></form>");
+    let setup = setup()
+        .file("templates/own/desktop/login.html", page("first {{ title }}"))
+        .file("templates/own/desktop/error.html", page("{{ detail }}"));
+    let policy = "templates = \"templates\"\n[[policy]]\nname = \"virtual-hosts\"\nasks = \"template\"\n[policy.settings]\ndefault = \"own\"\n";
+    let (_node, proxy) = start(setup, policy);
+    let shown = || proxy.client().get("/").expect(200).text();
+    assert!(shown().contains("first Webmail"));
+    let from = proxy.log().len();
+    proxy.write("templates/own/desktop/login.html", page("{{ nothing_like_it }}"));
+    proxy.wait_for_log_after(from, "own/desktop/login.html", SOON);
+    assert!(shown().contains("first Webmail"));
+    let from = proxy.log().len();
+    proxy.write("templates/own/desktop/login.html", page("second {{ title }}"));
+    proxy.wait_for_log_after(from, "reloaded", SOON);
+    assert!(shown().contains("second Webmail"));
+}
+
+#[test]
+fn under_load_no_request_fails_and_each_belongs_to_one_version() {
+    let (_node, proxy) = start(setup().file("look.wasm", Guest::template("blue").build()), POLICY);
+    let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let loads: Vec<_> = (0..8)
+        .map(|_| {
+            let (mut client, stop, requests) = (proxy.client(), stop.clone(), requests.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let page = client.get("/").expect(200).text();
+                    let look = body_attribute(&page, "data-look");
+                    // A page of one version names the assets of that version only.
+                    let other = if look == "blue" { "/assets/green/" } else { "/assets/blue/" };
+                    assert!(["blue", "green"].contains(&look.as_str()) && !page.contains(other), "{page}");
+                    requests.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for round in 0..12 {
+        let from = proxy.log().len();
+        let (bytes, told) = match round % 4 {
+            0 => (Guest::template("green").build(), "reloaded"),
+            1 => (b"broken".to_vec(), "old generation serves on"),
+            2 => (Guest::template("blue").build(), "reloaded"),
+            _ => (Guest::template("green").configure("unreachable").build(), "old generation serves on"),
+        };
+        replace(&proxy, "look.wasm", &bytes);
+        proxy.wait_for_log_after(from, told, SOON);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for load in loads {
+        load.join().expect("no request failed");
+    }
+    assert!(requests.load(Ordering::Relaxed) > 100);
+}
+
+#[test]
+fn a_listener_comes_and_goes_without_touching_the_others() {
+    let node = webmail(|_| Answer::text("inbox"));
+    let listener = |name: &str| format!("[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n");
+    let both = config(&format!("{}{}", listener("one"), listener("two")), &[("node-a", &node, "")]);
+    let proxy = setup().serve(&both);
+    let (mut one, mut two) = (proxy.client_of("one"), proxy.client_of("two"));
+    one.get("/").expect(200);
+    two.get("/").expect(200);
+    let from = proxy.log().len();
+    let file = "doorward.toml".to_owned();
+    replace(&proxy, &file, config(&listener("one"), &[("node-a", &node, "")]).as_bytes());
+    proxy.wait_for_log_after(from, "reloaded", SOON);
+    one.get("/").expect(200);
+    assert_eq!(one.opened(), 1, "the connection of the other listener was closed");
+    assert!(Path::new(proxy.dir()).exists() && two.try_connect().is_err() || refused(&mut two));
+}
+
+/// A closed socket's backlog may still take a connection for a moment; nobody answers there.
+fn refused(client: &mut harness::Client) -> bool {
+    client.close();
+    client.try_send(harness::Request::new("GET", "/")).is_err()
+}
