@@ -46,7 +46,7 @@ type Sockets = HashMap<String, (SocketAddr, TcpListener)>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration is refused, whole.
-    #[error("{0}")]
+    #[error(transparent)]
     Faults(#[from] Faults),
     /// The machine refuses something.
     #[error("{what}")]

@@ -23,11 +23,11 @@ const KEPT_FOR: Duration = Duration::from_secs(50);
 pub struct Idle(RefCell<HashMap<u64, Vec<(Instant, Connection)>>>);
 
 /// A connection that can take a request.
-pub type Connection = SendRequest<Outgoing>;
+pub(super) type Connection = SendRequest<Outgoing>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// It took longer than `connect-timeout`.
     #[error("connecting took too long")]
     TimedOut,
@@ -78,7 +78,7 @@ impl Idle {
 ///
 /// # Errors
 /// Why there is none.
-pub async fn connect(node: &Node) -> Result<Connection, Error> {
+pub(super) async fn connect(node: &Node) -> Result<Connection, Error> {
     tokio::time::timeout(node.config.connect_timeout, open(node)).await.map_err(|_| Error::TimedOut)?
 }
 

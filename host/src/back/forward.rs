@@ -57,7 +57,7 @@ impl Default for Moved {
 /// The client sent more than the limit.
 #[derive(Debug, thiserror::Error)]
 #[error("the body is larger than allowed")]
-pub struct TooLarge;
+pub(super) struct TooLarge;
 
 impl Limited {
     /// A client's body within a limit.
@@ -260,7 +260,7 @@ fn broken(node: &Node, error: &hyper::Error) -> Refusal {
 }
 
 /// An error with all its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

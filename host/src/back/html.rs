@@ -3,7 +3,7 @@
 //! Pure.
 
 /// The value of the first `<input>` with this name.
-pub fn input_value(page: &str, name: &str) -> Option<String> {
+pub(super) fn input_value(page: &str, name: &str) -> Option<String> {
     let mut rest = page;
     while let Some(at) = find_ignoring_case(rest, "<input") {
         rest = &rest[at + "<input".len()..];

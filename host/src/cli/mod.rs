@@ -75,11 +75,17 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => run::serve(&serve.config, serve.json),
         Command::Check(check) => run::check(&check.config, check.json),
         Command::Policy(Policy::Build { dir, output }) => {
-            let report = policy_build::build(&dir, &output, |line| eprintln!("{line}"))?;
+            let report = policy_build::build(&dir, &output, tell)?;
             say(&format!("{}: {} bytes, built by {}", output.display(), report.size, report.rustc));
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Prints a line on standard error: how far long work has come.
+fn tell(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints a line on standard output. A reader that left is no reason to fail.

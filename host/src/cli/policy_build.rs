@@ -34,9 +34,7 @@ const PROFILE: &[&str] = &[
 
 /// What was built, and by what.
 #[derive(Debug)]
-pub struct BuildReport {
-    /// The component file.
-    pub output: PathBuf,
+pub(super) struct BuildReport {
     /// Its size in bytes.
     pub size: usize,
     /// The first line of `rustc --version`: other versions may give other bytes.
@@ -44,7 +42,7 @@ pub struct BuildReport {
 }
 
 /// Builds the policy crate in a directory as a component. Tells of longer steps by `progress`.
-pub fn build(crate_dir: &Path, output: &Path, mut progress: impl FnMut(&str)) -> Result<BuildReport> {
+pub(super) fn build(crate_dir: &Path, output: &Path, mut progress: impl FnMut(&str)) -> Result<BuildReport> {
     ensure!(crate_dir.join("Cargo.toml").is_file(), "{} is not a crate: it has no Cargo.toml", crate_dir.display());
     let toolchain = Toolchain::find(crate_dir, &mut progress)?;
     progress(&format!("building {} with {}", crate_dir.display(), toolchain.version));
@@ -56,7 +54,7 @@ pub fn build(crate_dir: &Path, output: &Path, mut progress: impl FnMut(&str)) ->
         .and_then(|mut encoder| encoder.encode())
         .context("the module is not a policy: does the crate call `doorward_policy::export!`?")?;
     replace(output, &component)?;
-    Ok(BuildReport { output: output.to_path_buf(), size: component.len(), rustc: toolchain.version })
+    Ok(BuildReport { size: component.len(), rustc: toolchain.version })
 }
 
 /// A rustc that can compile for WebAssembly.

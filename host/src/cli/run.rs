@@ -22,7 +22,7 @@ use crate::watch::Watch;
 ///
 /// # Errors
 /// It cannot start.
-pub fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
     log::start(if json { Level::Warn } else { Level::Info });
     let demo = Demo::start(listen, folder).context("the demo's nodes do not start")?;
     let config = demo.config()?;
@@ -59,7 +59,7 @@ fn demo_text(address: SocketAddr) -> String {
 ///
 /// # Errors
 /// It cannot start; the faults of the configuration.
-pub fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let config = config::load(path)?;
     log::start(config.log.level);
     let proxy = Proxy::start(&config)?;
@@ -115,7 +115,7 @@ fn follow(proxy: Proxy, config: &Config, load: impl Fn() -> Result<Config, Fault
 ///
 /// # Errors
 /// The policy engine does not start.
-pub fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     log::start(Level::Error);
     let compiler = Compiler::start().map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();

@@ -68,7 +68,7 @@ impl Place {
 }
 
 /// Joins a key to the path of its table: `policy[0]` and `name` are `policy[0].name`.
-pub fn join(path: &str, key: &str) -> String {
+pub(super) fn join(path: &str, key: &str) -> String {
     match (path.is_empty(), key.is_empty()) {
         (true, _) => key.to_owned(),
         (_, true) => path.to_owned(),

@@ -473,8 +473,8 @@ fn unique<'a>(t: &Table<'_>, names: impl Iterator<Item = (&'a str, &'a Place)>) 
 
 fn threads(t: &Table<'_>) -> Threads {
     // The bounds are the original's: 1 to 128.
-    let min = t.count("min", 1, 1..=128) as usize;
-    let max = t.count("max", min as u64, 1..=128) as usize;
+    let min = t.places("min", 1, 1..=128);
+    let max = t.places("max", min, 1..=128);
     if max < min {
         t.fault("max", max.to_string(), format!("at least min, which is {min}"));
     }
@@ -708,8 +708,8 @@ fn backend(t: &Table<'_>, base: &Path) -> Backend {
         aliases: t.texts("aliases"),
         url: t.required("url"),
         recipe: t.required("recipe"),
-        max_connections: t.count("max-connections", 64, 1..=65_535) as usize,
-        queue_max_size: t.count("queue-max-size", 64, 0..=65_535) as usize,
+        max_connections: t.places("max-connections", 64, 1..=65_535),
+        queue_max_size: t.places("queue-max-size", 64, 0..=65_535),
         queue_timeout: t.duration("queue-timeout", Duration::from_secs(30)),
         connect_timeout: t.duration("connect-timeout", Duration::from_secs(5)),
         rw_timeout: t.duration("rw-timeout", Duration::from_secs(400)),

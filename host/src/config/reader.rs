@@ -155,6 +155,12 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A whole number of things that are counted here.
+    pub fn places(&self, key: &str, default: usize, range: RangeInclusive<u64>) -> usize {
+        let number = self.count(key, default as u64, range);
+        usize::try_from(number).unwrap_or(default)
+    }
+
     /// `true` or `false`.
     pub fn flag(&self, key: &str, default: bool) -> bool {
         let Some(value) = self.take(key) else { return default };

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 /// A filter with holes: `{user}`, `{user.local}` (before the last `@`) and `{user.domain}` (behind it).
 #[derive(Debug)]
-pub struct FilterTemplate(String);
+pub(super) struct FilterTemplate(String);
 
 /// A parsed filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filter {
+pub(super) enum Filter {
     /// `(&…)`
     And(Vec<Filter>),
     /// `(|…)`
@@ -30,7 +30,7 @@ impl FilterTemplate {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let holes = text.replace("{user}", "").replace("{user.local}", "").replace("{user.domain}", "");
         if holes.contains(['{', '}']) {
             return Err("a hole that is not {user}, {user.local} or {user.domain}".to_owned());
@@ -43,7 +43,7 @@ impl FilterTemplate {
     }
 
     /// The filter for one user; the name is escaped, so it can never be more than a value.
-    pub fn fill(&self, user: &str) -> String {
+    pub(super) fn fill(&self, user: &str) -> String {
         let (local, domain) = user.rsplit_once('@').unwrap_or((user, ""));
         self.0
             .replace("{user.local}", &ldap3::ldap_escape(local))
@@ -57,7 +57,7 @@ impl Filter {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (filter, rest) = Self::parse_one(text.trim(), 0)?;
         if rest.is_empty() { Ok(filter) } else { Err(format!("\"{rest}\" behind its end")) }
     }
@@ -110,7 +110,7 @@ impl Filter {
     }
 
     /// Whether an entry fits. Values match without regard to case and outer blanks, as mail attributes do.
-    pub fn fits(&self, entry: &BTreeMap<String, Vec<String>>) -> bool {
+    pub(super) fn fits(&self, entry: &BTreeMap<String, Vec<String>>) -> bool {
         let values = |name: &str| entry.get(name).map_or(&[][..], Vec::as_slice).iter().map(|value| fold(value));
         match self {
             Self::And(all) => all.iter().all(|one| one.fits(entry)),

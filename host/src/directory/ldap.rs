@@ -27,7 +27,7 @@ const KEPT: usize = 4;
 
 /// The servers of a Snapshot.
 #[derive(Debug)]
-pub struct Servers {
+pub(super) struct Servers {
     id: u64,
     urls: Vec<String>,
     start_tls: bool,
@@ -65,7 +65,7 @@ impl Servers {
     ///
     /// # Errors
     /// The file that cannot be read.
-    pub fn build(config: &config::Ldap, place: &Place) -> Result<Self, Faults> {
+    pub(super) fn build(config: &config::Ldap, place: &Place) -> Result<Self, Faults> {
         let bind_password = match &config.bind_password_file {
             None => String::new(),
             Some(path) => std::fs::read_to_string(path).map_err(|error| {
@@ -91,17 +91,17 @@ impl Servers {
     }
 
     /// A name that nobody has, to bind to for a user who is not there.
-    pub fn nobody(&self) -> String {
+    pub(super) fn nobody(&self) -> String {
         format!("cn=nobody,{}", self.base)
     }
 
     /// Entries below the base that fit a filter, at most two: more than one is an answer already.
-    pub async fn search(&self, pool: &Connections, filter: &str, wanted: &[&str]) -> Result<Vec<User>, Error> {
+    pub(super) async fn search(&self, pool: &Connections, filter: &str, wanted: &[&str]) -> Result<Vec<User>, Error> {
         self.look_up(pool, &self.base, Scope::Subtree, filter, wanted).await
     }
 
     /// The password values of one entry.
-    pub async fn passwords(&self, pool: &Connections, dn: &str, attribute: &str) -> Result<Vec<Secret>, Error> {
+    pub(super) async fn passwords(&self, pool: &Connections, dn: &str, attribute: &str) -> Result<Vec<Secret>, Error> {
         let found = self.look_up(pool, dn, Scope::Base, "(objectClass=*)", &[attribute]).await?;
         let values = found
             .into_iter()
@@ -133,7 +133,7 @@ impl Servers {
     }
 
     /// Whether the server takes this password for this name.
-    pub async fn bind(&self, pool: &Connections, dn: &str, secret: &Secret) -> Result<bool, Error> {
+    pub(super) async fn bind(&self, pool: &Connections, dn: &str, secret: &Secret) -> Result<bool, Error> {
         if dn.is_empty() || secret.is_blank() {
             return Ok(false);
         }

@@ -21,7 +21,7 @@ const FILE_SIZE: u64 = 64 << 20;
 type Entry = BTreeMap<String, Vec<String>>;
 
 /// Entries by distinguished name.
-pub struct Ldif {
+pub(super) struct Ldif {
     entries: BTreeMap<String, Entry>,
 }
 
@@ -36,7 +36,7 @@ impl Ldif {
     ///
     /// # Errors
     /// A file that cannot be read, or its first line that is no LDIF.
-    pub fn load(path: Option<&Path>, place: &Place) -> Result<Self, Fault> {
+    pub(super) fn load(path: Option<&Path>, place: &Place) -> Result<Self, Fault> {
         let Some(path) = path else {
             return Self::parse(EMBEDDED).map_err(|error| place.fault(error, "embedded entries that are LDIF"));
         };
@@ -75,7 +75,7 @@ impl Ldif {
     }
 
     /// Entries that fit a filled-in filter; no entry fits one that does not parse.
-    pub fn search(&self, filter: &str, wanted: &[&str]) -> Vec<User> {
+    pub(super) fn search(&self, filter: &str, wanted: &[&str]) -> Vec<User> {
         let Ok(filter) = Filter::parse(filter) else { return Vec::new() };
         let fitting = self.entries.iter().filter(|(_, entry)| filter.fits(entry));
         let picked = |entry: &Entry| {
@@ -86,12 +86,12 @@ impl Ldif {
     }
 
     /// What an LDAP server does at a bind: compares with `userPassword`, unless the account is locked.
-    pub async fn bind(&self, dn: &str, secret: &Secret) -> bool {
+    pub(super) async fn bind(&self, dn: &str, secret: &Secret) -> bool {
         password::verify_any(self.passwords(dn, "userPassword"), secret.clone()).await
     }
 
     /// Password values of an entry that is not locked.
-    pub fn passwords(&self, dn: &str, attribute: &str) -> Vec<Secret> {
+    pub(super) fn passwords(&self, dn: &str, attribute: &str) -> Vec<Secret> {
         let Some(entry) = self.entries.get(dn) else { return Vec::new() };
         // draft-behera-ldap-password-policy: locked, and until when; 000001010000Z is "until somebody unlocks it".
         if entry.contains_key("pwdaccountlockedtime") {

@@ -27,7 +27,7 @@ enum Content {
 }
 
 /// Writes the access line when it is dropped: after the last byte, or when the client left.
-pub struct Finish {
+pub(super) struct Finish {
     id: String,
     line: Option<(Log, Line, Instant)>,
 }
@@ -37,7 +37,7 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 impl Finish {
     /// Begins an exchange.
-    pub fn begin(log: &Log, peer: &Arc<Peer>, request: &Request<Incoming>, generation: u64) -> Self {
+    pub(super) fn begin(log: &Log, peer: &Arc<Peer>, request: &Request<Incoming>, generation: u64) -> Self {
         let id = format!("{:08x}{:08x}", start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed));
         let line = log.on().then(|| {
             let line = Line {
@@ -54,17 +54,17 @@ impl Finish {
     }
 
     /// The request id.
-    pub fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.id
     }
 
     /// The virtual host was found.
-    pub fn host(&mut self, host: &str) {
+    pub(super) fn host(&mut self, host: &str) {
         self.note(|line| line.host = host.to_owned());
     }
 
     /// The session was found.
-    pub fn session(&mut self, user: &str, node: &str) {
+    pub(super) fn session(&mut self, user: &str, node: &str) {
         self.note(|line| (line.user, line.node) = (user.to_owned(), node.to_owned()));
     }
 
@@ -75,7 +75,7 @@ impl Finish {
     }
 
     /// Ties the line to the answer's body.
-    pub fn end(mut self, mut answer: Answer) -> Answer {
+    pub(super) fn end(mut self, mut answer: Answer) -> Answer {
         let status = answer.status().as_u16();
         self.note(|line| line.status = status);
         answer.body_mut().finish = Some(self);

@@ -13,14 +13,14 @@ use crate::session;
 use crate::text;
 
 /// Where Doorward's own things are; no node is asked for them.
-pub const PREFIX: &str = "/.doorward/";
+pub(super) const PREFIX: &str = "/.doorward/";
 
 /// Nothing from elsewhere, no script, no frame around the page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The word for a form, as in the WIT.
-pub fn form_name(form: Form) -> &'static str {
+pub(super) fn form_name(form: Form) -> &'static str {
     match form {
         Form::Desktop => "desktop",
         Form::Mobile => "mobile",
@@ -30,21 +30,21 @@ pub fn form_name(form: Form) -> &'static str {
 }
 
 /// Adds a header; a value that cannot be one is left out.
-pub fn append(answer: &mut Answer, name: HeaderName, value: &str) {
+pub(super) fn append(answer: &mut Answer, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         answer.headers_mut().append(name, value);
     }
 }
 
 /// Says when to try again, where that is known.
-pub fn retry_after(answer: &mut Answer, look: &Look) {
+pub(super) fn retry_after(answer: &mut Answer, look: &Look) {
     if let Some(wait) = look.retry_after {
         append(answer, header::RETRY_AFTER, &wait.as_secs().to_string());
     }
 }
 
 /// `303`: go on with a GET over there.
-pub fn redirect(location: &str) -> Answer {
+pub(super) fn redirect(location: &str) -> Answer {
     let mut answer = page_answer(StatusCode::SEE_OTHER, String::new());
     append(&mut answer, header::LOCATION, location);
     answer
@@ -68,7 +68,7 @@ fn page_answer(status: StatusCode, html: String) -> Answer {
 }
 
 /// How the end of a node's session shows.
-pub enum Gone {
+pub(super) enum Gone {
     /// The user asked for it.
     LoggedOut,
     /// The node had forgotten it.

@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
 /// Asks the access policies, then counts the connection. `None` closes it; the reason is in the log only.
-pub fn admit(worker: &Worker, snapshot: &Snapshot, peer: &Arc<Peer>) -> Option<FlowPermit> {
+pub(super) fn admit(worker: &Worker, snapshot: &Snapshot, peer: &Arc<Peer>) -> Option<FlowPermit> {
     let facts = Facts::of_connection(peer.clone());
     let class = match snapshot.policies.access(&mut worker.guests.borrow_mut(), &facts) {
         Access::Allow(class) => class,

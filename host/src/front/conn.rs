@@ -23,7 +23,7 @@ use crate::worker::Worker;
 const STREAMS: u32 = 100;
 
 /// Serves a connection to its end.
-pub async fn serve(
+pub(super) async fn serve(
     worker: Rc<Worker>,
     listener: &Listener,
     http: Http,

@@ -42,7 +42,7 @@ pub async fn serve(worker: Rc<Worker>, name: String, socket: TcpListener, mut dr
 }
 
 /// Until it is time to stop; also when nobody is left who could say so.
-pub async fn stopped(drain: &mut Drain) {
+pub(super) async fn stopped(drain: &mut Drain) {
     let _ = drain.wait_for(|stop| *stop).await;
 }
 

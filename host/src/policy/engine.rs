@@ -9,7 +9,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine};
 
 /// Length of an epoch: the grain of every time cap.
-pub const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// Compiles components and keeps those in use.
 pub struct Compiler {

@@ -55,7 +55,7 @@ pub struct Problem {
 /// `access.verdict` of the WIT.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
 #[component(variant)]
-pub enum WitVerdict {
+pub(super) enum WitVerdict {
     /// Let it in, with a limit class.
     #[component(name = "allow")]
     Allow(Option<String>),
@@ -89,7 +89,7 @@ pub enum Form {
 /// `auth-mode.mode` of the WIT.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
 #[component(variant)]
-pub enum WitMode {
+pub(super) enum WitMode {
     /// By LDAP bind.
     #[component(name = "ldap-bind")]
     LdapBind,
@@ -113,14 +113,14 @@ enum Ask {
 }
 
 /// A configured instance.
-pub struct Guest {
+pub(super) struct Guest {
     store: Store<Living>,
     ask: Ask,
     time: Duration,
 }
 
 /// What an instance is started with.
-pub struct Start<'a> {
+pub(super) struct Start<'a> {
     /// The linked component.
     pub pre: &'a InstancePre<Living>,
     /// The policy's name.
@@ -140,7 +140,7 @@ impl Guest {
     ///
     /// # Errors
     /// Whatever the guest did wrong, settings included.
-    pub fn start(start: &Start<'_>) -> Result<Self, Error> {
+    pub(super) fn start(start: &Start<'_>) -> Result<Self, Error> {
         let engine = start.pre.engine();
         let mut store = Store::new(engine, living(start));
         store.limiter(|living| &mut living.limits);
@@ -167,7 +167,7 @@ impl Guest {
     ///
     /// # Errors
     /// Any; the guest must not be used again.
-    pub fn access(&mut self, facts: &Facts) -> Result<WitVerdict, Error> {
+    pub(super) fn access(&mut self, facts: &Facts) -> Result<WitVerdict, Error> {
         let Ask::Access(function) = &self.ask else { return Err(Error::Lied("another question")) };
         call(&mut self.store, self.time, *function, (), facts)
     }
@@ -176,7 +176,7 @@ impl Guest {
     ///
     /// # Errors
     /// Any; the guest must not be used again.
-    pub fn device(&mut self, facts: &Facts) -> Result<Option<Form>, Error> {
+    pub(super) fn device(&mut self, facts: &Facts) -> Result<Option<Form>, Error> {
         let Ask::Device(function) = &self.ask else { return Err(Error::Lied("another question")) };
         call(&mut self.store, self.time, *function, (), facts)
     }
@@ -185,7 +185,7 @@ impl Guest {
     ///
     /// # Errors
     /// Any; the guest must not be used again.
-    pub fn template(&mut self, facts: &Facts, form: Form) -> Result<Option<String>, Error> {
+    pub(super) fn template(&mut self, facts: &Facts, form: Form) -> Result<Option<String>, Error> {
         let Ask::Template(function) = &self.ask else { return Err(Error::Lied("another question")) };
         call(&mut self.store, self.time, *function, (form,), facts)
     }
@@ -194,7 +194,7 @@ impl Guest {
     ///
     /// # Errors
     /// Any; the guest must not be used again.
-    pub fn auth_mode(&mut self, facts: &Facts) -> Result<Option<WitMode>, Error> {
+    pub(super) fn auth_mode(&mut self, facts: &Facts) -> Result<Option<WitMode>, Error> {
         let Ask::AuthMode(function) = &self.ask else { return Err(Error::Lied("another question")) };
         call(&mut self.store, self.time, *function, (), facts)
     }

@@ -11,7 +11,7 @@ use crate::config::Question;
 pub const WIT_VERSION: &str = "0.1.0";
 
 /// What the host keeps beside a guest.
-pub struct Living {
+pub(super) struct Living {
     /// The facts of the decision under way; none while the guest starts and is configured.
     pub facts: Option<Facts>,
     /// The policy's name, for its log lines.
@@ -33,7 +33,7 @@ impl WasiView for Living {
 }
 
 /// A name such as `doorward:policy/access@0.1.0`.
-pub fn interface(name: &str) -> String {
+pub(super) fn interface(name: &str) -> String {
     format!("doorward:policy/{name}@{WIT_VERSION}")
 }
 
@@ -41,7 +41,7 @@ pub fn interface(name: &str) -> String {
 ///
 /// # Errors
 /// None in practice: names are fixed and defined once.
-pub fn linker(engine: &Engine, question: Question, wasi: bool) -> Result<Linker<Living>> {
+pub(super) fn linker(engine: &Engine, question: Question, wasi: bool) -> Result<Linker<Living>> {
     let mut linker = Linker::new(engine);
     if wasi {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;

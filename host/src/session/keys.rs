@@ -78,7 +78,7 @@ fn new_key() -> Zeroizing<[u8; 32]> {
 
 /// Random bytes of the operating system. Without them there are no secrets, so the process ends.
 #[expect(clippy::panic, reason = "a front door that hands out guessable sessions is worse than one that is shut")]
-pub fn fill_random(bytes: &mut [u8]) {
+pub(super) fn fill_random(bytes: &mut [u8]) {
     if let Err(error) = getrandom::fill(bytes) {
         panic!("no random bytes from the operating system: {error}");
     }
