@@ -41,6 +41,9 @@ struct Exchange {
 /// What the first stations found: where the request is for, and how its pages look.
 struct Visit {
     head: Arc<Parts>,
+    /// Host and port as the browser wrote them.
+    authority: String,
+    /// The virtual host: lower case, without port.
     host: Arc<str>,
     site: Arc<Site>,
     form: Form,
@@ -54,21 +57,21 @@ pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>
     let finish = Finish::begin(&worker.shared.log, &peer, &request, snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, finish };
     let (head, body) = request.into_parts();
-    let host = host_of(&head);
-    let answer = match host.and_then(|host| exchange.visit(head, host)) {
-        Err(refusal) => Ok(exchange.plain_refusal(&refusal)),
+    let answer = match exchange.visit(head) {
+        Err(refusal) => exchange.plain_refusal(&refusal),
         Ok(visit) => match exchange.answer(&visit, body).await {
-            Ok(answer) => Ok(answer),
-            Err(refusal) => Ok(exchange.refuse(&visit, &refusal)),
+            Ok(answer) => answer,
+            Err(refusal) => exchange.refuse(&visit, &refusal),
         },
     };
-    let answer = answer.unwrap_or_else(|never: std::convert::Infallible| match never {});
     exchange.finish.end(answer)
 }
 
 impl Exchange {
     /// Virtual host, device and template: asked of every request.
-    fn visit(&mut self, head: Parts, host: String) -> Result<Visit, Refusal> {
+    fn visit(&mut self, head: Parts) -> Result<Visit, Refusal> {
+        let authority = authority_of(&head)?.to_owned();
+        let host = text::host_name(&authority).ok_or(Refusal::BadRequest("its Host is no host name"))?;
         check_head(&head)?;
         self.finish.host(&host);
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
@@ -80,7 +83,7 @@ impl Exchange {
         let form = self.snapshot.policies.device(&mut guests, &facts);
         let look = self.snapshot.policies.template(&mut guests, &facts, form);
         let look = look.filter(|look| self.known_look(look)).unwrap_or_else(|| site.template.clone());
-        Ok(Visit { head, host, site, form, look, facts })
+        Ok(Visit { head, authority, host, site, form, look, facts })
     }
 
     /// A policy may name a template that is not there; then the site's own is shown.
@@ -184,8 +187,7 @@ impl Exchange {
         // The body's framing is hyper's to write; what the client said of it was checked and is known from the body.
         map.remove(header::CONTENT_LENGTH);
         map.remove(header::EXPECT);
-        let authority = visit.head.headers.get(header::HOST).cloned();
-        let host = authority.or_else(|| HeaderValue::from_str(visit.head.uri.authority()?.as_str()).ok());
+        let host = HeaderValue::from_str(&visit.authority).ok();
         let client = self.peer.address.to_string();
         let ours = [
             ("x-forwarded-for", client.as_str()),
@@ -222,7 +224,7 @@ impl Exchange {
             }
         }
         if let Some(location) = parts.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
-            let fitted = headers::fit_location(location, node.authority(), &visit.host, node.base_path());
+            let fitted = headers::fit_location(location, node.authority(), &visit.authority, node.base_path());
             if let Ok(value) = HeaderValue::from_str(&fitted) {
                 parts.headers.insert(header::LOCATION, value);
             }
@@ -235,9 +237,9 @@ impl Exchange {
     }
 }
 
-/// The virtual host a request is for: from its one `Host`, or from `:authority` (RFC 9112, section 3.2; RFC 9113,
+/// Host and port a request is for: from its one `Host`, or from `:authority` (RFC 9112, section 3.2; RFC 9113,
 /// section 8.3.1). Where both are there they must agree.
-fn host_of(head: &Parts) -> Result<String, Refusal> {
+fn authority_of(head: &Parts) -> Result<&str, Refusal> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
@@ -245,15 +247,14 @@ fn host_of(head: &Parts) -> Result<String, Refusal> {
     }
     let host =
         host.map(|host| host.to_str().map_err(|_| Refusal::BadRequest("its Host is no host name"))).transpose()?;
-    let authority = head.uri.authority().map(|authority| authority.as_str());
-    let name = match (host, authority) {
+    let authority = head.uri.authority().map(hyper::http::uri::Authority::as_str);
+    match (host, authority) {
         (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-            return Err(Refusal::BadRequest("its Host is not that of its target"));
+            Err(Refusal::BadRequest("its Host is not that of its target"))
         }
-        (Some(host), _) | (None, Some(host)) => host,
-        (None, None) => return Err(Refusal::BadRequest("it has no Host")),
-    };
-    text::host_name(name).ok_or(Refusal::BadRequest("its Host is no host name"))
+        (Some(host), _) | (None, Some(host)) => Ok(host),
+        (None, None) => Err(Refusal::BadRequest("it has no Host")),
+    }
 }
 
 /// What hyper takes and Doorward does not: a request is read in one way, or not at all.
@@ -267,9 +268,6 @@ fn check_head(head: &Parts) -> Result<(), Refusal> {
     let encodings = head.headers.get_all(header::TRANSFER_ENCODING);
     let mut encodings = encodings.iter();
     if let Some(encoding) = encodings.next() {
-        if head.headers.contains_key(header::CONTENT_LENGTH) {
-            return Err(Refusal::BadRequest("it has a length and is chunked"));
-        }
         if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err(Refusal::BadRequest("its Transfer-Encoding is not \"chunked\""));
         }

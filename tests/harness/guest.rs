@@ -67,12 +67,10 @@ impl Guest {
     /// A template policy that always names this one.
     pub fn template(name: &str) -> Self {
         let length = name.len();
-        Self::new(Question::Template)
-            .extra(&format!("(data (i32.const 1024) \"{name}\")"))
-            .answer(&format!(
-                "(i32.store (i32.const 16) (i32.const 1)) (i32.store (i32.const 20) (i32.const 1024)) \
+        Self::new(Question::Template).extra(&format!("(data (i32.const 1024) \"{name}\")")).answer(&format!(
+            "(i32.store (i32.const 16) (i32.const 1)) (i32.store (i32.const 20) (i32.const 1024)) \
                  (i32.store (i32.const 24) (i32.const {length})) i32.const 16"
-            ))
+        ))
     }
 
     /// Code of the one question.

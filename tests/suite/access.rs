@@ -29,12 +29,9 @@ fn rules_decide_by_priority_and_the_listener_s_own_come_first() {
     let rules = "{ deny = \"127.0.0.3\", priority = 10 }, { allow = \"127.0.0.0/8\" }, \
         { deny = \"127.0.0.4-127.0.0.5\", priority = 600 }, { deny = \"127.0.0.6\" }";
     let (_node, proxy) = with(&listeners, rules);
-    for (address, public, inner) in [
-        ("127.0.0.1", true, true),
-        ("127.0.0.3", false, true),
-        ("127.0.0.4", true, true),
-        ("127.0.0.6", false, false),
-    ] {
+    for (address, public, inner) in
+        [("127.0.0.1", true, true), ("127.0.0.3", false, true), ("127.0.0.4", true, true), ("127.0.0.6", false, false)]
+    {
         assert_eq!(served(&mut proxy.client_of("public").from(address)), public, "{address}");
         assert_eq!(served(&mut proxy.client_of("inner").from(address)), inner, "{address}");
     }

@@ -68,7 +68,7 @@ fn every_fault_is_told_at_once_with_its_place() {
         (20, "policy[1].digest"),
         (23, "directory.urls"),
         (24, "directory.base"),
-        (31, "site[0].hosts"),
+        (30, "site[0].hosts"),
     ];
     for (line, key) in expected {
         assert!(faults.contains(&(line, key.to_owned())), "{line} {key} in {faults:?}");
@@ -101,7 +101,8 @@ recipe = \"none\"
 hosts = [\"*\"]
 template = \"pink\"
 ";
-    let ran = Setup::new().file("broken.ldif", "uid: x\n").file("wrong.toml", text).run(&["check", "--config", "wrong.toml"]);
+    let ran =
+        Setup::new().file("broken.ldif", "uid: x\n").file("wrong.toml", text).run(&["check", "--config", "wrong.toml"]);
     assert_eq!(ran.status.code(), Some(1));
     for part in [
         "listener[0].certificates[0].chain",

@@ -47,7 +47,9 @@ fn a_wrong_password_keeps_the_name_and_tells_no_more_than_an_unknown_name() {
         text.split("role=\"alert\">").nth(1).unwrap().split('<').next().unwrap().to_owned()
     };
     let wrong = said("alice", "alice-demo2");
-    for (name, password) in [("alice", ""), ("alice", "   "), ("nobody", "x"), ("*", "x"), ("\"><script>", "x"), ("dora", "dora-demo")] {
+    for (name, password) in
+        [("alice", ""), ("alice", "   "), ("nobody", "x"), ("*", "x"), ("\"><script>", "x"), ("dora", "dora-demo")]
+    {
         assert_eq!(said(name, password), wrong, "{name}");
     }
 }
@@ -95,7 +97,8 @@ fn logging_out_ends_both_sessions_for_good() {
     let demo = Demo::start();
     let mut client = client(&demo);
     let inbox = last(client.login("zoë", "zoe-demo")).text();
-    let (ours, theirs) = (client.cookie("doorward").unwrap().to_owned(), client.cookie("webmail_session").unwrap().to_owned());
+    let (ours, theirs) =
+        (client.cookie("doorward").unwrap().to_owned(), client.cookie("webmail_session").unwrap().to_owned());
     let token = inbox.split("name=\"token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     // Without its token the node refuses the logout, and nothing has ended.
     assert_eq!(client.post_form("/logout", &[("token", "x")]).status, 403);
@@ -116,7 +119,8 @@ fn it_ends_cleanly_and_finishes_what_it_has_begun() {
         let mut client = client(&demo);
         last(client.login("alice", "alice-demo")).expect(200);
         // The node sends an event a second, three times: the signal comes in the middle.
-        let session = ["doorward", "webmail_session"].map(|name| format!("{name}={}", client.cookie(name).unwrap())).join("; ");
+        let session =
+            ["doorward", "webmail_session"].map(|name| format!("{name}={}", client.cookie(name).unwrap())).join("; ");
         let mut connection = demo.client().connect();
         connection.write(format!("GET /events HTTP/1.1\r\nHost: x\r\nCookie: {session}\r\n\r\n"));
         let mut seen = String::from_utf8_lossy(&connection.read_some().unwrap()).into_owned();

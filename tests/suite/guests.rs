@@ -21,9 +21,7 @@ fn hostile(question: Question) -> Vec<(&'static str, Guest)> {
         let stores = match question {
             Question::Access => "(i32.store8 (i32.const 16) (i32.const 1))",
             Question::Device | Question::Template => "(i32.store (i32.const 16) (i32.const 0x901))",
-            Question::AuthMode => {
-                "(i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 3))"
-            }
+            Question::AuthMode => "(i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 3))",
         };
         let at = if question == Question::AuthMode { 24 } else { 20 };
         format!(
@@ -111,7 +109,9 @@ fn what_cannot_start_is_refused_with_its_file_and_reason() {
     let node = webmail(|_| Answer::text(""));
     for (what, bytes, reason) in cases {
         let started = Instant::now();
-        let setup = setup().file("hostile.wasm", bytes).file("c.toml", config(&policy(Question::Device, ""), &[("node-a", &node, "")]));
+        let setup = setup()
+            .file("hostile.wasm", bytes)
+            .file("c.toml", config(&policy(Question::Device, ""), &[("node-a", &node, "")]));
         let ran = setup.run(&["check", "--config", "c.toml"]);
         assert_eq!(ran.status.code(), Some(1), "{what}: {}", ran.stdout);
         for part in ["policy[0].file", "hostile.wasm", reason, "expected"] {
@@ -127,21 +127,20 @@ fn wat_module() -> Vec<u8> {
 
 #[test]
 fn a_policy_cannot_read_what_it_is_not_given() {
-    // An access policy is asked before HTTP: a component that imports facts of the request does not fit its world.
-    let guest = Guest::new(Question::AuthMode).imports(
-        "(import \"doorward:policy/request@0.1.0\" \"cookie\" (func $cookie (param i32 i32 i32)))",
-    );
-    // Asks for the cookie `sid`, which the recipe calls a session's, and refuses when it gets one.
-    let guest = guest.extra("(data (i32.const 2048) \"sid\")").answer(
-        "(call $cookie (i32.const 2048) (i32.const 3) (i32.const 3072)) \
-         (i32.store8 (i32.const 16) (i32.load8_u (i32.const 3072))) (i32.store8 (i32.const 20) (i32.const 3)) \
-         i32.const 16",
-    );
+    // Asks for the header `cookie`, which the browser has sent, and refuses when it is given one.
+    let guest = Guest::new(Question::AuthMode)
+        .imports("(import \"doorward:policy/request@0.1.0\" \"header\" (func $header (param i32 i32 i32)))")
+        .extra("(data (i32.const 2048) \"cookie\")")
+        .answer(
+            "(call $header (i32.const 2048) (i32.const 6) (i32.const 3072)) \
+             (i32.store8 (i32.const 16) (i32.load8_u (i32.const 3072))) (i32.store8 (i32.const 20) (i32.const 3)) \
+             i32.const 16",
+        );
     let node = webmail(|_| Answer::text("inbox"));
     let proxy = setup()
         .file("hostile.wasm", guest.build())
         .serve(&config(&policy(Question::AuthMode, ""), &[("node-a", &node, "")]));
-    let mut client = proxy.client().follow().header("Cookie", "sid=canary");
+    let mut client = proxy.client().follow();
     assert_eq!(last(client.login("alice", "alice-secret")).text(), "inbox");
     assert!(!proxy.log().join("\n").contains("a policy failed"));
 }

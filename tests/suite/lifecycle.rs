@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::{Answer, Hold};
 
-use crate::support::{config, last, setup, webmail};
+use crate::support::{config, last, log_in, setup, webmail};
 
 #[test]
 fn a_signal_reloads() {
@@ -40,8 +40,7 @@ fn requests_under_way_are_finished_and_new_connections_are_not_taken() {
     let held = hold.clone();
     let node = webmail(move |_| Answer::text("finished").after(&held));
     let mut proxy = setup().serve(&config("", &[("node-a", &node, "")]));
-    let mut client = proxy.client();
-    last(client.login("alice", "alice-secret")).expect(303);
+    let mut client = log_in(&proxy, "alice");
     let logins = node.hits().len();
     let address = client.address();
     let under_way = std::thread::spawn(move || client.get("/x").text());
@@ -61,8 +60,7 @@ fn requests_under_way_are_finished_and_new_connections_are_not_taken() {
 fn a_drain_ends_at_its_deadline() {
     let node = webmail(|_| Answer::hang());
     let mut proxy = setup().serve(&config("drain-timeout = \"300ms\"", &[("node-a", &node, "")]));
-    let mut client = proxy.client();
-    last(client.login("alice", "alice-secret")).expect(303);
+    let mut client = log_in(&proxy, "alice");
     let logins = node.hits().len();
     let under_way = std::thread::spawn(move || client.try_send(harness::Request::new("GET", "/x")).is_err());
     node.wait_for_hits(logins + 1, Duration::from_secs(10));

@@ -61,7 +61,8 @@ fn check(stack: &Stack, proxy: &Proxy, user: &User, quick: bool) {
         (true, Some(node)) => arguments.extend(["--expect-node", node]),
         _ => arguments.extend(["--expect", "fail", "--kept"]),
     }
-    let nodes = ["A", "B"].map(|name| stack.node(name).http.trim_start_matches("http://").trim_end_matches('/').to_owned());
+    let nodes =
+        ["A", "B"].map(|name| stack.node(name).http.trim_start_matches("http://").trim_end_matches('/').to_owned());
     for node in &nodes {
         arguments.extend(["--forbid", node]);
     }
@@ -122,7 +123,7 @@ fn logins_go_on_when_the_first_directory_server_is_gone_and_it_may_be_gone_at_th
     let proxy = start(&stack, "ldap-bind", &Wire::Tls, false);
     let alice = || {
         let mut client = proxy.client().site("localhost").tls(stack.ca());
-        client.login("alice", "alice-secret").last().expect("an answer").status
+        crate::support::post_login(&mut client, "/", "alice", "alice-secret").status
     };
     assert_eq!(alice(), 303);
     stack.ctl(&["kill", "ldap2"]);

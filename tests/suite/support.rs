@@ -1,9 +1,9 @@
 //! Configurations that many tests share, and a back-end that logs users in as a small webmail would.
 
-use harness::{Answer, Backend, Proxy, Response};
+use harness::{Answer, Backend, Client, Proxy, Response};
 
 /// People whose passwords are `NAME-secret`: alice at node-a, bob at node-b, nomad nowhere, lost at a node unknown.
-pub const PEOPLE: &str = "\
+pub(crate) const PEOPLE: &str = "\
 dn: uid=alice,dc=test\nuid: alice\nmail: alice@a.test\nmailHost: node-a\nmailAuth: bind\nuserPassword: alice-secret\n\n\
 dn: uid=bob,dc=test\nuid: bob\nmail: bob@b.test\nmailHost: node-b\nuserPassword: bob-secret\n\n\
 dn: uid=nomad,dc=test\nuid: nomad\nuserPassword: nomad-secret\n\n\
@@ -12,17 +12,18 @@ dn: uid=twin1,dc=test\nuid: twin1\nmail: twin@a.test\nmailHost: node-a\nuserPass
 dn: uid=twin2,dc=test\nuid: twin2\nmail: twin@a.test\nmailHost: node-a\nuserPassword: twin2-secret\n";
 
 /// How the back-end of [`webmail`] is logged in to.
-pub const RECIPE: &str = "\
+pub(crate) const RECIPE: &str = "\
 [login]\npath = \"/login\"\n[login.fields]\nuser = \"{user}\"\npass = \"{password}\"\n\
 [success]\nstatus = [303]\n[failure]\nstatus = [401]\n[landing]\npath = \"/inbox\"\n\
 [logout]\npath = \"/logout\"\n[session]\ncookies = [\"sid\"]\n";
 
 /// A back-end that takes logins whose password is `USER-secret`, and hands everything else to `answer`.
-pub fn webmail(answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static) -> Backend {
+pub(crate) fn webmail(answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static) -> Backend {
     Backend::start(move |request| {
         if request.what() == ("POST", "/login") {
             let body = String::from_utf8_lossy(request.body()).into_owned();
-            let field = |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}="))).map(str::to_owned);
+            let field =
+                |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}="))).map(str::to_owned);
             let (user, pass) = (field("user").unwrap_or_default(), field("pass").unwrap_or_default());
             return if pass == format!("{user}-secret") {
                 Answer::redirect("/inbox").status(303).header("Set-Cookie", &format!("sid={user}; Path=/; HttpOnly"))
@@ -35,7 +36,7 @@ pub fn webmail(answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sy
 }
 
 /// A whole configuration in front of these nodes; `extra` comes first, so it may begin with top-level keys.
-pub fn config(extra: &str, nodes: &[(&str, &Backend, &str)]) -> String {
+pub(crate) fn config(extra: &str, nodes: &[(&str, &Backend, &str)]) -> String {
     let mut text = format!(
         "{extra}\n[directory]\nfile = \"people.ldif\"\nexposed-attributes = [\"mailAuth\"]\n\
          [[site]]\nhosts = [\"*\"]\n"
@@ -46,29 +47,48 @@ pub fn config(extra: &str, nodes: &[(&str, &Backend, &str)]) -> String {
     }
     for (name, node, settings) in nodes {
         let url = node.url();
-        text.push_str(&format!("[[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"test.toml\"\n{settings}\n"));
+        text.push_str(&format!(
+            "[[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"test.toml\"\n{settings}\n"
+        ));
     }
     text
 }
 
 /// A proxy with that configuration.
-pub fn proxy(extra: &str, nodes: &[(&str, &Backend, &str)]) -> Proxy {
+pub(crate) fn proxy(extra: &str, nodes: &[(&str, &Backend, &str)]) -> Proxy {
     setup().serve(&config(extra, nodes))
 }
 
 /// The files that [`config`] names.
-pub fn setup() -> harness::Setup {
+pub(crate) fn setup() -> harness::Setup {
     harness::Setup::new().file("people.ldif", PEOPLE).file("test.toml", RECIPE)
 }
 
 /// The last answer of a chain.
-pub fn last(chain: Vec<Response>) -> Response {
+pub(crate) fn last(chain: Vec<Response>) -> Response {
     chain.into_iter().next_back().expect("at least one answer")
 }
 
 /// An attribute of a page's body tag.
-pub fn body_attribute(page: &str, name: &str) -> String {
+pub(crate) fn body_attribute(page: &str, name: &str) -> String {
     let tag = page.split("<body").nth(1).and_then(|rest| rest.split('>').next()).unwrap_or_default();
     let value = tag.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next());
     value.unwrap_or_default().to_owned()
+}
+
+/// A client with a session, which followed no redirect: the node has seen the login and nothing else.
+pub(crate) fn log_in(proxy: &Proxy, name: &str) -> Client {
+    let mut client = proxy.client();
+    let answer = post_login(&mut client, "/", name, &format!("{name}-secret"));
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    client
+}
+
+/// Loads a page, fills in its login form and sends it; the answer to that.
+pub(crate) fn post_login(client: &mut Client, page: &str, name: &str, password: &str) -> Response {
+    let page = client.get(page).expect(200).text();
+    let form = harness::forms(&page).into_iter().find(harness::Form::asks_for_password).expect("a login form");
+    let fields = form.filled(name, password);
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    client.post_form(&form.action, &fields)
 }

@@ -86,7 +86,8 @@ fn only_one_module_knows_each_of_the_large_libraries() {
 fn every_file_says_what_it_is_and_is_not_too_long() {
     for (path, text) in sources() {
         assert!(text.starts_with("//! "), "{} has no first line", path.display());
-        let lines = code(&text).lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//")).count();
+        let lines =
+            code(&text).lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//")).count();
         // The configuration's tables are one list of keys and defaults; it is long and flat.
         let most = if path.ends_with("config/mod.rs") { 700 } else { 400 };
         assert!(lines <= most, "{} has {lines} lines of code", path.display());

@@ -26,7 +26,10 @@ fn files(certs: &Certs) -> Setup {
 
 #[test]
 fn each_name_has_its_certificate_and_cookies_are_secure() {
-    let (certs, node) = (Certs::new(), webmail(|request| Answer::text(request.seen.header("x-forwarded-proto").unwrap_or("").to_owned())));
+    let (certs, node) = (
+        Certs::new(),
+        webmail(|request| Answer::text(request.seen.header("x-forwarded-proto").unwrap_or("").to_owned())),
+    );
     let proxy = files(&certs).serve(&config(&listener("a"), &[("node-a", &node, "")]));
     for name in ["mail.test", "x.mail.test", "other.test"] {
         let mut client = proxy.client().site(name).tls(certs.ca()).follow();

@@ -116,7 +116,14 @@ enum Ask {
 pub(super) struct Guest {
     store: Store<Living>,
     ask: Ask,
+    call: Call,
+}
+
+/// How a guest is called.
+#[derive(Clone, Copy)]
+struct Call {
     time: Duration,
+    wasi: bool,
 }
 
 /// What an instance is started with.
@@ -133,6 +140,8 @@ pub(super) struct Start<'a> {
     pub memory: u64,
     /// Time cap of a call.
     pub time: Duration,
+    /// Whether it needs WASI.
+    pub wasi: bool,
 }
 
 impl Guest {
@@ -148,11 +157,17 @@ impl Guest {
         store.set_max_component_handles(1000);
         arm(&mut store, LOAD_TIME);
         let failed = |error| classify(&error, LOAD_TIME);
-        let instance = at_once(start.pre.instantiate_async(&mut store))?.map_err(failed)?;
+        let instance = if start.wasi {
+            at_once(start.pre.instantiate_async(&mut store))?
+        } else {
+            start.pre.instantiate(&mut store)
+        };
+        let instance = instance.map_err(failed)?;
         let configure: TypedFunc<(String,), (Result<(), Vec<Problem>>,)> =
             export(&instance, &mut store, "settings", "configure")?;
         arm(&mut store, LOAD_TIME);
-        let (outcome,) = at_once(configure.call_async(&mut store, (start.settings.to_owned(),)))?.map_err(failed)?;
+        let settings = (start.settings.to_owned(),);
+        let (outcome,) = invoke(&mut store, &configure, settings, start.wasi)?.map_err(failed)?;
         outcome.map_err(Error::Settings)?;
         let ask = match start.question {
             Question::Access => Ask::Access(export(&instance, &mut store, "access", "check")?),
@@ -160,7 +175,7 @@ impl Guest {
             Question::Template => Ask::Template(export(&instance, &mut store, "template", "select")?),
             Question::AuthMode => Ask::AuthMode(export(&instance, &mut store, "auth-mode", "decide")?),
         };
-        Ok(Self { store, ask, time: start.time })
+        Ok(Self { store, ask, call: Call { time: start.time, wasi: start.wasi } })
     }
 
     /// May this client connect?
@@ -169,7 +184,7 @@ impl Guest {
     /// Any; the guest must not be used again.
     pub(super) fn access(&mut self, facts: &Facts) -> Result<WitVerdict, Error> {
         let Ask::Access(function) = &self.ask else { return Err(Error::Lied("another question")) };
-        call(&mut self.store, self.time, *function, (), facts)
+        call(&mut self.store, self.call, *function, (), facts)
     }
 
     /// What kind of device is this?
@@ -178,7 +193,7 @@ impl Guest {
     /// Any; the guest must not be used again.
     pub(super) fn device(&mut self, facts: &Facts) -> Result<Option<Form>, Error> {
         let Ask::Device(function) = &self.ask else { return Err(Error::Lied("another question")) };
-        call(&mut self.store, self.time, *function, (), facts)
+        call(&mut self.store, self.call, *function, (), facts)
     }
 
     /// Which template is shown?
@@ -187,7 +202,7 @@ impl Guest {
     /// Any; the guest must not be used again.
     pub(super) fn template(&mut self, facts: &Facts, form: Form) -> Result<Option<String>, Error> {
         let Ask::Template(function) = &self.ask else { return Err(Error::Lied("another question")) };
-        call(&mut self.store, self.time, *function, (form,), facts)
+        call(&mut self.store, self.call, *function, (form,), facts)
     }
 
     /// How is this login checked?
@@ -196,7 +211,7 @@ impl Guest {
     /// Any; the guest must not be used again.
     pub(super) fn auth_mode(&mut self, facts: &Facts) -> Result<Option<WitMode>, Error> {
         let Ask::AuthMode(function) = &self.ask else { return Err(Error::Lied("another question")) };
-        call(&mut self.store, self.time, *function, (), facts)
+        call(&mut self.store, self.call, *function, (), facts)
     }
 }
 
@@ -257,7 +272,7 @@ where
 
 fn call<P, R>(
     store: &mut Store<Living>,
-    time: Duration,
+    Call { time, wasi }: Call,
     function: TypedFunc<P, (R,)>,
     parameters: P,
     facts: &Facts,
@@ -270,9 +285,23 @@ where
     living.facts = Some(facts.clone());
     living.log_lines = LOG_LINES;
     arm(store, time);
-    let answer = at_once(function.call_async(&mut *store, parameters));
+    let answer = invoke(store, &function, parameters, wasi);
     store.data_mut().facts = None;
     answer?.map(|(answer,)| answer).map_err(|error| classify(&error, time))
+}
+
+/// Calls a function. WASI's are asynchronous, and a stack for each such call costs many times what a plain one does.
+fn invoke<P, R>(
+    store: &mut Store<Living>,
+    function: &TypedFunc<P, (R,)>,
+    parameters: P,
+    wasi: bool,
+) -> Result<wasmtime::Result<(R,)>, Error>
+where
+    P: wasmtime::component::ComponentNamedList + Lower + Send + Sync + 'static,
+    R: ComponentType + Lift + Send + Sync + 'static,
+{
+    if wasi { at_once(function.call_async(store, parameters)) } else { Ok(function.call(store, parameters)) }
 }
 
 /// Sets the deadline: one epoch more than the time, since the current one is partly over.

@@ -83,6 +83,7 @@ fn build(
         memory: config.memory,
         time: config.time,
         settings,
+        wasi,
         pre,
         failures: AtomicU64::new(0),
     })

@@ -41,6 +41,7 @@ pub struct Policy {
     memory: u64,
     time: Duration,
     settings: String,
+    wasi: bool,
     pre: InstancePre<Living>,
     failures: AtomicU64,
 }
@@ -151,6 +152,7 @@ impl Policy {
             settings: &self.settings,
             memory: self.memory,
             time: self.time,
+            wasi: self.wasi,
         }
     }
 
