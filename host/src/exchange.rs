@@ -267,10 +267,10 @@ fn check_head(head: &Parts) -> Result<(), Refusal> {
     }
     let encodings = head.headers.get_all(header::TRANSFER_ENCODING);
     let mut encodings = encodings.iter();
-    if let Some(encoding) = encodings.next() {
-        if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(Refusal::BadRequest("its Transfer-Encoding is not \"chunked\""));
-        }
+    if encodings.next().is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || encodings.next().is_some()
+    {
+        return Err(Refusal::BadRequest("its Transfer-Encoding is not \"chunked\""));
     }
     if head.headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err(Refusal::BadRequest("it has two lengths"));

@@ -114,6 +114,7 @@ pub enum FlowLimit {
 struct Counts {
     all: Count,
     peers: HashMap<IpAddr, Count>,
+    purged: Option<Instant>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -139,7 +140,10 @@ impl Flow {
             scopes.insert(scope.to_owned(), Counts::default());
         }
         let Some(counts) = scopes.get_mut(scope) else { return Err(FlowLimit::Connections) };
-        if counts.peers.len() >= PEERS_KEPT && !counts.peers.contains_key(&peer) {
+        let full = counts.peers.len() >= PEERS_KEPT && !counts.peers.contains_key(&peer);
+        // A look through a full table is not free: once a second is often enough.
+        if full && counts.purged.is_none_or(|purged| now.duration_since(purged) >= Duration::from_secs(1)) {
+            counts.purged = Some(now);
             counts.peers.retain(|_, count| count.open > 0);
         }
         let mut one = counts.peers.get(&peer).copied().unwrap_or_default();

@@ -35,7 +35,7 @@ pub struct Proxy {
     sockets: Arc<Mutex<Sockets>>,
     generation: watch::Sender<u64>,
     drain: watch::Sender<bool>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
     drain_timeout: Mutex<std::time::Duration>,
 }
 
@@ -69,19 +69,20 @@ impl Proxy {
     pub fn start(config: &Config) -> Result<Self, Error> {
         let compiler = Compiler::start().map_err(|error| Error::Engine(format!("{error:#}")))?;
         let keys = Keys::random();
-        let snapshot = Snapshot::build(config, &Materials { compiler: &compiler, keys: &keys, previous: None })?;
+        let snapshot =
+            Snapshot::build(config, &Materials { compiler: &compiler, keys: &keys, previous: None, trial: false })?;
         let sockets = bind(config, &Sockets::new())?;
         let log = Log::start(&config.log.access)
             .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
         let shared = Shared { snapshot: ArcSwap::from_pointee(snapshot), state: State::default(), log };
-        let mut proxy = Self {
+        let proxy = Self {
             shared: Arc::new(shared),
             compiler,
             keys,
             sockets: Arc::new(Mutex::new(sockets)),
             generation: watch::Sender::new(1),
             drain: watch::Sender::new(false),
-            workers: Vec::new(),
+            workers: Mutex::default(),
             drain_timeout: Mutex::new(config.drain_timeout),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -92,7 +93,7 @@ impl Proxy {
     }
 
     /// One more worker. It finds the sockets and the Snapshot by itself, so workers may come at any time.
-    fn start_worker(&mut self, number: usize) -> Result<(), Error> {
+    fn start_worker(&self, number: usize) -> Result<(), Error> {
         let (shared, sockets) = (self.shared.clone(), self.sockets.clone());
         let (generation, drain) = (self.generation.subscribe(), self.drain.subscribe());
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(move || {
@@ -102,7 +103,8 @@ impl Proxy {
                 Err(error) => tracing::error!(%error, "a worker cannot start"),
             }
         });
-        self.workers.push(thread.map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?);
+        let thread = thread.map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         Ok(())
     }
 
@@ -112,18 +114,24 @@ impl Proxy {
     /// Every fault; the old generation serves on.
     pub fn reload(&self, config: &Config) -> Result<u64, Error> {
         let previous = self.shared.snapshot.load_full();
-        let materials = Materials { compiler: &self.compiler, keys: &self.keys, previous: Some(&previous) };
-        let next = Snapshot::build(config, &materials)?;
+        let materials =
+            Materials { compiler: &self.compiler, keys: &self.keys, previous: Some(&previous), trial: false };
+        let next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_all_but(&previous))?;
         let generation = next.generation;
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         *sockets = bind(config, &sockets)?;
         drop(sockets);
         *self.drain_timeout.lock().unwrap_or_else(PoisonError::into_inner) = config.drain_timeout;
         let next = Arc::new(next);
-        self.compiler.keep_only(|digest| next.policies.all().iter().any(|policy| policy.digest == digest));
+        self.forget_all_but(&next);
         self.shared.snapshot.store(next);
         self.generation.send_replace(generation);
         Ok(generation)
+    }
+
+    /// Forgets compiled components that this generation does not use.
+    fn forget_all_but(&self, live: &Snapshot) {
+        self.compiler.keep_only(|digest| live.policies.all().iter().any(|policy| policy.digest == digest));
     }
 
     /// Where it listens: name, bound address, and whether with TLS.
@@ -141,13 +149,14 @@ impl Proxy {
     }
 
     /// Stops accepting and lets every request finish, until the drain deadline. True when all of them did.
-    pub fn drain(self) -> bool {
+    pub fn drain(&self) -> bool {
         let timeout = *self.drain_timeout.lock().unwrap_or_else(PoisonError::into_inner);
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.drain.send_replace(true);
         let (done, all_done) = std::sync::mpsc::channel();
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         std::thread::spawn(move || {
-            let clean = self.workers.into_iter().all(|worker| worker.join().is_ok());
+            let clean = workers.into_iter().all(|worker| worker.join().is_ok());
             let _ = done.send(clean);
         });
         all_done.recv_timeout(timeout).unwrap_or(false)
@@ -160,7 +169,10 @@ fn bind(config: &Config, current: &Sockets) -> Result<Sockets, Faults> {
     let mut sockets = Sockets::new();
     for listener in &config.listeners {
         let address = listener.address;
-        let kept = current.get(&listener.name).filter(|(of, _)| *of == address).and_then(|(_, s)| s.try_clone().ok());
+        // By name first; a listener that only got another name keeps its socket too.
+        let by_name = current.get(&listener.name).filter(|(of, _)| *of == address);
+        let by_address = || current.values().find(|(of, _)| *of == address && address.port() != 0);
+        let kept = by_name.or_else(by_address).and_then(|(_, socket)| socket.try_clone().ok());
         let socket = kept.map_or_else(|| open(address), Ok).map_err(|error| {
             listener.place.key("address").fault(format!("{address}: {error}"), "an address that is free here").into()
         });

@@ -10,7 +10,7 @@ use crate::config::{self, Collector, Config, Faults, Limits};
 use crate::directory::Directory;
 use crate::pages::Pages;
 use crate::policy::{self, Compiler, Policies};
-use crate::session::{Keys, Sessions};
+use crate::session::{self, Keys, Sessions};
 use crate::tls;
 
 /// One generation. A request takes it once and keeps it to its end.
@@ -76,6 +76,8 @@ pub struct Materials<'a> {
     pub keys: &'a Keys,
     /// The Snapshot to take unchanged parts from.
     pub previous: Option<&'a Snapshot>,
+    /// Whether this only tries: then no key file is made.
+    pub trial: bool,
 }
 
 impl Snapshot {
@@ -113,14 +115,15 @@ impl Snapshot {
             check_templates(config, pages, &faults);
         }
         let directory = faults.keep(Directory::build(&config.directory));
-        let keys = faults.keep(keys(config, materials.keys));
+        let keys = faults.keep(keys(config, materials));
         faults.finish()?;
         let (Some(pages), Some(directory), Some(keys)) = (pages, directory, keys) else {
             return Err(Faults::default());
         };
         let by_host = index(&nodes);
         let hidden_cookies = nodes.iter().flat_map(|node| node.recipe.session_cookies.iter().cloned());
-        let ours = [true, false].map(crate::session::cookie_name).map(str::to_owned);
+        let ours = [true, false].into_iter().flat_map(|s| [session::cookie_name(s), session::form_cookie_name(s)]);
+        let ours = ours.map(str::to_owned);
         Ok(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             listeners,
@@ -164,8 +167,9 @@ fn index(nodes: &[Arc<Node>]) -> HashMap<String, Arc<Node>> {
     nodes.iter().flat_map(|node| node.names().map(|name| (name.to_lowercase(), node.clone()))).collect()
 }
 
-fn keys(config: &Config, of_process: &Keys) -> Result<Keys, Faults> {
-    let Some(path) = &config.session.key_file else { return Ok(of_process.clone()) };
+fn keys(config: &Config, materials: &Materials<'_>) -> Result<Keys, Faults> {
+    let path = config.session.key_file.as_ref().filter(|path| !materials.trial || path.exists());
+    let Some(path) = path else { return Ok(materials.keys.clone()) };
     Keys::load(path).map_err(|error| {
         let found = format!("{}: {error}", path.display());
         config.session.place.key("key-file").fault(found, "a file of base64 keys of 32 bytes, one a line").into()

@@ -45,10 +45,17 @@ impl Watch {
         watch
     }
 
-    /// Watches another set of files from now on.
-    pub fn follow(&mut self, files: Vec<PathBuf>) {
-        self.files = files;
+    /// Remembers how the files are now. To be called before they are read, so that what changes meanwhile is seen.
+    pub fn mark(&mut self) {
         self.seen = look(&self.files);
+    }
+
+    /// Watches these files too from now on.
+    pub fn follow(&mut self, files: Vec<PathBuf>) {
+        let new: Vec<PathBuf> = files.into_iter().filter(|file| !self.files.contains(file)).collect();
+        self.seen.extend(look(&new));
+        self.files.extend(new);
+        self.seen.sort();
         let Some(watcher) = &mut self.watcher else { return };
         for folder in folders(&self.files) {
             // A folder that is watched already stays so; one that is not there is looked at without hints.
@@ -56,6 +63,14 @@ impl Watch {
                 tracing::debug!(folder = %folder.display(), %error, "a folder is not watched");
             }
         }
+    }
+
+    /// Watches these files and no others from now on.
+    pub fn follow_only(&mut self, files: Vec<PathBuf>) {
+        self.follow(files.clone());
+        self.files = files;
+        let known: BTreeSet<PathBuf> = self.files.iter().flat_map(|file| below(file)).collect();
+        self.seen.retain(|(path, _)| known.contains(path));
     }
 
     /// Waits until some file changed and all of them are at rest again.
@@ -103,13 +118,14 @@ fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
 }
 
 fn look(files: &[PathBuf]) -> Seen {
-    let all = files.iter().flat_map(|file| below(file));
-    all.map(|path| {
-        let of = |m: std::fs::Metadata| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.len());
-        let seen = std::fs::metadata(&path).ok().map(of);
-        (path, seen)
-    })
-    .collect()
+    let all: BTreeSet<PathBuf> = files.iter().flat_map(|file| below(file)).collect();
+    all.into_iter()
+        .map(|path| {
+            let of = |m: std::fs::Metadata| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.len());
+            let seen = std::fs::metadata(&path).ok().map(of);
+            (path, seen)
+        })
+        .collect()
 }
 
 /// A file, or a folder with all that is in it, to a depth and number that no folder of templates has.

@@ -54,6 +54,9 @@ impl Default for Moved {
     }
 }
 
+/// How long a body that is read here may take: a form is a few hundred bytes.
+const FORM_TIME: Duration = Duration::from_secs(30);
+
 /// The client sent more than the limit.
 #[derive(Debug, thiserror::Error)]
 #[error("the body is larger than allowed")]
@@ -65,8 +68,12 @@ impl Limited {
         Self { body, left: limit.1, limit, progress: Progress::default() }
     }
 
-    /// Reads the rest of the body without keeping it, at most `limit` bytes of it.
-    pub async fn drain(mut self, mut limit: u64) {
+    /// Reads the rest of the body without keeping it, at most `limit` bytes of it, and no longer than a person waits.
+    pub async fn drain(self, limit: u64) {
+        let _ = tokio::time::timeout(FORM_TIME, self.drop_frames(limit)).await;
+    }
+
+    async fn drop_frames(mut self, mut limit: u64) {
         while let Some(Ok(frame)) = self.body.frame().await {
             let size = frame.data_ref().map_or(0, |data| data.len() as u64);
             let Some(left) = limit.checked_sub(size) else { return };
@@ -78,7 +85,12 @@ impl Limited {
     ///
     /// # Errors
     /// It is too large, or the client stopped sending.
-    pub async fn whole(mut self) -> Result<Vec<u8>, Refusal> {
+    pub async fn whole(self) -> Result<Vec<u8>, Refusal> {
+        let late = |_| Refusal::BadRequest("its body took too long");
+        tokio::time::timeout(FORM_TIME, self.collect()).await.map_err(late)?
+    }
+
+    async fn collect(mut self) -> Result<Vec<u8>, Refusal> {
         let mut whole = Vec::new();
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|_| Refusal::BadRequest("the body ended early"))?;

@@ -182,12 +182,8 @@ fn recipe(t: &Table<'_>) -> Recipe {
         down: t.table("down", test).unwrap_or_default(),
         failure: t.table("failure", test).unwrap_or_default(),
         landing: landing.unwrap_or(Landing::Path("/".to_owned())),
-        logout: t.table("logout", |t| Logout {
-            path: t.text("path"),
-            query: t.text("query"),
-            done_cookie: t.text("done-cookie"),
-        }),
-        expired: t.table("expired", test).unwrap_or_default(),
+        logout: t.table("logout", logout),
+        expired: t.table("expired", test_of_head).unwrap_or_default(),
         session_cookies: t.table("session", |t| t.texts("cookies")).unwrap_or_default(),
     };
     check_holes(t, &recipe);
@@ -208,9 +204,25 @@ fn extract(t: &Table<'_>) -> Extract {
     Extract { name: t.required("name"), from: from.unwrap_or(From::HtmlInput), key: t.required("key") }
 }
 
+fn logout(t: &Table<'_>) -> Logout {
+    if !t.has("path") && !t.has("query") {
+        t.fault("path", "neither path nor query", "at least one: otherwise every request would be a logout");
+    }
+    Logout { path: t.text("path"), query: t.text("query"), done_cookie: t.text("done-cookie") }
+}
+
+/// A test of an answer whose body goes to the browser unread.
+fn test_of_head(t: &Table<'_>) -> Test {
+    Test { body: Vec::new(), ..test_parts(t) }
+}
+
 fn test(t: &Table<'_>) -> Test {
+    Test { body: t.texts("body"), ..test_parts(t) }
+}
+
+fn test_parts(t: &Table<'_>) -> Test {
     let status = t.counts("status", 100..=599).into_iter().filter_map(|code| u16::try_from(code).ok());
-    Test { status: status.collect(), location: t.text("location"), cookie: t.text("cookie"), body: t.texts("body") }
+    Test { status: status.collect(), location: t.text("location"), cookie: t.text("cookie"), body: Vec::new() }
 }
 
 fn path(t: &Table<'_>, key: &str) -> String {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -29,7 +30,7 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let proxy = Proxy::start(&config)?;
     let address = proxy.listening().first().map_or(listen, |(_, address, _)| *address);
     say(&if json { demo_json(address) } else { demo_text(address) });
-    follow(proxy, &config, || demo.config())
+    follow(proxy, &config, move || demo.config())
 }
 
 fn demo_json(address: SocketAddr) -> String {
@@ -74,11 +75,17 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
             say(&format!("{name}: listening on {}://{address}/", if tls { "https" } else { "http" }));
         }
     }
-    follow(proxy, &config, || config::load(path))
+    let path = path.to_owned();
+    follow(proxy, &config, move || config::load(&path))
 }
 
 /// Reloads when a file changed or at SIGHUP, and drains at Ctrl-C and SIGTERM.
-fn follow(proxy: Proxy, config: &Config, load: impl Fn() -> Result<Config, Faults>) -> anyhow::Result<ExitCode> {
+fn follow(
+    proxy: Proxy,
+    config: &Config,
+    load: impl Fn() -> Result<Config, Faults> + Clone + Send + 'static,
+) -> anyhow::Result<ExitCode> {
+    let proxy = Arc::new(proxy);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -89,17 +96,20 @@ fn follow(proxy: Proxy, config: &Config, load: impl Fn() -> Result<Config, Fault
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => {}
+                _ = hang_up.recv() => watch.mark(),
                 () = watch.changed() => {}
             }
-            match load().map_err(Into::into).and_then(|next| proxy.reload(&next).map(|generation| (next, generation))) {
-                Ok((next, generation)) => {
-                    watch.follow(next.files());
-                    tracing::info!(generation, "reloaded");
-                }
-                Err(error) => {
-                    tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}")
-                }
+            // Compiling a policy may take a while; signals are heard all the same.
+            let (of_reload, load) = (proxy.clone(), load.clone());
+            let reloading = tokio::task::spawn_blocking(move || reload(&of_reload, load()));
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                reloaded = reloading => match reloaded {
+                    Ok((files, true)) => watch.follow_only(files),
+                    Ok((files, false)) => watch.follow(files),
+                    Err(error) => tracing::error!(%error, "a reload came to no end"),
+                },
             }
         }
         anyhow::Ok(())
@@ -108,7 +118,24 @@ fn follow(proxy: Proxy, config: &Config, load: impl Fn() -> Result<Config, Fault
     if !proxy.drain() {
         tracing::warn!("not every request came to its end before the drain deadline");
     }
+    // A reload may still be compiling; nobody waits for it.
+    runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
+}
+
+/// One reload: the files that the new configuration names, and whether it went live.
+fn reload(proxy: &Proxy, loaded: Result<Config, Faults>) -> (Vec<PathBuf>, bool) {
+    let files = loaded.as_ref().map(Config::files).unwrap_or_default();
+    match loaded.map_err(Into::into).and_then(|next| proxy.reload(&next)) {
+        Ok(generation) => {
+            tracing::info!(generation, "reloaded");
+            (files, true)
+        }
+        Err(error) => {
+            tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}");
+            (files, false)
+        }
+    }
 }
 
 /// `doorward check`.
@@ -119,7 +146,7 @@ pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     log::start(Level::Error);
     let compiler = Compiler::start().map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
-    let materials = Materials { compiler: &compiler, keys: &keys, previous: None };
+    let materials = Materials { compiler: &compiler, keys: &keys, previous: None, trial: true };
     let faults = match config::load(path).and_then(|config| Snapshot::build(&config, &materials).map(drop)) {
         Ok(()) => Faults::default(),
         Err(faults) => faults,

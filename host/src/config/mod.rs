@@ -27,7 +27,7 @@ pub struct Config {
     pub threads: Threads,
     /// `[log]`.
     pub log: Log,
-    /// How long connections may finish their work when Doorward stops or a listener goes.
+    /// How long requests may take to finish when Doorward stops.
     pub drain_timeout: Duration,
     /// `[[listener]]`.
     pub listeners: Vec<Listener>,
@@ -420,7 +420,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
     let config = Config {
         base: base.to_owned(),
         place: t.place(),
-        threads: t.table("threads", threads).unwrap_or(Threads { min: 1, max: 1 }),
+        threads: t.table("threads", threads).unwrap_or(DEFAULT_THREADS),
         log: t.table("log", |t| log(t, base)).unwrap_or(Log { level: Level::Info, access: AccessLog::Off }),
         drain_timeout: t.duration("drain-timeout", Duration::from_secs(30)),
         listeners: t.tables("listener", |t| listener(t, base)),
@@ -471,10 +471,13 @@ fn unique<'a>(t: &Table<'_>, names: impl Iterator<Item = (&'a str, &'a Place)>) 
     }
 }
 
+/// The original's `minConnThreads` and `maxConnThreads`.
+const DEFAULT_THREADS: Threads = Threads { min: 1, max: 20 };
+
 fn threads(t: &Table<'_>) -> Threads {
     // The bounds are the original's: 1 to 128.
-    let min = t.places("min", 1, 1..=128);
-    let max = t.places("max", min, 1..=128);
+    let min = t.places("min", DEFAULT_THREADS.min, 1..=128);
+    let max = t.places("max", DEFAULT_THREADS.max.max(min), 1..=128);
     if max < min {
         t.fault("max", max.to_string(), format!("at least min, which is {min}"));
     }
@@ -729,9 +732,7 @@ fn site(t: &Table<'_>) -> Site {
     }
     for host in &hosts {
         let name = host.strip_prefix("*.").unwrap_or(host);
-        if host != "*"
-            && (name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b)))
-        {
+        if host != "*" && crate::text::host_name(name).as_deref() != Some(name) {
             t.fault("hosts", format!("\"{host}\""), "a host name without port, \"*.domain\", or \"*\"");
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::fault::{Collector, Faults, Place, Source, join};
 use super::units;
@@ -149,8 +149,8 @@ impl<'a> Table<'a> {
         let DeValue::Integer(number) = value.get_ref() else {
             return self.wrong(key, value, &expected).unwrap_or(default);
         };
-        match u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()) {
-            Ok(number) if range.contains(&number) => number,
+        match whole(number) {
+            Some(number) if range.contains(&number) => number,
             _ => self.wrong(key, value, &expected).unwrap_or(default),
         }
     }
@@ -214,7 +214,9 @@ impl<'a> Table<'a> {
         items
             .iter()
             .filter_map(|item| match item.get_ref() {
-                DeValue::Integer(n) => n.as_str().parse().ok().filter(|n| range.contains(n)),
+                DeValue::Integer(number) => {
+                    whole(number).filter(|number| range.contains(number)).or_else(|| self.wrong(key, item, &expected))
+                }
                 _ => self.wrong(key, item, &expected),
             })
             .collect()
@@ -277,6 +279,11 @@ impl<'a> Table<'a> {
             }
         }
     }
+}
+
+/// A whole number that is not negative, however it is written.
+fn whole(number: &DeInteger<'_>) -> Option<u64> {
+    u64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
 }
 
 /// A value as it is shown in a fault, without ever printing a long text.

@@ -35,7 +35,7 @@ pub const USERS: [User; 8] = [
 pub const SITES: [(&str, &str); 2] = [("blue.localhost", "blue"), ("green.localhost", "green")];
 
 /// The running nodes, and where the configuration comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Demo {
     listen: SocketAddr,
     nodes: [SocketAddr; 2],

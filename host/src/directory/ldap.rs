@@ -21,6 +21,8 @@ const INVALID_CREDENTIALS: u32 = 49;
 const NO_SUCH_OBJECT: u32 = 32;
 const INAPPROPRIATE_AUTHENTICATION: u32 = 48;
 const SIZE_LIMIT_EXCEEDED: u32 = 4;
+const BUSY: u32 = 51;
+const UNAVAILABLE: u32 = 52;
 
 /// Idle connections of a kind that a worker keeps. A login takes one for some milliseconds.
 const KEPT: usize = 4;
@@ -53,7 +55,7 @@ enum Use {
 #[derive(Default)]
 pub struct Connections {
     servers: Cell<u64>,
-    idle: RefCell<HashMap<Use, Vec<Ldap>>>,
+    idle: RefCell<HashMap<Use, Vec<(String, Ldap)>>>,
     passed_over: RefCell<HashMap<String, Instant>>,
 }
 
@@ -120,7 +122,8 @@ impl Servers {
         let ask = async |ldap: &mut Ldap| {
             let options = SearchOptions::new().sizelimit(2);
             let ldap = ldap.with_search_options(options).with_timeout(self.timeout);
-            ldap.search(base, scope, filter, wanted.to_vec()).await.map(|found| (found.0, found.1))
+            let found = ldap.search(base, scope, filter, wanted.to_vec()).await?;
+            well(found.1).map(|result| (found.0, result))
         };
         let (entries, result) = self.with_connection(pool, Use::Search, ask).await?;
         match result.rc {
@@ -137,12 +140,16 @@ impl Servers {
         if dn.is_empty() || secret.is_blank() {
             return Ok(false);
         }
-        let ask = async |ldap: &mut Ldap| ldap.with_timeout(self.timeout).simple_bind(dn, secret.expose()).await;
+        let ask = async |ldap: &mut Ldap| well(ldap.with_timeout(self.timeout).simple_bind(dn, secret.expose()).await?);
         let result = self.with_connection(pool, Use::UserBind, ask).await?;
         match result.rc {
             0 => Ok(true),
             INVALID_CREDENTIALS | NO_SUCH_OBJECT | INAPPROPRIATE_AUTHENTICATION => Ok(false),
-            _ => Err(Error::Refused(told(&result))),
+            // "Unwilling" and its like are about this account: an outage for one user would tell that it exists.
+            _ => {
+                tracing::warn!(dn, result = told(&result), "the directory refuses a bind");
+                Ok(false)
+            }
         }
     }
 
@@ -154,17 +161,17 @@ impl Servers {
         ask: impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
     ) -> Result<T, Error> {
         pool.belong_to(self.id);
-        if let Some(mut ldap) = pool.take(usage) {
-            match ask(&mut ldap).await {
-                Ok(answer) => {
-                    pool.put(self.id, usage, ldap);
-                    return Ok(answer);
-                }
-                Err(error) => tracing::debug!(%error, "a kept directory connection was dead"),
-            }
-        }
-        let mut last = "every server failed a moment ago".to_owned();
+        let mut last = String::new();
         for url in pool.in_order(&self.urls) {
+            if let Some(mut ldap) = pool.take(usage, &url) {
+                match ask(&mut ldap).await {
+                    Ok(answer) => {
+                        pool.put(self.id, usage, url, ldap);
+                        return Ok(answer);
+                    }
+                    Err(error) => tracing::debug!(url, %error, "a kept directory connection was dead"),
+                }
+            }
             let mut ldap = match self.connect(&url, usage).await {
                 Ok(ldap) => ldap,
                 Err(error) => {
@@ -176,7 +183,7 @@ impl Servers {
             };
             match ask(&mut ldap).await {
                 Ok(answer) => {
-                    pool.put(self.id, usage, ldap);
+                    pool.put(self.id, usage, url, ldap);
                     return Ok(answer);
                 }
                 Err(error) => {
@@ -221,22 +228,20 @@ impl Connections {
         }
     }
 
-    fn take(&self, usage: Use) -> Option<Ldap> {
+    /// A kept connection to this server.
+    fn take(&self, usage: Use, url: &str) -> Option<Ldap> {
         let mut idle = self.idle.borrow_mut();
         let of_use = idle.get_mut(&usage)?;
-        while let Some(mut ldap) = of_use.pop() {
-            if !ldap.is_closed() {
-                return Some(ldap);
-            }
-        }
-        None
+        of_use.retain_mut(|(_, ldap)| !ldap.is_closed());
+        let newest = of_use.iter().rposition(|(of, _)| of == url)?;
+        Some(of_use.remove(newest).1)
     }
 
-    fn put(&self, servers: u64, usage: Use, ldap: Ldap) {
+    fn put(&self, servers: u64, usage: Use, url: String, ldap: Ldap) {
         let mut idle = self.idle.borrow_mut();
         let of_use = idle.entry(usage).or_default();
         if self.servers.get() == servers && of_use.len() < KEPT {
-            of_use.push(ldap);
+            of_use.push((url, ldap));
         }
     }
 
@@ -260,6 +265,11 @@ fn user(entry: SearchEntry) -> User {
         .into_iter()
         .map(|(name, values)| (name.split(';').next().unwrap_or(&name).to_ascii_lowercase(), values));
     User { dn: entry.dn, attributes: attributes.collect() }
+}
+
+/// A server that says it is busy or going down is no better than one that is silent: the next one is asked.
+fn well(result: LdapResult) -> Result<LdapResult, LdapError> {
+    if matches!(result.rc, BUSY | UNAVAILABLE) { Err(LdapError::from(result)) } else { Ok(result) }
 }
 
 /// A result in words; the server's text may name the account, never a password.

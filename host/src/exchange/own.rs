@@ -210,9 +210,8 @@ impl Exchange {
     pub(super) fn asset(&self, visit: &Visit, path: &str) -> Result<Answer, Refusal> {
         let asset = path.strip_prefix("assets/").and_then(|path| self.snapshot.pages.asset(path));
         let asset = asset.ok_or(Refusal::NotFound)?;
-        let tag = format!("\"{:x}-{}\"", self.snapshot.generation, asset.bytes.len());
         let known =
-            visit.head.headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
+            visit.head.headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == asset.tag.as_bytes());
         let mut answer = Response::new(Body::whole(if known { Default::default() } else { asset.bytes.clone() }));
         if known {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
@@ -220,7 +219,7 @@ impl Exchange {
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
         answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        append(&mut answer, header::ETAG, &tag);
+        append(&mut answer, header::ETAG, &asset.tag);
         Ok(answer)
     }
 

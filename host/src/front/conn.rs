@@ -4,15 +4,16 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::listener::{Drain, stopped};
+use super::timed::{Answered, Busy, Timed};
 use crate::config::Http;
 use crate::exchange;
 use crate::peer::{Peer, PeerTls};
@@ -47,7 +48,7 @@ pub(super) async fn serve(
     let http2 = tls.http2;
     Arc::make_mut(&mut peer).tls = Some(tls);
     if http2 {
-        self::http2(worker, http, peer, stream, drain).await;
+        self::http2(worker, listener, http, peer, stream, drain).await;
     } else {
         http1(worker, listener, http, peer, stream, drain).await;
     }
@@ -57,14 +58,12 @@ async fn http1<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
+    let headers = usize::try_from(http.headers_max_size).unwrap_or(64 << 10);
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // hyper counts from the end of the answer before, so this bounds idleness too.
-        .header_read_timeout(http.header_timeout.max(listener.config.idle_timeout))
-        .max_buf_size(usize::try_from(http.headers_max_size).unwrap_or(64 << 10));
+    builder.header_read_timeout(None).max_header_size(headers).max_buf_size(headers.max(64 << 10) * 2);
     let client = peer.address;
-    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), request));
+    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), starter.begin(), request));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
@@ -78,18 +77,19 @@ where
     }
 }
 
-async fn http2<S>(worker: Rc<Worker>, http: Http, peer: Arc<Peer>, stream: S, mut drain: Drain)
+async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, mut drain: Drain)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    // Frames are no heads: between requests there is the one deadline for all that a client may send.
+    let idle = listener.config.idle_timeout;
+    let (stream, starter) = Timed::new(stream, idle, idle);
     let mut builder = http2::Builder::new(Local);
     builder
-        .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(64 << 10))
-        .keep_alive_interval(Some(std::time::Duration::from_secs(60)));
+        .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(64 << 10));
     let client = peer.address;
-    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), request));
+    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), starter.begin(), request));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
@@ -106,9 +106,10 @@ where
 async fn answer(
     worker: Rc<Worker>,
     peer: Arc<Peer>,
+    busy: Busy,
     request: Request<Incoming>,
-) -> Result<exchange::Answer, Infallible> {
-    Ok(exchange::run(worker, peer, request).await)
+) -> Result<Response<Answered<exchange::Body>>, Infallible> {
+    Ok(exchange::run(worker, peer, request).await.map(|body| Answered::new(body, busy)))
 }
 
 /// Runs the tasks of HTTP/2 streams on this worker.

@@ -3,5 +3,6 @@
 mod admit;
 mod conn;
 mod listener;
+mod timed;
 
 pub use listener::{Drain, serve};

@@ -6,7 +6,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::Level;
 
-/// Starts the log; called once, by `main`. The level can be raised later by a reload only with a restart.
+/// Starts the log; called once. Another level needs a restart.
 pub fn start(level: Level) {
     let level = match level {
         Level::Error => LevelFilter::ERROR,

@@ -7,6 +7,7 @@ use hyper::body::Bytes;
 use include_dir::{Dir, include_dir};
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::config::{Fault, Place};
 
@@ -79,6 +80,8 @@ pub struct Asset {
     pub media_type: &'static str,
     /// Its bytes.
     pub bytes: Bytes,
+    /// What tells this version from others (RFC 9110, section 8.8.3).
+    pub tag: String,
 }
 
 /// All looks of a Snapshot.
@@ -115,7 +118,8 @@ impl Pages {
                     .map_err(|error| place.fault(format!("{name}: {error:#}"), "a template that parses"))?;
                 names.insert(name);
             } else if let Some(media_type) = media_type(&name) {
-                assets.insert(name, Asset { media_type, bytes: bytes.into() });
+                let tag = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+                assets.insert(name, Asset { media_type, bytes: bytes.into(), tag: format!("\"{tag}\"") });
             }
         }
         let pages = Self { environment, names, looks, assets };

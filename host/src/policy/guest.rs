@@ -9,7 +9,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder};
 
 use super::engine::TICK;
 use super::facts::Facts;
-use super::imports::{Living, interface};
+use super::imports::{Caps, Living, interface};
 use crate::config::Question;
 
 /// A guest may keep the loader busy for so long: starting and `configure` parse tables, and are off the path.
@@ -216,8 +216,9 @@ impl Guest {
 }
 
 fn living(start: &Start<'_>) -> Living {
-    let limits = StoreLimitsBuilder::new()
-        .memory_size(usize::try_from(start.memory).unwrap_or(usize::MAX))
+    let memory_left = usize::try_from(start.memory).unwrap_or(usize::MAX);
+    let each = StoreLimitsBuilder::new()
+        .memory_size(memory_left)
         // A component of Rust has one memory and few tables; those of other languages have an adapter or two more.
         .memories(4)
         .tables(16)
@@ -226,6 +227,7 @@ fn living(start: &Start<'_>) -> Living {
         .trap_on_grow_failure(false)
         .build();
     let (wasi, table) = (empty_wasi(), ResourceTable::new());
+    let limits = Caps { each, memory_left };
     Living { facts: None, name: start.name.to_owned(), limits, log_lines: LOG_LINES, wasi, table }
 }
 

@@ -1,7 +1,7 @@
 //! The facts as functions that guests import; each question's guests get those of its world and nothing else.
 
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower};
-use wasmtime::{Engine, Result, StoreLimits, bail};
+use wasmtime::{Engine, ResourceLimiter, Result, StoreLimits, bail};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
 use super::facts::Facts;
@@ -17,13 +17,48 @@ pub(super) struct Living {
     /// The policy's name, for its log lines.
     pub name: String,
     /// Caps on memories, tables and instances.
-    pub limits: StoreLimits,
+    pub limits: Caps,
     /// Log lines that the guest may still write in this call.
     pub log_lines: u32,
     /// An empty WASI, for guests of languages that cannot do without.
     pub wasi: WasiCtx,
     /// WASI's handles.
     pub table: ResourceTable,
+}
+
+/// Caps of one instance: wasmtime's, and one on all its memories together, which wasmtime counts one by one.
+pub(super) struct Caps {
+    /// wasmtime's own.
+    pub each: StoreLimits,
+    /// Bytes that all memories may still grow by.
+    pub memory_left: usize,
+}
+
+impl ResourceLimiter for Caps {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        let Some(left) = self.memory_left.checked_sub(desired.saturating_sub(current)) else { return Ok(false) };
+        let grows = self.each.memory_growing(current, desired, maximum)?;
+        if grows {
+            self.memory_left = left;
+        }
+        Ok(grows)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+        self.each.table_growing(current, desired, maximum)
+    }
+
+    fn instances(&self) -> usize {
+        self.each.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.each.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.each.memories()
+    }
 }
 
 impl WasiView for Living {

@@ -92,6 +92,13 @@ impl Ended {
         if ended.len() >= ENDED_KEPT {
             let now = seconds_now();
             ended.retain(|_, until| *until > now);
+            // Still full: those that would end first anyway make room, half of them at once so that this is rare.
+            if ended.len() >= ENDED_KEPT {
+                let mut untils: Vec<u64> = ended.values().copied().collect();
+                let (_, middle, _) = untils.select_nth_unstable(ENDED_KEPT / 2);
+                let middle = *middle;
+                ended.retain(|_, until| *until > middle);
+            }
         }
         ended.insert(id, until);
     }
