@@ -27,10 +27,11 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     log::start(if json { Level::Warn } else { Level::Info });
     let demo = Demo::start(listen, folder).context("the demo's nodes do not start")?;
     let config = demo.config()?;
+    let watch = Watch::start(config.files());
     let proxy = Proxy::start(&config)?;
     let address = proxy.listening().first().map_or(listen, |(_, address, _)| *address);
     say(&if json { demo_json(address) } else { demo_text(address) });
-    follow(proxy, &config, move || demo.config())
+    follow(proxy, watch, move || demo.config())
 }
 
 fn demo_json(address: SocketAddr) -> String {
@@ -61,8 +62,11 @@ fn demo_text(address: SocketAddr) -> String {
 /// # Errors
 /// It cannot start; the faults of the configuration.
 pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    // Watched before it is read, so that no change falls between.
+    let mut watch = Watch::start(vec![path.to_owned()]);
     let config = config::load(path)?;
     log::start(config.log.level);
+    watch.follow(config.files());
     let proxy = Proxy::start(&config)?;
     let listening = proxy.listening();
     if json {
@@ -76,13 +80,13 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
         }
     }
     let path = path.to_owned();
-    follow(proxy, &config, move || config::load(&path))
+    follow(proxy, watch, move || config::load(&path))
 }
 
 /// Reloads when a file changed or at SIGHUP, and drains at Ctrl-C and SIGTERM.
 fn follow(
     proxy: Proxy,
-    config: &Config,
+    mut watch: Watch,
     load: impl Fn() -> Result<Config, Faults> + Clone + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
     let proxy = Arc::new(proxy);
@@ -91,7 +95,6 @@ fn follow(
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
-        let mut watch = Watch::start(config.files());
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
