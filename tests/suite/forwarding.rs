@@ -150,3 +150,28 @@ fn a_session_that_the_node_forgot_leads_to_the_login_page() {
     assert_eq!(client.cookie("doorward"), None);
     proxy.wait_for_log("logged out", Duration::from_secs(5));
 }
+
+#[test]
+fn a_client_that_never_ends_its_head_is_given_up() {
+    let node = echo();
+    let proxy = proxy("[http]\nheader-timeout = \"300ms\"", &[("node-a", &node, "")]);
+    let mut connection = proxy.client().connect();
+    connection.write("GET / HTTP/1.1\r\nHost: a\r\nX-Slow:");
+    assert!(connection.read_to_end().is_empty());
+    // One that is merely idle between requests is not.
+    let mut client = proxy.client();
+    client.get("/").expect(200);
+    std::thread::sleep(Duration::from_millis(600));
+    client.get("/").expect(200);
+    assert_eq!(client.opened(), 1);
+}
+
+#[test]
+fn headers_over_the_limit_are_refused() {
+    let node = echo();
+    let proxy = proxy("[http]\nheaders-max-size = \"16KiB\"", &[("node-a", &node, "")]);
+    let mut client = proxy.client().header("X-Large", &"x".repeat(15 << 10));
+    assert_eq!(client.get("/").status, 200);
+    let mut client = proxy.client().header("X-Large", &"x".repeat(17 << 10));
+    assert_eq!(client.get("/").status, 431);
+}

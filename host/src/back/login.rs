@@ -66,7 +66,7 @@ pub async fn log_in(
     if let Some(path) = &recipe.prefetch {
         let request = request(node, Method::GET, path, headers, &jar, Bytes::new());
         let (parts, page) = page_of(forward(node, idle, request).await?).await?;
-        jar.take(&parts.headers);
+        jar.take(&parts.headers, path);
         for extract in &recipe.extracts {
             let value = match extract.from {
                 From::HtmlInput => html::input_value(&page, &extract.key),
@@ -86,7 +86,7 @@ pub async fn log_in(
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     let response = forward(node, idle, request).await?;
     let (parts, page) = page_of(response).await?;
-    jar.take(&parts.headers);
+    jar.take(&parts.headers, &recipe.login.path);
     judge(node, &parts, &page, jar)
 }
 
@@ -184,9 +184,18 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 }
 
 impl Jar {
-    fn take(&mut self, headers: &HeaderMap) {
+    /// Takes the cookies of an answer. One without a path gets that of the request it answers (RFC 6265, section
+    /// 5.1.4): the browser will get it with an answer of ours, and would take that one's.
+    fn take(&mut self, headers: &HeaderMap, request_path: &str) {
+        let folder =
+            request_path.split('?').next().and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder);
         for line in headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
-            self.set.push(line.to_owned());
+            let has_path = line
+                .split(';')
+                .skip(1)
+                .any(|part| part.split('=').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("path")));
+            let path = if folder.is_empty() { "/" } else { folder };
+            self.set.push(if has_path { line.to_owned() } else { format!("{line}; Path={path}") });
             let Some((name, value)) = line.split(';').next().and_then(|pair| pair.split_once('=')) else { continue };
             self.values.retain(|(known, _)| known != name.trim());
             self.values.push((name.trim().to_owned(), value.trim().to_owned()));
@@ -245,6 +254,19 @@ mod tests {
     fn holes_are_filled_once() {
         let values = [("user", "{password}"), ("password", "p{x}")];
         assert_eq!(fill("{user}:{password}:{y}:{", &values), "{password}:p{x}:{y}:{");
+    }
+
+    #[test]
+    fn cookies_keep_the_path_they_would_have_had() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::SET_COOKIE, HeaderValue::from_static("a=1; HttpOnly"));
+        headers.append(header::SET_COOKIE, HeaderValue::from_static("b=2; PATH=/x"));
+        let mut jar = Jar::default();
+        jar.take(&headers, "/mail/login?x=/y");
+        jar.take(&headers, "/?x");
+        let expected = ["a=1; HttpOnly; Path=/mail", "b=2; PATH=/x", "a=1; HttpOnly; Path=/", "b=2; PATH=/x"];
+        assert_eq!(jar.set, expected);
+        assert_eq!(jar.values.len(), 2);
     }
 
     #[test]
