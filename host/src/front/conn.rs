@@ -1,6 +1,8 @@
 //! One connection: TLS under a deadline, then HTTP/1.1 or HTTP/2, one call of the exchange for each request.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -54,7 +56,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn http1<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, mut drain: Drain)
+async fn http1<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, drain: Drain)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -64,20 +66,11 @@ where
     builder.header_read_timeout(None).max_header_size(headers).max_buf_size(headers.max(64 << 10) * 2);
     let client = peer.address;
     let service = service_fn(move |request| answer(worker.clone(), peer.clone(), starter.begin(), request));
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stopped(&mut drain) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%client, %error, "a connection ended");
-    }
+    let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    to_its_end(connection, |connection| connection.graceful_shutdown(), drain, client).await;
 }
 
-async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, mut drain: Drain)
+async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, drain: Drain)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -90,11 +83,21 @@ where
         .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(64 << 10));
     let client = peer.address;
     let service = service_fn(move |request| answer(worker.clone(), peer.clone(), starter.begin(), request));
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    to_its_end(connection, |connection| connection.graceful_shutdown(), drain, client).await;
+}
+
+/// Drives a connection; once it is time to stop, it finishes what it has begun.
+async fn to_its_end<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    shut_down: fn(Pin<&mut C>),
+    mut drain: Drain,
+    client: IpAddr,
+) {
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = stopped(&mut drain) => {
-            connection.as_mut().graceful_shutdown();
+            shut_down(connection.as_mut());
             connection.await
         }
     };
