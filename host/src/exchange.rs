@@ -107,7 +107,7 @@ impl Exchange {
         }
         match self.session(visit) {
             Some((session, node)) => self.forward(visit, body, &session, &node).await,
-            None => self.ask_for_login(visit),
+            None => Ok(self.ask_for_login(visit)),
         }
     }
 
@@ -121,15 +121,15 @@ impl Exchange {
     }
 
     /// Without a session: a person gets the login page, a script is told.
-    fn ask_for_login(&mut self, visit: &Visit) -> Result<Answer, Refusal> {
+    fn ask_for_login(&self, visit: &Visit) -> Answer {
         if is_script(&visit.head) {
-            return Ok(self.session_needed());
+            return self.session_needed();
         }
         if !matches!(visit.head.method, Method::GET | Method::HEAD) {
-            return Ok(own::redirect("/"));
+            return own::redirect("/");
         }
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        Ok(self.login_page(visit, text::local_path(target).unwrap_or("/")))
+        self.login_page(visit, text::local_path(target).unwrap_or("/"))
     }
 
     /// To the session's node, and its answer back.

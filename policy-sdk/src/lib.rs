@@ -54,7 +54,7 @@
 //!
 //! Such a crate is a `cdylib` (and an `rlib`, for its tests); `doorward policy build DIR -o FILE.wasm` makes the
 //! component. A policy has no clock, files, network or randomness besides its facts, and should keep nothing from one
-//! question to the next: the proxy remembers decisions by the facts they read.
+//! question to the next.
 
 #![deny(unsafe_code, missing_docs)]
 

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::listener::{Drain, stopped};
-use super::timed::{Answered, Busy, Timed};
+use super::timed::{BusyBody, Busy, Timed};
 use crate::config::Http;
 use crate::exchange;
 use crate::peer::{Peer, PeerTls};
@@ -111,8 +111,8 @@ async fn answer(
     peer: Arc<Peer>,
     busy: Busy,
     request: Request<Incoming>,
-) -> Result<Response<Answered<exchange::Body>>, Infallible> {
-    Ok(exchange::run(worker, peer, request).await.map(|body| Answered::new(body, busy)))
+) -> Result<Response<BusyBody<exchange::Body>>, Infallible> {
+    Ok(exchange::run(worker, peer, request).await.map(|body| BusyBody::new(body, busy)))
 }
 
 /// Runs the tasks of HTTP/2 streams on this worker.

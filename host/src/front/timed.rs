@@ -156,19 +156,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 }
 
 /// An answer's body, which ends the request's being busy with its last byte.
-pub(super) struct Answered<B> {
+pub(super) struct BusyBody<B> {
     body: B,
     _busy: Busy,
 }
 
-impl<B> Answered<B> {
+impl<B> BusyBody<B> {
     /// A body that keeps the connection busy.
     pub(super) fn new(body: B, busy: Busy) -> Self {
         Self { body, _busy: busy }
     }
 }
 
-impl<B: Body + Unpin> Body for Answered<B> {
+impl<B: Body + Unpin> Body for BusyBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
