@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::listener::{Drain, stopped};
-use super::timed::{BusyBody, Busy, Timed};
+use super::timed::{Busy, BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
 use crate::peer::{Peer, PeerTls};
