@@ -35,7 +35,7 @@ pub fn read<T>(source: &Arc<Source>, read: impl FnOnce(&Table<'_>) -> T) -> Resu
     faults.finish().map(|()| value)
 }
 
-/// One table being read. Every key that is asked for is known; the rest is reported by [`Table::finish`].
+/// One table being read. Every key that is asked for is known; the rest is reported at the end.
 pub struct Table<'a> {
     source: &'a Arc<Source>,
     faults: &'a Collector,
