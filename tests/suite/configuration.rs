@@ -62,12 +62,15 @@ fn every_fault_is_told_at_once_with_its_place() {
         (3, "threads.min"),
         (6, "listener[0].address"),
         (7, "listener[0].idle-timeout"),
+        (8, "listener[0].certificates[0].chain"),
         (9, "listener[1]"),
         (13, "http.headers-max-size"),
         (16, "policy[0].asks"),
+        (17, "policy[1].name"),
         (20, "policy[1].digest"),
         (23, "directory.urls"),
         (24, "directory.base"),
+        (25, "backend[0].url"),
         (30, "site[0].hosts"),
     ];
     for (line, key) in expected {

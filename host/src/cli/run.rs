@@ -150,8 +150,15 @@ pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let compiler = Compiler::start().map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
     let materials = Materials { compiler: &compiler, keys: &keys, previous: None, trial: true };
-    let faults = match config::load(path).and_then(|config| Snapshot::build(&config, &materials).map(drop)) {
-        Ok(()) => Faults::default(),
+    let faults = match config::load_anyway(path) {
+        Ok((config, mut faults)) => {
+            let of_parts = Snapshot::build(&config, &materials).err().unwrap_or_default();
+            // Where a key was wrong its default stands in; what is wrong with that is no news.
+            let told: Vec<String> = faults.0.iter().map(|fault| fault.key.clone()).collect();
+            faults.0.extend(of_parts.0.into_iter().filter(|fault| !told.iter().any(|key| fault.key.starts_with(key))));
+            faults.0.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+            faults
+        }
         Err(faults) => faults,
     };
     if json {

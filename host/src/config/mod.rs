@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use fault::{Collector, Fault, Faults, Place, Source};
-pub use reader::{Table, read};
+pub use reader::{Table, read, read_anyway};
 
 /// The whole configuration.
 #[derive(Debug)]
@@ -394,6 +394,17 @@ impl Config {
 pub fn load(path: &Path) -> Result<Config, Faults> {
     let source = Arc::new(Source { path: path.to_owned(), text: text_of(path)? });
     parse(&source, path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Reads a configuration file, and what could be read of it in spite of its faults.
+///
+/// # Errors
+/// The file itself cannot be read.
+pub fn load_anyway(path: &Path) -> Result<(Config, Faults), Faults> {
+    let source = Arc::new(Source { path: path.to_owned(), text: text_of(path)? });
+    let base = path.parent().unwrap_or(Path::new("."));
+    let (config, faults) = read_anyway(&source, |table| root(table, base));
+    Ok((config, faults.err().unwrap_or_default()))
 }
 
 /// The text of a configuration file.

@@ -21,6 +21,12 @@ use super::units;
 /// # Errors
 /// Every fault found, by the TOML parser or by `read`.
 pub fn read<T>(source: &Arc<Source>, read: impl FnOnce(&Table<'_>) -> T) -> Result<T, Faults> {
+    let (value, faults) = read_anyway(source, read);
+    faults.map(|()| value)
+}
+
+/// The same, and what could be read in spite of all faults: defaults stand where something was wrong.
+pub fn read_anyway<T>(source: &Arc<Source>, read: impl FnOnce(&Table<'_>) -> T) -> (T, Result<(), Faults>) {
     let faults = Collector::default();
     let (root, errors) = DeTable::parse_recoverable(&source.text);
     for error in errors {
@@ -32,7 +38,7 @@ pub fn read<T>(source: &Arc<Source>, read: impl FnOnce(&Table<'_>) -> T) -> Resu
     let table = Table::new(source, &faults, String::new(), root.span(), root.get_ref());
     let value = read(&table);
     table.finish();
-    faults.finish().map(|()| value)
+    (value, faults.finish())
 }
 
 /// One table being read. Every key that is asked for is known; the rest is reported at the end.
