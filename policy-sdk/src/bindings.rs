@@ -18,11 +18,11 @@ pub mod facts {
         inline: "
             package doorward:sdk-facts;
             world facts {
-                import doorward:policy/log@0.1.0;
-                import doorward:policy/clock@0.1.0;
-                import doorward:policy/connection@0.1.0;
-                import doorward:policy/request@0.1.0;
-                import doorward:policy/login@0.1.0;
+                import doorward:policy/log@0.1.1;
+                import doorward:policy/clock@0.1.1;
+                import doorward:policy/connection@0.1.1;
+                import doorward:policy/request@0.1.1;
+                import doorward:policy/login@0.1.1;
             }
         ",
         generate_all,
@@ -33,7 +33,7 @@ pub mod facts {
 pub mod settings {
     wit_bindgen::generate!({
         path: "../wit",
-        inline: "package doorward:sdk-settings; world settings { export doorward:policy/settings@0.1.0; }",
+        inline: "package doorward:sdk-settings; world settings { export doorward:policy/settings@0.1.1; }",
         export_macro_name: "export_settings",
         pub_export_macro: true,
         additional_derives: [PartialEq, Eq],
@@ -45,7 +45,7 @@ pub mod settings {
 pub mod access {
     wit_bindgen::generate!({
         path: "../wit",
-        inline: "package doorward:sdk-access; world access { export doorward:policy/access@0.1.0; }",
+        inline: "package doorward:sdk-access; world access { export doorward:policy/access@0.1.1; }",
         export_macro_name: "export_access",
         pub_export_macro: true,
         additional_derives: [PartialEq, Eq],
@@ -57,11 +57,11 @@ pub mod access {
 pub mod device {
     wit_bindgen::generate!({
         path: "../wit",
-        inline: "package doorward:sdk-device; world device { export doorward:policy/device@0.1.0; }",
+        inline: "package doorward:sdk-device; world device { export doorward:policy/device@0.1.1; }",
         export_macro_name: "export_device",
         pub_export_macro: true,
         additional_derives: [serde::Deserialize, schemars::JsonSchema],
-        additional_type_attributes: { "doorward:policy/device@0.1.0/form": [#[serde(rename_all = "kebab-case")]] },
+        additional_type_attributes: { "doorward:policy/device@0.1.1/form": [#[serde(rename_all = "kebab-case")]] },
         generate_all,
     });
 }
@@ -70,10 +70,10 @@ pub mod device {
 pub mod template {
     wit_bindgen::generate!({
         path: "../wit",
-        inline: "package doorward:sdk-template; world template { export doorward:policy/template@0.1.0; }",
+        inline: "package doorward:sdk-template; world template { export doorward:policy/template@0.1.1; }",
         export_macro_name: "export_template",
         pub_export_macro: true,
-        with: { "doorward:policy/device@0.1.0": super::device::exports::doorward::policy::device },
+        with: { "doorward:policy/device@0.1.1": super::device::exports::doorward::policy::device },
         generate_all,
     });
 }
@@ -82,7 +82,7 @@ pub mod template {
 pub mod auth_mode {
     wit_bindgen::generate!({
         path: "../wit",
-        inline: "package doorward:sdk-auth-mode; world auth-mode { export doorward:policy/auth-mode@0.1.0; }",
+        inline: "package doorward:sdk-auth-mode; world auth-mode { export doorward:policy/auth-mode@0.1.1; }",
         export_macro_name: "export_auth_mode",
         pub_export_macro: true,
         additional_derives: [PartialEq, Eq],

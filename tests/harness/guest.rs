@@ -5,6 +5,9 @@ use std::path::Path;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+/// The version of the package in `wit/`.
+pub const VERSION: &str = "0.1.1";
+
 /// The questions, with their world, interface and function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
@@ -16,6 +19,8 @@ pub enum Question {
     Template,
     /// How is a login checked?
     AuthMode,
+    /// What happens to a request?
+    Filter,
 }
 
 impl Question {
@@ -26,6 +31,7 @@ impl Question {
             Self::Device => "device",
             Self::Template => "template",
             Self::AuthMode => "auth-mode",
+            Self::Filter => "filter",
         }
     }
 
@@ -34,7 +40,7 @@ impl Question {
             Self::Access => ("check", "(result i32)"),
             Self::Device => ("classify", "(result i32)"),
             Self::Template => ("select", "(param i32) (result i32)"),
-            Self::AuthMode => ("decide", "(result i32)"),
+            Self::AuthMode | Self::Filter => ("decide", "(result i32)"),
         }
     }
 }
@@ -56,7 +62,7 @@ impl Guest {
     pub fn new(question: Question) -> Self {
         Self {
             question,
-            version: "0.1.0".to_owned(),
+            version: VERSION.to_owned(),
             imports: String::new(),
             extra: String::new(),
             configure: "i32.const 16".to_owned(),
@@ -147,7 +153,7 @@ impl Guest {
             let path = entry.expect("wit/").path();
             if path.extension().is_some_and(|extension| extension == "wit") {
                 let text = std::fs::read_to_string(&path).expect("a WIT file");
-                let text = text.replace("@0.1.0", &format!("@{}", self.version));
+                let text = text.replace(&format!("@{VERSION}"), &format!("@{}", self.version));
                 std::fs::write(folder.path().join(path.file_name().expect("a name")), text).expect("a WIT file");
             }
         }

@@ -129,7 +129,7 @@ fn wat_module() -> Vec<u8> {
 fn a_policy_cannot_read_what_it_is_not_given() {
     // Asks for the header `cookie`, which the browser has sent, and refuses when it is given one.
     let guest = Guest::new(Question::AuthMode)
-        .imports("(import \"doorward:policy/request@0.1.0\" \"header\" (func $header (param i32 i32 i32)))")
+        .imports("(import \"doorward:policy/request@0.1.1\" \"header\" (func $header (param i32 i32 i32)))")
         .extra("(data (i32.const 2048) \"cookie\")")
         .answer(
             "(call $header (i32.const 2048) (i32.const 6) (i32.const 3072)) \

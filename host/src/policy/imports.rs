@@ -8,7 +8,7 @@ use super::facts::Facts;
 use crate::config::Question;
 
 /// The version of the WIT package that this host speaks.
-pub const WIT_VERSION: &str = "0.1.0";
+pub const WIT_VERSION: &str = "0.1.1";
 
 /// What the host keeps beside a guest.
 pub(super) struct Living {
@@ -67,7 +67,7 @@ impl WasiView for Living {
     }
 }
 
-/// A name such as `doorward:policy/access@0.1.0`.
+/// A name such as `doorward:policy/access@0.1.1`.
 pub(super) fn interface(name: &str) -> String {
     format!("doorward:policy/{name}@{WIT_VERSION}")
 }
