@@ -10,14 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Uri, Version};
 
 use crate::back::{self, Limited, Node, NodeBody, Outgoing, headers};
 use crate::config::Http;
 use crate::peer::Peer;
-use crate::policy::{Facts, Form, RequestFacts};
+use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
 use crate::session::{self, Session};
 use crate::snapshot::{Site, Snapshot};
@@ -49,6 +49,8 @@ struct Visit {
     form: Form,
     look: String,
     facts: Facts,
+    /// Headers for the node that a filter set.
+    set: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Answers a request.
@@ -59,8 +61,12 @@ pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>
     let (head, body) = request.into_parts();
     let answer = match exchange.visit(head) {
         Err(refusal) => exchange.plain_refusal(&refusal),
-        Ok(visit) => match exchange.answer(&visit, body).await {
-            Ok(answer) => answer,
+        Ok(mut visit) => match exchange.filter(&mut visit) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => match exchange.answer(&visit, body).await {
+                Ok(answer) => answer,
+                Err(refusal) => exchange.refuse(&visit, &refusal),
+            },
             Err(refusal) => exchange.refuse(&visit, &refusal),
         },
     };
@@ -77,13 +83,21 @@ impl Exchange {
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
         let (head, host) = (Arc::new(head), Arc::from(host));
         let mut facts = Facts::of_connection(self.peer.clone());
-        let hidden_cookies = self.snapshot.hidden_cookies.clone();
-        facts.request = Some(RequestFacts { head: Arc::clone(&head), host: Arc::clone(&host), hidden_cookies });
+        facts.request = Some(RequestFacts {
+            head: Arc::clone(&head),
+            host: Arc::clone(&host),
+            site: site.name.clone(),
+            id: self.finish.id_shared(),
+            hidden_cookies: self.snapshot.hidden_cookies.clone(),
+        });
         let mut guests = self.worker.guests.borrow_mut();
         let form = self.snapshot.policies.device(&mut guests, &facts);
-        let look = self.snapshot.policies.template(&mut guests, &facts, form);
-        let look = look.filter(|look| self.known_look(look)).unwrap_or_else(|| site.template.clone());
-        Ok(Visit { head, authority, host, site, form, look, facts })
+        facts.form = Some(form);
+        let look = match self.snapshot.policies.template(&mut guests, &facts).as_deref() {
+            Some(Said::Template(Some(look))) if self.known_look(look) => look.clone(),
+            _ => site.template.clone(),
+        };
+        Ok(Visit { head, authority, host, site, form, look, facts, set: Vec::new() })
     }
 
     /// A policy may name a template that is not there; then the site's own is shown.
@@ -93,6 +107,28 @@ impl Exchange {
             tracing::debug!(look, "a template policy names a template that is not there");
         }
         known
+    }
+
+    /// Filters come before everything else that answers: they may answer themselves, or set headers for the node.
+    fn filter(&self, visit: &mut Visit) -> Result<Option<Answer>, Refusal> {
+        let said = self.snapshot.policies.filter(&mut self.worker.guests.borrow_mut(), &visit.facts);
+        let said = match said {
+            Filtered::Said(said) => said,
+            Filtered::Failed => return Err(Refusal::FilterFailed),
+        };
+        let Some(Said::Filter(action)) = said.as_deref() else { return Ok(None) };
+        Ok(match action {
+            Action::Pass => None,
+            Action::Set(headers) => {
+                let header = |header: &crate::policy::Header| {
+                    Some((header.name.parse().ok()?, HeaderValue::from_str(&header.value).ok()?))
+                };
+                visit.set = headers.iter().filter_map(header).collect();
+                None
+            }
+            Action::Redirect(location) => Some(own::redirect_with_method(location)),
+            Action::Answer(reply) => Some(own::of_filter(reply)),
+        })
     }
 
     async fn answer(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
@@ -187,6 +223,9 @@ impl Exchange {
         // The body's framing is hyper's to write; what the client said of it was checked and is known from the body.
         map.remove(header::CONTENT_LENGTH);
         map.remove(header::EXPECT);
+        for (name, value) in &visit.set {
+            map.insert(name, value.clone());
+        }
         let host = HeaderValue::from_str(&visit.authority).ok();
         let client = self.peer.address.to_string();
         let ours = [
@@ -194,7 +233,7 @@ impl Exchange {
             ("x-forwarded-proto", self.peer.scheme()),
             ("x-real-ip", client.as_str()),
             ("x-request-id", self.finish.id()),
-            ("x-doorward-device", own::form_name(visit.form)),
+            ("x-doorward-device", visit.form.name()),
             ("x-doorward-template", visit.look.as_str()),
         ];
         for (name, value) in ours {

@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod admin;
 pub mod proxy;
 pub mod watch;
 pub mod front;

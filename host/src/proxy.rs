@@ -2,11 +2,12 @@
 //!
 //! Invariants: a Snapshot goes live whole or not at all; a socket that stays in the configuration is never closed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -16,7 +17,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::config::{Collector, Config, Faults};
 use crate::front;
 use crate::log::access::Log;
-use crate::policy::Compiler;
+use crate::policy::{Compiler, Desk, Policy};
 use crate::session::Keys;
 use crate::snapshot::{Materials, Snapshot};
 use crate::state::{Shared, State};
@@ -36,8 +37,19 @@ pub struct Proxy {
     generation: watch::Sender<u64>,
     drain: watch::Sender<bool>,
     workers: Mutex<Vec<JoinHandle<()>>>,
-    drain_timeout: Mutex<std::time::Duration>,
+    history: Mutex<History>,
 }
+
+/// Generations that were live.
+struct History {
+    /// The highest number given to any.
+    last: u64,
+    /// Those that may be rolled back to, oldest first.
+    past: VecDeque<Arc<Snapshot>>,
+}
+
+/// So many generations may be rolled back to.
+const GENERATIONS: usize = 5;
 
 /// Listening sockets by the listener's name, with the address asked for (whose port may be 0).
 type Sockets = HashMap<String, (SocketAddr, TcpListener)>;
@@ -56,6 +68,15 @@ pub enum Error {
         /// What it said.
         source: std::io::Error,
     },
+    /// There is no such generation to go back to.
+    #[error("there is no such generation to go back to")]
+    NoSuchGeneration,
+    /// A component may not go live.
+    #[error("sha256:{digest} is under quarantine; `doorward ctl lift sha256:{digest}` lifts that")]
+    Quarantined {
+        /// The component's digest.
+        digest: String,
+    },
     /// wasmtime does not run here.
     #[error("the policy engine does not start: {0}")]
     Engine(String),
@@ -67,14 +88,26 @@ impl Proxy {
     /// # Errors
     /// Nothing runs then.
     pub fn start(config: &Config) -> Result<Self, Error> {
-        let compiler = Compiler::start().map_err(|error| Error::Engine(format!("{error:#}")))?;
+        let state = config.state_directory.as_deref();
+        let compiler = Compiler::start(state).map_err(|error| Error::Engine(format!("{error:#}")))?;
         let keys = Keys::random();
-        let snapshot =
-            Snapshot::build(config, &Materials { compiler: &compiler, keys: &keys, previous: None, trial: false })?;
-        let sockets = bind(config, &Sockets::new())?;
+        let desk = Desk::start(&config.log, state)
+            .map_err(|source| Error::Io { what: "the decision log cannot be opened".to_owned(), source })?;
+        let materials = Materials {
+            compiler: &compiler,
+            keys: &keys,
+            previous: None,
+            generation: 1,
+            quarantine: Some(&desk.quarantine),
+            trial: false,
+        };
+        let snapshot = Snapshot::build(config, &materials)?;
+        snapshot.policies.all().iter().for_each(|policy| policy.goes_live());
+        let sockets = bind(&snapshot, &Sockets::new())?;
         let log = Log::start(&config.log.access)
             .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
-        let shared = Shared { snapshot: ArcSwap::from_pointee(snapshot), state: State::default(), log };
+        let snapshot = ArcSwap::from_pointee(snapshot);
+        let shared = Shared { snapshot, state: State::default(), log, desk, seen: Mutex::default() };
         let proxy = Self {
             shared: Arc::new(shared),
             compiler,
@@ -83,7 +116,7 @@ impl Proxy {
             generation: watch::Sender::new(1),
             drain: watch::Sender::new(false),
             workers: Mutex::default(),
-            drain_timeout: Mutex::new(config.drain_timeout),
+            history: Mutex::new(History { last: 1, past: VecDeque::new() }),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for number in 0..cores.clamp(config.threads.min, config.threads.max) {
@@ -114,24 +147,101 @@ impl Proxy {
     /// Every fault; the old generation serves on.
     pub fn reload(&self, config: &Config) -> Result<u64, Error> {
         let previous = self.shared.snapshot.load_full();
-        let materials =
-            Materials { compiler: &self.compiler, keys: &self.keys, previous: Some(&previous), trial: false };
-        let next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_all_but(&previous))?;
+        let materials = Materials {
+            compiler: &self.compiler,
+            keys: &self.keys,
+            previous: Some(&previous),
+            generation: self.history().last + 1,
+            quarantine: Some(&self.shared.desk.quarantine),
+            trial: false,
+        };
+        let next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_unused(&self.history()))?;
+        let built = Instant::now();
         let generation = next.generation;
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        *sockets = bind(config, &sockets)?;
-        drop(sockets);
-        *self.drain_timeout.lock().unwrap_or_else(PoisonError::into_inner) = config.drain_timeout;
-        let next = Arc::new(next);
-        self.forget_all_but(&next);
-        self.shared.snapshot.store(next);
-        self.generation.send_replace(generation);
+        self.go_live(Arc::new(next))?;
+        tracing::info!(generation, us = built.elapsed().as_micros(), "reloaded");
         Ok(generation)
     }
 
-    /// Forgets compiled components that this generation does not use.
-    fn forget_all_but(&self, live: &Snapshot) {
-        self.compiler.keep_only(|digest| live.policies.all().iter().any(|policy| policy.digest == digest));
+    /// Makes an earlier generation live again: the one of that number, or the last before this one. Nothing is
+    /// compiled for it. The files still say otherwise, so the next reload does what they say.
+    ///
+    /// # Errors
+    /// There is none, or it has a component that is under quarantine.
+    pub fn roll_back(&self, to: Option<u64>) -> Result<u64, Error> {
+        let live = self.generation();
+        let found = {
+            let history = self.history();
+            let mut past = history.past.iter().rev();
+            past.find(|past| to.map_or(past.generation != live, |to| past.generation == to)).cloned()
+        };
+        let past = found.ok_or(Error::NoSuchGeneration)?;
+        let generation = past.generation;
+        self.go_live(past)?;
+        tracing::warn!(from = live, generation, "rolled back");
+        Ok(generation)
+    }
+
+    /// A policy's breaker opened. If the policy went live just now, what was before it is better: back to the last
+    /// generation without it, and its digest under quarantine.
+    pub fn heed(&self, policy: &Policy) {
+        let live = self.shared.snapshot.load_full();
+        if !policy.is_on_probation() || !live.policies.uses(&policy.digest) {
+            return;
+        }
+        let good = self.history().past.iter().rev().find(|past| !past.policies.uses(&policy.digest)).cloned();
+        let Some(good) = good else { return };
+        let reason = format!("{} failed again and again after generation {} went live", policy.name, live.generation);
+        self.shared.desk.quarantine.add(&policy.digest, &reason);
+        let (name, digest, generation) = (policy.name.as_str(), policy.digest.as_str(), good.generation);
+        match self.go_live(good) {
+            Ok(()) => tracing::error!(policy = name, digest, generation, "a new policy went bad: rolled back, quarantined"),
+            Err(error) => tracing::error!(policy = name, digest, %error, "a new policy went bad, and there is no way back"),
+        }
+    }
+
+    /// The one way in which a generation goes live.
+    fn go_live(&self, next: Arc<Snapshot>) -> Result<(), Error> {
+        let mut history = self.history();
+        let quarantine = &self.shared.desk.quarantine;
+        if let Some(policy) = next.policies.all().iter().find(|policy| quarantine.reason(&policy.digest).is_some()) {
+            return Err(Error::Quarantined { digest: policy.digest.clone() });
+        }
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        *sockets = bind(&next, &sockets)?;
+        drop(sockets);
+        next.policies.all().iter().for_each(|policy| policy.goes_live());
+        let live = self.shared.snapshot.swap(next.clone());
+        history.last = history.last.max(next.generation);
+        history.past.retain(|past| past.generation != next.generation && past.generation != live.generation);
+        history.past.push_back(live);
+        while history.past.len() > GENERATIONS {
+            history.past.pop_front();
+        }
+        self.forget_unused(&history);
+        self.generation.send_replace(next.generation);
+        Ok(())
+    }
+
+    /// Forgets compiled components that no generation uses which is live or may be again.
+    fn forget_unused(&self, history: &History) {
+        let live = self.shared.snapshot.load();
+        let uses = |digest: &str| history.past.iter().any(|past| past.policies.uses(digest));
+        self.compiler.keep_only(|digest| live.policies.uses(digest) || uses(digest));
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Generations that may be rolled back to, oldest first.
+    pub fn past(&self) -> Vec<u64> {
+        self.history().past.iter().map(|past| past.generation).collect()
+    }
+
+    /// What all workers share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Where it listens: name, bound address, and whether with TLS.
@@ -150,7 +260,7 @@ impl Proxy {
 
     /// Stops accepting and lets every request finish, until the drain deadline. True when all of them did.
     pub fn drain(&self) -> bool {
-        let timeout = *self.drain_timeout.lock().unwrap_or_else(PoisonError::into_inner);
+        let timeout = self.shared.snapshot.load().drain_timeout;
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.drain.send_replace(true);
         let (done, all_done) = std::sync::mpsc::channel();
@@ -164,10 +274,10 @@ impl Proxy {
 }
 
 /// Sockets for every listener: those that stay are kept, new ones are bound.
-fn bind(config: &Config, current: &Sockets) -> Result<Sockets, Faults> {
+fn bind(next: &Snapshot, current: &Sockets) -> Result<Sockets, Faults> {
     let faults = Collector::default();
     let mut sockets = Sockets::new();
-    for listener in &config.listeners {
+    for listener in next.listeners.values().map(|listener| &listener.config) {
         let address = listener.address;
         // By name first; a listener that only got another name keeps its socket too.
         let by_name = current.get(&listener.name).filter(|(of, _)| *of == address);

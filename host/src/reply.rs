@@ -25,6 +25,8 @@ pub enum Refusal {
     SessionNeeded,
     /// No virtual host for this name.
     UnknownSite,
+    /// A filter failed, and what it guards is not to be had without it.
+    FilterFailed,
     /// The directory cannot be asked.
     DirectoryDown,
     /// The user is right, but no node has the mailbox.
@@ -74,6 +76,9 @@ impl Refusal {
             }
             Self::SessionNeeded => (401, Debug, None, "The session has ended. Please log in again.".to_owned()),
             Self::UnknownSite => (421, Debug, None, "This server does not serve that host name.".to_owned()),
+            Self::FilterFailed => {
+                (503, Warn, soon, "This is not possible at the moment. Please try again.".to_owned())
+            }
             Self::DirectoryDown => {
                 (503, Error, soon, "Logging in is not possible at the moment. Please try again.".to_owned())
             }

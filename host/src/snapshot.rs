@@ -9,7 +9,7 @@ use crate::back::Node;
 use crate::config::{self, Collector, Config, Faults, Limits};
 use crate::directory::Directory;
 use crate::pages::Pages;
-use crate::policy::{self, Compiler, Policies};
+use crate::policy::{self, Compiler, Policies, Quarantine};
 use crate::session::{self, Keys, Sessions};
 use crate::tls;
 
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub classes: BTreeMap<String, Limits>,
     /// Limits of requests.
     pub http: config::Http,
+    /// How long requests may take to finish when Doorward stops.
+    pub drain_timeout: std::time::Duration,
     /// The four questions.
     pub policies: Policies,
     /// Doorward's own pages.
@@ -53,7 +55,7 @@ pub struct Listener {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     /// Its first name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Template when no policy picks one.
     pub template: String,
     /// Shown on its pages.
@@ -76,6 +78,10 @@ pub struct Materials<'a> {
     pub keys: &'a Keys,
     /// The Snapshot to take unchanged parts from.
     pub previous: Option<&'a Snapshot>,
+    /// The number of the new one.
+    pub generation: u64,
+    /// Components that may not go live.
+    pub quarantine: Option<&'a Quarantine>,
     /// Whether this only tries: then no key file is made.
     pub trial: bool,
 }
@@ -101,7 +107,7 @@ impl Snapshot {
         let policies: Vec<_> = config
             .policies
             .iter()
-            .filter_map(|policy| faults.keep(policy::load(policy, materials.compiler, old_policies)))
+            .filter_map(|policy| faults.keep(policy::load(policy, materials.compiler, old_policies, materials.quarantine)))
             .collect();
         let listeners = config.listeners.iter().filter_map(|listener| {
             let tls = faults.keep(tls::server(listener).map_err(Faults::from))?;
@@ -125,10 +131,11 @@ impl Snapshot {
         let ours = [true, false].into_iter().flat_map(|s| [session::cookie_name(s), session::form_cookie_name(s)]);
         let ours = ours.map(str::to_owned);
         Ok(Self {
-            generation: previous.map_or(1, |previous| previous.generation + 1),
+            generation: materials.generation,
             listeners,
             classes: config.classes.clone(),
             http: config.http,
+            drain_timeout: config.drain_timeout,
             policies: Policies::new(policies),
             pages,
             directory,
@@ -188,7 +195,7 @@ impl Sites {
     fn build(sites: &[config::Site]) -> Self {
         let mut built = Self::default();
         for config in sites {
-            let name = config.hosts.first().cloned().unwrap_or_default();
+            let name = Arc::from(config.hosts.first().map_or("", String::as_str));
             let site = Arc::new(Site { name, template: config.template.clone(), title: config.title.clone() });
             for host in &config.hosts {
                 match host.strip_prefix("*.") {

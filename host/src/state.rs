@@ -1,11 +1,13 @@
 //! State: what outlives a generation. And the pair of both, which every worker shares.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
 use crate::limits::Flow;
 use crate::log::access::Log;
+use crate::policy::Desk;
 use crate::session::Ended;
 use crate::snapshot::Snapshot;
 
@@ -26,4 +28,8 @@ pub struct Shared {
     pub state: State,
     /// Where access lines go.
     pub log: Log,
+    /// Where decisions are recorded and decided again.
+    pub desk: Arc<Desk>,
+    /// The generation that each worker has seen last.
+    pub seen: Mutex<Vec<Arc<AtomicU64>>>,
 }

@@ -1,8 +1,9 @@
 //! What belongs to one worker thread: policy instances, and connections to nodes and directory. No locks.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use crate::back::Idle;
 use crate::directory::Connections;
@@ -20,27 +21,31 @@ pub struct Worker {
     pub directory: Connections,
     /// Idle connections to nodes.
     pub idle: Rc<Idle>,
-    seen: Cell<u64>,
+    /// The generation seen last; only this worker writes it.
+    seen: Arc<AtomicU64>,
 }
 
 impl Worker {
     /// A worker with nothing warm yet.
     pub fn new(shared: Arc<Shared>) -> Self {
+        let seen = Arc::new(AtomicU64::new(0));
+        shared.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen.clone());
         Self {
+            guests: RefCell::new(Guests::new(shared.desk.clone())),
             shared,
-            guests: RefCell::default(),
             directory: Connections::default(),
             idle: Rc::default(),
-            seen: Cell::new(0),
+            seen,
         }
     }
 
     /// The live Snapshot. When it is a new one, instances and connections that it has no use for go.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         let snapshot = self.shared.snapshot.load_full();
-        if self.seen.replace(snapshot.generation) != snapshot.generation {
-            self.guests.borrow_mut().keep_only(&snapshot.policies);
+        if self.seen.load(Ordering::Relaxed) != snapshot.generation {
+            self.guests.borrow_mut().keep_only(&snapshot.policies, snapshot.generation);
             self.idle.keep_only(snapshot.nodes().iter().map(AsRef::as_ref));
+            self.seen.store(snapshot.generation, Ordering::Release);
         }
         snapshot
     }

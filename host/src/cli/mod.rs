@@ -1,5 +1,6 @@
 //! The commands: what is typed, and what is printed.
 
+mod ctl;
 mod policy_build;
 mod run;
 
@@ -25,9 +26,19 @@ enum Command {
     Serve(Serve),
     /// Report every fault of a configuration; exit status 0 when there is none, 1 otherwise.
     Check(Serve),
+    /// Ask a running Doorward, or tell it something, by its admin socket.
+    Ctl(ctl::Ctl),
     /// Policies.
     #[command(subcommand)]
     Policy(Policy),
+    /// Compile a policy from standard input to standard output, within limits; Doorward calls this itself.
+    #[command(name = crate::policy::COMPILE_COMMAND, hide = true)]
+    Compile {
+        /// Seconds of CPU time.
+        time: u64,
+        /// Bytes of memory.
+        memory: u64,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +85,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => run::demo(demo.listen, demo.dir, demo.json),
         Command::Serve(serve) => run::serve(&serve.config, serve.json),
         Command::Check(check) => run::check(&check.config, check.json),
+        Command::Ctl(ctl) => ctl::run(&ctl),
+        Command::Compile { time, memory } => Ok(ExitCode::from(crate::policy::compile_run(time, memory))),
         Command::Policy(Policy::Build { dir, output }) => {
             let report = policy_build::build(&dir, &output, tell)?;
             say(&format!("{}: {} bytes, built by {}", output.display(), report.size, report.rustc));

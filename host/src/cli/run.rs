@@ -8,8 +8,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::say;
+use crate::admin::{Reload, Socket};
 use crate::config::{self, Config, Faults, Level};
 use crate::demo::{Demo, SITES, USERS};
 use crate::log;
@@ -31,7 +33,7 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let proxy = Proxy::start(&config)?;
     let address = proxy.listening().first().map_or(listen, |(_, address, _)| *address);
     say(&if json { demo_json(address) } else { demo_text(address) });
-    follow(proxy, watch, move || demo.config())
+    follow(proxy, watch, config.admin_socket.clone(), move || demo.config())
 }
 
 fn demo_json(address: SocketAddr) -> String {
@@ -80,28 +82,36 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
         }
     }
     let path = path.to_owned();
-    follow(proxy, watch, move || config::load(&path))
+    follow(proxy, watch, config.admin_socket.clone(), move || config::load(&path))
 }
 
-/// Reloads when a file changed or at SIGHUP, and drains at Ctrl-C and SIGTERM.
+/// Reloads when a file changed, at SIGHUP and when asked to, heeds policies in trouble, and drains at Ctrl-C and SIGTERM.
 fn follow(
     proxy: Proxy,
     mut watch: Watch,
+    admin: Option<PathBuf>,
     load: impl Fn() -> Result<Config, Faults> + Clone + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
     let proxy = Arc::new(proxy);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let (asking, mut asked) = mpsc::channel(4);
+        if let Some(path) = admin {
+            let socket = Socket::bind(&path).with_context(|| format!("the admin socket {}", path.display()))?;
+            tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
+        }
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        let heeding = tokio::spawn(heed(proxy.clone()));
         loop {
-            tokio::select! {
+            let answer: Option<Reload> = tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => watch.mark(),
-                () = watch.changed() => {}
-            }
+                _ = hang_up.recv() => { watch.mark(); None }
+                Some(answer) = asked.recv() => { watch.mark(); Some(answer) }
+                () = watch.changed() => None,
+            };
             // Compiling a policy may take a while; signals are heard all the same.
             let (of_reload, load) = (proxy.clone(), load.clone());
             let reloading = tokio::task::spawn_blocking(move || reload(&of_reload, load()));
@@ -109,12 +119,15 @@ fn follow(
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 reloaded = reloading => match reloaded {
-                    Ok((files, true)) => watch.follow_only(files),
-                    Ok((files, false)) => watch.follow(files),
+                    Ok((files, outcome)) => {
+                        if outcome.is_ok() { watch.follow_only(files) } else { watch.follow(files) }
+                        let _ = answer.map(|answer| answer.send(outcome));
+                    }
                     Err(error) => tracing::error!(%error, "a reload came to no end"),
                 },
             }
         }
+        heeding.abort();
         anyhow::Ok(())
     })?;
     tracing::info!("draining");
@@ -126,19 +139,23 @@ fn follow(
     Ok(ExitCode::SUCCESS)
 }
 
-/// One reload: the files that the new configuration names, and whether it went live.
-fn reload(proxy: &Proxy, loaded: Result<Config, Faults>) -> (Vec<PathBuf>, bool) {
-    let files = loaded.as_ref().map(Config::files).unwrap_or_default();
-    match loaded.map_err(Into::into).and_then(|next| proxy.reload(&next)) {
-        Ok(generation) => {
-            tracing::info!(generation, "reloaded");
-            (files, true)
-        }
-        Err(error) => {
-            tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}");
-            (files, false)
+/// Heeds policies whose breakers open.
+async fn heed(proxy: Arc<Proxy>) {
+    loop {
+        for policy in proxy.shared().desk.troubles().await {
+            proxy.heed(&policy);
         }
     }
+}
+
+/// One reload: the files that the new configuration names, and what came of it.
+fn reload(proxy: &Proxy, loaded: Result<Config, Faults>) -> (Vec<PathBuf>, Result<u64, crate::proxy::Error>) {
+    let files = loaded.as_ref().map(Config::files).unwrap_or_default();
+    let outcome = loaded.map_err(Into::into).and_then(|next| proxy.reload(&next));
+    if let Err(error) = &outcome {
+        tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}");
+    }
+    (files, outcome)
 }
 
 /// `doorward check`.
@@ -147,9 +164,16 @@ fn reload(proxy: &Proxy, loaded: Result<Config, Faults>) -> (Vec<PathBuf>, bool)
 /// The policy engine does not start.
 pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     log::start(Level::Error);
-    let compiler = Compiler::start().map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
+    let compiler = Compiler::start(None).map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
-    let materials = Materials { compiler: &compiler, keys: &keys, previous: None, trial: true };
+    let materials = Materials {
+        compiler: &compiler,
+        keys: &keys,
+        previous: None,
+        generation: 1,
+        quarantine: None,
+        trial: true,
+    };
     let faults = match config::load_anyway(path) {
         Ok((config, mut faults)) => {
             let of_parts = Snapshot::build(&config, &materials).err().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! recipes, templates) is checked when the Snapshot is built, and reported with the place kept here.
 
 mod fault;
+mod policy;
 mod reader;
 mod units;
 
@@ -29,6 +30,10 @@ pub struct Config {
     pub log: Log,
     /// How long requests may take to finish when Doorward stops.
     pub drain_timeout: Duration,
+    /// A folder of our own: compiled policies, and what must outlive a restart.
+    pub state_directory: Option<PathBuf>,
+    /// Unix socket of `doorward ctl`.
+    pub admin_socket: Option<PathBuf>,
     /// `[[listener]]`.
     pub listeners: Vec<Listener>,
     /// `[limits.NAME]`: the classes that an access policy may pick.
@@ -69,6 +74,12 @@ pub struct Log {
     pub level: Level,
     /// Where the access log goes.
     pub access: AccessLog,
+    /// File of the decision log.
+    pub decisions: Option<PathBuf>,
+    /// Facts whose values are left out of it.
+    pub decisions_mask: Vec<String>,
+    /// One of so many decisions is recorded where a policy says "sampled".
+    pub decisions_sample: u64,
 }
 
 /// Log levels, least talkative first.
@@ -190,6 +201,26 @@ pub struct Policy {
     pub memory: u64,
     /// Time cap of a call.
     pub time: Duration,
+    /// CPU time that compiling it may take.
+    pub compile_time: Duration,
+    /// Memory that compiling it may take, in bytes.
+    pub compile_memory: u64,
+    /// Bytes of remembered decisions on each worker; 0 remembers none.
+    pub memo: u64,
+    /// Whether an instance is used again.
+    pub instances: Instances,
+    /// Which of its decisions are recorded.
+    pub recording: Recording,
+    /// When it is left alone.
+    pub breaker: Breaker,
+    /// What it may import; what its question gives, when missing.
+    pub grants: Option<Vec<String>>,
+    /// Listeners that it is asked at; all when empty.
+    pub listeners: Vec<String>,
+    /// First names of the virtual hosts that it is asked for; all when empty.
+    pub sites: Vec<String>,
+    /// A candidate that is asked the same.
+    pub shadow: Option<PathBuf>,
     /// Its settings, as JSON.
     pub settings: serde_json::Value,
     /// Where it stands.
@@ -207,9 +238,47 @@ pub enum Question {
     Template,
     /// How is a login checked?
     AuthMode,
+    /// What happens to a request?
+    Filter,
+}
+
+/// Whether an instance of a policy is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instances {
+    /// One for each worker, kept warm.
+    Warm,
+    /// A new one for each question that the memory does not answer.
+    Fresh,
+}
+
+/// Which decisions are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    /// None.
+    Off,
+    /// One of some, and every refusal and failure.
+    Sampled,
+    /// All.
+    Full,
+}
+
+/// `[policy.breaker]`: when a policy is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// So many failures open it ...
+    pub failures: u32,
+    /// ... within this time.
+    pub window: Duration,
+    /// The first pause; each one after it is twice as long.
+    pub pause: Duration,
+    /// A policy that goes bad so soon after it went live is rolled back.
+    pub watch: Duration,
 }
 
 impl Question {
+    /// All of them, in the order in which a request meets them.
+    pub const ALL: [Self; 5] = [Self::Access, Self::Device, Self::Template, Self::Filter, Self::AuthMode];
+
     /// The word an operator writes, which is also the WIT interface's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -217,6 +286,7 @@ impl Question {
             Self::Device => "device",
             Self::Template => "template",
             Self::AuthMode => "auth-mode",
+            Self::Filter => "filter",
         }
     }
 }
@@ -366,7 +436,7 @@ impl Config {
     /// Every file and folder that this configuration names: what is watched.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = vec![self.place.file().to_owned()];
-        files.extend(self.policies.iter().filter_map(|policy| policy.file.clone()));
+        files.extend(self.policies.iter().flat_map(|policy| [&policy.file, &policy.shadow]).flatten().cloned());
         files.extend(self.templates.clone());
         for certificate in self.listeners.iter().flat_map(|listener| &listener.certificates) {
             files.extend([certificate.chain.clone(), certificate.key.clone()]);
@@ -432,12 +502,14 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         base: base.to_owned(),
         place: t.place(),
         threads: t.table("threads", threads).unwrap_or(DEFAULT_THREADS),
-        log: t.table("log", |t| log(t, base)).unwrap_or(Log { level: Level::Info, access: AccessLog::Off }),
+        log: t.table("log", |t| log(t, base)).unwrap_or_else(default_log),
         drain_timeout: t.duration("drain-timeout", Duration::from_secs(30)),
+        state_directory: t.text("state-directory").map(|path| base.join(path)),
+        admin_socket: t.table("admin", |t| t.text("socket").map(|path| base.join(path))).flatten(),
         listeners: t.tables("listener", |t| listener(t, base)),
         classes: t.table("limits", classes).unwrap_or_default(),
         http: t.table("http", http).unwrap_or_else(default_http),
-        policies: t.tables("policy", |t| policy(t, base)),
+        policies: t.tables("policy", |t| policy::policy(t, base)),
         templates: t.text("templates").map(|path| base.join(path)),
         directory: t.table("directory", |t| directory(t, base)).unwrap_or_else(|| default_directory(t.place())),
         authentication: t.table("authentication", authentication).unwrap_or(Authentication { mode: Mode::LdapBind }),
@@ -447,7 +519,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         sites: t.tables("site", site),
     };
     check_whole(t, &config);
-    config
+    policy::bind(t, config)
 }
 
 /// What no single table can know.
@@ -502,7 +574,25 @@ fn log(t: &Table<'_>, base: &Path) -> Log {
         Some("stderr") => AccessLog::Stderr,
         Some(path) => AccessLog::File(base.join(path)),
     };
-    Log { level: t.choice("level", &levels).unwrap_or(Level::Info), access }
+    let mask = if t.has("decisions-mask") { t.texts("decisions-mask") } else { default_log().decisions_mask };
+    Log {
+        level: t.choice("level", &levels).unwrap_or(Level::Info),
+        access,
+        decisions: t.text("decisions").map(|path| base.join(path)),
+        decisions_mask: mask,
+        decisions_sample: t.count("decisions-sample", 100, 1..=1_000_000),
+    }
+}
+
+fn default_log() -> Log {
+    Log {
+        level: Level::Info,
+        access: AccessLog::Off,
+        decisions: None,
+        // What cannot be shown to everybody who may read a log: cookies, and all about who logs in.
+        decisions_mask: vec!["request.cookie".to_owned(), "login.*".to_owned()],
+        decisions_sample: 100,
+    }
 }
 
 fn listener(t: &Table<'_>, base: &Path) -> Listener {
@@ -569,50 +659,6 @@ fn http(t: &Table<'_>) -> Http {
         allow_large_incoming_data: t.flag("allow-large-incoming-data", default.allow_large_incoming_data),
         header_timeout: t.duration("header-timeout", default.header_timeout),
     }
-}
-
-fn policy(t: &Table<'_>, base: &Path) -> Policy {
-    let questions = [Question::Access, Question::Device, Question::Template, Question::AuthMode];
-    let choices = questions.map(|question| (question.name(), question));
-    let asks = t.choice("asks", &choices);
-    if !t.has("asks") {
-        t.fault("asks", "nothing", "the question it answers: access, device, template or auth-mode");
-    }
-    let asks = asks.unwrap_or(Question::Access);
-    let on_error = match asks {
-        Question::Access => t.choice("on-error", &[("deny", OnError::Deny), ("allow", OnError::Allow)]),
-        Question::AuthMode => t.choice("on-error", &[("default", OnError::Default), ("refuse", OnError::Deny)]),
-        Question::Device | Question::Template => t.choice("on-error", &[("default", OnError::Default)]),
-    };
-    let fallback = if asks == Question::Access { OnError::Deny } else { OnError::Default };
-    let caps = |t: &Table<'_>| {
-        // 64 MiB and 1 s are the most that a call on the request path may ever cost.
-        let (memory, time) = (t.size("memory", 16 << 20), t.duration("time", Duration::from_millis(10)));
-        if memory > 64 << 20 {
-            t.fault("memory", format!("{memory} bytes"), "at most 64MiB");
-        }
-        if time > Duration::from_secs(1) || time < Duration::from_millis(1) {
-            t.fault("time", format!("{time:?}"), "from 1ms to 1s");
-        }
-        (memory, time)
-    };
-    let (memory, time) = t.table("limits", caps).unwrap_or((16 << 20, Duration::from_millis(10)));
-    Policy {
-        name: t.required("name"),
-        file: t.text("file").map(|path| base.join(path)),
-        asks,
-        digest: t.parsed("digest", "\"sha256:\" and 64 hexadecimal digits", sha256_digest),
-        on_error: on_error.unwrap_or(fallback),
-        memory,
-        time,
-        settings: t.json("settings").unwrap_or_else(|| serde_json::Value::Object(serde_json::Map::new())),
-        place: t.place(),
-    }
-}
-
-fn sha256_digest(text: &str) -> Option<String> {
-    let hex = text.strip_prefix("sha256:")?;
-    (hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())).then(|| hex.to_ascii_lowercase())
 }
 
 /// The filter finds a person by login name or by mail address.

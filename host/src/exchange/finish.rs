@@ -28,7 +28,7 @@ enum Content {
 
 /// Writes the access line when it is dropped: after the last byte, or when the client left.
 pub(super) struct Finish {
-    id: String,
+    id: Arc<str>,
     line: Option<(Log, Line, Instant)>,
 }
 
@@ -38,10 +38,10 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 impl Finish {
     /// Begins an exchange.
     pub(super) fn begin(log: &Log, peer: &Arc<Peer>, request: &Request<Incoming>, generation: u64) -> Self {
-        let id = format!("{:08x}{:08x}", start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed));
+        let id = Arc::from(format!("{:08x}{:08x}", start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed)));
         let line = log.on().then(|| {
             let line = Line {
-                id: id.clone(),
+                id: String::from(&*id),
                 client: peer.address.to_string(),
                 method: request.method().to_string(),
                 path: request.uri().path().to_owned(),
@@ -56,6 +56,11 @@ impl Finish {
     /// The request id.
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The same, to keep.
+    pub(super) fn id_shared(&self) -> Arc<str> {
+        self.id.clone()
     }
 
     /// The virtual host was found.

@@ -7,7 +7,7 @@ use super::{Answer, Body, Exchange, Visit};
 use crate::back::{Node, NodeBody};
 use crate::config::Level;
 use crate::pages::{Content, Page};
-use crate::policy::Form;
+use crate::policy::Reply;
 use crate::reply::{Look, Refusal};
 use crate::session;
 use crate::text;
@@ -18,16 +18,6 @@ pub(super) const PREFIX: &str = "/.doorward/";
 /// Nothing from elsewhere, no script, no frame around the page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// The word for a form, as in the WIT.
-pub(super) fn form_name(form: Form) -> &'static str {
-    match form {
-        Form::Desktop => "desktop",
-        Form::Mobile => "mobile",
-        Form::Tablet => "tablet",
-        Form::Bot => "bot",
-    }
-}
 
 /// Adds a header; a value that cannot be one is left out.
 pub(super) fn append(answer: &mut Answer, name: HeaderName, value: &str) {
@@ -47,6 +37,25 @@ pub(super) fn retry_after(answer: &mut Answer, look: &Look) {
 pub(super) fn redirect(location: &str) -> Answer {
     let mut answer = page_answer(StatusCode::SEE_OTHER, String::new());
     append(&mut answer, header::LOCATION, location);
+    answer
+}
+
+/// `307`: go on over there, with the same method and body.
+pub(super) fn redirect_with_method(location: &str) -> Answer {
+    let mut answer = redirect(location);
+    *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    answer
+}
+
+/// A filter's answer; what it may say was checked when it said it.
+pub(super) fn of_filter(reply: &Reply) -> Answer {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = page_answer(status, reply.body.clone());
+    for header in &reply.headers {
+        if let (Ok(name), Ok(value)) = (header.name.parse::<HeaderName>(), HeaderValue::from_str(&header.value)) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
     answer
 }
 
@@ -80,7 +89,7 @@ impl Exchange {
         Content {
             page,
             look: visit.look.clone(),
-            form: form_name(visit.form),
+            form: visit.form.name(),
             lang: "en",
             host: visit.host.to_string(),
             title: visit.site.title.clone(),

@@ -1,12 +1,16 @@
 //! The one wasmtime engine, its clock, and compiled components by digest.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine};
+
+use super::cache::Cache;
+use super::compile::{self, Limits};
 
 /// Length of an epoch: the grain of every time cap.
 pub(super) const TICK: Duration = Duration::from_millis(1);
@@ -15,17 +19,23 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 pub struct Compiler {
     engine: Engine,
     compiled: Mutex<HashMap<String, Component>>,
+    cache: Option<Cache>,
+}
+
+/// How code is made and run: the same here and in the process that compiles.
+pub(super) fn settings() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true).concurrency_support(false).max_wasm_stack(512 << 10);
+    config
 }
 
 impl Compiler {
-    /// An engine with its ticker thread, which ends with the engine.
+    /// An engine with its ticker thread, which ends with the engine. With a state folder, compiled code is kept there.
     ///
     /// # Errors
     /// Settings that this machine cannot do, or no thread.
-    pub fn start() -> wasmtime::Result<Self> {
-        let mut config = Config::new();
-        config.epoch_interruption(true).concurrency_support(false).max_wasm_stack(512 << 10);
-        let engine = Engine::new(&config)?;
+    pub fn start(state: Option<&Path>) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&settings())?;
         let weak = engine.weak();
         std::thread::Builder::new().name("policy-clock".to_owned()).spawn(move || {
             while let Some(engine) = weak.upgrade() {
@@ -34,7 +44,11 @@ impl Compiler {
                 std::thread::sleep(TICK);
             }
         })?;
-        Ok(Self { engine, compiled: Mutex::default() })
+        let cache = state.and_then(|state| {
+            let opened = Cache::open(state, &engine);
+            opened.inspect_err(|error| tracing::warn!(folder = %state.display(), %error, "no compiled code is kept")).ok()
+        });
+        Ok(Self { engine, compiled: Mutex::default(), cache })
     }
 
     /// The engine.
@@ -42,20 +56,39 @@ impl Compiler {
         &self.engine
     }
 
-    /// The component of these bytes; compiled only where no component of the same digest is in use.
+    /// The component of these bytes; compiled only where none of the same digest is in use or kept.
     ///
     /// # Errors
     /// What the compiler says.
-    pub fn component(&self, digest: &str, bytes: &[u8]) -> wasmtime::Result<Component> {
+    pub(super) fn component(&self, digest: &str, bytes: &[u8], limits: Limits) -> Result<Component, compile::Error> {
         if let Some(component) = self.lock().get(digest) {
             return Ok(component.clone());
         }
-        let component = Component::from_binary(&self.engine, bytes)?;
+        let kept = self.cache.as_ref().and_then(|cache| cache.get(digest)).and_then(|code| self.revive(&code).ok());
+        let component = match kept {
+            Some(component) => component,
+            None => {
+                let code = compile::compile(bytes, limits)?;
+                let component = self.revive(&code).map_err(|error| compile::Error::Load(format!("{error:#}")))?;
+                if let Some(cache) = &self.cache {
+                    cache.put(digest, &code);
+                }
+                component
+            }
+        };
         self.lock().insert(digest.to_owned(), component.clone());
         Ok(component)
     }
 
-    /// Forgets components that no policy of the new Snapshot uses.
+    /// Compiled code as a component.
+    #[expect(unsafe_code, reason = "compiled code is run as it is, and that it is ours is known here and nowhere else")]
+    fn revive(&self, code: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: the code was written by `compile::run` of this very binary, either through a pipe just now, or into a
+        // folder of our own, where its HMAC was checked (docs/decisions/0006).
+        unsafe { Component::deserialize(&self.engine, code) }
+    }
+
+    /// Forgets components that no policy uses any more.
     pub fn keep_only(&self, in_use: impl Fn(&str) -> bool) {
         self.lock().retain(|digest, _| in_use(digest));
     }

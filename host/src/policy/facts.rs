@@ -1,11 +1,16 @@
 //! What a policy may know. Facts are functions in the WIT, so only what is asked for is looked up.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
 use hyper::http::request::Parts;
 
+use super::answer::Form;
+use super::memo::Read;
+use super::trace::{Fact, Value};
 use crate::peer::Peer;
 
 /// The facts of one decision. Cheap to clone: a guest keeps a copy while it decides.
@@ -15,6 +20,8 @@ pub struct Facts {
     pub peer: Arc<Peer>,
     /// The request, from device detection on.
     pub request: Option<RequestFacts>,
+    /// The form of the device, once it is known.
+    pub form: Option<Form>,
     /// The login attempt, for auth-mode policies.
     pub login: Option<Arc<LoginFacts>>,
     now: u64,
@@ -27,6 +34,10 @@ pub struct RequestFacts {
     pub head: Arc<Parts>,
     /// The virtual host: lower case, without port.
     pub host: Arc<str>,
+    /// The virtual host's first name in the configuration; policies may be bound to it.
+    pub site: Arc<str>,
+    /// The request's id, for records.
+    pub id: Arc<str>,
     /// Cookies that hold a session; no policy reads them.
     pub hidden_cookies: Arc<HashSet<String>>,
 }
@@ -47,13 +58,13 @@ pub struct LoginFacts {
 }
 
 /// Headers that carry credentials; they are no facts.
-const SECRET_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
 impl Facts {
     /// Facts of a connection; the clock stands still from here on.
     pub fn of_connection(peer: Arc<Peer>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { peer, request: None, login: None, now }
+        Self { peer, request: None, form: None, login: None, now }
     }
 
     /// Seconds since 1970, frozen for the decision.
@@ -61,62 +72,76 @@ impl Facts {
         self.now
     }
 
-    /// The server name asked for in TLS.
-    pub fn tls_server_name(&self) -> Option<String> {
-        self.peer.tls.as_ref()?.server_name.clone()
+    fn of_request<'a>(&'a self, read: impl FnOnce(&'a RequestFacts) -> Value<'a>) -> Value<'a> {
+        self.request.as_ref().map_or(Value::Missing, read)
     }
 
-    /// The method; empty where there is no request.
-    pub fn method(&self) -> String {
-        self.of_request(|request| request.head.method.to_string())
+    fn of_login<'a>(&'a self, read: impl FnOnce(&'a LoginFacts) -> Value<'a>) -> Value<'a> {
+        self.login.as_deref().map_or(Value::Missing, read)
     }
+}
 
-    /// The virtual host.
-    pub fn host(&self) -> String {
-        self.of_request(|request| request.host.to_string())
+impl Read for Facts {
+    fn read(&self, fact: &Fact) -> Value<'_> {
+        match fact {
+            Fact::ClientAddress => Value::Text(Cow::Owned(self.peer.address.to_string())),
+            Fact::ClientPort => Value::Number(self.peer.port.into()),
+            Fact::Listener => Value::text(&self.peer.listener),
+            Fact::LocalAddress => Value::Text(Cow::Owned(self.peer.local.ip().to_canonical().to_string())),
+            Fact::TlsServerName => {
+                let name = self.peer.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+                Value::optional(name.map(Cow::Borrowed))
+            }
+            // Client certificates are not asked for yet, so there is never a subject.
+            Fact::TlsClientSubject => Value::Missing,
+            Fact::Method => self.of_request(|request| Value::text(request.head.method.as_str())),
+            Fact::Scheme => Value::text(self.peer.scheme()),
+            Fact::Host => self.of_request(|request| Value::text(&request.host)),
+            Fact::Path => self.of_request(|request| Value::text(request.head.uri.path())),
+            Fact::Target => self.of_request(|request| {
+                let target = request.head.uri.path_and_query();
+                Value::text(target.map_or(request.head.uri.path(), |target| target.as_str()))
+            }),
+            Fact::Query(name) => self.of_request(|request| request.query(name)),
+            Fact::Header(name) => self.of_request(|request| request.header(name)),
+            Fact::Cookie(name) => self.of_request(|request| request.cookie(name)),
+            Fact::Username => self.of_login(|login| Value::text(&login.username)),
+            Fact::Known => self.of_login(|login| Value::Flag(login.known)),
+            Fact::Attribute(name) => self.of_login(|login| {
+                let values = login.attributes.get(&**name);
+                Value::Texts(Cow::Borrowed(values.map_or(&[][..], Vec::as_slice)))
+            }),
+            Fact::FailuresFromAddress => self.of_login(|login| Value::Number(login.failures_from_address.into())),
+            Fact::FailuresForUser => self.of_login(|login| Value::Number(login.failures_for_user.into())),
+            Fact::Form => self.form.map_or(Value::Missing, Value::Form),
+            Fact::Now => Value::Number(self.now),
+            Fact::Random => Value::Number(getrandom::u64().unwrap_or_default()),
+        }
     }
+}
 
-    /// The path, as it is forwarded.
-    pub fn path(&self) -> String {
-        self.of_request(|request| request.head.uri.path().to_owned())
-    }
-
-    fn of_request(&self, read: impl FnOnce(&RequestFacts) -> String) -> String {
-        self.request.as_ref().map(read).unwrap_or_default()
-    }
-
+impl RequestFacts {
     /// The first query parameter of that name, decoded.
-    pub fn query(&self, name: &str) -> Option<String> {
-        let query = self.request.as_ref()?.head.uri.query()?;
-        crate::text::form_fields(query.as_bytes()).into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    fn query(&self, name: &str) -> Value<'_> {
+        let fields = self.head.uri.query().map(|query| crate::text::form_fields(query.as_bytes()));
+        let found = fields.unwrap_or_default().into_iter().find(|(key, _)| key == name);
+        Value::optional(found.map(|(_, value)| Cow::Owned(value)))
     }
 
     /// The first header of that name; headers that carry credentials are hidden.
-    pub fn header(&self, name: &str) -> Option<String> {
-        if SECRET_HEADERS.iter().any(|secret| secret.eq_ignore_ascii_case(name)) {
-            return None;
+    fn header(&self, name: &HeaderName) -> Value<'_> {
+        if SECRET_HEADERS.contains(name) {
+            return Value::Missing;
         }
-        let value = self.request.as_ref()?.head.headers.get(name)?;
-        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        Value::optional(self.head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes())))
     }
 
     /// The first cookie of that name; those that hold a session are hidden.
-    pub fn cookie(&self, name: &str) -> Option<String> {
-        let request = self.request.as_ref()?;
-        if request.hidden_cookies.contains(name) {
-            return None;
+    fn cookie(&self, name: &str) -> Value<'_> {
+        if self.hidden_cookies.contains(name) {
+            return Value::Missing;
         }
-        crate::text::cookies(&request.head.headers).find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
-    }
-
-    /// Values of a directory attribute.
-    pub fn attribute(&self, name: &str) -> Vec<String> {
-        let login = self.login.as_ref();
-        login.and_then(|login| login.attributes.get(&name.to_ascii_lowercase())).cloned().unwrap_or_default()
-    }
-
-    /// A fact of the login attempt.
-    pub fn of_login<T: Default>(&self, read: impl FnOnce(&LoginFacts) -> T) -> T {
-        self.login.as_ref().map(|login| read(login)).unwrap_or_default()
+        let found = crate::text::cookies(&self.head.headers).find(|(key, _)| *key == name);
+        Value::optional(found.map(|(_, value)| Cow::Borrowed(value)))
     }
 }

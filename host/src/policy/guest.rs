@@ -1,5 +1,6 @@
 //! One living instance of a policy: started under caps, asked under a deadline, thrown away at the first error.
 
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -7,9 +8,10 @@ use wasmtime::component::{ComponentType, Instance, InstancePre, Lift, Lower, Typ
 use wasmtime::{Store, StoreLimitsBuilder, Trap};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder};
 
+use super::answer::{Action, Answer, Form, Mode, Verdict};
 use super::engine::TICK;
-use super::facts::Facts;
-use super::imports::{Caps, Living, interface};
+use super::imports::{Ambient, Caps, Living, Source, interface};
+use super::trace::{Fact, Trace, Value};
 use crate::config::Question;
 
 /// A guest may keep the loader busy for so long: starting and `configure` parse tables, and are off the path.
@@ -20,7 +22,7 @@ const LOG_LINES: u32 = 16;
 const HOSTCALL_BYTES: usize = 1 << 20;
 
 /// Why a guest gave no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It did not come to an end.
     #[error("it took longer than {0:?}")]
@@ -34,16 +36,22 @@ pub enum Error {
     /// Its answer is nothing a policy may say.
     #[error("its answer is not allowed: {0}")]
     Lied(&'static str),
+    /// It read what is not given: a record, or a test, lacks it.
+    #[error("it read {0}, which is not given")]
+    NotGiven(Fact),
     /// It refuses its settings.
     #[error("it refuses its settings")]
     Settings(Vec<Problem>),
     /// It is not the kind of component it should be.
     #[error("it does not answer the question: {0}")]
     WrongKind(String),
+    /// Its breaker is open, so it was not asked.
+    #[error("it failed too often and is left alone for a while")]
+    Open,
 }
 
 /// What a policy finds wrong in its settings.
-#[derive(Debug, Clone, ComponentType, Lift)]
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
 #[component(record)]
 pub struct Problem {
     /// Path below `settings`.
@@ -52,76 +60,19 @@ pub struct Problem {
     pub message: String,
 }
 
-/// `access.verdict` of the WIT.
-#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
-#[component(variant)]
-pub(super) enum WitVerdict {
-    /// Let it in, with a limit class.
-    #[component(name = "allow")]
-    Allow(Option<String>),
-    /// Close it, for a reason.
-    #[component(name = "deny")]
-    Deny(String),
-    /// No opinion.
-    #[component(name = "abstain")]
-    Abstain,
-}
-
-/// `device.form` of the WIT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift, Lower)]
-#[component(enum)]
-#[repr(u8)]
-pub enum Form {
-    /// A computer with a large screen.
-    #[component(name = "desktop")]
-    Desktop,
-    /// A phone.
-    #[component(name = "mobile")]
-    Mobile,
-    /// A tablet.
-    #[component(name = "tablet")]
-    Tablet,
-    /// A program.
-    #[component(name = "bot")]
-    Bot,
-}
-
-/// `auth-mode.mode` of the WIT.
-#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
-#[component(variant)]
-pub(super) enum WitMode {
-    /// By LDAP bind.
-    #[component(name = "ldap-bind")]
-    LdapBind,
-    /// By the password attribute.
-    #[component(name = "ldap-password")]
-    LdapPassword,
-    /// By the back-end.
-    #[component(name = "back-end")]
-    BackEnd,
-    /// Not at all.
-    #[component(name = "refuse")]
-    Refuse(String),
-}
-
 /// The one function of a question.
 enum Ask {
-    Access(TypedFunc<(), (WitVerdict,)>),
+    Access(TypedFunc<(), (Verdict,)>),
     Device(TypedFunc<(), (Option<Form>,)>),
     Template(TypedFunc<(Form,), (Option<String>,)>),
-    AuthMode(TypedFunc<(), (Option<WitMode>,)>),
+    AuthMode(TypedFunc<(), (Option<Mode>,)>),
+    Filter(TypedFunc<(), (Action,)>),
 }
 
 /// A configured instance.
 pub(super) struct Guest {
     store: Store<Living>,
     ask: Ask,
-    call: Call,
-}
-
-/// How a guest is called.
-#[derive(Clone, Copy)]
-struct Call {
     time: Duration,
     wasi: bool,
 }
@@ -134,6 +85,8 @@ pub(super) struct Start<'a> {
     pub name: &'a str,
     /// Its question.
     pub question: Question,
+    /// The version it was built against.
+    pub version: &'a str,
     /// Its settings as JSON.
     pub settings: &'a str,
     /// Memory cap in bytes.
@@ -150,69 +103,86 @@ impl Guest {
     /// # Errors
     /// Whatever the guest did wrong, settings included.
     pub(super) fn start(start: &Start<'_>) -> Result<Self, Error> {
-        let engine = start.pre.engine();
-        let mut store = Store::new(engine, living(start));
-        store.limiter(|living| &mut living.limits);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.set_max_component_handles(1000);
-        arm(&mut store, LOAD_TIME);
-        let failed = |error| classify(&error, LOAD_TIME);
-        let instance = if start.wasi {
-            at_once(start.pre.instantiate_async(&mut store))?
-        } else {
-            start.pre.instantiate(&mut store)
-        };
-        let instance = instance.map_err(failed)?;
+        let (mut store, instance) = instantiate(start)?;
         let configure: TypedFunc<(String,), (Result<(), Vec<Problem>>,)> =
-            export(&instance, &mut store, "settings", "configure")?;
+            export(&instance, &mut store, "settings", "configure", start.version)?;
         arm(&mut store, LOAD_TIME);
         let settings = (start.settings.to_owned(),);
-        let (outcome,) = invoke(&mut store, &configure, settings, start.wasi)?.map_err(failed)?;
-        outcome.map_err(Error::Settings)?;
+        let outcome = invoke(&mut store, &configure, settings, start.wasi)?;
+        outcome.map_err(|error| classify(&error, LOAD_TIME))?.0.map_err(Error::Settings)?;
+        let (name, version) = (start.question.name(), start.version);
+        let at = (&instance, &mut store);
         let ask = match start.question {
-            Question::Access => Ask::Access(export(&instance, &mut store, "access", "check")?),
-            Question::Device => Ask::Device(export(&instance, &mut store, "device", "classify")?),
-            Question::Template => Ask::Template(export(&instance, &mut store, "template", "select")?),
-            Question::AuthMode => Ask::AuthMode(export(&instance, &mut store, "auth-mode", "decide")?),
+            Question::Access => Ask::Access(export(at.0, at.1, name, "check", version)?),
+            Question::Device => Ask::Device(export(at.0, at.1, name, "classify", version)?),
+            Question::Template => Ask::Template(export(at.0, at.1, name, "select", version)?),
+            Question::AuthMode => Ask::AuthMode(export(at.0, at.1, name, "decide", version)?),
+            Question::Filter => Ask::Filter(export(at.0, at.1, name, "decide", version)?),
         };
-        Ok(Self { store, ask, call: Call { time: start.time, wasi: start.wasi } })
+        Ok(Self { store, ask, time: start.time, wasi: start.wasi })
     }
 
-    /// May this client connect?
+    /// The JSON Schema of its settings, of an instance that is made for this alone.
     ///
     /// # Errors
-    /// Any; the guest must not be used again.
-    pub(super) fn access(&mut self, facts: &Facts) -> Result<WitVerdict, Error> {
-        let Ask::Access(function) = &self.ask else { return Err(Error::Lied("another question")) };
-        call(&mut self.store, self.call, *function, (), facts)
+    /// Whatever the guest did wrong.
+    pub(super) fn schema(start: &Start<'_>) -> Result<String, Error> {
+        let (mut store, instance) = instantiate(start)?;
+        let schema: TypedFunc<(), (String,)> = export(&instance, &mut store, "settings", "schema", start.version)?;
+        arm(&mut store, LOAD_TIME);
+        let outcome = invoke(&mut store, &schema, (), start.wasi)?;
+        outcome.map(|(schema,)| schema).map_err(|error| classify(&error, LOAD_TIME))
     }
 
-    /// What kind of device is this?
-    ///
-    /// # Errors
-    /// Any; the guest must not be used again.
-    pub(super) fn device(&mut self, facts: &Facts) -> Result<Option<Form>, Error> {
-        let Ask::Device(function) = &self.ask else { return Err(Error::Lied("another question")) };
-        call(&mut self.store, self.call, *function, (), facts)
+    /// Puts its question. After an error it must not be used again. What it read comes back either way.
+    pub(super) fn ask(&mut self, source: Source) -> (Result<Answer, Error>, Trace) {
+        let living = self.store.data_mut();
+        living.log_lines = LOG_LINES;
+        living.begin(source, self.wasi);
+        arm(&mut self.store, self.time);
+        let answer = self.call();
+        let living = self.store.data_mut();
+        let trace = living.end();
+        let answer = match living.missing.take() {
+            Some(fact) => Err(Error::NotGiven(fact)),
+            None => answer.and_then(|answer| answer.checked().map_err(Error::Lied)),
+        };
+        (answer, trace)
     }
 
-    /// Which template is shown?
-    ///
-    /// # Errors
-    /// Any; the guest must not be used again.
-    pub(super) fn template(&mut self, facts: &Facts, form: Form) -> Result<Option<String>, Error> {
-        let Ask::Template(function) = &self.ask else { return Err(Error::Lied("another question")) };
-        call(&mut self.store, self.call, *function, (form,), facts)
+    fn call(&mut self) -> Result<Answer, Error> {
+        let (store, time, wasi) = (&mut self.store, self.time, self.wasi);
+        match &self.ask {
+            Ask::Access(function) => call(store, function, (), time, wasi).map(Answer::Access),
+            Ask::Device(function) => call(store, function, (), time, wasi).map(Answer::Device),
+            Ask::Template(function) => {
+                // The parameter is a fact like any other: what comes of it depends on it.
+                let form = match store.data_mut().read(Fact::Form) {
+                    Ok(Value::Form(form)) => form,
+                    Ok(_) => Form::Desktop,
+                    Err(error) => return Err(classify(&error, time)),
+                };
+                call(store, function, (form,), time, wasi).map(Answer::Template)
+            }
+            Ask::AuthMode(function) => call(store, function, (), time, wasi).map(Answer::AuthMode),
+            Ask::Filter(function) => call(store, function, (), time, wasi).map(Answer::Filter),
+        }
     }
+}
 
-    /// How is this login checked?
-    ///
-    /// # Errors
-    /// Any; the guest must not be used again.
-    pub(super) fn auth_mode(&mut self, facts: &Facts) -> Result<Option<WitMode>, Error> {
-        let Ask::AuthMode(function) = &self.ask else { return Err(Error::Lied("another question")) };
-        call(&mut self.store, self.call, *function, (), facts)
-    }
+fn instantiate(start: &Start<'_>) -> Result<(Store<Living>, Instance), Error> {
+    let mut store = Store::new(start.pre.engine(), living(start));
+    store.limiter(|living| &mut living.limits);
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_max_component_handles(1000);
+    arm(&mut store, LOAD_TIME);
+    let instance = if start.wasi {
+        at_once(start.pre.instantiate_async(&mut store))?
+    } else {
+        start.pre.instantiate(&mut store)
+    };
+    let instance = instance.map_err(|error| classify(&error, LOAD_TIME))?;
+    Ok((store, instance))
 }
 
 fn living(start: &Start<'_>) -> Living {
@@ -226,46 +196,86 @@ fn living(start: &Start<'_>) -> Living {
         .instances(32)
         .trap_on_grow_failure(false)
         .build();
-    let (wasi, table) = (empty_wasi(), ResourceTable::new());
-    let limits = Caps { each, memory_left };
-    Living { facts: None, name: start.name.to_owned(), limits, log_lines: LOG_LINES, wasi, table }
+    let ambient = Arc::new(Ambient::default());
+    Living {
+        source: None,
+        trace: Trace::default(),
+        missing: None,
+        name: start.name.to_owned(),
+        limits: Caps { each, memory_left },
+        log_lines: LOG_LINES,
+        wasi: empty_wasi(&ambient),
+        table: ResourceTable::new(),
+        ambient,
+    }
 }
 
-/// A WASI without files, network, arguments or streams, whose clocks stand still and whose dice always fall alike.
-fn empty_wasi() -> WasiCtx {
-    struct Stopped;
-    impl wasmtime_wasi::HostWallClock for Stopped {
-        fn resolution(&self) -> Duration {
-            TICK
-        }
-        fn now(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
-    impl wasmtime_wasi::HostMonotonicClock for Stopped {
-        fn resolution(&self) -> u64 {
-            1_000_000
-        }
-        fn now(&self) -> u64 {
-            0
-        }
-    }
+/// A WASI without files, network, arguments or streams. Its clocks and dice are those of the decision.
+fn empty_wasi(ambient: &Arc<Ambient>) -> WasiCtx {
     WasiCtxBuilder::new()
-        .wall_clock(Stopped)
-        .monotonic_clock(Stopped)
-        .secure_random(wasmtime_wasi::random::Deterministic::new(vec![4]))
-        .insecure_random(wasmtime_wasi::random::Deterministic::new(vec![4]))
+        .wall_clock(Clock(ambient.clone()))
+        .monotonic_clock(Clock(ambient.clone()))
+        .secure_random(Dice(ambient.clone()))
+        .insecure_random(Dice(ambient.clone()))
         .insecure_random_seed(4)
+        .max_random_size(4096)
         .build()
 }
 
+struct Clock(Arc<Ambient>);
+
+impl wasmtime_wasi::HostWallClock for Clock {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+    fn now(&self) -> Duration {
+        Duration::from_secs(self.0.now())
+    }
+}
+
+impl wasmtime_wasi::HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        1_000_000_000
+    }
+    fn now(&self) -> u64 {
+        self.0.now().saturating_mul(1_000_000_000)
+    }
+}
+
+struct Dice(Arc<Ambient>);
+
+impl rand_core::TryRng for Dice {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        self.try_next_u64().map(|number| u32::try_from(number >> 32).unwrap_or_default())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(self.0.random())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.0.random().to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
 /// A typed function of an exported interface.
-fn export<P, R>(instance: &Instance, store: &mut Store<Living>, at: &str, name: &str) -> Result<TypedFunc<P, R>, Error>
+fn export<P, R>(
+    instance: &Instance,
+    store: &mut Store<Living>,
+    at: &str,
+    name: &str,
+    version: &str,
+) -> Result<TypedFunc<P, R>, Error>
 where
     P: wasmtime::component::ComponentNamedList + Lower,
     R: wasmtime::component::ComponentNamedList + Lift,
 {
-    let wanted = interface(at);
+    let wanted = interface(at, version);
     let missing = || Error::WrongKind(format!("it does not export {wanted}#{name}"));
     let at = instance.get_export_index(&mut *store, None, &wanted).ok_or_else(missing)?;
     let function = instance.get_export_index(&mut *store, Some(&at), name).ok_or_else(missing)?;
@@ -274,22 +284,16 @@ where
 
 fn call<P, R>(
     store: &mut Store<Living>,
-    Call { time, wasi }: Call,
-    function: TypedFunc<P, (R,)>,
+    function: &TypedFunc<P, (R,)>,
     parameters: P,
-    facts: &Facts,
+    time: Duration,
+    wasi: bool,
 ) -> Result<R, Error>
 where
     P: wasmtime::component::ComponentNamedList + Lower + Send + Sync + 'static,
     R: ComponentType + Lift + Send + Sync + 'static,
 {
-    let living = store.data_mut();
-    living.facts = Some(facts.clone());
-    living.log_lines = LOG_LINES;
-    arm(store, time);
-    let answer = invoke(store, &function, parameters, wasi);
-    store.data_mut().facts = None;
-    answer?.map(|(answer,)| answer).map_err(|error| classify(&error, time))
+    invoke(store, function, parameters, wasi)?.map(|(answer,)| answer).map_err(|error| classify(&error, time))
 }
 
 /// Calls a function. WASI's are asynchronous, and a stack for each such call costs many times what a plain one does.

@@ -1,19 +1,47 @@
-//! The facts as functions that guests import; each question's guests get those of its world and nothing else.
+//! The facts as functions that guests import. What is not granted is not linked, and every read is noted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower};
 use wasmtime::{Engine, ResourceLimiter, Result, StoreLimits, bail};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
 use super::facts::Facts;
+use super::manifest::Grants;
+use super::memo::Read as _;
+use super::trace::{Fact, Given, Trace, Value};
 use crate::config::Question;
 
-/// The version of the WIT package that this host speaks.
+/// The version of the WIT package that this host speaks. Older ones of the same track are taken too.
 pub const WIT_VERSION: &str = "0.1.1";
+
+/// Where the facts of a decision come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// From a connection, a request, a login.
+    Live(Facts),
+    /// From what somebody wrote down.
+    Given(Arc<Given>),
+}
+
+impl Source {
+    fn read(&self, fact: &Fact) -> Option<Value<'static>> {
+        match self {
+            Self::Live(facts) => Some(facts.read(fact).into_owned()),
+            Self::Given(given) => given.read(fact),
+        }
+    }
+}
 
 /// What the host keeps beside a guest.
 pub(super) struct Living {
-    /// The facts of the decision under way; none while the guest starts and is configured.
-    pub facts: Option<Facts>,
+    /// Where facts come from; nowhere while the guest starts and is configured.
+    pub source: Option<Source>,
+    /// What was read.
+    pub trace: Trace,
+    /// The fact that was asked for and not given.
+    pub missing: Option<Fact>,
     /// The policy's name, for its log lines.
     pub name: String,
     /// Caps on memories, tables and instances.
@@ -24,6 +52,90 @@ pub(super) struct Living {
     pub wasi: WasiCtx,
     /// WASI's handles.
     pub table: ResourceTable,
+    /// WASI's clocks and dice.
+    pub ambient: Arc<Ambient>,
+}
+
+impl Living {
+    /// Reads a fact and notes it; what was read before says the same.
+    ///
+    /// # Errors
+    /// There is nothing to decide, the fact is not given, or too much was read. The guest is stopped then.
+    pub(super) fn read(&mut self, fact: Fact) -> Result<Value<'static>> {
+        if let Some(value) = self.trace.get(&fact) {
+            return Ok(value.clone());
+        }
+        let Some(source) = &self.source else { bail!("a fact was read before there was anything to decide") };
+        let Some(value) = source.read(&fact) else {
+            self.missing = Some(fact);
+            bail!("a fact was read that is not given")
+        };
+        self.trace.push(fact, value.clone())?;
+        Ok(value)
+    }
+
+    /// Begins a decision.
+    pub(super) fn begin(&mut self, source: Source, wasi: bool) {
+        (self.trace, self.missing) = (Trace::default(), None);
+        if wasi {
+            let number = |fact| if let Some(Value::Number(number)) = source.read(&fact) { number } else { 0 };
+            self.ambient.set(number(Fact::Now), number(Fact::Random));
+        }
+        self.source = Some(source);
+    }
+
+    /// Ends it: what was read of WASI's clocks and dice is a read like any other.
+    pub(super) fn end(&mut self) -> Trace {
+        if self.ambient.clock_read.load(Ordering::Relaxed) {
+            // Too many reads end a guest that reads on; this one has ended.
+            let _ = self.read(Fact::Now);
+        }
+        if self.ambient.random_read.load(Ordering::Relaxed) {
+            match &self.source {
+                Some(Source::Given(given)) if given.read(&Fact::Random).is_none() => self.missing = Some(Fact::Random),
+                _ => drop(self.trace.push(Fact::Random, Value::Number(self.ambient.seed.load(Ordering::Relaxed)))),
+            }
+        }
+        self.source = None;
+        std::mem::take(&mut self.trace)
+    }
+}
+
+/// WASI's clocks and dice: both stand still while a guest starts. In a decision the clocks show its frozen time, and the
+/// dice follow from a seed, so that both can be noted and replayed.
+#[derive(Debug, Default)]
+pub(super) struct Ambient {
+    now: AtomicU64,
+    seed: AtomicU64,
+    thrown: AtomicU64,
+    clock_read: AtomicBool,
+    random_read: AtomicBool,
+}
+
+impl Ambient {
+    fn set(&self, now: u64, seed: u64) {
+        self.now.store(now, Ordering::Relaxed);
+        self.seed.store(seed, Ordering::Relaxed);
+        self.thrown.store(0, Ordering::Relaxed);
+        self.clock_read.store(false, Ordering::Relaxed);
+        self.random_read.store(false, Ordering::Relaxed);
+    }
+
+    /// Seconds since 1970.
+    pub(super) fn now(&self) -> u64 {
+        self.clock_read.store(true, Ordering::Relaxed);
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// The next random number (splitmix64, which needs no state but a count).
+    pub(super) fn random(&self) -> u64 {
+        self.random_read.store(true, Ordering::Relaxed);
+        let count = self.thrown.fetch_add(1, Ordering::Relaxed) + 1;
+        let state = self.seed.load(Ordering::Relaxed).wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
 }
 
 /// Caps of one instance: wasmtime's, and one on all its memories together, which wasmtime counts one by one.
@@ -68,83 +180,142 @@ impl WasiView for Living {
 }
 
 /// A name such as `doorward:policy/access@0.1.1`.
-pub(super) fn interface(name: &str) -> String {
-    format!("doorward:policy/{name}@{WIT_VERSION}")
+pub(super) fn interface(name: &str, version: &str) -> String {
+    format!("doorward:policy/{name}@{version}")
 }
 
-/// The linker of a question's world.
+/// An interface being linked, with what of it is granted.
+struct At<'a> {
+    linker: LinkerInstance<'a, Living>,
+    interface: &'static str,
+    grants: &'a Grants,
+}
+
+/// The linker for a question with these grants. The names are those of our version; guests of an older one of the same
+/// track find them too.
 ///
 /// # Errors
 /// None in practice: names are fixed and defined once.
-pub(super) fn linker(engine: &Engine, question: Question, wasi: bool) -> Result<Linker<Living>> {
+pub(super) fn linker(engine: &Engine, question: Question, grants: &Grants) -> Result<Linker<Living>> {
     let mut linker = Linker::new(engine);
-    if wasi {
+    if grants.wasi() {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     }
-    log(&mut linker.instance(&interface("log"))?)?;
-    none(&mut linker.instance(&interface("clock"))?, "now", Facts::now)?;
-    connection(&mut linker.instance(&interface("connection"))?)?;
-    if question != Question::Access {
-        request(&mut linker.instance(&interface("request"))?)?;
-    }
-    if question == Question::AuthMode {
-        login(&mut linker.instance(&interface("login"))?)?;
+    let interfaces: [(&'static str, fn(&mut At<'_>) -> Result<()>); 5] =
+        [("log", log), ("clock", clock), ("connection", connection), ("request", request), ("login", login)];
+    for (interface, define) in interfaces {
+        let linker = linker.instance(&self::interface(interface, WIT_VERSION))?;
+        define(&mut At { linker, interface, grants })?;
     }
     if question == Question::Template {
         // Only its type `form` is used; the interface must exist all the same.
-        linker.instance(&interface("device"))?;
+        linker.instance(&interface("device", WIT_VERSION))?;
     }
     Ok(linker)
 }
 
-fn connection(at: &mut LinkerInstance<'_, Living>) -> Result<()> {
-    none(at, "client-address", |facts| facts.peer.address.to_string())?;
-    none(at, "client-port", |facts| facts.peer.port)?;
-    none(at, "listener", |facts| facts.peer.listener.clone())?;
-    none(at, "local-address", |facts| facts.peer.local.ip().to_canonical().to_string())?;
-    none(at, "tls-server-name", Facts::tls_server_name)?;
-    // Client certificates are not asked for yet, so there is never a subject.
-    none(at, "tls-client-subject", |_| None::<String>)
+fn clock(at: &mut At<'_>) -> Result<()> {
+    at.plain::<u64>("now", Fact::Now)
 }
 
-fn request(at: &mut LinkerInstance<'_, Living>) -> Result<()> {
-    none(at, "method", Facts::method)?;
-    none(at, "scheme", |facts| facts.peer.scheme().to_owned())?;
-    none(at, "host", Facts::host)?;
-    none(at, "path", Facts::path)?;
-    named(at, "query", Facts::query)?;
-    named(at, "header", Facts::header)?;
-    named(at, "cookie", Facts::cookie)
+fn connection(at: &mut At<'_>) -> Result<()> {
+    at.plain::<String>("client-address", Fact::ClientAddress)?;
+    at.plain::<u16>("client-port", Fact::ClientPort)?;
+    at.plain::<String>("listener", Fact::Listener)?;
+    at.plain::<String>("local-address", Fact::LocalAddress)?;
+    at.plain::<Option<String>>("tls-server-name", Fact::TlsServerName)?;
+    at.plain::<Option<String>>("tls-client-subject", Fact::TlsClientSubject)
 }
 
-fn login(at: &mut LinkerInstance<'_, Living>) -> Result<()> {
-    none(at, "username", |facts| facts.of_login(|login| login.username.clone()))?;
-    none(at, "known", |facts| facts.of_login(|login| login.known))?;
-    named(at, "attribute", Facts::attribute)?;
-    none(at, "recent-failures-from-address", |facts| facts.of_login(|login| login.failures_from_address))?;
-    none(at, "recent-failures-for-user", |facts| facts.of_login(|login| login.failures_for_user))
+fn request(at: &mut At<'_>) -> Result<()> {
+    at.plain::<String>("method", Fact::Method)?;
+    at.plain::<String>("scheme", Fact::Scheme)?;
+    at.plain::<String>("host", Fact::Host)?;
+    at.plain::<String>("path", Fact::Path)?;
+    at.plain::<String>("target", Fact::Target)?;
+    at.named::<Option<String>>("query")?;
+    at.named::<Option<String>>("header")?;
+    at.named::<Option<String>>("cookie")
 }
 
-/// A fact without a parameter.
-fn none<T>(at: &mut LinkerInstance<'_, Living>, name: &str, read: fn(&Facts) -> T) -> Result<()>
-where
-    T: ComponentType + Lower + Send + Sync + 'static,
-{
-    at.func_wrap(name, move |store, (): ()| match &store.data().facts {
-        Some(facts) => Ok((read(facts),)),
-        None => bail!("a fact was read before there was anything to decide"),
-    })
+fn login(at: &mut At<'_>) -> Result<()> {
+    at.plain::<String>("username", Fact::Username)?;
+    at.plain::<bool>("known", Fact::Known)?;
+    at.named::<Vec<String>>("attribute")?;
+    at.plain::<u32>("recent-failures-from-address", Fact::FailuresFromAddress)?;
+    at.plain::<u32>("recent-failures-for-user", Fact::FailuresForUser)
 }
 
-/// A fact that is asked for by name.
-fn named<T>(at: &mut LinkerInstance<'_, Living>, name: &str, read: fn(&Facts, &str) -> T) -> Result<()>
-where
-    T: ComponentType + Lower + Send + Sync + 'static,
-{
-    at.func_wrap(name, move |store, (key,): (String,)| match &store.data().facts {
-        Some(facts) => Ok((read(facts, &key),)),
-        None => bail!("a fact was read before there was anything to decide"),
-    })
+impl At<'_> {
+    /// A fact without a parameter.
+    fn plain<T: OfValue>(&mut self, name: &str, fact: Fact) -> Result<()> {
+        if !self.grants.has(self.interface, name) {
+            return Ok(());
+        }
+        self.linker.func_wrap(name, move |mut store, (): ()| Ok((T::of(store.data_mut().read(fact.clone())?),)))
+    }
+
+    /// A fact that is asked for by name. A name that none can have is that of nothing.
+    fn named<T: OfValue>(&mut self, function: &'static str) -> Result<()> {
+        if !self.grants.has(self.interface, function) {
+            return Ok(());
+        }
+        self.linker.func_wrap(function, move |mut store, (name,): (String,)| {
+            let value = match Fact::named(function, Some(&name)) {
+                Some(fact) => store.data_mut().read(fact)?,
+                None => Value::Missing,
+            };
+            Ok((T::of(value),))
+        })
+    }
+}
+
+/// What a fact's value is to a guest.
+trait OfValue: ComponentType + Lower + Send + Sync + 'static {
+    /// The value; what is missing, or not of this type, is empty.
+    fn of(value: Value<'static>) -> Self;
+}
+
+impl OfValue for String {
+    fn of(value: Value<'static>) -> Self {
+        if let Value::Text(text) = value { text.into_owned() } else { Self::new() }
+    }
+}
+
+impl OfValue for Option<String> {
+    fn of(value: Value<'static>) -> Self {
+        if let Value::Text(text) = value { Some(text.into_owned()) } else { None }
+    }
+}
+
+impl OfValue for Vec<String> {
+    fn of(value: Value<'static>) -> Self {
+        if let Value::Texts(texts) = value { texts.into_owned() } else { Self::new() }
+    }
+}
+
+impl OfValue for bool {
+    fn of(value: Value<'static>) -> Self {
+        matches!(value, Value::Flag(true))
+    }
+}
+
+impl OfValue for u64 {
+    fn of(value: Value<'static>) -> Self {
+        if let Value::Number(number) = value { number } else { 0 }
+    }
+}
+
+impl OfValue for u32 {
+    fn of(value: Value<'static>) -> Self {
+        u64::of(value).try_into().unwrap_or(Self::MAX)
+    }
+}
+
+impl OfValue for u16 {
+    fn of(value: Value<'static>) -> Self {
+        u64::of(value).try_into().unwrap_or(Self::MAX)
+    }
 }
 
 #[derive(ComponentType, Lift, Clone, Copy)]
@@ -165,8 +336,11 @@ enum LogLevel {
 /// A guest's line may have so many characters; the rest is cut.
 const LOG_LINE: usize = 1024;
 
-fn log(at: &mut LinkerInstance<'_, Living>) -> Result<()> {
-    at.func_wrap("write", |mut store, (level, message): (LogLevel, String)| {
+fn log(at: &mut At<'_>) -> Result<()> {
+    if !at.grants.has(at.interface, "write") {
+        return Ok(());
+    }
+    at.linker.func_wrap("write", |mut store, (level, message): (LogLevel, String)| {
         let living = store.data_mut();
         let Some(left) = living.log_lines.checked_sub(1) else { return Ok(()) };
         living.log_lines = left;

@@ -1,4 +1,4 @@
-//! From bytes to a policy: digest, kind, version, compilation, and a canary instance that takes the settings.
+//! From bytes to a policy: digest, kind, version, grants, compilation, and a canary instance that takes the settings.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,17 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::Policy;
+use super::compile::Limits;
+use super::desk::Quarantine;
 use super::engine::{Compiler, digest};
 use super::guest::{Error, Guest};
 use super::imports::{self, WIT_VERSION};
-use crate::config::{self, Fault, Faults};
+use super::manifest::{Grants, Manifest};
+use super::{Policy, Scope, Shadow};
+use crate::config::{self, Fault, Faults, Instances};
 
 /// A component file may be so large: those of JavaScript and Python guests are 10 to 40 MiB.
 const COMPONENT_SIZE: u64 = 64 << 20;
 
 /// The default policies, as `policies/build` made them.
-const BUILT_IN: [(&str, &[u8]); 4] = [
+pub const BUILT_IN: [(&str, &[u8]); 4] = [
     ("access-control", include_bytes!("../../../policies/dist/access-control.wasm")),
     ("device-detection", include_bytes!("../../../policies/dist/device-detection.wasm")),
     ("virtual-hosts", include_bytes!("../../../policies/dist/virtual-hosts.wasm")),
@@ -30,8 +33,13 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Builds a policy, or takes it over from `previous` when nothing of it changed.
 ///
 /// # Errors
-/// Every fault: of the file, the component, or its settings.
-pub fn load(config: &config::Policy, compiler: &Compiler, previous: &[Arc<Policy>]) -> Result<Arc<Policy>, Faults> {
+/// Every fault: of the file, the component, its settings, or its shadow.
+pub fn load(
+    config: &config::Policy,
+    compiler: &Compiler,
+    previous: &[Arc<Policy>],
+    quarantine: Option<&Quarantine>,
+) -> Result<Arc<Policy>, Faults> {
     let bytes = read(config)?;
     let digest = digest(&bytes);
     if let Some(pinned) = &config.digest
@@ -40,38 +48,107 @@ pub fn load(config: &config::Policy, compiler: &Compiler, previous: &[Arc<Policy
         let found = format!("sha256:{digest} in {}", origin(config));
         return Err(config.place.key("digest").fault(found, format!("sha256:{pinned}")).into());
     }
-    let settings = config.settings.to_string();
-    let same = |old: &&Arc<Policy>| {
-        old.digest == digest
-            && old.settings == settings
-            && (old.name.as_str(), old.question, old.on_error) == (config.name.as_str(), config.asks, config.on_error)
-            && (old.memory, old.time) == (config.memory, config.time)
-    };
-    if let Some(old) = previous.iter().find(same) {
+    if let Some(reason) = quarantine.and_then(|quarantine| quarantine.reason(&digest)) {
+        let found = format!("{}: sha256:{digest}, which is under quarantine: {reason}", origin(config));
+        let expected = format!("another component, or `doorward ctl lift sha256:{digest}`");
+        return Err(at_file(config).fault(found, expected).into());
+    }
+    let mut policy = build(config, compiler, &bytes, digest)?;
+    if let Some(file) = &config.shadow {
+        let shadow = shadow(config, file, compiler, previous)?;
+        policy.shadow = Some(shadow);
+    }
+    if let Some(old) = previous.iter().find(|old| old.is_same(&policy)) {
         return Ok(old.clone());
     }
-    let policy = build(config, compiler, &bytes, digest, settings)?;
     Guest::start(&policy.start()).map_err(|error| refused(config, &error))?;
     Ok(Arc::new(policy))
 }
 
-fn build(
+/// The candidate beside a policy: another component, and all else alike.
+fn shadow(
     config: &config::Policy,
+    file: &Path,
+    compiler: &Compiler,
+    previous: &[Arc<Policy>],
+) -> Result<Shadow, Faults> {
+    let mut config = config.clone();
+    (config.file, config.digest, config.shadow) = (Some(file.to_owned()), None, None);
+    config.name.push_str("/shadow");
+    let known = previous.iter().filter_map(|policy| Some(policy.shadow.as_ref()?.policy.clone()));
+    let known: Vec<Arc<Policy>> = known.collect();
+    let policy = load(&config, compiler, &known, None).map_err(|Faults(mut faults)| {
+        let file = config.place.key("file").fault("", "").key;
+        for fault in faults.iter_mut().filter(|fault| fault.key == file) {
+            fault.key = config.place.key("shadow").fault("", "").key;
+        }
+        Faults(faults)
+    })?;
+    Ok(Shadow {
+        policy,
+        agreed: AtomicU64::new(0),
+        differed: AtomicU64::new(0),
+        failed: AtomicU64::new(0),
+        dropped: AtomicU64::new(0),
+    })
+}
+
+impl Policy {
+    /// Whether another would do all the same: then its instances and its memory are kept.
+    fn is_same(&self, other: &Self) -> bool {
+        let shadow = |policy: &Self| policy.shadow.as_ref().map(|shadow| shadow.policy.id);
+        self.digest == other.digest
+            && self.settings == other.settings
+            && (&self.name, self.question, self.on_error) == (&other.name, other.question, other.on_error)
+            && (self.memory, self.time, self.memo) == (other.memory, other.time, other.memo)
+            && (self.fresh, self.recording) == (other.fresh, other.recording)
+            && (&self.grants, &self.scope) == (&other.grants, &other.scope)
+            && self.breaker_settings == other.breaker_settings
+            && shadow(self) == shadow(other)
+    }
+}
+
+/// A component and what it is.
+///
+/// # Errors
+/// What is wrong with it, in words for the operator.
+pub fn manifest_of(compiler: &Compiler, bytes: &[u8], limits: (std::time::Duration, u64)) -> Result<Manifest, String> {
+    let limits = Limits { time: limits.0, memory: limits.1 };
+    component(compiler, bytes, &digest(bytes), limits).map(|(_, manifest)| manifest)
+}
+
+fn component(
     compiler: &Compiler,
     bytes: &[u8],
-    digest: String,
-    settings: String,
-) -> Result<Policy, Fault> {
+    digest: &str,
+    limits: Limits,
+) -> Result<(Component, Manifest), String> {
+    // What was compiled elsewhere would be run as it is: only WebAssembly itself is taken.
+    if Engine::detect_precompiled(bytes).is_some() || !bytes.starts_with(b"\0asm") {
+        return Err("no WebAssembly".to_owned());
+    }
+    let component = compiler.component(digest, bytes, limits).map_err(|error| error.to_string())?;
+    let manifest = Manifest::of(compiler.engine(), &component).map_err(|odd| odd.to_string())?;
+    Ok((component, manifest))
+}
+
+fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: String) -> Result<Policy, Fault> {
     let fault =
         |found: String, expected: String| at_file(config).fault(format!("{}: {found}", origin(config)), expected);
     let wanted = || format!("a component that answers \"{}\" of doorward:policy@{WIT_VERSION}", config.asks.name());
-    // What was compiled elsewhere would be run as it is: only WebAssembly itself is taken.
-    if Engine::detect_precompiled(bytes).is_some() || !bytes.starts_with(b"\0asm") {
-        return Err(fault("no WebAssembly".to_owned(), wanted()));
+    let limits = Limits { time: config.compile_time, memory: config.compile_memory };
+    let (component, manifest) =
+        component(compiler, bytes, &digest, limits).map_err(|found| fault(found, wanted()))?;
+    if !manifest.questions.contains(&config.asks) {
+        let asked: Vec<&str> = manifest.questions.iter().map(|question| question.name()).collect();
+        return Err(fault(format!("a component that answers {}", asked.join(", ")), wanted()));
     }
-    let component = compiler.component(&digest, bytes).map_err(|error| fault(format!("{error:#}"), wanted()))?;
-    let wasi = check_kind(compiler.engine(), &component, config.asks).map_err(|found| fault(found, wanted()))?;
-    let pre = imports::linker(compiler.engine(), config.asks, wasi)
+    let grants = Grants::new(config.grants.as_deref(), config.asks);
+    if let Some((lacking, line)) = grants.lacking(&manifest) {
+        let found = format!("a component that imports {}, which is not granted", lacking.join(", "));
+        return Err(fault(found, format!("one that needs no more than it is granted; `{line}` would grant it")));
+    }
+    let pre = imports::linker(compiler.engine(), config.asks, &grants)
         .and_then(|linker| linker.instantiate_pre(&component))
         .map_err(|error| fault(format!("{error:#}"), wanted()))?;
     Ok(Policy {
@@ -79,39 +156,28 @@ fn build(
         name: config.name.clone(),
         digest,
         question: config.asks,
+        manifest,
+        grants,
         on_error: config.on_error,
         memory: config.memory,
         time: config.time,
-        settings,
-        wasi,
+        memo: usize::try_from(config.memo).unwrap_or(usize::MAX),
+        fresh: config.instances == Instances::Fresh,
+        recording: config.recording,
+        breaker_settings: config.breaker,
+        scope: Scope {
+            listeners: config.listeners.iter().cloned().collect(),
+            sites: config.sites.iter().cloned().collect(),
+        },
+        settings: config.settings.to_string(),
         pre,
-        failures: AtomicU64::new(0),
+        shadow: None,
+        counts: Default::default(),
+        tallies: Default::default(),
+        breaker: Default::default(),
+        open: Default::default(),
+        live_since: Default::default(),
     })
-}
-
-/// Looks at imports and exports before anything is linked, so that what is wrong is said in the operator's words.
-/// Returns whether the component needs WASI.
-fn check_kind(engine: &Engine, component: &Component, question: config::Question) -> Result<bool, String> {
-    let kind = component.component_type();
-    let exports: Vec<String> = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
-    let wanted = imports::interface(question.name());
-    if !exports.contains(&wanted) {
-        let ours: Vec<&String> = exports.iter().filter(|name| name.starts_with("doorward:policy/")).collect();
-        return Err(match ours.iter().find(|name| name.split('@').next() == wanted.split('@').next()) {
-            Some(other) => format!("a component built against {other}, and this Doorward speaks version {WIT_VERSION}"),
-            None if ours.is_empty() => "a component that is no policy".to_owned(),
-            None => format!("a component that exports {ours:?}"),
-        });
-    }
-    let mut wasi = false;
-    for (name, _) in kind.imports(engine) {
-        match name.split('/').next() {
-            Some("doorward:policy") => {}
-            Some(package) if package.starts_with("wasi:") => wasi = true,
-            _ => return Err(format!("a component that imports {name}, which no policy is given")),
-        }
-    }
-    Ok(wasi)
 }
 
 fn read(config: &config::Policy) -> Result<Vec<u8>, Fault> {

@@ -1,32 +1,52 @@
-//! What is thought: four questions, each answered by policies in WebAssembly, and by a built-in answer where none is.
+//! What is thought: five questions, each answered by policies in WebAssembly, and by a built-in answer where none is.
 //!
 //! Invariants: a question always gets an answer, in bounded time; an instance that erred is never asked again.
 
+mod answer;
+mod aside;
+mod breaker;
+mod cache;
+mod compile;
+mod decide;
+mod desk;
 mod engine;
 mod facts;
 mod guest;
 mod imports;
 mod load;
+mod manifest;
+mod memo;
+mod record;
+mod trace;
+mod trial;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use wasmtime::component::InstancePre;
 
+pub use answer::{Action, Answer, Form, Header, Mode as AuthMode, Reply, Verdict};
+pub use compile::{COMMAND as COMPILE_COMMAND, run as compile_run};
+pub use decide::Guests;
+pub use desk::{Desk, Quarantine};
 pub use engine::{Compiler, digest};
 pub use facts::{Facts, LoginFacts, RequestFacts};
-pub use guest::{Error, Form};
+pub use guest::{Error, Problem};
 pub use imports::WIT_VERSION;
-pub use load::load;
+pub use load::{BUILT_IN, load, manifest_of};
+pub use manifest::{Grants, Manifest};
+pub use memo::Read;
+pub use record::{Mask, Record, Recorded};
+pub use trace::{Fact, Given, Trace, Value};
+pub use trial::{Figures, Told, Trial};
 
-use crate::config::{Mode, OnError, Question};
-use guest::{Guest, Start, WitMode, WitVerdict};
+use crate::config::{self, Mode, OnError, Question, Recording};
+use breaker::Breaker;
+use decide::Tally;
+use guest::Start;
 use imports::Living;
-
-/// Names and texts that a policy answers with may have so many bytes.
-const ANSWER_SIZE: usize = 1024;
 
 /// A policy of one Snapshot: compiled, linked, and proved by a canary.
 pub struct Policy {
@@ -37,13 +57,78 @@ pub struct Policy {
     pub digest: String,
     /// The question it answers.
     pub question: Question,
+    /// What it imports.
+    pub manifest: Manifest,
+    grants: Grants,
     on_error: OnError,
     memory: u64,
     time: Duration,
+    memo: usize,
+    fresh: bool,
+    recording: Recording,
+    breaker_settings: config::Breaker,
+    scope: Scope,
     settings: String,
-    wasi: bool,
     pre: InstancePre<Living>,
+    shadow: Option<Shadow>,
+    counts: Counts,
+    tallies: Mutex<Vec<Arc<Tally>>>,
+    breaker: Mutex<Breaker>,
+    /// Whether the breaker is open: looked at before every question, so without its lock.
+    open: AtomicBool,
+    live_since: OnceLock<Instant>,
+}
+
+/// Where a policy is asked: everywhere, or at some listeners and virtual hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Scope {
+    listeners: HashSet<String>,
+    /// First names of virtual hosts.
+    sites: HashSet<String>,
+}
+
+/// A candidate that is asked what the live policy was asked.
+struct Shadow {
+    policy: Arc<Policy>,
+    agreed: AtomicU64,
+    differed: AtomicU64,
+    failed: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// What happened to a policy since it was loaded.
+#[derive(Debug, Default)]
+struct Counts {
     failures: AtomicU64,
+    shut_out: AtomicU64,
+    audits: AtomicU64,
+    audit_nanos: AtomicU64,
+    impure: AtomicBool,
+}
+
+/// How a policy does: for the status, and for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Decisions found again.
+    pub hits: u64,
+    /// Decisions that were asked for.
+    pub misses: u64,
+    /// Answers that went from memory for want of room.
+    pub evictions: u64,
+    /// Bytes of memory.
+    pub bytes: u64,
+    /// Questions that it failed to answer.
+    pub failures: u64,
+    /// Questions that it was not asked, since its breaker was open.
+    pub shut_out: u64,
+    /// Audits of remembered answers.
+    pub audits: u64,
+    /// Whether it was found not to be pure.
+    pub impure: bool,
+    /// Whether its breaker is open.
+    pub open: bool,
+    /// Its shadow's digest, and how often that agreed, differed, failed, and was not asked for want of room.
+    pub shadow: Option<(String, [u64; 4])>,
 }
 
 impl std::fmt::Debug for Policy {
@@ -52,7 +137,7 @@ impl std::fmt::Debug for Policy {
     }
 }
 
-/// What an access policy says.
+/// What access policies say together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// The client may connect, under a limit class.
@@ -61,22 +146,20 @@ pub enum Access {
     Deny(String),
 }
 
+/// What filters say together.
+#[derive(Debug, Clone)]
+pub enum Filtered {
+    /// A filter's opinion, or none.
+    Said(Option<Arc<Answer>>),
+    /// A filter failed, and what it guards is not to be had without it.
+    Failed,
+}
+
 /// The policies of a Snapshot, by question, each in order of the configuration: the first opinion wins, but for
 /// access one denial is enough.
 #[derive(Debug, Default)]
 pub struct Policies {
     all: Vec<Arc<Policy>>,
-}
-
-/// A worker's instances, by policy. Only those of the worker's current Snapshot are kept.
-#[derive(Default)]
-pub struct Guests(HashMap<u64, Guest>);
-
-impl Guests {
-    /// Forgets instances of policies that the Snapshot no longer has.
-    pub fn keep_only(&mut self, policies: &Policies) {
-        self.0.retain(|id, _| policies.all.iter().any(|policy| policy.id == *id));
-    }
 }
 
 impl Policies {
@@ -90,17 +173,28 @@ impl Policies {
         &self.all
     }
 
+    /// Whether a component is in use here, as a policy or as a shadow.
+    pub fn uses(&self, digest: &str) -> bool {
+        self.all.iter().any(|policy| {
+            policy.digest == digest || policy.shadow.as_ref().is_some_and(|shadow| shadow.policy.digest == digest)
+        })
+    }
+
     /// May this client connect? Without an opinion, yes.
     pub fn access(&self, guests: &mut Guests, facts: &Facts) -> Access {
         let mut answer = Access::Allow(None);
-        for policy in self.asked(Question::Access) {
-            match policy.ask(guests, |guest| guest.access(facts).and_then(checked_verdict)) {
-                Ok(WitVerdict::Deny(reason)) => return Access::Deny(format!("{}: {reason}", policy.name)),
-                Ok(WitVerdict::Allow(class)) if answer == Access::Allow(None) => answer = Access::Allow(class),
+        for policy in self.asked(Question::Access, facts) {
+            match policy.decide(guests, facts).as_deref() {
+                Ok(Answer::Access(Verdict::Deny(reason))) => {
+                    return Access::Deny(format!("{}: {reason}", policy.name));
+                }
+                Ok(Answer::Access(Verdict::Allow(class))) if answer == Access::Allow(None) => {
+                    answer = Access::Allow(class.clone());
+                }
                 Err(()) if policy.on_error == OnError::Deny => {
                     return Access::Deny(format!("{} failed", policy.name));
                 }
-                Ok(WitVerdict::Allow(_) | WitVerdict::Abstain) | Err(()) => {}
+                _ => {}
             }
         }
         answer
@@ -108,38 +202,57 @@ impl Policies {
 
     /// What kind of device is this? A desktop where nobody knows.
     pub fn device(&self, guests: &mut Guests, facts: &Facts) -> Form {
-        let mut policies = self.asked(Question::Device);
-        policies.find_map(|policy| policy.ask(guests, |guest| guest.device(facts)).ok()?).unwrap_or(Form::Desktop)
+        let opinion = self.asked(Question::Device, facts).find_map(|policy| match *policy.decide(guests, facts).ok()? {
+            Answer::Device(form) => form,
+            _ => None,
+        });
+        opinion.unwrap_or(Form::Desktop)
     }
 
     /// Which template is shown? The site's own where no policy says.
-    pub fn template(&self, guests: &mut Guests, facts: &Facts, form: Form) -> Option<String> {
-        self.asked(Question::Template).find_map(|policy| {
-            policy.ask(guests, |guest| guest.template(facts, form).and_then(|name| checked(name, String::len))).ok()?
-        })
+    pub fn template(&self, guests: &mut Guests, facts: &Facts) -> Option<Arc<Answer>> {
+        let mut policies = self.asked(Question::Template, facts);
+        policies.find_map(|policy| policy.decide(guests, facts).ok().filter(|answer| answer.is_opinion()))
     }
 
     /// How is this login checked? As `[authentication]` says where no policy does.
     pub fn auth_mode(&self, guests: &mut Guests, facts: &Facts) -> Option<Mode> {
-        self.asked(Question::AuthMode).find_map(|policy| {
-            let size = |mode: &WitMode| if let WitMode::Refuse(text) = mode { text.len() } else { 0 };
-            match policy.ask(guests, |guest| guest.auth_mode(facts).and_then(|mode| checked(mode, size))) {
-                Ok(mode) => mode.map(|mode| match mode {
-                    WitMode::LdapBind => Mode::LdapBind,
-                    WitMode::LdapPassword => Mode::LdapPassword,
-                    WitMode::BackEnd => Mode::BackEnd,
-                    WitMode::Refuse(text) => Mode::Refuse(text),
-                }),
-                Err(()) if policy.on_error == OnError::Deny => {
-                    Some(Mode::Refuse("Logging in is not possible at the moment.".to_owned()))
-                }
-                Err(()) => None,
+        self.asked(Question::AuthMode, facts).find_map(|policy| match policy.decide(guests, facts).as_deref() {
+            Ok(Answer::AuthMode(mode)) => mode.as_ref().map(|mode| match mode {
+                AuthMode::LdapBind => Mode::LdapBind,
+                AuthMode::LdapPassword => Mode::LdapPassword,
+                AuthMode::BackEnd => Mode::BackEnd,
+                AuthMode::Refuse(text) => Mode::Refuse(text.clone()),
+            }),
+            Err(()) if policy.on_error == OnError::Deny => {
+                Some(Mode::Refuse("Logging in is not possible at the moment.".to_owned()))
             }
+            _ => None,
         })
     }
 
-    fn asked(&self, question: Question) -> impl Iterator<Item = &Arc<Policy>> {
-        self.all.iter().filter(move |policy| policy.question == question)
+    /// What happens to this request?
+    pub fn filter(&self, guests: &mut Guests, facts: &Facts) -> Filtered {
+        for policy in self.asked(Question::Filter, facts) {
+            match policy.decide(guests, facts) {
+                Ok(answer) if answer.is_opinion() => return Filtered::Said(Some(answer)),
+                Err(()) if policy.on_error == OnError::Deny => return Filtered::Failed,
+                _ => {}
+            }
+        }
+        Filtered::Said(None)
+    }
+
+    fn asked(&self, question: Question, facts: &Facts) -> impl Iterator<Item = &Arc<Policy>> {
+        self.all.iter().filter(move |policy| policy.question == question && policy.scope.has(facts))
+    }
+}
+
+impl Scope {
+    fn has(&self, facts: &Facts) -> bool {
+        let at_listener = self.listeners.is_empty() || self.listeners.contains(&facts.peer.listener);
+        let site = facts.request.as_ref().map(|request| &*request.site);
+        at_listener && (self.sites.is_empty() || site.is_some_and(|site| self.sites.contains(site)))
     }
 }
 
@@ -149,51 +262,63 @@ impl Policy {
             pre: &self.pre,
             name: &self.name,
             question: self.question,
+            version: &self.manifest.version,
             settings: &self.settings,
             memory: self.memory,
             time: self.time,
-            wasi: self.wasi,
+            wasi: self.grants.wasi() && !self.manifest.wasi.is_empty(),
         }
     }
 
-    /// Asks an instance. It is out of the pool while it thinks, and comes back only with an answer. Login decisions
-    /// get a fresh instance each time, so that nothing of one user is ever near another.
-    fn ask<T>(&self, guests: &mut Guests, ask: impl FnOnce(&mut Guest) -> Result<T, Error>) -> Result<T, ()> {
-        let guest = match guests.0.remove(&self.id) {
-            Some(guest) => Ok(guest),
-            None => Guest::start(&self.start()),
-        };
-        let answer = guest.and_then(|mut guest| ask(&mut guest).map(|answer| (guest, answer)));
-        match answer {
-            Ok((guest, answer)) => {
-                if self.question != Question::AuthMode {
-                    guests.0.insert(self.id, guest);
-                }
-                Ok(answer)
-            }
-            Err(error) => {
-                let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-                // The first failures are told one by one, then every power of two: a trap storm is no log storm.
-                if failures <= 8 || failures.is_power_of_two() {
-                    tracing::warn!(policy = self.name, digest = self.digest, failures, %error, "a policy failed");
-                }
-                Err(())
-            }
-        }
+    fn impure(&self) -> bool {
+        self.counts.impure.load(Ordering::Acquire)
     }
-}
 
-fn checked_verdict(verdict: WitVerdict) -> Result<WitVerdict, Error> {
-    let size = match &verdict {
-        WitVerdict::Allow(Some(text)) | WitVerdict::Deny(text) => text.len(),
-        WitVerdict::Allow(None) | WitVerdict::Abstain => 0,
-    };
-    if size > ANSWER_SIZE { Err(Error::Lied("a text of over 1 KiB")) } else { Ok(verdict) }
-}
+    fn tallies(&self) -> MutexGuard<'_, Vec<Arc<Tally>>> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-fn checked<T>(answer: Option<T>, size: impl Fn(&T) -> usize) -> Result<Option<T>, Error> {
-    match answer {
-        Some(value) if size(&value) > ANSWER_SIZE => Err(Error::Lied("a text of over 1 KiB")),
-        answer => Ok(answer),
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn audit_took(&self, took: Duration) {
+        self.counts.audit_nanos.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn audit_cost(&self) -> Duration {
+        Duration::from_nanos(self.counts.audit_nanos.load(Ordering::Relaxed))
+    }
+
+    /// It goes live; the first time counts.
+    pub fn goes_live(&self) {
+        self.live_since.get_or_init(Instant::now);
+    }
+
+    /// Whether it went live so lately that the operator's change is to blame for what goes wrong.
+    pub fn is_on_probation(&self) -> bool {
+        self.live_since.get().is_some_and(|since| since.elapsed() <= self.breaker_settings.watch)
+    }
+
+    /// How it does.
+    pub fn health(&self) -> Health {
+        let tallies = self.tallies();
+        let sum = |of: fn(&Tally) -> &AtomicU64| tallies.iter().map(|tally| of(tally).load(Ordering::Relaxed)).sum();
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Health {
+            hits: sum(|tally| &tally.hits),
+            misses: sum(|tally| &tally.misses),
+            evictions: sum(|tally| &tally.evictions),
+            bytes: sum(|tally| &tally.bytes),
+            failures: of(&self.counts.failures),
+            shut_out: of(&self.counts.shut_out),
+            audits: of(&self.counts.audits),
+            impure: self.impure(),
+            open: self.open.load(Ordering::Acquire),
+            shadow: self.shadow.as_ref().map(|shadow| {
+                let counts = [&shadow.agreed, &shadow.differed, &shadow.failed, &shadow.dropped].map(of);
+                (shadow.policy.digest.clone(), counts)
+            }),
+        }
     }
 }

@@ -1,0 +1,158 @@
+//! The admin socket: HTTP/1.1 on a Unix socket that only its owner reaches, for `doorward ctl` and for `curl`.
+//!
+//! ```text
+//! GET  /status                    what is live, and how each policy does, as JSON
+//! GET  /metrics                   the same for Prometheus
+//! POST /reload                    reads the configuration again
+//! POST /rollback?generation=7     an earlier generation is live again; without a number, the last one
+//! POST /lift?digest=sha256:…      lifts a quarantine
+//! ```
+
+mod view;
+
+use std::convert::Infallible;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value as Json, json};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::proxy::{Error, Proxy};
+use crate::text;
+
+/// Who asks has to write a head of some hundred bytes; nobody may hold the socket for longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Somebody asks for a reload, and waits for its outcome.
+pub type Reload = oneshot::Sender<Result<u64, Error>>;
+
+/// A bound socket, whose file goes when it is dropped.
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Binds the socket. One that a process left behind is replaced; one that somebody listens on is not.
+    ///
+    /// # Errors
+    /// Somebody listens there, or the folder cannot be written.
+    pub fn bind(path: &Path) -> std::io::Result<Self> {
+        if let Ok(metadata) = std::fs::symlink_metadata(path) {
+            if !metadata.file_type().is_socket() {
+                return Err(std::io::Error::other("there is something that is no socket"));
+            }
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(std::io::Error::other("another process listens there"));
+            }
+        }
+        // It gets its name when only its owner can reach it.
+        let new = path.with_extension(format!("new.{}", std::process::id()));
+        let listener = UnixListener::bind(&new)?;
+        let named = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
+            .and_then(|()| std::fs::rename(&new, path));
+        if let Err(error) = named {
+            let _ = std::fs::remove_file(&new);
+            return Err(error);
+        }
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Serves whoever comes.
+    pub async fn serve(self, proxy: Arc<Proxy>, reloads: mpsc::Sender<Reload>) {
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin socket cannot accept");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let (proxy, reloads) = (proxy.clone(), reloads.clone());
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let (proxy, reloads) = (proxy.clone(), reloads.clone());
+                    async move { Ok::<_, Infallible>(answer(&proxy, &reloads, &request).await) }
+                });
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn answer(
+    proxy: &Arc<Proxy>,
+    reloads: &mpsc::Sender<Reload>,
+    request: &Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let query = text::form_fields(request.uri().query().unwrap_or_default().as_bytes());
+    let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/status") => told(StatusCode::OK, &view::status(proxy)),
+        (&Method::GET, "/metrics") => {
+            let mut response = Response::new(Full::from(view::metrics(proxy)));
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4");
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            response
+        }
+        (&Method::POST, "/reload") => {
+            let (done, outcome) = oneshot::channel();
+            if reloads.send(done).await.is_err() {
+                return told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "it is ending"}));
+            }
+            match outcome.await {
+                Ok(outcome) => live(outcome),
+                Err(_) => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "it is ending"})),
+            }
+        }
+        (&Method::POST, "/rollback") => match parameter("generation").map(str::parse::<u64>).transpose() {
+            Ok(to) => live(proxy.roll_back(to)),
+            Err(_) => told(StatusCode::BAD_REQUEST, &json!({"error": "generation is no number"})),
+        },
+        (&Method::POST, "/lift") => match parameter("digest") {
+            Some(digest) if proxy.shared().desk.quarantine.lift(digest) => {
+                tracing::warn!(digest, "a quarantine is lifted");
+                told(StatusCode::OK, &json!({"lifted": digest}))
+            }
+            _ => told(StatusCode::NOT_FOUND, &json!({"error": "no such digest is under quarantine"})),
+        },
+        _ => told(StatusCode::NOT_FOUND, &json!({"error": "there is nothing at this address"})),
+    }
+}
+
+/// What came of a change.
+fn live(outcome: Result<u64, Error>) -> Response<Full<Bytes>> {
+    match outcome {
+        Ok(generation) => told(StatusCode::OK, &json!({"generation": generation})),
+        Err(Error::Faults(faults)) => {
+            told(StatusCode::UNPROCESSABLE_ENTITY, &json!({"error": faults.to_string(), "faults": faults.0}))
+        }
+        Err(error) => told(StatusCode::CONFLICT, &json!({"error": error.to_string()})),
+    }
+}
+
+fn told(status: StatusCode, json: &Json) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{json}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

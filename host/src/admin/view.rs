@@ -1,0 +1,109 @@
+//! What the admin socket shows: the status as JSON, and metrics in the text format of Prometheus.
+
+use std::fmt::Write as _;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value as Json, json};
+
+use crate::policy::{Health, Policy};
+use crate::proxy::Proxy;
+
+/// What is live, and how it does.
+pub(super) fn status(proxy: &Proxy) -> Json {
+    let shared = proxy.shared();
+    let snapshot = shared.snapshot.load();
+    let workers = shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let workers: Vec<u64> = workers.iter().map(|seen| seen.load(Ordering::Acquire)).collect();
+    let (written, dropped) = shared.desk.records.counts();
+    let quarantine: serde_json::Map<String, Json> =
+        shared.desk.quarantine.all().into_iter().map(|(digest, why)| (format!("sha256:{digest}"), json!(why))).collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "generation": snapshot.generation,
+        "past": proxy.past(),
+        "workers": workers,
+        "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
+        "quarantine": quarantine,
+        "decisions": {"written": written, "dropped": dropped},
+        "aside": {"dropped": shared.desk.dropped()},
+    })
+}
+
+fn of_policy(policy: &Policy) -> Json {
+    let health = policy.health();
+    let shadow = health.shadow.map(|(digest, [agreed, differed, failed, dropped])| {
+        json!({
+            "digest": format!("sha256:{digest}"), "agreed": agreed, "differed": differed, "failed": failed,
+            "dropped": dropped,
+        })
+    });
+    json!({
+        "name": policy.name,
+        "asks": policy.question.name(),
+        "digest": format!("sha256:{}", policy.digest),
+        "wit": policy.manifest.version,
+        "memo": {
+            "hits": health.hits, "misses": health.misses, "evictions": health.evictions, "bytes": health.bytes,
+        },
+        "failures": health.failures,
+        "breaker": {"open": health.open, "shut-out": health.shut_out},
+        "audits": health.audits,
+        "impure": health.impure,
+        "shadow": shadow,
+    })
+}
+
+/// A metric of each policy: its name, its kind and help, and where its number is.
+type Metric = (&'static str, &'static str, &'static str, fn(&Health) -> u64);
+
+const METRICS: [Metric; 9] = [
+    ("memo_hits_total", "counter", "Decisions found again.", |health| health.hits),
+    ("memo_misses_total", "counter", "Decisions asked for.", |health| health.misses),
+    ("memo_evictions_total", "counter", "Answers that went for want of room.", |health| health.evictions),
+    ("memo_bytes", "gauge", "Bytes of remembered decisions.", |health| health.bytes),
+    ("failures_total", "counter", "Questions that were not answered.", |health| health.failures),
+    ("shut_out_total", "counter", "Questions not asked, since the breaker was open.", |health| health.shut_out),
+    ("breaker_open", "gauge", "1 while the breaker is open.", |health| u64::from(health.open)),
+    ("audits_total", "counter", "Audits of remembered answers.", |health| health.audits),
+    ("impure", "gauge", "1 once a policy was found not to be pure.", |health| u64::from(health.impure)),
+];
+
+/// What shadows did, in the order of `Health::shadow`.
+const SHADOW: [&str; 4] = ["agreed", "differed", "failed", "dropped"];
+
+pub(super) fn metrics(proxy: &Proxy) -> String {
+    let shared = proxy.shared();
+    let snapshot = shared.snapshot.load();
+    let policies: Vec<(String, Health)> =
+        snapshot.policies.all().iter().map(|policy| (label(&policy.name), policy.health())).collect();
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let mut line = |line: std::fmt::Arguments<'_>| drop(text.write_fmt(format_args!("{line}\n")));
+    line(format_args!("# HELP doorward_generation The live generation.\n# TYPE doorward_generation gauge"));
+    line(format_args!("doorward_generation {}", snapshot.generation));
+    for (name, kind, help, of) in METRICS {
+        line(format_args!("# HELP doorward_policy_{name} {help}\n# TYPE doorward_policy_{name} {kind}"));
+        for (policy, health) in &policies {
+            line(format_args!("doorward_policy_{name}{{policy=\"{policy}\"}} {}", of(health)));
+        }
+    }
+    line(format_args!("# HELP doorward_shadow_total What shadows said.\n# TYPE doorward_shadow_total counter"));
+    for (policy, health) in &policies {
+        for (what, count) in SHADOW.iter().zip(health.shadow.iter().flat_map(|(_, counts)| counts)) {
+            line(format_args!("doorward_shadow_total{{policy=\"{policy}\",said=\"{what}\"}} {count}"));
+        }
+    }
+    let (written, dropped) = shared.desk.records.counts();
+    line(format_args!("# HELP doorward_decisions_total Records of decisions.\n# TYPE doorward_decisions_total counter"));
+    line(format_args!("doorward_decisions_total{{outcome=\"written\"}} {written}"));
+    line(format_args!("doorward_decisions_total{{outcome=\"dropped\"}} {dropped}"));
+    line(format_args!("# HELP doorward_quarantined Components under quarantine.\n# TYPE doorward_quarantined gauge"));
+    line(format_args!("doorward_quarantined {}", shared.desk.quarantine.all().len()));
+    text
+}
+
+/// A label's value, escaped as the format asks for.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

@@ -1,0 +1,85 @@
+//! `doorward ctl`: asks a running Doorward by its admin socket.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+
+use super::say;
+use crate::config;
+
+/// A reload may have to compile policies for minutes.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+#[derive(Debug, Args)]
+pub(super) struct Ctl {
+    /// The admin socket.
+    #[arg(long, conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    /// The configuration that names the admin socket.
+    #[arg(long, required_unless_present = "socket")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// What is live, and how each policy does, as JSON.
+    Status,
+    /// The same for Prometheus.
+    Metrics,
+    /// Read the configuration again; the faults, if it is refused.
+    Reload,
+    /// Make an earlier generation live again, without compiling anything.
+    Rollback {
+        /// Its number; the last one, if missing.
+        generation: Option<u64>,
+    },
+    /// Lift the quarantine of a component that went bad.
+    Lift {
+        /// `sha256:…`
+        digest: String,
+    },
+}
+
+/// Runs the verb; exit status 0 when Doorward did it, 1 when it refused.
+pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
+    let (method, path) = match &ctl.verb {
+        Verb::Status => ("GET", "/status".to_owned()),
+        Verb::Metrics => ("GET", "/metrics".to_owned()),
+        Verb::Reload => ("POST", "/reload".to_owned()),
+        Verb::Rollback { generation: None } => ("POST", "/rollback".to_owned()),
+        Verb::Rollback { generation: Some(to) } => ("POST", format!("/rollback?generation={to}")),
+        Verb::Lift { digest } => {
+            let query = crate::text::form_encode([("digest", digest.as_str())]);
+            ("POST", format!("/lift?{query}"))
+        }
+    };
+    let socket = match (&ctl.socket, &ctl.config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(file)) => {
+            let socket = config::load_anyway(file)?.0.admin_socket;
+            socket.with_context(|| format!("{} names no admin socket ([admin] socket)", file.display()))?
+        }
+        (None, None) => bail!("--socket or --config is needed"),
+    };
+    let answer = ask(&socket, method, &path).with_context(|| format!("{}: nobody answers", socket.display()))?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer makes no sense")?;
+    let ok = head.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
+    say(body.trim_end());
+    Ok(ExitCode::from(u8::from(!ok)))
+}
+
+fn ask(socket: &PathBuf, method: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: doorward\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

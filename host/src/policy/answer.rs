@@ -1,0 +1,383 @@
+//! What policies answer: the types of the WIT, what of them is allowed, and how they are written in logs and tests.
+//!
+//! Pure.
+
+use hyper::header::{HeaderName, HeaderValue};
+use serde_json::{Map, Value as Json, json};
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use crate::config::Question;
+
+/// Names and texts that a policy answers with may have so many bytes: a reason, a template's name.
+const TEXT_SIZE: usize = 1024;
+/// Headers of a filter's answer, and the bytes of each value: what browsers and servers take without question.
+const HEADERS: usize = 32;
+const HEADER_SIZE: usize = 4096;
+/// A redirect may lead to any target that a client may send, at another host.
+const LOCATION_SIZE: usize = 64 << 10;
+/// Body of a filter's answer: a notice page with its styles, and no more.
+const BODY_SIZE: usize = 64 << 10;
+
+/// `access.verdict`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(variant)]
+pub enum Verdict {
+    /// Let it in, with a limit class.
+    #[component(name = "allow")]
+    Allow(Option<String>),
+    /// Close it, for a reason.
+    #[component(name = "deny")]
+    Deny(String),
+    /// No opinion.
+    #[component(name = "abstain")]
+    Abstain,
+}
+
+/// `device.form`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Form {
+    /// A computer with a large screen.
+    #[component(name = "desktop")]
+    Desktop,
+    /// A phone.
+    #[component(name = "mobile")]
+    Mobile,
+    /// A tablet.
+    #[component(name = "tablet")]
+    Tablet,
+    /// A program.
+    #[component(name = "bot")]
+    Bot,
+}
+
+/// `auth-mode.mode`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(variant)]
+pub enum Mode {
+    /// By LDAP bind.
+    #[component(name = "ldap-bind")]
+    LdapBind,
+    /// By the password attribute.
+    #[component(name = "ldap-password")]
+    LdapPassword,
+    /// By the back-end.
+    #[component(name = "back-end")]
+    BackEnd,
+    /// Not at all; the text is shown.
+    #[component(name = "refuse")]
+    Refuse(String),
+}
+
+/// `filter.header`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(record)]
+pub struct Header {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// `filter.answer`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(record)]
+pub struct Reply {
+    /// Status code.
+    pub status: u16,
+    /// Headers besides those that Doorward writes.
+    pub headers: Vec<Header>,
+    /// The body.
+    pub body: String,
+}
+
+/// `filter.action`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(variant)]
+pub enum Action {
+    /// No opinion.
+    #[component(name = "pass")]
+    Pass,
+    /// Let it pass with these headers.
+    #[component(name = "set")]
+    Set(Vec<Header>),
+    /// Send the browser elsewhere.
+    #[component(name = "redirect")]
+    Redirect(String),
+    /// Answer it here.
+    #[component(name = "answer")]
+    Answer(Reply),
+}
+
+/// What a policy says to its question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// May this client connect?
+    Access(Verdict),
+    /// What kind of device is this?
+    Device(Option<Form>),
+    /// Which template is shown?
+    Template(Option<String>),
+    /// How is this login checked?
+    AuthMode(Option<Mode>),
+    /// What happens to this request?
+    Filter(Action),
+}
+
+impl Form {
+    /// All forms.
+    pub const ALL: [Self; 4] = [Self::Desktop, Self::Mobile, Self::Tablet, Self::Bot];
+
+    /// The word of the WIT.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Desktop => "desktop",
+            Self::Mobile => "mobile",
+            Self::Tablet => "tablet",
+            Self::Bot => "bot",
+        }
+    }
+
+    /// The form of a word.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|form| form.name() == name)
+    }
+}
+
+impl Answer {
+    /// The answer, if a policy may say it.
+    ///
+    /// # Errors
+    /// What about it is not allowed.
+    pub fn checked(self) -> Result<Self, &'static str> {
+        let short = |text: &str| if text.len() > TEXT_SIZE { Err("a text of over 1 KiB") } else { Ok(()) };
+        match &self {
+            Self::Access(Verdict::Allow(Some(text)) | Verdict::Deny(text)) => short(text)?,
+            Self::Template(Some(text)) | Self::AuthMode(Some(Mode::Refuse(text))) => short(text)?,
+            Self::Filter(action) => check_action(action)?,
+            _ => {}
+        }
+        Ok(self)
+    }
+
+    /// Whether it is an opinion, which ends the chain of policies that are asked.
+    pub fn is_opinion(&self) -> bool {
+        !matches!(
+            self,
+            Self::Access(Verdict::Abstain)
+                | Self::Device(None)
+                | Self::Template(None)
+                | Self::AuthMode(None)
+                | Self::Filter(Action::Pass)
+        )
+    }
+
+    /// Whether it refuses something: such decisions are recorded more fully.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Access(Verdict::Deny(_)) | Self::AuthMode(Some(Mode::Refuse(_))) | Self::Filter(Action::Answer(_))
+        )
+    }
+
+    /// Bytes that it holds beside itself.
+    pub fn size(&self) -> usize {
+        let headers =
+            |headers: &[Header]| headers.iter().map(|header| header.name.len() + header.value.len() + 64).sum::<usize>();
+        match self {
+            Self::Access(Verdict::Allow(Some(text)) | Verdict::Deny(text))
+            | Self::Template(Some(text))
+            | Self::AuthMode(Some(Mode::Refuse(text)))
+            | Self::Filter(Action::Redirect(text)) => text.len(),
+            Self::Filter(Action::Set(set)) => headers(set),
+            Self::Filter(Action::Answer(reply)) => headers(&reply.headers) + reply.body.len(),
+            _ => 0,
+        }
+    }
+
+    /// As it is written in logs and tests: a word (`"deny"`), or a word with what goes with it (`{"deny": "…"}`).
+    /// No opinion is `"none"`, `"abstain"` or `"pass"`.
+    pub fn to_json(&self) -> Json {
+        let headers = |headers: &[Header]| {
+            Json::Object(headers.iter().map(|header| (header.name.clone(), json!(header.value))).collect::<Map<_, _>>())
+        };
+        match self {
+            Self::Access(Verdict::Allow(None)) => json!("allow"),
+            Self::Access(Verdict::Allow(Some(class))) => json!({"allow": class}),
+            Self::Access(Verdict::Deny(reason)) => json!({"deny": reason}),
+            Self::Access(Verdict::Abstain) => json!("abstain"),
+            Self::Device(form) => json!(form.map_or("none", Form::name)),
+            Self::Template(name) => json!(name.as_deref().unwrap_or("none")),
+            Self::AuthMode(None) => json!("none"),
+            Self::AuthMode(Some(Mode::LdapBind)) => json!("ldap-bind"),
+            Self::AuthMode(Some(Mode::LdapPassword)) => json!("ldap-password"),
+            Self::AuthMode(Some(Mode::BackEnd)) => json!("back-end"),
+            Self::AuthMode(Some(Mode::Refuse(text))) => json!({"refuse": text}),
+            Self::Filter(Action::Pass) => json!("pass"),
+            Self::Filter(Action::Set(set)) => json!({"set": headers(set)}),
+            Self::Filter(Action::Redirect(location)) => json!({"redirect": location}),
+            Self::Filter(Action::Answer(reply)) => {
+                json!({"answer": {"status": reply.status, "headers": headers(&reply.headers), "body": reply.body}})
+            }
+        }
+    }
+
+    /// Whether a test that expects this is content: the whole answer, or its word alone.
+    pub fn fits(&self, expected: &Json) -> bool {
+        let own = self.to_json();
+        let word = own.as_object().and_then(|own| own.keys().next());
+        own == *expected || expected.as_str().is_some_and(|expected| word.is_some_and(|word| word == expected))
+    }
+
+    /// The words that a question can be answered with; `None` for any name.
+    pub fn words(question: Question) -> Option<&'static [&'static str]> {
+        match question {
+            Question::Access => Some(&["allow", "deny", "abstain"]),
+            Question::Device => Some(&["desktop", "mobile", "tablet", "bot", "none"]),
+            Question::Template => None,
+            Question::AuthMode => Some(&["ldap-bind", "ldap-password", "back-end", "refuse", "none"]),
+            Question::Filter => Some(&["pass", "set", "redirect", "answer"]),
+        }
+    }
+}
+
+fn check_action(action: &Action) -> Result<(), &'static str> {
+    match action {
+        Action::Pass => Ok(()),
+        Action::Set(headers) => {
+            check_headers(headers)?;
+            if headers.iter().any(|header| is_immutable(&header.name)) {
+                return Err("a header that no policy may set");
+            }
+            Ok(())
+        }
+        Action::Redirect(location) => check_location(location),
+        Action::Answer(reply) => {
+            if !(200..=599).contains(&reply.status) {
+                return Err("a status that is not from 200 to 599");
+            }
+            if matches!(reply.status, 204 | 205 | 304) && !reply.body.is_empty() {
+                return Err("a body with a status that has none");
+            }
+            if reply.body.len() > BODY_SIZE {
+                return Err("a body of over 64 KiB");
+            }
+            check_headers(&reply.headers)?;
+            if reply.headers.iter().any(|header| is_ours_to_answer(&header.name)) {
+                return Err("a header of the answer that only Doorward writes");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn check_headers(headers: &[Header]) -> Result<(), &'static str> {
+    if headers.len() > HEADERS {
+        return Err("more than 32 headers");
+    }
+    for header in headers {
+        if header.name.parse::<HeaderName>().is_err() {
+            return Err("a header whose name is no token");
+        }
+        if header.value.len() > HEADER_SIZE || HeaderValue::from_str(&header.value).is_err() {
+            return Err("a header whose value is too long, or has characters that end a line");
+        }
+    }
+    Ok(())
+}
+
+/// Where a redirect may lead: an absolute `http` or `https` URL, or a path here. Read as browsers do: `\` is `/` to
+/// them, and control characters and blanks inside are dropped.
+fn check_location(location: &str) -> Result<(), &'static str> {
+    if location.len() > LOCATION_SIZE || location.bytes().any(|byte| !(0x21..=0x7e).contains(&byte) || byte == b'\\') {
+        return Err("a redirect to something that is no URL");
+    }
+    let authority = ["https://", "http://"].iter().find_map(|scheme| location.strip_prefix(scheme));
+    let absolute = authority.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']));
+    let local = location.starts_with('/') && !location.starts_with("//");
+    if absolute || local { Ok(()) } else { Err("a redirect to something that is no URL") }
+}
+
+/// Headers towards a node that no policy may set, in any spelling: they frame the message, belong to the connection,
+/// carry credentials, or say who and where the client is, which only Doorward knows.
+fn is_immutable(name: &str) -> bool {
+    const NAMES: [&str; 21] = [
+        "authorization", "connection", "content-encoding", "content-length", "content-type", "cookie", "expect",
+        "forwarded", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "remote-user",
+        "te", "trailer", "transfer-encoding", "upgrade", "x-real-ip", "x-remote-user", "x-request-id",
+    ];
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    NAMES.contains(&name.as_str()) || name.starts_with("x-forwarded-") || name.starts_with("x-doorward-")
+}
+
+/// Headers of an answer that only Doorward writes.
+fn is_ours_to_answer(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "connection", "content-length", "date", "keep-alive", "proxy-authenticate", "set-cookie", "te", "trailer",
+        "transfer-encoding", "upgrade", "x-request-id",
+    ];
+    NAMES.contains(&name.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &str, value: &str) -> Header {
+        Header { name: name.to_owned(), value: value.to_owned() }
+    }
+
+    #[test]
+    fn what_a_filter_may_not_say_is_found() {
+        let reply = |status, headers, body: &str| Action::Answer(Reply { status, headers, body: body.to_owned() });
+        let good = [
+            Action::Pass,
+            Action::Set(vec![header("X-Tenant", "a")]),
+            Action::Redirect("https://a.test/x?y".to_owned()),
+            Action::Redirect("/x".to_owned()),
+            reply(503, vec![header("retry-after", "60")], "later"),
+        ];
+        for action in good {
+            assert!(Answer::Filter(action.clone()).checked().is_ok(), "{action:?}");
+        }
+        let bad = [
+            Action::Set(vec![header("x-a", "1\r\nx-b: 2")]),
+            Action::Set(vec![header("x a", "1")]),
+            Action::Set(vec![header("", "1")]),
+            Action::Set(vec![header("Cookie", "sid=1")]),
+            Action::Set(vec![header("X_Forwarded_For", "1")]),
+            Action::Set(vec![header("x-doorward-user", "root")]),
+            Action::Set(vec![header("Transfer-Encoding", "chunked")]),
+            Action::Set(vec![header("x-a", &"1".repeat(5000))]),
+            Action::Set(vec![header("x-a", "1"); 33]),
+            Action::Redirect("javascript:alert(1)".to_owned()),
+            Action::Redirect("//evil.test".to_owned()),
+            Action::Redirect("/\\evil.test".to_owned()),
+            Action::Redirect("/a\r\nSet-Cookie: x".to_owned()),
+            Action::Redirect("https://".to_owned()),
+            Action::Redirect(String::new()),
+            reply(101, Vec::new(), ""),
+            reply(999, Vec::new(), ""),
+            reply(204, Vec::new(), "x"),
+            reply(200, vec![header("content-length", "1")], "x"),
+            reply(200, vec![header("Set-Cookie", "sid=1")], "x"),
+            reply(200, Vec::new(), &"x".repeat(70_000)),
+        ];
+        for action in bad {
+            assert!(Answer::Filter(action.clone()).checked().is_err(), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn a_test_may_expect_the_word_or_the_whole() {
+        let deny = Answer::Access(Verdict::Deny("no".to_owned()));
+        for (expected, fits) in
+            [(json!("deny"), true), (json!({"deny": "no"}), true), (json!({"deny": "yes"}), false), (json!("allow"), false)]
+        {
+            assert_eq!(deny.fits(&expected), fits, "{expected}");
+        }
+        assert!(Answer::Template(None).fits(&json!("none")));
+        assert!(Answer::Template(Some("blue".to_owned())).fits(&json!("blue")));
+    }
+}

@@ -1,0 +1,123 @@
+//! Compilation in a short-lived process of its own: the same binary, with limits on CPU time and memory.
+//!
+//! A small component can keep the compiler busy for a minute, or take gigabytes. Here that ends a process that serves
+//! nobody, and the component is refused.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use wasmtime::Engine;
+
+/// The hidden command that compiles; its arguments are the limits.
+pub const COMMAND: &str = "compile-policy";
+/// Compiled code is some ten times the size of a component; more than this is not taken from the other process.
+const LARGEST: u64 = 1 << 30;
+
+/// What one compilation may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// CPU time, and the time of the wall beside it.
+    pub time: Duration,
+    /// Memory in bytes.
+    pub memory: u64,
+}
+
+/// Why a component is not compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No process.
+    #[error("the compiler does not start: {0}")]
+    Start(std::io::Error),
+    /// It took too long.
+    #[error("compiling it takes longer than {0:?} (limits.compile-time)")]
+    Time(Duration),
+    /// It took too much memory, or the compiler ended in another bad way.
+    #[error("compiling it takes more than {memory} MiB of memory (limits.compile-memory), or breaks the compiler ({status})", memory = .limit >> 20)]
+    Broken {
+        /// Bytes.
+        limit: u64,
+        /// How the process ended.
+        status: ExitStatus,
+    },
+    /// It is no component.
+    #[error("{0}")]
+    Refused(String),
+    /// What came back is nothing that can be run.
+    #[error("the compiled code cannot be loaded: {0}")]
+    Load(String),
+}
+
+/// Compiles in another process; gives back what `Component::deserialize` takes.
+pub(super) fn compile(bytes: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
+    let mut child = Command::new("/proc/self/exe")
+        .arg(COMMAND)
+        .args([limits.time.as_secs().max(1).to_string(), limits.memory.to_string()])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(Error::Start)?;
+    let (input, output) = (child.stdin.take(), child.stdout.take());
+    let (done, result) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A compiler that gave up early closes its end; how it ended says why.
+            let _ = input.map(|mut input| input.write_all(bytes));
+        });
+        scope.spawn(move || {
+            let mut compiled = Vec::new();
+            let read = output.map(|output| output.take(LARGEST).read_to_end(&mut compiled));
+            let _ = done.send(read.is_some_and(|read| read.is_ok()).then_some(compiled));
+        });
+        let in_time = result.recv_timeout(limits.time);
+        if in_time.is_err() {
+            // It may have ended in this moment; then there is nothing left to kill.
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(Error::Start)?;
+        match (in_time, status.code()) {
+            (Err(_), _) => Err(Error::Time(limits.time)),
+            (Ok(Some(compiled)), Some(0)) => Ok(compiled),
+            (Ok(Some(reason)), Some(REFUSED)) => Err(Error::Refused(String::from_utf8_lossy(&reason).into_owned())),
+            _ if status.signal() == Some(XCPU) => Err(Error::Time(limits.time)),
+            _ => Err(Error::Broken { limit: limits.memory, status }),
+        }
+    })
+}
+
+/// Exit status of a compiler that refuses a component.
+const REFUSED: i32 = 3;
+/// `SIGXCPU`.
+const XCPU: i32 = 24;
+
+/// The other process: takes a component from standard input, and writes what it compiled, or why not, to standard
+/// output. Gives the exit status.
+pub fn run(time: u64, memory: u64) -> u8 {
+    // Traffic comes first.
+    let _ = nice(19);
+    let limit = |limit: u64| Rlimit { current: Some(limit), maximum: Some(limit) };
+    let cpu = Rlimit { current: Some(time), maximum: Some(time + 1) };
+    let limited = setrlimit(Resource::Cpu, cpu).and_then(|()| setrlimit(Resource::Data, limit(memory)));
+    if limited.and_then(|()| setrlimit(Resource::Core, limit(0))).is_err() {
+        return 1;
+    }
+    let mut bytes = Vec::new();
+    if std::io::stdin().lock().read_to_end(&mut bytes).is_err() {
+        return 1;
+    }
+    let compiled = Engine::new(&super::engine::settings()).and_then(|engine| engine.precompile_component(&bytes));
+    let (output, status) = match compiled {
+        Ok(compiled) => (compiled, 0),
+        Err(error) => (format!("{error:#}").into_bytes(), 3),
+    };
+    let mut stdout = std::io::stdout().lock();
+    if stdout.write_all(&output).and_then(|()| stdout.flush()).is_err() {
+        return 1;
+    }
+    status
+}

@@ -1,0 +1,274 @@
+//! One decision of one policy: found again, or asked for; then counted, recorded, audited and shadowed.
+//!
+//! Invariants: an answer is what the policy would say to these facts; an instance that erred is never asked again; a
+//! policy that is found not to be pure is asked anew each time, on a fresh instance.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::answer::Answer;
+use super::aside::{Asked, Job};
+use super::breaker::Turn;
+use super::desk::Desk;
+use super::facts::Facts;
+use super::guest::{Error, Guest};
+use super::imports::Source;
+use super::memo::Memo;
+use super::record::Record;
+use super::trace::Trace;
+use super::{Policies, Policy};
+use crate::config::Recording;
+
+/// The answer; or nothing, for a reason that was told.
+pub(super) type Outcome = Result<Arc<Answer>, ()>;
+
+/// Whether it is time for an audit is looked at every so many hits, since the clock costs more than a hit.
+const LOOK: u64 = 64;
+/// An audit may cost a two-hundredth of the time, and there is never more than one in that of an interval.
+const AUDIT_SHARE: u32 = 200;
+const AUDIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A worker's instances and memory, by policy. Only those of the worker's current Snapshot are kept.
+#[derive(Default)]
+pub struct Guests {
+    shelves: Vec<(u64, Shelf)>,
+    desk: Option<Arc<Desk>>,
+    generation: u64,
+}
+
+/// What a worker keeps for a policy.
+struct Shelf {
+    guest: Option<Guest>,
+    memo: Memo,
+    tally: Arc<Tally>,
+    /// Decisions, to sample from.
+    decided: u64,
+    next_audit: Instant,
+}
+
+/// Counts of one worker's memory. Only that worker writes, so adding is no more than adding.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Decisions found again.
+    pub hits: AtomicU64,
+    /// Decisions that were not known.
+    pub misses: AtomicU64,
+    /// Answers that went for want of room.
+    pub evictions: AtomicU64,
+    /// Bytes held.
+    pub bytes: AtomicU64,
+}
+
+/// Adds one where nobody else writes.
+fn count(counter: &AtomicU64) -> u64 {
+    let next = counter.load(Ordering::Relaxed) + 1;
+    counter.store(next, Ordering::Relaxed);
+    next
+}
+
+impl Guests {
+    /// A worker's, which has nothing warm yet.
+    pub fn new(desk: Arc<Desk>) -> Self {
+        Self { shelves: Vec::new(), desk: Some(desk), generation: 0 }
+    }
+
+    /// Forgets what belongs to policies that the Snapshot no longer has.
+    pub fn keep_only(&mut self, policies: &Policies, generation: u64) {
+        self.generation = generation;
+        self.shelves.retain(|(id, _)| policies.all().iter().any(|policy| policy.id == *id));
+    }
+
+    /// Forgets all but the newest shelves.
+    pub(super) fn keep_last(&mut self, most: usize) {
+        let surplus = self.shelves.len().saturating_sub(most);
+        self.shelves.drain(..surplus);
+    }
+
+    fn shelf(&mut self, policy: &Policy) -> &mut Shelf {
+        let at = self.shelves.iter().position(|(id, _)| *id == policy.id).unwrap_or_else(|| {
+            let tally = Arc::new(Tally::default());
+            policy.tallies().push(tally.clone());
+            let memo = Memo::new(policy.memo);
+            let shelf = Shelf { guest: None, memo, tally, decided: 0, next_audit: Instant::now() };
+            self.shelves.push((policy.id, shelf));
+            self.shelves.len() - 1
+        });
+        &mut self.shelves[at].1
+    }
+}
+
+impl Policy {
+    /// What the policy says to these facts.
+    pub(super) fn decide(self: &Arc<Self>, guests: &mut Guests, facts: &Facts) -> Outcome {
+        let (desk, generation) = (guests.desk.clone(), guests.generation);
+        let shelf = guests.shelf(self);
+        if self.memo > 0
+            && !self.impure()
+            && let Some(answer) = shelf.memo.find(facts)
+        {
+            let hits = count(&shelf.tally.hits);
+            let desk = desk.as_deref();
+            if hits.is_multiple_of(LOOK) {
+                self.audit(shelf, facts, &answer, desk, generation);
+            }
+            if self.is_recorded(shelf, &Ok(answer.clone()), desk) {
+                let trace = shelf.memo.trace(facts);
+                self.record(desk, facts, trace, Ok(answer.clone()), (true, Duration::ZERO), generation);
+            }
+            self.shadow(desk, facts, &Ok(answer.clone()), generation);
+            return Ok(answer);
+        }
+        let started = Instant::now();
+        let (outcome, trace) = self.think(shelf, facts, desk.as_ref());
+        let desk = desk.as_deref();
+        let told = outcome.as_ref().map(Arc::clone).map_err(|_| ());
+        if self.is_recorded(shelf, &told, desk) {
+            let outcome = outcome.map_err(|error| error.to_string());
+            self.record(desk, facts, trace, outcome, (false, started.elapsed()), generation);
+        }
+        self.shadow(desk, facts, &told, generation);
+        told
+    }
+
+    /// The same for a shadow, whose reads are wanted.
+    pub(super) fn decide_with_trace(self: &Arc<Self>, guests: &mut Guests, facts: &Facts) -> (Outcome, Trace) {
+        let shelf = guests.shelf(self);
+        if self.memo > 0
+            && !self.impure()
+            && let Some(answer) = shelf.memo.find(facts)
+        {
+            count(&shelf.tally.hits);
+            let trace = shelf.memo.trace(facts);
+            return (Ok(answer), trace);
+        }
+        let (outcome, trace) = self.think(shelf, facts, None);
+        (outcome.map_err(|_| ()), trace)
+    }
+
+    /// Asks an instance. It is out of its place while it thinks, and comes back only with an answer.
+    fn think(
+        self: &Arc<Self>,
+        shelf: &mut Shelf,
+        facts: &Facts,
+        desk: Option<&Arc<Desk>>,
+    ) -> (Result<Arc<Answer>, Error>, Trace) {
+        count(&shelf.tally.misses);
+        let now = Instant::now();
+        if !self.admits(now) {
+            self.counts.shut_out.fetch_add(1, Ordering::Relaxed);
+            return (Err(Error::Open), Trace::default());
+        }
+        let guest = match shelf.guest.take() {
+            Some(guest) => Ok(guest),
+            None => Guest::start(&self.start()),
+        };
+        let (outcome, trace) = match guest {
+            Err(error) => (Err(error), Trace::default()),
+            Ok(mut guest) => {
+                let (outcome, trace) = guest.ask(Source::Live(facts.clone()));
+                if outcome.is_ok() && !self.fresh && !self.impure() {
+                    shelf.guest = Some(guest);
+                }
+                (outcome.map(Arc::new), trace)
+            }
+        };
+        match &outcome {
+            Ok(answer) => {
+                self.answered();
+                if self.memo > 0 && !self.impure() && trace.is_cacheable() {
+                    if shelf.memo.insert(&trace, answer).is_err() {
+                        self.is_impure("after the same facts it did something else");
+                    }
+                    shelf.tally.evictions.store(shelf.memo.evicted(), Ordering::Relaxed);
+                    shelf.tally.bytes.store(shelf.memo.bytes() as u64, Ordering::Relaxed);
+                }
+            }
+            Err(error) => self.failed(error, now, desk),
+        }
+        (outcome, trace)
+    }
+
+    /// What a failure does: it is told, and too many open the breaker.
+    fn failed(self: &Arc<Self>, error: &Error, now: Instant, desk: Option<&Arc<Desk>>) {
+        let failures = self.counts.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        // The first failures are told one by one, then every power of two: a trap storm is no log storm.
+        if failures <= 8 || failures.is_power_of_two() {
+            tracing::warn!(policy = self.name, digest = self.digest, failures, %error, "a policy failed");
+        }
+        let turn = self.breaker().failed(now, &self.breaker_settings);
+        self.open.store(self.breaker().is_open(), Ordering::Release);
+        if turn == Turn::Opened {
+            let (policy, digest) = (self.name.as_str(), self.digest.as_str());
+            tracing::error!(policy, digest, failures, "a policy failed too often: it is left alone for a while");
+            if let Some(desk) = desk {
+                desk.report(self.clone());
+            }
+        }
+    }
+
+    fn answered(&self) {
+        if self.open.load(Ordering::Acquire) && self.breaker().answered() == Turn::Closed {
+            self.open.store(false, Ordering::Release);
+            tracing::info!(policy = self.name, "a policy answers again");
+        }
+    }
+
+    fn admits(&self, now: Instant) -> bool {
+        !self.open.load(Ordering::Acquire) || self.breaker().admits(now)
+    }
+
+    /// The policy is no pure function: from now on it is asked each time, on a fresh instance.
+    pub(super) fn is_impure(&self, how: &str) {
+        if !self.counts.impure.swap(true, Ordering::AcqRel) {
+            tracing::error!(policy = self.name, digest = self.digest, how, "a policy is not pure: nothing of it is remembered");
+        }
+    }
+
+    fn audit(self: &Arc<Self>, shelf: &mut Shelf, facts: &Facts, answer: &Arc<Answer>, desk: Option<&Desk>, generation: u64) {
+        let (Some(desk), now) = (desk, Instant::now()) else { return };
+        if now < shelf.next_audit {
+            return;
+        }
+        shelf.next_audit = now + (self.audit_cost() * AUDIT_SHARE).max(AUDIT_INTERVAL);
+        let asked = Asked { policy: self.clone(), facts: facts.clone(), outcome: Ok(answer.clone()), generation };
+        desk.aside(Job::Audit(asked));
+    }
+
+    fn shadow(self: &Arc<Self>, desk: Option<&Desk>, facts: &Facts, outcome: &Outcome, generation: u64) {
+        let (Some(shadow), Some(desk)) = (&self.shadow, desk) else { return };
+        let asked = Asked { policy: self.clone(), facts: facts.clone(), outcome: outcome.clone(), generation };
+        if !desk.aside(Job::Shadow(asked)) {
+            shadow.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this decision is recorded: all, or a sample with every refusal and failure, or none.
+    fn is_recorded(&self, shelf: &mut Shelf, outcome: &Outcome, desk: Option<&Desk>) -> bool {
+        let Some(desk) = desk.filter(|desk| desk.records.on()) else { return false };
+        shelf.decided += 1;
+        match self.recording {
+            Recording::Off => false,
+            Recording::Full => true,
+            Recording::Sampled => {
+                shelf.decided.is_multiple_of(desk.records.sample)
+                    || outcome.as_ref().map_or(true, |answer| answer.is_refusal())
+            }
+        }
+    }
+
+    fn record(
+        self: &Arc<Self>,
+        desk: Option<&Desk>,
+        facts: &Facts,
+        trace: Trace,
+        outcome: Result<Arc<Answer>, String>,
+        (cached, took): (bool, Duration),
+        generation: u64,
+    ) {
+        let Some(desk) = desk else { return };
+        let request = facts.request.as_ref().map(|request| request.id.clone());
+        let (policy, time) = (self.clone(), SystemTime::now());
+        desk.records.record(Record { time, generation, policy, request, trace, outcome, cached, took, live: None });
+    }
+}

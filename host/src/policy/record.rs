@@ -1,0 +1,229 @@
+//! The decision log: one JSON line for a decision, written by a thread of its own, and read again for a replay.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value as Json, json};
+
+use super::Policy;
+use super::answer::Answer;
+use super::trace::{Fact, Trace, Value};
+use crate::config;
+
+/// Records that may wait for the writer: with a kilobyte each, 8 MiB.
+const WAITING: usize = 8192;
+
+/// One decision.
+#[derive(Debug)]
+pub struct Record {
+    /// When it was made.
+    pub time: SystemTime,
+    /// The generation that made it.
+    pub generation: u64,
+    /// The policy that was asked.
+    pub policy: Arc<Policy>,
+    /// The request that it was made for.
+    pub request: Option<Arc<str>>,
+    /// What was read.
+    pub trace: Trace,
+    /// What was said, or why nothing was.
+    pub outcome: Result<Arc<Answer>, String>,
+    /// Whether it was found again without asking.
+    pub cached: bool,
+    /// How long it took.
+    pub took: Duration,
+    /// Of a shadow: what the live policy said.
+    pub live: Option<Json>,
+}
+
+/// Where records are handed over.
+#[derive(Debug, Default)]
+pub struct Records {
+    sender: Option<SyncSender<Record>>,
+    /// One of so many decisions is recorded where a policy says "sampled".
+    pub sample: u64,
+    written: Arc<AtomicU64>,
+    dropped: AtomicU64,
+}
+
+/// What is left out of records.
+#[derive(Debug, Clone)]
+pub struct Mask(Vec<String>);
+
+impl Mask {
+    /// What cannot be shown to everybody who may read a log: cookies, and all about who logs in.
+    pub const USUAL: [&str; 2] = ["request.cookie", "login.*"];
+
+    /// A mask of patterns: an interface (`login.*`), a function (`request.cookie`) or one name (`request.header(dnt)`).
+    pub fn new(patterns: &[String]) -> Self {
+        Self(patterns.to_vec())
+    }
+
+    /// Whether a fact's value is left out.
+    pub fn hides(&self, fact: &Fact) -> bool {
+        let (interface, function, _) = fact.parts();
+        self.0.iter().any(|pattern| match pattern.strip_suffix(".*") {
+            Some(masked) => masked == interface,
+            None => pattern.split_once('.') == Some((interface, function)) || *pattern == fact.to_string(),
+        })
+    }
+}
+
+impl Records {
+    /// Starts the writer, if there is a file to write to.
+    ///
+    /// # Errors
+    /// The file that cannot be opened.
+    pub fn start(settings: &config::Log) -> std::io::Result<Self> {
+        let sample = settings.decisions_sample.max(1);
+        let Some(path) = &settings.decisions else { return Ok(Self { sample, ..Self::default() }) };
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mask = Mask::new(&settings.decisions_mask);
+        let (sender, records) = sync_channel(WAITING);
+        let written = Arc::new(AtomicU64::new(0));
+        let count = written.clone();
+        let writer = std::thread::Builder::new().name("decision-log".to_owned());
+        writer.spawn(move || write(file, &records, &mask, &count))?;
+        Ok(Self { sender: Some(sender), sample, written, dropped: AtomicU64::new(0) })
+    }
+
+    /// Whether anybody reads them.
+    pub fn on(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    /// Hands a record over; never waits. One that finds no room is counted instead.
+    pub fn record(&self, record: Record) {
+        if let Some(sender) = &self.sender
+            && sender.try_send(record).is_err()
+        {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that were written, and those that found no room.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.written.load(Ordering::Relaxed), self.dropped.load(Ordering::Relaxed))
+    }
+}
+
+fn write(file: impl Write, records: &Receiver<Record>, mask: &Mask, written: &AtomicU64) {
+    let mut output = std::io::BufWriter::new(file);
+    let mut failing = false;
+    while let Ok(record) = records.recv() {
+        let mut next = Some(record);
+        while let Some(record) = next {
+            // A full disk must not stop the proxy: the record is lost, the next one is tried.
+            let id = written.fetch_add(1, Ordering::Relaxed);
+            let done = writeln!(output, "{}", record.to_json(id, mask));
+            if let (Err(error), false) = (&done, failing) {
+                tracing::error!(%error, "the decision log cannot be written");
+            }
+            failing = done.is_err();
+            next = records.try_recv().ok();
+        }
+        let _ = output.flush();
+    }
+}
+
+impl Record {
+    fn to_json(&self, id: u64, mask: &Mask) -> Json {
+        let time = self.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut record = json!({
+            "id": id,
+            "time": time.as_secs_f64(),
+            "generation": self.generation,
+            "policy": self.policy.name,
+            "asks": self.policy.question.name(),
+            "digest": format!("sha256:{}", self.policy.digest),
+            "reads": self.trace.to_json(|fact| mask.hides(fact)),
+            "cached": self.cached,
+            "us": u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
+        });
+        let (key, value) = match &self.outcome {
+            Ok(answer) => ("verdict", answer.to_json()),
+            Err(error) => ("error", json!(error)),
+        };
+        record[key] = value;
+        if let Some(request) = &self.request {
+            record["request"] = json!(&**request);
+        }
+        if let Some(live) = &self.live {
+            record["live"] = live.clone();
+        }
+        record
+    }
+}
+
+/// A record as it is read again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The policy's name.
+    pub policy: String,
+    /// The question's name.
+    pub asks: String,
+    /// What was read; masked reads are not there.
+    pub trace: Trace,
+    /// What was said, or none where the policy failed.
+    pub verdict: Option<Json>,
+    /// Whether it is of a shadow, which decided nothing.
+    pub of_shadow: bool,
+}
+
+impl Recorded {
+    /// Reads a line of the log.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(line: &str) -> Result<Self, String> {
+        let json: Json = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let text = |key: &str| json[key].as_str().map(str::to_owned).ok_or_else(|| format!("no {key}"));
+        let mut trace = Trace::default();
+        for read in json["reads"].as_array().ok_or("no reads")? {
+            let name = read["fact"].as_str().ok_or("a read without a fact")?;
+            let fact = Fact::parse(name).ok_or_else(|| format!("{name} is no fact"))?;
+            if read["masked"] == json!(true) {
+                continue;
+            }
+            let value = Value::from_json(&fact, &read["value"]).ok_or_else(|| format!("{name} cannot be that"))?;
+            trace.push(fact, value).map_err(|error| error.to_string())?;
+        }
+        let verdict = json.get("verdict").cloned();
+        let of_shadow = json.get("live").is_some();
+        Ok(Self { policy: text("policy")?, asks: text("asks")?, trace, verdict, of_shadow })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_masked_is_told_by_interface_function_or_name() {
+        let mask = |patterns: &[&str]| Mask::new(&patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
+        let check = |patterns: &[&str], fact: &str, hidden: bool| {
+            assert_eq!(mask(patterns).hides(&Fact::parse(fact).unwrap()), hidden, "{patterns:?} {fact}");
+        };
+        check(&Mask::USUAL, "request.cookie(a)", true);
+        check(&Mask::USUAL, "login.username", true);
+        check(&Mask::USUAL, "login.attribute(mail)", true);
+        check(&Mask::USUAL, "request.host", false);
+        check(&["request.header(user-agent)"], "request.header(user-agent)", true);
+        check(&["request.header(user-agent)"], "request.header(accept)", false);
+    }
+
+    #[test]
+    fn a_broken_line_is_told_and_a_masked_read_is_not_there() {
+        let line = r#"{"policy":"p","asks":"device","reads":[{"fact":"request.host","value":"a"},{"fact":"request.cookie(b)","masked":true}],"verdict":"bot"}"#;
+        let recorded = Recorded::parse(line).unwrap();
+        assert_eq!(recorded.trace.reads().len(), 1);
+        assert_eq!(recorded.verdict, Some(json!("bot")));
+        for broken in ["", "{}", r#"{"policy":"p","asks":"x","reads":[{"fact":"nope","value":1}]}"#, &line[..40]] {
+            assert!(Recorded::parse(broken).is_err(), "{broken}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A policy on the bench: asked of given facts, off line, for tests, replays and measurements.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::Answer;
+use super::guest::{Error, Guest};
+use super::imports::Source;
+use super::memo::{Memo, Read};
+use super::trace::{Fact, Given, Trace, Value};
+use super::Policy;
+
+/// A policy with one warm instance of its own.
+pub struct Trial {
+    policy: Arc<Policy>,
+    guest: Option<Guest>,
+}
+
+/// One answer, and what it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The answer, or why there is none.
+    pub answer: Result<Answer, Error>,
+    /// What was read.
+    pub trace: Trace,
+    /// How long the call took, without starting an instance.
+    pub took: Duration,
+}
+
+/// How long a decision takes, each time measured by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// With an instance started for it.
+    pub fresh: Vec<Duration>,
+    /// With a warm instance.
+    pub warm: Vec<Duration>,
+    /// Found again; each is the mean of a hundred, since the clock is coarser than a hit.
+    pub memo: Vec<Duration>,
+}
+
+impl Trial {
+    /// A policy to try.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self { policy, guest: None }
+    }
+
+    /// Asks the warm instance.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn ask(&mut self, given: &Arc<Given>) -> Result<Told, Error> {
+        let mut guest = match self.guest.take() {
+            Some(guest) => guest,
+            None => Guest::start(&self.policy.start())?,
+        };
+        let told = ask(&mut guest, given);
+        if told.answer.is_ok() {
+            self.guest = Some(guest);
+        }
+        Ok(told)
+    }
+
+    /// Asks an instance that was never asked before.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn ask_fresh(&self, given: &Arc<Given>) -> Result<Told, Error> {
+        Ok(ask(&mut Guest::start(&self.policy.start())?, given))
+    }
+
+    /// The JSON Schema of its settings.
+    ///
+    /// # Errors
+    /// Whatever the guest did wrong.
+    pub fn schema(&self) -> Result<String, Error> {
+        Guest::schema(&self.policy.start())
+    }
+
+    /// Measures one decision in three ways: by a fresh instance, by a warm one, and found again.
+    ///
+    /// # Errors
+    /// It gives no answer.
+    pub fn measure(&mut self, given: &Arc<Given>, fresh: usize, warm: usize) -> Result<Figures, Error> {
+        let mut figures = Figures::default();
+        let mut told = self.ask(given)?;
+        for _ in 0..fresh {
+            let started = Instant::now();
+            told = self.ask_fresh(given)?;
+            figures.fresh.push(started.elapsed());
+        }
+        for _ in 0..warm {
+            told = self.ask(given)?;
+            figures.warm.push(told.took);
+        }
+        let answer = Arc::new(told.answer?);
+        let mut memo = Memo::new(1 << 20);
+        if told.trace.is_cacheable() && memo.insert(&told.trace, &answer).is_ok() && memo.find(&**given).is_some() {
+            for _ in 0..warm {
+                let started = Instant::now();
+                for _ in 0..100 {
+                    std::hint::black_box(memo.find(std::hint::black_box(&**given)));
+                }
+                figures.memo.push(started.elapsed() / 100);
+            }
+        }
+        Ok(figures)
+    }
+}
+
+fn ask(guest: &mut Guest, given: &Arc<Given>) -> Told {
+    let started = Instant::now();
+    let (answer, trace) = guest.ask(Source::Given(given.clone()));
+    Told { answer, trace, took: started.elapsed() }
+}
+
+impl Read for Given {
+    fn read(&self, fact: &Fact) -> Value<'_> {
+        self.read(fact).unwrap_or(Value::Missing)
+    }
+}
