@@ -1,7 +1,7 @@
 //! The bindings that wit-bindgen generates from `wit/`.
 //!
 //! The worlds in `wit/worlds.wit` share their facts and all export `settings`, and the macros of a world carry fixed
-//! names, so four worlds in one crate would collide. The pieces are therefore generated one by one (all facts; the
+//! names, so all worlds in one crate would collide. The pieces are therefore generated one by one (all facts; the
 //! settings; each question); wit-component joins those that a policy uses, and what comes out is one of the worlds.
 //!
 //! Invariants:
@@ -84,6 +84,18 @@ pub mod auth_mode {
         path: "../wit",
         inline: "package doorward:sdk-auth-mode; world auth-mode { export doorward:policy/auth-mode@0.1.1; }",
         export_macro_name: "export_auth_mode",
+        pub_export_macro: true,
+        additional_derives: [PartialEq, Eq],
+        generate_all,
+    });
+}
+
+/// The question `filter`.
+pub mod filter {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "package doorward:sdk-filter; world filter { export doorward:policy/filter@0.1.1; }",
+        export_macro_name: "export_filter",
         pub_export_macro: true,
         additional_derives: [PartialEq, Eq],
         generate_all,

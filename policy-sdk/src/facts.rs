@@ -103,6 +103,11 @@ impl RequestFacts {
         fact!(self, request::path())
     }
 
+    /// The path and query as sent ("/?_task=mail"). Rarely the same twice, so read it only if the answer repeats it.
+    pub fn target(&self) -> String {
+        fact!(self, request::target())
+    }
+
     /// A parameter of the query.
     pub fn query(&self, name: &str) -> Option<String> {
         fact!(self, request::query(name))

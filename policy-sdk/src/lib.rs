@@ -1,8 +1,8 @@
 //! Write Doorward policies in Rust.
 //!
 //! A policy answers one question of the proxy (may this client connect, what device is this, which template, how is
-//! this login checked) as a pure function of the facts it reads. It is a value made once from the operator's settings;
-//! the proxy then asks it as often as it likes. To write one, implement [`Policy`] (its settings), the trait of the
+//! this login checked, what happens to this request) as a pure function of the facts it reads. It is a value made once
+//! from the operator's settings; the proxy then asks it as often as it likes. To write one, implement [`Policy`] (its settings), the trait of the
 //! question, and name it to [`export!`]:
 //!
 //! ```
@@ -50,7 +50,34 @@
 //! assert_eq!(policy.check(&Given::new().listener("public").connection()), Verdict::Allow(None));
 //! let problems = configure::<Listeners>(r#"{ "open": ["public"], "close": [] }"#).err().unwrap();
 //! assert_eq!(problems[0].path, "close");
+//!
+//! // Or as a list of facts and verdicts, which `doorward policy test` runs on the component as well.
+//! use doorward_policy::testing::vectors;
+//! vectors::access::<Listeners>(
+//!     r#"
+//!     [settings]
+//!     open = ["public"]
+//!
+//!     [[vector]]
+//!     name = "a listener on the list is open"
+//!     expect = "allow"
+//!     facts = { listener = "public" }
+//!
+//!     [[vector]]
+//!     name = "any other is closed"
+//!     expect = { deny = "this listener is closed" }
+//!     facts = { listener = "inner" }
+//!     "#,
+//! );
 //! ```
+//!
+//! | question | trait | in `export!` | answer |
+//! | --- | --- | --- | --- |
+//! | `access` | [`AccessPolicy`] | `access` | [`Verdict`] |
+//! | `device` | [`DevicePolicy`] | `device` | [`Form`] or none |
+//! | `template` | [`TemplatePolicy`] | `template` | a name or none |
+//! | `auth-mode` | [`AuthModePolicy`] | `auth_mode` | [`Mode`] or none |
+//! | `filter` | [`FilterPolicy`] | `filter` | [`Action`] |
 //!
 //! Such a crate is a `cdylib` (and an `rlib`, for its tests); `doorward policy build DIR -o FILE.wasm` makes the
 //! component. A policy has no clock, files, network or randomness besides its facts, and should keep nothing from one
@@ -73,11 +100,13 @@ mod settings;
 pub mod testing;
 
 pub use facts::{ConnectionFacts, LoginFacts, RequestFacts};
-pub use questions::{AccessPolicy, AuthModePolicy, DevicePolicy, Form, Mode, TemplatePolicy, Verdict};
+pub use questions::{AccessPolicy, AuthModePolicy, DevicePolicy, FilterPolicy, TemplatePolicy};
+pub use questions::{Action, Answer, Form, Header, Mode, Verdict};
 pub use schemars::{self, JsonSchema};
 pub use settings::{Policy, Problem};
 
-/// Makes a policy the answer to a question: `export!(access: MyPolicy);`, likewise `device`, `template`, `auth_mode`.
+/// Makes a policy the answer to a question: `export!(access: MyPolicy);`, likewise `device`, `template`, `auth_mode`,
+/// `filter`.
 ///
 /// Once in a crate. Natively it only checks that the policy implements the trait of the question.
 #[macro_export]
@@ -107,6 +136,13 @@ macro_rules! export {
         $crate::__export!($policy, $crate::AuthModePolicy, auth_mode, export_auth_mode, Guest, {
             fn decide() -> Option<$crate::Mode> {
                 $crate::guest::ask(&POLICY, |policy| policy.decide(&$crate::LoginFacts::live()))
+            }
+        });
+    };
+    (filter: $policy:ty) => {
+        $crate::__export!($policy, $crate::FilterPolicy, filter, export_filter, Guest, {
+            fn decide() -> $crate::Action {
+                $crate::guest::ask(&POLICY, |policy| policy.decide(&$crate::RequestFacts::live()))
             }
         });
     };

@@ -1,4 +1,4 @@
-//! The four questions: a trait each, and the types of their answers.
+//! The five questions: a trait each, and the types of their answers.
 //!
 //! Pure.
 
@@ -8,6 +8,7 @@ use crate::settings::Policy;
 pub use crate::bindings::access::exports::doorward::policy::access::Verdict;
 pub use crate::bindings::auth_mode::exports::doorward::policy::auth_mode::Mode;
 pub use crate::bindings::device::exports::doorward::policy::device::Form;
+pub use crate::bindings::filter::exports::doorward::policy::filter::{Action, Answer, Header};
 
 /// May this client connect? Asked once for a connection, before TLS, so only facts of the connection are known.
 pub trait AccessPolicy: Policy {
@@ -31,4 +32,55 @@ pub trait TemplatePolicy: Policy {
 pub trait AuthModePolicy: Policy {
     /// The way to check this login, or `None` to leave it to the next policy.
     fn decide(&self, facts: &LoginFacts) -> Option<Mode>;
+}
+
+/// What happens to this request? Asked for each request, before anything of Doorward's own or of a node answers it.
+pub trait FilterPolicy: Policy {
+    /// What to do with the request; [`Action::Pass`] leaves it to the next policy.
+    fn decide(&self, facts: &RequestFacts) -> Action;
+}
+
+impl Action {
+    /// Lets the request pass with these headers set on the way to the node.
+    ///
+    /// ```
+    /// # use doorward_policy::{Action, Header};
+    /// assert_eq!(Action::set([("x-a", "1")]), Action::Set(vec![Header::new("x-a", "1")]));
+    /// ```
+    pub fn set<N: Into<String>, V: Into<String>>(headers: impl IntoIterator<Item = (N, V)>) -> Action {
+        Action::Set(headers.into_iter().map(|(name, value)| Header::new(name, value)).collect())
+    }
+}
+
+impl Header {
+    /// A header; its name is a token, its value has no line breaks.
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Header {
+        Header { name: name.into(), value: value.into() }
+    }
+}
+
+impl Answer {
+    /// A page. What stands in the body is sent as it is, so escape what comes from facts.
+    pub fn html(status: u16, body: impl Into<String>) -> Answer {
+        let headers = vec![Header::new("content-type", "text/html; charset=utf-8")];
+        Answer { status, headers, body: body.into() }
+    }
+
+    /// Plain text.
+    pub fn text(status: u16, body: impl Into<String>) -> Answer {
+        let headers = vec![Header::new("content-type", "text/plain; charset=utf-8")];
+        Answer { status, headers, body: body.into() }
+    }
+
+    /// The same with one header more.
+    ///
+    /// ```
+    /// # use doorward_policy::{Action, Answer};
+    /// let closed = Action::Answer(Answer::text(503, "Back at eight.\n").with("retry-after", "3600"));
+    /// # assert!(matches!(closed, Action::Answer(answer) if answer.headers.len() == 2));
+    /// ```
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Answer {
+        self.headers.push(Header::new(name, value));
+        self
+    }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use doorward_access_control::AccessControl;
-use doorward_policy::testing::{Given, configure};
+use doorward_policy::testing::{Given, configure, vectors};
 use doorward_policy::{AccessPolicy, Verdict};
 
 /// Asks a policy with these settings about a client at the listener "public".
@@ -124,4 +124,9 @@ fn thousands_of_rules_are_found_like_a_few() {
     let settings = format!(r#"{{ "rules": [{}] }}"#, rules.join(","));
     assert!(matches!(verdict(&settings, "10.79.249.127"), Verdict::Deny(_)));
     assert_eq!(verdict(&settings, "10.79.249.128"), Verdict::Allow(None));
+}
+
+#[test]
+fn the_vectors_hold() {
+    vectors::access::<AccessControl>(include_str!("../vectors.toml"));
 }

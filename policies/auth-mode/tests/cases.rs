@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use doorward_auth_mode::AuthMode;
-use doorward_policy::testing::{Given, configure};
+use doorward_policy::testing::{Given, configure, vectors};
 use doorward_policy::{AuthModePolicy, Mode};
 
 /// Asks a policy with these rules, and only these facts given.
@@ -95,4 +95,9 @@ fn a_wrong_type_or_key_is_reported_with_its_place() {
     check(r#"{ "rules": [{ "mode": "ldap" }] }"#, "rules[0].mode");
     check(r#"{ "rules": [{ "attribute": { "nme": "x" }, "mode": "ldap-bind" }] }"#, "rules[0].attribute.nme");
     check(r#"{ "default": "refuse" }"#, "default");
+}
+
+#[test]
+fn the_vectors_hold() {
+    vectors::auth_mode::<AuthMode>(include_str!("../vectors.toml"));
 }

@@ -9,6 +9,7 @@ use doorward_policy::{DevicePolicy, Form, JsonSchema, Policy, Problem, RequestFa
 use serde::Deserialize;
 
 mod user_agent;
+mod words;
 
 /// The settings as the operator writes them.
 #[derive(Deserialize, JsonSchema)]

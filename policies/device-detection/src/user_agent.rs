@@ -4,6 +4,8 @@
 
 use doorward_policy::Form;
 
+use crate::words::{Words, count};
+
 /// Words of programs that no person sits at: what they do, how they are driven, what they are written with. Of names only
 /// the testers of speed, which use whole browsers and say no more.
 const BOTS: &[&str] = &[
@@ -164,27 +166,54 @@ const DESKTOPS: &[&str] = &[
     "webtv",
 ];
 
+/// Browsers of the time of `(compatible; …)`.
+const COMPATIBLE_BROWSERS: &[&str] = &["msie", "konqueror", "opera"];
+
+// What the words stand for, a bit each.
+const BOT: u16 = 1;
+const TABLET: u16 = 1 << 1;
+const PHONE: u16 = 1 << 2;
+const ANDROID_PHONE: u16 = 1 << 3;
+const ANDROID: u16 = 1 << 4;
+const DESKTOP: u16 = 1 << 5;
+const X11: u16 = 1 << 6;
+const COMPATIBLE: u16 = 1 << 7;
+const COMPATIBLE_BROWSER: u16 = 1 << 8;
+
+const LISTS: &[(&[&str], u16)] = &[
+    (BOTS, BOT),
+    (CONTACTS, BOT),
+    (TABLETS, TABLET),
+    (PHONES, PHONE),
+    (ANDROID_PHONES, ANDROID_PHONE),
+    (&["android"], ANDROID),
+    (DESKTOPS, DESKTOP),
+    (&["x11"], X11),
+    (&["compatible"], COMPATIBLE),
+    (COMPATIBLE_BROWSERS, COMPATIBLE_BROWSER),
+];
+
+static WORDS: Words<{ count(LISTS) }> = Words::new(LISTS);
+
 /// The form of the device behind a User-Agent that is not empty.
 pub(crate) fn form(agent: &str) -> Form {
     let agent = agent.to_ascii_lowercase();
     // Some clients write the name of the header again.
     let agent = agent.trim_start_matches("user-agent:").trim_start();
-    let has = |words: &[&str]| contains_any(agent, words);
-    if has(BOTS)
-        || has(CONTACTS)
-        || has_mail_address(agent)
-        || is_compatible_with_nothing(agent)
-        || names_itself_first(agent)
-    {
+    let found = WORDS.found_in(agent);
+    let has = |kind: u16| found & kind != 0;
+    // `(compatible; …)` is how Internet Explorer, Konqueror and their time began, and bots still do.
+    let compatible_with_nothing = has(COMPATIBLE) && !has(COMPATIBLE_BROWSER);
+    if has(BOT) || compatible_with_nothing || has_mail_address(agent) || names_itself_first(agent, found) {
         Form::Bot
-    } else if has(TABLETS) {
+    } else if has(TABLET) {
         Form::Tablet
-    } else if has(PHONES) {
+    } else if has(PHONE) {
         Form::Mobile
-    } else if agent.contains("android") {
+    } else if has(ANDROID) {
         // Android's browsers put "Mobile" for phones, which was looked for above, and nothing for tablets.
-        if has(ANDROID_PHONES) { Form::Mobile } else { Form::Tablet }
-    } else if has(DESKTOPS) && (agent.starts_with("mozilla/") || agent.starts_with("opera/")) {
+        if has(ANDROID_PHONE) { Form::Mobile } else { Form::Tablet }
+    } else if has(DESKTOP) && (agent.starts_with("mozilla/") || agent.starts_with("opera/")) {
         Form::Desktop
     } else {
         // Browsers have begun with "Mozilla/" since 1994, and tell the system they run on.
@@ -192,27 +221,18 @@ pub(crate) fn form(agent: &str) -> Form {
     }
 }
 
-fn contains_any(text: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| text.contains(word))
-}
-
 /// Whether there is something like `name@example`; `android@150` is a version.
 fn has_mail_address(agent: &str) -> bool {
     agent.split('@').skip(1).any(|after| after.starts_with(|letter: char| letter.is_ascii_alphabetic()))
 }
 
-/// `(compatible; …)` is how Internet Explorer, Konqueror and their time began, and bots still do.
-fn is_compatible_with_nothing(agent: &str) -> bool {
-    agent.contains("compatible") && !["msie", "konqueror", "opera"].iter().any(|browser| agent.contains(browser))
-}
-
 /// Whether the brackets begin with something other than a system, where browsers since Mozilla 5 put one. Feature phones
-/// put their model there, and some distributions of Linux their name.
-fn names_itself_first(agent: &str) -> bool {
+/// put their model there, and some distributions of Linux their name. `found` is what is in the whole.
+fn names_itself_first(agent: &str, found: u16) -> bool {
+    if found & (PHONE | X11) != 0 {
+        return false;
+    }
     let Some(rest) = agent.strip_prefix("mozilla/5.0 (") else { return false };
     let first = rest.split([';', ')']).next().unwrap_or(rest);
-    let begins_with_system = contains_any(first, DESKTOPS)
-        || contains_any(first, TABLETS)
-        || contains_any(first, &["android", "compatible"]);
-    !(begins_with_system || contains_any(agent, PHONES) || agent.contains("x11"))
+    WORDS.found_in(first) & (DESKTOP | TABLET | ANDROID | COMPATIBLE) == 0
 }

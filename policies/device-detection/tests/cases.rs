@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use doorward_device_detection::DeviceDetection;
-use doorward_policy::testing::{Given, configure};
+use doorward_policy::testing::{Given, configure, vectors};
 use doorward_policy::{DevicePolicy, Form};
 
 const PHONE: &str =
@@ -126,4 +126,9 @@ fn a_wrong_type_or_key_is_reported_with_its_place() {
     check(r#"{ "unknown": "fridge" }"#, "unknown");
     check(r#"{ "overrides": [{ "contains": "x", "form": "phone" }] }"#, "overrides[0].form");
     check(r#"{ "override": [] }"#, "override");
+}
+
+#[test]
+fn the_vectors_hold() {
+    vectors::device::<DeviceDetection>(include_str!("../vectors.toml"));
 }

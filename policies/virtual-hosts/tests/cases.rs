@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use doorward_policy::testing::{Given, configure};
+use doorward_policy::testing::{Given, configure, vectors};
 use doorward_policy::{Form, TemplatePolicy};
 use doorward_virtual_hosts::VirtualHosts;
 
@@ -77,4 +77,9 @@ fn a_wrong_type_or_key_is_reported_with_its_place() {
     check(r#"{ "hosts": { "a.example": { "phone": "x" } } }"#, "hosts.a.example");
     check(r#"{ "default": 7 }"#, "default");
     check(r#"{ "host": {} }"#, "host");
+}
+
+#[test]
+fn the_vectors_hold() {
+    vectors::template::<VirtualHosts>(include_str!("../vectors.toml"));
 }

@@ -1,12 +1,14 @@
 //! Runs a policy natively: settings in, facts in, verdict out. For tests; not part of a component.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::facts::{ConnectionFacts, LoginFacts, RequestFacts};
 use crate::settings::{self, Policy, Problem};
+
+pub mod vectors;
 
 /// Configures a policy from settings in JSON, the way a component does it.
 pub fn configure<P: Policy>(settings: &str) -> Result<P, Vec<Problem>> {
@@ -17,8 +19,8 @@ pub fn configure<P: Policy>(settings: &str) -> Result<P, Vec<Problem>> {
 #[derive(Clone, Default)]
 pub struct Given {
     facts: BTreeMap<String, Value>,
-    /// Whether `headers` told all there are.
-    all_headers: bool,
+    /// Functions of which every name was told: those not given are absent.
+    told: BTreeSet<&'static str>,
 }
 
 impl Given {
@@ -32,7 +34,7 @@ impl Given {
         ConnectionFacts { given: self }
     }
 
-    /// The facts as a device or template policy gets them.
+    /// The facts as a device, template or filter policy gets them.
     pub fn request(self) -> RequestFacts {
         RequestFacts { connection: self.connection() }
     }
@@ -97,6 +99,11 @@ impl Given {
         self.give("path", None, json!(path))
     }
 
+    /// Gives [`RequestFacts::target`].
+    pub fn target(self, target: &str) -> Given {
+        self.give("target", None, json!(target))
+    }
+
     /// Gives [`RequestFacts::query`] for one name; `None` says that it is not there.
     pub fn query(self, name: &str, value: Option<&str>) -> Given {
         self.give("query", Some(name), json!(value))
@@ -109,7 +116,7 @@ impl Given {
 
     /// Gives [`RequestFacts::header`] for every name: these, and no others.
     pub fn headers(mut self, headers: &[(&str, &str)]) -> Given {
-        self.all_headers = true;
+        self.told.insert("header");
         headers.iter().fold(self, |given, (name, value)| given.header(name, Some(value)))
     }
 
@@ -153,7 +160,7 @@ impl Given {
         let key = key(function, name);
         let value = match self.facts.get(&key) {
             Some(value) => value.clone(),
-            None if function == "header" && self.all_headers => Value::Null,
+            None if self.told.contains(function) => absent(function),
             None => panic!("the policy read the fact {key}, which the test did not give"),
         };
         match serde_json::from_value(value) {
@@ -161,6 +168,17 @@ impl Given {
             Err(error) => panic!("the fact {key} was given with another type: {error}"),
         }
     }
+}
+
+/// What a panic said.
+fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+}
+
+/// What a function says of a name that is not there: attributes have no value, all others are none.
+fn absent(function: &str) -> Value {
+    if function == "attribute" { json!([]) } else { Value::Null }
 }
 
 /// The name of a fact, as it is called: `host`, `header(user-agent)`.
