@@ -1,6 +1,6 @@
 //! The commands: what is typed, and what is printed.
 
-mod policy_build;
+mod build;
 mod run;
 
 use std::net::SocketAddr;
@@ -55,9 +55,9 @@ struct Serve {
 
 #[derive(Debug, Subcommand)]
 enum Policy {
-    /// Build a policy crate into a component.
+    /// Build a policy into a component: a crate in Rust, or a source in Python, JavaScript or C.
     Build {
-        /// The crate's folder.
+        /// The folder with Cargo.toml or policy.toml.
         dir: PathBuf,
         /// The component to write.
         #[arg(short, long)]
@@ -75,8 +75,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => run::serve(&serve.config, serve.json),
         Command::Check(check) => run::check(&check.config, check.json),
         Command::Policy(Policy::Build { dir, output }) => {
-            let report = policy_build::build(&dir, &output, tell)?;
-            say(&format!("{}: {} bytes, built by {}", output.display(), report.size, report.rustc));
+            let report = build::build(&dir, &output, tell)?;
+            say(&format!("{}: {} bytes, built by {}", output.display(), report.size, report.by));
             Ok(ExitCode::SUCCESS)
         }
     }
