@@ -54,7 +54,16 @@ pub(super) fn build(policy: &Description) -> Result<Built> {
             .arg(&output)
             .arg(source),
     )
-    .context("if it lacks a linker or the target: `apt install clang lld`")?;
+    .map_err(|error| {
+        // Its own words for "there is no wasm-ld" and "I was built without WebAssembly".
+        let lacks = ["unable to execute command", "invalid linker name", "unable to create target"];
+        let said = error.to_string();
+        if lacks.iter().any(|words| said.contains(words)) {
+            error.context(format!("clang is not whole: {INSTALL}"))
+        } else {
+            error
+        }
+    })?;
     let mut module = fs::read(&output).context("clang made no module")?;
     let (resolve, world) = workshop.world(policy.question)?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
@@ -85,9 +94,7 @@ mod tests {
     fn the_header_is_of_this_version_and_has_every_question() {
         let version = crate::policy::WIT_VERSION;
         assert!(HEADER.contains(&format!("#define DOORWARD_VERSION \"{version}\"")));
-        for question in
-            [Question::Access, Question::Device, Question::Template, Question::AuthMode, Question::Filter]
-        {
+        for question in [Question::Access, Question::Device, Question::Template, Question::AuthMode, Question::Filter] {
             let name = define(question).trim_start_matches("-D");
             assert!(HEADER.contains(&format!("if defined({name})\n")), "{name}");
         }

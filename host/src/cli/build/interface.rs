@@ -20,9 +20,11 @@ impl Workshop {
     /// Makes the folder, with the interface in it.
     pub(super) fn open() -> Result<Self> {
         // It must not be there already: another user could have laid it.
-        let folder = (0..1000).map(|n| env::temp_dir().join(format!("doorward-build.{}.{n}", std::process::id()))).find(
-            |folder| fs::create_dir(folder).map_or_else(|error| error.kind() != io::ErrorKind::AlreadyExists, |()| true),
-        );
+        let folder = (0..1000)
+            .map(|n| env::temp_dir().join(format!("doorward-build.{}.{n}", std::process::id())))
+            .find(|folder| {
+                fs::create_dir(folder).map_or_else(|error| error.kind() != io::ErrorKind::AlreadyExists, |()| true)
+            });
         let workshop = Workshop(folder.context("no folder for the build")?);
         let wit = workshop.wit();
         fs::create_dir(&wit).with_context(|| format!("cannot make {}", wit.display()))?;
@@ -47,7 +49,8 @@ impl Workshop {
     pub(super) fn world(&self, question: Question) -> Result<(Resolve, WorldId)> {
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_dir(self.wit()).context("the interface cannot be read")?;
-        let world = resolve.select_world(&[package], Some(question.world())).context("the interface lacks the world")?;
+        let world =
+            resolve.select_world(&[package], Some(question.world())).context("the interface lacks the world")?;
         Ok((resolve, world))
     }
 }
@@ -72,9 +75,7 @@ mod tests {
     #[test]
     fn every_question_has_its_world() {
         let workshop = Workshop::open().unwrap();
-        for question in
-            [Question::Access, Question::Device, Question::Template, Question::AuthMode, Question::Filter]
-        {
+        for question in [Question::Access, Question::Device, Question::Template, Question::AuthMode, Question::Filter] {
             workshop.world(question).unwrap();
         }
         let folder = workshop.wit();

@@ -33,7 +33,9 @@ pub(super) fn build(policy: &Description) -> Result<Built> {
             .arg(&policy.folder)
             .arg("--output")
             .arg(&output)
-            .arg(module),
+            .arg(module)
+            // It would add its own to Python's, which says all.
+            .env("RUST_BACKTRACE", "0"),
     );
     if !was_there {
         // There may be none; if it stays it does no harm.
