@@ -74,8 +74,8 @@ impl Description {
     fn parse(dir: &Path, text: &str) -> Result<Self> {
         // Only the message: the library's own text draws the place in several lines.
         let written: Written = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text.get(..span.start).map_or(0, |before| before.lines().count()));
-            anyhow::anyhow!("line {}: {}", line.max(1), error.message())
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            anyhow::anyhow!("line {}: {}", before.matches('\n').count() + 1, error.message())
         })?;
         let name = Path::new(&written.source);
         let plain = name.file_name().is_some_and(|name| name == written.source.as_str());
@@ -107,7 +107,6 @@ mod tests {
 
     #[test]
     fn a_description_is_taken_or_its_fault_is_told() {
-        // There is no source in these languages here, so a file of another is looked for last.
         check("question = \"filter\"\nsource = \"missing.js\"", "there is no file");
         check("question = \"filter\"\nsource = \"mod.rs\"", "expected a file that ends in .py, .js or .c");
         check("question = \"filter\"\nsource = \"../a.py\"", "expected the name of a file in this folder");
