@@ -79,7 +79,9 @@ pub(super) fn metrics(proxy: &Proxy) -> String {
         snapshot.policies.all().iter().map(|policy| (label(&policy.name), policy.health())).collect();
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let mut line = |line: std::fmt::Arguments<'_>| drop(text.write_fmt(format_args!("{line}\n")));
+    let mut line = |line: std::fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{line}");
+    };
     line(format_args!("# HELP doorward_generation The live generation.\n# TYPE doorward_generation gauge"));
     line(format_args!("doorward_generation {}", snapshot.generation));
     for (name, kind, help, of) in METRICS {

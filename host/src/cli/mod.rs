@@ -1,7 +1,7 @@
 //! The commands: what is typed, and what is printed.
 
+mod build;
 mod ctl;
-mod policy_build;
 mod run;
 
 use std::net::SocketAddr;
@@ -66,9 +66,9 @@ struct Serve {
 
 #[derive(Debug, Subcommand)]
 enum Policy {
-    /// Build a policy crate into a component.
+    /// Build a policy into a component: a crate in Rust, or a source in Python, JavaScript or C.
     Build {
-        /// The crate's folder.
+        /// The folder with Cargo.toml or policy.toml.
         dir: PathBuf,
         /// The component to write.
         #[arg(short, long)]
@@ -88,8 +88,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Ctl(ctl) => ctl::run(&ctl),
         Command::Compile { time, memory } => Ok(ExitCode::from(crate::policy::compile_run(time, memory))),
         Command::Policy(Policy::Build { dir, output }) => {
-            let report = policy_build::build(&dir, &output, tell)?;
-            say(&format!("{}: {} bytes, built by {}", output.display(), report.size, report.rustc));
+            let report = build::build(&dir, &output, tell)?;
+            say(&format!("{}: {} bytes, built by {}", output.display(), report.size, report.by));
             Ok(ExitCode::SUCCESS)
         }
     }

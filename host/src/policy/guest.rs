@@ -189,11 +189,12 @@ fn living(start: &Start<'_>) -> Living {
     let memory_left = usize::try_from(start.memory).unwrap_or(usize::MAX);
     let each = StoreLimitsBuilder::new()
         .memory_size(memory_left)
-        // A component of Rust has one memory and few tables; those of other languages have an adapter or two more.
+        // A component of Rust has one memory, few tables and a handful of instances; those of other languages have an
+        // adapter or two more, and one in Python without WASI is of 41 instances.
         .memories(4)
         .tables(16)
         .table_elements(20_000)
-        .instances(32)
+        .instances(64)
         .trap_on_grow_failure(false)
         .build();
     let ambient = Arc::new(Ambient::default());

@@ -1,17 +1,19 @@
-//! `doorward policy build`: from the crate of a policy to a component, with whatever Rust the machine has.
+//! Policies in Rust, with whatever Rust the machine has.
 //!
-//! Invariants:
-//! - The same sources and the same rustc give the same bytes, in whatever folder they lie and whoever builds them.
-//! - The output file is replaced whole or not at all.
+//! Invariant: the same sources and the same rustc give the same bytes, in whatever folder they lie and whoever builds
+//! them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use wit_component::ComponentEncoder;
+
+use super::Built;
+use super::tool::run;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -32,19 +34,9 @@ const PROFILE: &[&str] = &[
     "profile.release.incremental=false",
 ];
 
-/// What was built, and by what.
-#[derive(Debug)]
-pub(super) struct BuildReport {
-    /// Its size in bytes.
-    pub size: usize,
-    /// The first line of `rustc --version`: other versions may give other bytes.
-    pub rustc: String,
-}
-
-/// Builds the policy crate in a directory as a component. Tells of longer steps by `progress`.
-pub(super) fn build(crate_dir: &Path, output: &Path, mut progress: impl FnMut(&str)) -> Result<BuildReport> {
-    ensure!(crate_dir.join("Cargo.toml").is_file(), "{} is not a crate: it has no Cargo.toml", crate_dir.display());
-    let toolchain = Toolchain::find(crate_dir, &mut progress)?;
+/// Builds the policy crate in a directory. Tells of longer steps by `progress`.
+pub(super) fn build(crate_dir: &Path, progress: &mut impl FnMut(&str)) -> Result<Built> {
+    let toolchain = Toolchain::find(crate_dir, progress)?;
     progress(&format!("building {} with {}", crate_dir.display(), toolchain.version));
     let module = compile(crate_dir, &toolchain)?;
     let core = fs::read(&module).with_context(|| format!("cannot read {}", module.display()))?;
@@ -53,8 +45,7 @@ pub(super) fn build(crate_dir: &Path, output: &Path, mut progress: impl FnMut(&s
         .module(&core)
         .and_then(|mut encoder| encoder.encode())
         .context("the module is not a policy: does the crate call `doorward_policy::export!`?")?;
-    replace(output, &component)?;
-    Ok(BuildReport { size: component.len(), rustc: toolchain.version })
+    Ok(Built { component, by: toolchain.version })
 }
 
 /// A rustc that can compile for WebAssembly.
@@ -190,21 +181,4 @@ fn path_remapping(crate_dir: &Path, toolchain: &Toolchain) -> Result<String> {
     });
     // The separator that cargo defines for this variable.
     Ok(flags.collect::<Vec<_>>().join("\u{1f}"))
-}
-
-/// Runs a command to its end; a failure has its last words.
-fn run(command: &mut Command) -> Result<Output> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {name}"))?;
-    ensure!(output.status.success(), "{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    Ok(output)
-}
-
-/// Writes a file beside the output and moves it there.
-fn replace(output: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = output.with_extension(format!("wasm.{}", std::process::id()));
-    fs::write(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, output))
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
-        .with_context(|| format!("cannot write {}", output.display()))
 }
