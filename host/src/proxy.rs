@@ -195,8 +195,12 @@ impl Proxy {
         self.shared.desk.quarantine.add(&policy.digest, &reason);
         let (name, digest, generation) = (policy.name.as_str(), policy.digest.as_str(), good.generation);
         match self.go_live(good) {
-            Ok(()) => tracing::error!(policy = name, digest, generation, "a new policy went bad: rolled back, quarantined"),
-            Err(error) => tracing::error!(policy = name, digest, %error, "a new policy went bad, and there is no way back"),
+            Ok(()) => {
+                tracing::error!(policy = name, digest, generation, "a new policy went bad: rolled back, quarantined")
+            }
+            Err(error) => {
+                tracing::error!(policy = name, digest, %error, "a new policy went bad, and there is no way back")
+            }
         }
     }
 

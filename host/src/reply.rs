@@ -76,9 +76,7 @@ impl Refusal {
             }
             Self::SessionNeeded => (401, Debug, None, "The session has ended. Please log in again.".to_owned()),
             Self::UnknownSite => (421, Debug, None, "This server does not serve that host name.".to_owned()),
-            Self::FilterFailed => {
-                (503, Warn, soon, "This is not possible at the moment. Please try again.".to_owned())
-            }
+            Self::FilterFailed => (503, Warn, soon, "This is not possible at the moment. Please try again.".to_owned()),
             Self::DirectoryDown => {
                 (503, Error, soon, "Logging in is not possible at the moment. Please try again.".to_owned())
             }

@@ -107,7 +107,9 @@ impl Snapshot {
         let policies: Vec<_> = config
             .policies
             .iter()
-            .filter_map(|policy| faults.keep(policy::load(policy, materials.compiler, old_policies, materials.quarantine)))
+            .filter_map(|policy| {
+                faults.keep(policy::load(policy, materials.compiler, old_policies, materials.quarantine))
+            })
             .collect();
         let listeners = config.listeners.iter().filter_map(|listener| {
             let tls = faults.keep(tls::server(listener).map_err(Faults::from))?;

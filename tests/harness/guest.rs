@@ -6,7 +6,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// The version of the package in `wit/`.
-pub const VERSION: &str = "0.1.1";
+pub(crate) const VERSION: &str = "0.1.1";
 
 /// The questions, with their world, interface and function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

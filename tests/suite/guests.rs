@@ -22,6 +22,7 @@ fn hostile(question: Question) -> Vec<(&'static str, Guest)> {
             Question::Access => "(i32.store8 (i32.const 16) (i32.const 1))",
             Question::Device | Question::Template => "(i32.store (i32.const 16) (i32.const 0x901))",
             Question::AuthMode => "(i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 3))",
+            Question::Filter => "(i32.store8 (i32.const 16) (i32.const 2))",
         };
         let at = if question == Question::AuthMode { 24 } else { 20 };
         format!(

@@ -16,8 +16,13 @@ pub(super) fn status(proxy: &Proxy) -> Json {
     let workers = shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
     let workers: Vec<u64> = workers.iter().map(|seen| seen.load(Ordering::Acquire)).collect();
     let (written, dropped) = shared.desk.records.counts();
-    let quarantine: serde_json::Map<String, Json> =
-        shared.desk.quarantine.all().into_iter().map(|(digest, why)| (format!("sha256:{digest}"), json!(why))).collect();
+    let quarantine: serde_json::Map<String, Json> = shared
+        .desk
+        .quarantine
+        .all()
+        .into_iter()
+        .map(|(digest, why)| (format!("sha256:{digest}"), json!(why)))
+        .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "generation": snapshot.generation,
@@ -97,7 +102,9 @@ pub(super) fn metrics(proxy: &Proxy) -> String {
         }
     }
     let (written, dropped) = shared.desk.records.counts();
-    line(format_args!("# HELP doorward_decisions_total Records of decisions.\n# TYPE doorward_decisions_total counter"));
+    line(format_args!(
+        "# HELP doorward_decisions_total Records of decisions.\n# TYPE doorward_decisions_total counter"
+    ));
     line(format_args!("doorward_decisions_total{{outcome=\"written\"}} {written}"));
     line(format_args!("doorward_decisions_total{{outcome=\"dropped\"}} {dropped}"));
     line(format_args!("# HELP doorward_quarantined Components under quarantine.\n# TYPE doorward_quarantined gauge"));

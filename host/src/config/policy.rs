@@ -55,7 +55,11 @@ impl Policy {
             file: None,
             asks,
             digest: None,
-            on_error: if matches!(asks, Question::Access | Question::Filter) { OnError::Deny } else { OnError::Default },
+            on_error: if matches!(asks, Question::Access | Question::Filter) {
+                OnError::Deny
+            } else {
+                OnError::Default
+            },
             memory: limits.memory,
             time: limits.time,
             compile_time: limits.compile_time,
@@ -206,4 +210,3 @@ fn sha256_digest(text: &str) -> Option<String> {
     let hex = text.strip_prefix("sha256:")?;
     (hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())).then(|| hex.to_ascii_lowercase())
 }
-

@@ -183,8 +183,9 @@ impl Answer {
 
     /// Bytes that it holds beside itself.
     pub fn size(&self) -> usize {
-        let headers =
-            |headers: &[Header]| headers.iter().map(|header| header.name.len() + header.value.len() + 64).sum::<usize>();
+        let headers = |headers: &[Header]| {
+            headers.iter().map(|header| header.name.len() + header.value.len() + 64).sum::<usize>()
+        };
         match self {
             Self::Access(Verdict::Allow(Some(text)) | Verdict::Deny(text))
             | Self::Template(Some(text))
@@ -303,9 +304,27 @@ fn check_location(location: &str) -> Result<(), &'static str> {
 /// carry credentials, or say who and where the client is, which only Doorward knows.
 fn is_immutable(name: &str) -> bool {
     const NAMES: [&str; 21] = [
-        "authorization", "connection", "content-encoding", "content-length", "content-type", "cookie", "expect",
-        "forwarded", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "remote-user",
-        "te", "trailer", "transfer-encoding", "upgrade", "x-real-ip", "x-remote-user", "x-request-id",
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "remote-user",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-real-ip",
+        "x-remote-user",
+        "x-request-id",
     ];
     let name = name.to_ascii_lowercase().replace('_', "-");
     NAMES.contains(&name.as_str()) || name.starts_with("x-forwarded-") || name.starts_with("x-doorward-")
@@ -314,8 +333,17 @@ fn is_immutable(name: &str) -> bool {
 /// Headers of an answer that only Doorward writes.
 fn is_ours_to_answer(name: &str) -> bool {
     const NAMES: [&str; 11] = [
-        "connection", "content-length", "date", "keep-alive", "proxy-authenticate", "set-cookie", "te", "trailer",
-        "transfer-encoding", "upgrade", "x-request-id",
+        "connection",
+        "content-length",
+        "date",
+        "keep-alive",
+        "proxy-authenticate",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-request-id",
     ];
     NAMES.contains(&name.to_ascii_lowercase().as_str())
 }
@@ -372,9 +400,12 @@ mod tests {
     #[test]
     fn a_test_may_expect_the_word_or_the_whole() {
         let deny = Answer::Access(Verdict::Deny("no".to_owned()));
-        for (expected, fits) in
-            [(json!("deny"), true), (json!({"deny": "no"}), true), (json!({"deny": "yes"}), false), (json!("allow"), false)]
-        {
+        for (expected, fits) in [
+            (json!("deny"), true),
+            (json!({"deny": "no"}), true),
+            (json!({"deny": "yes"}), false),
+            (json!("allow"), false),
+        ] {
             assert_eq!(deny.fits(&expected), fits, "{expected}");
         }
         assert!(Answer::Template(None).fits(&json!("none")));

@@ -11,7 +11,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The state of a breaker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Breaker {
+pub(super) struct Breaker {
     /// Failures since `since`.
     failures: u32,
     since: Option<Instant>,
@@ -21,7 +21,7 @@ pub struct Breaker {
 
 /// What a failure or a success did to a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub(super) enum Turn {
     /// Nothing.
     Same,
     /// It opened just now.
@@ -33,7 +33,7 @@ pub enum Turn {
 impl Breaker {
     /// Whether the policy may be asked now. While the breaker is open, one question is let through when the pause is
     /// over, and the next pause begins with it.
-    pub fn admits(&mut self, now: Instant) -> bool {
+    pub(super) fn admits(&mut self, now: Instant) -> bool {
         match &mut self.open {
             None => true,
             Some((due, _)) if now < *due => false,
@@ -45,12 +45,12 @@ impl Breaker {
     }
 
     /// Whether it is open.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
     /// The policy failed.
-    pub fn failed(&mut self, now: Instant, settings: &Settings) -> Turn {
+    pub(super) fn failed(&mut self, now: Instant, settings: &Settings) -> Turn {
         if let Some((due, pause)) = &mut self.open {
             *pause = (*pause * 2).min(LONGEST_PAUSE);
             *due = now + *pause;
@@ -68,7 +68,7 @@ impl Breaker {
     }
 
     /// The policy answered.
-    pub fn answered(&mut self) -> Turn {
+    pub(super) fn answered(&mut self) -> Turn {
         if self.open.is_none() {
             return Turn::Same;
         }
@@ -81,8 +81,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings =
-        Settings { failures: 3, window: Duration::from_secs(10), pause: Duration::from_secs(1) };
+    const SETTINGS: Settings = Settings { failures: 3, window: Duration::from_secs(10), pause: Duration::from_secs(1) };
 
     #[test]
     fn it_opens_at_the_limit_tries_again_ever_later_and_closes_with_an_answer() {

@@ -20,7 +20,7 @@ const CODE: usize = 32;
 const ENTRIES: usize = 64;
 
 /// A folder of compiled code.
-pub struct Cache {
+pub(super) struct Cache {
     folder: PathBuf,
     key: [u8; 32],
     engine: u64,
@@ -31,7 +31,7 @@ impl Cache {
     ///
     /// # Errors
     /// It is not ours alone, or cannot be made.
-    pub fn open(state: &Path, engine: &Engine) -> std::io::Result<Self> {
+    pub(super) fn open(state: &Path, engine: &Engine) -> std::io::Result<Self> {
         own_folder(state)?;
         let folder = state.join("compiled");
         own_folder(&folder)?;
@@ -41,7 +41,7 @@ impl Cache {
     }
 
     /// The compiled code of a component, if it is there and was written by us for this engine.
-    pub fn get(&self, digest: &str) -> Option<Vec<u8>> {
+    pub(super) fn get(&self, digest: &str) -> Option<Vec<u8>> {
         let mut entry = std::fs::read(self.path(digest)).ok()?;
         let (code, compiled) = entry.split_at_checked(CODE)?;
         if self.code(digest, compiled).verify_slice(code).is_err() {
@@ -52,7 +52,7 @@ impl Cache {
     }
 
     /// Keeps compiled code. What cannot be written is compiled again the next time.
-    pub fn put(&self, digest: &str, compiled: &[u8]) {
+    pub(super) fn put(&self, digest: &str, compiled: &[u8]) {
         let code = self.code(digest, compiled).finalize().into_bytes();
         let path = self.path(digest);
         let new = path.with_extension(format!("new.{}", std::process::id()));

@@ -19,7 +19,7 @@ const LARGEST: u64 = 1 << 30;
 
 /// What one compilation may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(super) struct Limits {
     /// CPU time, and the time of the wall beside it.
     pub time: Duration,
     /// Memory in bytes.
@@ -28,7 +28,7 @@ pub struct Limits {
 
 /// Why a component is not compiled.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// No process.
     #[error("the compiler does not start: {0}")]
     Start(std::io::Error),

@@ -49,7 +49,7 @@ struct Shelf {
 
 /// Counts of one worker's memory. Only that worker writes, so adding is no more than adding.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Decisions found again.
     pub hits: AtomicU64,
     /// Decisions that were not known.
@@ -221,11 +221,23 @@ impl Policy {
     /// The policy is no pure function: from now on it is asked each time, on a fresh instance.
     pub(super) fn is_impure(&self, how: &str) {
         if !self.counts.impure.swap(true, Ordering::AcqRel) {
-            tracing::error!(policy = self.name, digest = self.digest, how, "a policy is not pure: nothing of it is remembered");
+            tracing::error!(
+                policy = self.name,
+                digest = self.digest,
+                how,
+                "a policy is not pure: nothing of it is remembered"
+            );
         }
     }
 
-    fn audit(self: &Arc<Self>, shelf: &mut Shelf, facts: &Facts, answer: &Arc<Answer>, desk: Option<&Desk>, generation: u64) {
+    fn audit(
+        self: &Arc<Self>,
+        shelf: &mut Shelf,
+        facts: &Facts,
+        answer: &Arc<Answer>,
+        desk: Option<&Desk>,
+        generation: u64,
+    ) {
         let (Some(desk), now) = (desk, Instant::now()) else { return };
         if now < shelf.next_audit {
             return;

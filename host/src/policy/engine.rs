@@ -46,7 +46,9 @@ impl Compiler {
         })?;
         let cache = state.and_then(|state| {
             let opened = Cache::open(state, &engine);
-            opened.inspect_err(|error| tracing::warn!(folder = %state.display(), %error, "no compiled code is kept")).ok()
+            opened
+                .inspect_err(|error| tracing::warn!(folder = %state.display(), %error, "no compiled code is kept"))
+                .ok()
         });
         Ok(Self { engine, compiled: Mutex::default(), cache })
     }

@@ -176,11 +176,8 @@ fn instantiate(start: &Start<'_>) -> Result<(Store<Living>, Instance), Error> {
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(1000);
     arm(&mut store, LOAD_TIME);
-    let instance = if start.wasi {
-        at_once(start.pre.instantiate_async(&mut store))?
-    } else {
-        start.pre.instantiate(&mut store)
-    };
+    let instance =
+        if start.wasi { at_once(start.pre.instantiate_async(&mut store))? } else { start.pre.instantiate(&mut store) };
     let instance = instance.map_err(|error| classify(&error, LOAD_TIME))?;
     Ok((store, instance))
 }

@@ -18,7 +18,7 @@ pub const WIT_VERSION: &str = "0.1.1";
 
 /// Where the facts of a decision come from.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub(super) enum Source {
     /// From a connection, a request, a login.
     Live(Facts),
     /// From what somebody wrote down.

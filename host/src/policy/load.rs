@@ -117,12 +117,7 @@ pub fn manifest_of(compiler: &Compiler, bytes: &[u8], limits: (std::time::Durati
     component(compiler, bytes, &digest(bytes), limits).map(|(_, manifest)| manifest)
 }
 
-fn component(
-    compiler: &Compiler,
-    bytes: &[u8],
-    digest: &str,
-    limits: Limits,
-) -> Result<(Component, Manifest), String> {
+fn component(compiler: &Compiler, bytes: &[u8], digest: &str, limits: Limits) -> Result<(Component, Manifest), String> {
     // What was compiled elsewhere would be run as it is: only WebAssembly itself is taken.
     if Engine::detect_precompiled(bytes).is_some() || !bytes.starts_with(b"\0asm") {
         return Err("no WebAssembly".to_owned());
@@ -137,8 +132,7 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
         |found: String, expected: String| at_file(config).fault(format!("{}: {found}", origin(config)), expected);
     let wanted = || format!("a component that answers \"{}\" of doorward:policy@{WIT_VERSION}", config.asks.name());
     let limits = Limits { time: config.compile_time, memory: config.compile_memory };
-    let (component, manifest) =
-        component(compiler, bytes, &digest, limits).map_err(|found| fault(found, wanted()))?;
+    let (component, manifest) = component(compiler, bytes, &digest, limits).map_err(|found| fault(found, wanted()))?;
     if !manifest.questions.contains(&config.asks) {
         let asked: Vec<&str> = manifest.questions.iter().map(|question| question.name()).collect();
         return Err(fault(format!("a component that answers {}", asked.join(", ")), wanted()));

@@ -25,12 +25,14 @@ pub struct Manifest {
 
 /// Why a component is no policy that can be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Odd {
+pub(super) enum Odd {
     /// It exports nothing of ours.
     #[error("a component that is no policy: it exports no question of doorward:policy")]
     NoPolicy,
     /// It speaks a version that we do not.
-    #[error("a component built against doorward:policy@{0}, and this Doorward speaks {WIT_VERSION} and older ones of that track")]
+    #[error(
+        "a component built against doorward:policy@{0}, and this Doorward speaks {WIT_VERSION} and older ones of that track"
+    )]
     Version(String),
     /// It imports from elsewhere.
     #[error("a component that imports {0}, which no policy is given")]
@@ -52,7 +54,8 @@ impl Manifest {
         if let Some((_, odd)) = ours.iter().find(|(_, version)| !is_spoken(version)) {
             return Err(Odd::Version((*odd).to_owned()));
         }
-        let mut manifest = Self { questions, version: version.to_owned(), facts: BTreeSet::new(), wasi: BTreeSet::new() };
+        let mut manifest =
+            Self { questions, version: version.to_owned(), facts: BTreeSet::new(), wasi: BTreeSet::new() };
         for (name, item) in kind.imports(engine) {
             if name.starts_with("wasi:") {
                 manifest.wasi.insert(name.to_owned());
@@ -100,7 +103,10 @@ impl Grants {
 
     /// What the operator wrote, or else what the question's world has.
     pub fn new(written: Option<&[String]>, question: Question) -> Self {
-        Self(written.map_or_else(|| Self::usual(question).iter().map(|name| (*name).to_owned()).collect(), <[_]>::to_vec))
+        Self(
+            written
+                .map_or_else(|| Self::usual(question).iter().map(|name| (*name).to_owned()).collect(), <[_]>::to_vec),
+        )
     }
 
     /// The interfaces of a question's world.
@@ -127,9 +133,10 @@ impl Grants {
 
     /// What a component imports beyond these, and the line that would grant it.
     pub(super) fn lacking(&self, manifest: &Manifest) -> Option<(Vec<String>, String)> {
-        let facts = manifest.facts.iter().filter(|fact| {
-            fact.split_once('.').is_some_and(|(interface, function)| !self.has(interface, function))
-        });
+        let facts = manifest
+            .facts
+            .iter()
+            .filter(|fact| fact.split_once('.').is_some_and(|(interface, function)| !self.has(interface, function)));
         let wasi = manifest.wasi.iter().filter(|_| !self.wasi());
         let lacking: Vec<String> = facts.chain(wasi).cloned().collect();
         if lacking.is_empty() {
@@ -153,7 +160,9 @@ mod tests {
 
     #[test]
     fn versions_of_our_track_that_are_not_newer_are_spoken() {
-        for (version, spoken) in [("0.1.0", true), ("0.1.1", true), ("0.1.2", false), ("0.2.0", false), ("1.1.0", false), ("x", false)] {
+        for (version, spoken) in
+            [("0.1.0", true), ("0.1.1", true), ("0.1.2", false), ("0.2.0", false), ("1.1.0", false), ("x", false)]
+        {
             assert_eq!(is_spoken(version), spoken, "{version}");
         }
     }

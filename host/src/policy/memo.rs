@@ -29,7 +29,7 @@ pub trait Read {
 }
 
 /// Known decisions of one policy on one worker.
-pub struct Memo {
+pub(super) struct Memo {
     budget: usize,
     young: Tree,
     old: Tree,
@@ -59,16 +59,16 @@ struct Node {
 /// The policy read or answered otherwise after the same reads: it is no pure function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("after the same facts it did something else")]
-pub struct Impure;
+pub(super) struct Impure;
 
 impl Memo {
     /// A memo that holds at most so many bytes.
-    pub fn new(budget: usize) -> Self {
+    pub(super) fn new(budget: usize) -> Self {
         Self { budget, young: Tree::default(), old: Tree::default(), evicted: 0 }
     }
 
     /// The answer to these facts, if it is known.
-    pub fn find(&mut self, facts: &impl Read) -> Option<Arc<Answer>> {
+    pub(super) fn find(&mut self, facts: &impl Read) -> Option<Arc<Answer>> {
         if let Some(answer) = self.young.find(facts, None) {
             return Some(answer.clone());
         }
@@ -82,7 +82,7 @@ impl Memo {
     }
 
     /// What a decision that is known read.
-    pub fn trace(&self, facts: &impl Read) -> Trace {
+    pub(super) fn trace(&self, facts: &impl Read) -> Trace {
         let mut trace = Trace::default();
         if self.young.find(facts, Some(&mut trace)).is_none() {
             trace = Trace::default();
@@ -95,7 +95,7 @@ impl Memo {
     ///
     /// # Errors
     /// What is known already says that the policy is not pure; nothing is remembered then.
-    pub fn insert(&mut self, trace: &Trace, answer: &Arc<Answer>) -> Result<(), Impure> {
+    pub(super) fn insert(&mut self, trace: &Trace, answer: &Arc<Answer>) -> Result<(), Impure> {
         let texts: usize = trace.reads().iter().map(|(_, value)| value.size()).sum();
         let cost = texts + answer.size() + OVERHEAD * (trace.reads().len() + 1);
         if cost > LARGEST.min(self.budget / 2) {
@@ -109,12 +109,12 @@ impl Memo {
     }
 
     /// Bytes that it holds.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.young.bytes + self.old.bytes
     }
 
     /// Answers that went because there was no room.
-    pub fn evicted(&self) -> u64 {
+    pub(super) fn evicted(&self) -> u64 {
         self.evicted
     }
 }

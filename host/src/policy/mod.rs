@@ -202,10 +202,11 @@ impl Policies {
 
     /// What kind of device is this? A desktop where nobody knows.
     pub fn device(&self, guests: &mut Guests, facts: &Facts) -> Form {
-        let opinion = self.asked(Question::Device, facts).find_map(|policy| match *policy.decide(guests, facts).ok()? {
-            Answer::Device(form) => form,
-            _ => None,
-        });
+        let opinion =
+            self.asked(Question::Device, facts).find_map(|policy| match *policy.decide(guests, facts).ok()? {
+                Answer::Device(form) => form,
+                _ => None,
+            });
         opinion.unwrap_or(Form::Desktop)
     }
 

@@ -312,7 +312,8 @@ impl Given {
     /// What is given of a fact.
     pub fn read(&self, fact: &Fact) -> Option<Value<'static>> {
         self.trace.get(fact).cloned().or_else(|| {
-            let absent = if matches!(fact, Fact::Attribute(_)) { Value::Texts(Cow::Owned(Vec::new())) } else { Value::Missing };
+            let absent =
+                if matches!(fact, Fact::Attribute(_)) { Value::Texts(Cow::Owned(Vec::new())) } else { Value::Missing };
             self.complete.contains(&fact.parts().1).then_some(absent)
         })
     }
@@ -374,7 +375,8 @@ mod tests {
 
     #[test]
     fn given_facts_are_read_from_json_and_wrong_ones_told_together() {
-        let json = json!({"host": "a.test", "header": {"User-Agent": "x"}, "known": true, "login.attribute(mail)": ["a"]});
+        let json =
+            json!({"host": "a.test", "header": {"User-Agent": "x"}, "known": true, "login.attribute(mail)": ["a"]});
         let given = Given::from_json(&json).unwrap();
         assert_eq!(given.read(&Fact::Host), Some(Value::text("a.test")));
         assert_eq!(given.read(&Fact::Header("user-agent".parse().unwrap())), Some(Value::text("x")));

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Policy;
 use super::answer::Answer;
 use super::guest::{Error, Guest};
 use super::imports::Source;
 use super::memo::{Memo, Read};
 use super::trace::{Fact, Given, Trace, Value};
-use super::Policy;
 
 /// A policy with one warm instance of its own.
 pub struct Trial {
