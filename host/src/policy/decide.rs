@@ -47,6 +47,12 @@ struct Shelf {
     next_audit: Instant,
 }
 
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        self.tally.bytes.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Counts of one worker's memory. Only that worker writes, so adding is no more than adding.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -61,10 +67,8 @@ pub(super) struct Tally {
 }
 
 /// Adds one where nobody else writes.
-fn count(counter: &AtomicU64) -> u64 {
-    let next = counter.load(Ordering::Relaxed) + 1;
-    counter.store(next, Ordering::Relaxed);
-    next
+fn count(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 impl Guests {
@@ -103,13 +107,9 @@ impl Policy {
     pub(super) fn decide(self: &Arc<Self>, guests: &mut Guests, facts: &Facts) -> Outcome {
         let (desk, generation) = (guests.desk.clone(), guests.generation);
         let shelf = guests.shelf(self);
-        if self.memo > 0
-            && !self.impure()
-            && let Some(answer) = shelf.memo.find(facts)
-        {
-            let hits = count(&shelf.tally.hits);
+        if let Some(answer) = self.remembered(shelf, facts) {
             let desk = desk.as_deref();
-            if hits.is_multiple_of(LOOK) {
+            if shelf.tally.hits.load(Ordering::Relaxed).is_multiple_of(LOOK) {
                 self.audit(shelf, facts, &answer, desk, generation);
             }
             if self.is_recorded(shelf, &Ok(answer.clone()), desk) {
@@ -134,16 +134,22 @@ impl Policy {
     /// The same for a shadow, whose reads are wanted.
     pub(super) fn decide_with_trace(self: &Arc<Self>, guests: &mut Guests, facts: &Facts) -> (Outcome, Trace) {
         let shelf = guests.shelf(self);
-        if self.memo > 0
-            && !self.impure()
-            && let Some(answer) = shelf.memo.find(facts)
-        {
-            count(&shelf.tally.hits);
+        if let Some(answer) = self.remembered(shelf, facts) {
             let trace = shelf.memo.trace(facts);
             return (Ok(answer), trace);
         }
         let (outcome, trace) = self.think(shelf, facts, None);
         (outcome.map_err(|_| ()), trace)
+    }
+
+    /// The answer that is known already.
+    fn remembered(&self, shelf: &mut Shelf, facts: &Facts) -> Option<Arc<Answer>> {
+        if self.memo == 0 || self.impure() {
+            return None;
+        }
+        let answer = shelf.memo.find(facts)?;
+        count(&shelf.tally.hits);
+        Some(answer)
     }
 
     /// Asks an instance. It is out of its place while it thinks, and comes back only with an answer.
