@@ -63,6 +63,8 @@ pub(super) fn compile(bytes: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
         .arg(COMMAND)
         .args([limits.time.as_secs().max(1).to_string(), limits.memory.to_string()])
         .env_clear()
+        // Our allocator would take the whole allowance for itself at once, a GiB of it; here it takes 16 MiB at a time.
+        .env("MIMALLOC_ARENA_RESERVE", "16384")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
