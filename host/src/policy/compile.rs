@@ -17,10 +17,16 @@ pub const COMMAND: &str = "compile-policy";
 /// Compiled code is some ten times the size of a component; more than this is not taken from the other process.
 const LARGEST: u64 = 1 << 30;
 
+/// CPU time is what is limited, since on a busy machine a good component may wait long for its share of it. A compiler
+/// that uses none is given up after so many times its limit.
+const PATIENCE: u32 = 10;
+/// How far behind traffic a compilation stands: with all cores busy it gets a tenth of one.
+const NICE: i32 = 10;
+
 /// What one compilation may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// CPU time, and the time of the wall beside it.
+    /// CPU time.
     pub time: Duration,
     /// Memory in bytes.
     pub memory: u64,
@@ -57,6 +63,8 @@ pub(super) fn compile(bytes: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
         .arg(COMMAND)
         .args([limits.time.as_secs().max(1).to_string(), limits.memory.to_string()])
         .env_clear()
+        // Our allocator would take the whole allowance for itself at once, a GiB of it; here it takes 16 MiB at a time.
+        .env("MIMALLOC_ARENA_RESERVE", "16384")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -74,7 +82,7 @@ pub(super) fn compile(bytes: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
             let read = output.map(|output| output.take(LARGEST).read_to_end(&mut compiled));
             let _ = done.send(read.is_some_and(|read| read.is_ok()).then_some(compiled));
         });
-        let in_time = result.recv_timeout(limits.time);
+        let in_time = result.recv_timeout(limits.time * PATIENCE);
         if in_time.is_err() {
             // It may have ended in this moment; then there is nothing left to kill.
             let _ = child.kill();
@@ -83,7 +91,9 @@ pub(super) fn compile(bytes: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
         match (in_time, status.code()) {
             (Err(_), _) => Err(Error::Time(limits.time)),
             (Ok(Some(compiled)), Some(0)) => Ok(compiled),
-            (Ok(Some(reason)), Some(REFUSED)) => Err(Error::Refused(String::from_utf8_lossy(&reason).into_owned())),
+            (Ok(Some(reason)), Some(code)) if code == i32::from(REFUSED) => {
+                Err(Error::Refused(String::from_utf8_lossy(&reason).into_owned()))
+            }
             _ if status.signal() == Some(XCPU) => Err(Error::Time(limits.time)),
             _ => Err(Error::Broken { limit: limits.memory, status }),
         }
@@ -91,15 +101,14 @@ pub(super) fn compile(bytes: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
 }
 
 /// Exit status of a compiler that refuses a component.
-const REFUSED: i32 = 3;
+const REFUSED: u8 = 3;
 /// `SIGXCPU`.
 const XCPU: i32 = 24;
 
 /// The other process: takes a component from standard input, and writes what it compiled, or why not, to standard
 /// output. Gives the exit status.
 pub fn run(time: u64, memory: u64) -> u8 {
-    // Traffic comes first.
-    let _ = nice(19);
+    let _ = nice(NICE);
     let limit = |limit: u64| Rlimit { current: Some(limit), maximum: Some(limit) };
     let cpu = Rlimit { current: Some(time), maximum: Some(time + 1) };
     let limited = setrlimit(Resource::Cpu, cpu).and_then(|()| setrlimit(Resource::Data, limit(memory)));
@@ -113,7 +122,7 @@ pub fn run(time: u64, memory: u64) -> u8 {
     let compiled = Engine::new(&super::engine::settings()).and_then(|engine| engine.precompile_component(&bytes));
     let (output, status) = match compiled {
         Ok(compiled) => (compiled, 0),
-        Err(error) => (format!("{error:#}").into_bytes(), 3),
+        Err(error) => (format!("{error:#}").into_bytes(), REFUSED),
     };
     let mut stdout = std::io::stdout().lock();
     if stdout.write_all(&output).and_then(|()| stdout.flush()).is_err() {
