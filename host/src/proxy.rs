@@ -314,6 +314,7 @@ async fn work(
     mut drain: watch::Receiver<bool>,
 ) {
     let worker = Rc::new(Worker::new(shared));
+    worker.snapshot();
     let mut serving: HashMap<String, (SocketAddr, watch::Sender<bool>)> = HashMap::new();
     let mut tasks = tokio::task::JoinSet::new();
     while !*drain.borrow() {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::Policy;
 use super::decide::{Guests, Outcome};
@@ -92,16 +92,8 @@ fn shadow(guests: &mut Guests, asked: &Asked, desk: Option<&Desk>) {
         tracing::info!(policy, digest = shadow.policy.digest, count, %live, %candidate, "a shadow says otherwise");
     }
     if let Some(desk) = desk.filter(|desk| desk.records.on()) {
-        desk.records.record(Record {
-            time: SystemTime::now(),
-            generation: asked.generation,
-            policy: shadow.policy.clone(),
-            request: asked.facts.request.as_ref().map(|request| request.id.clone()),
-            trace,
-            outcome: outcome.map_err(|()| "failed".to_owned()),
-            cached: false,
-            took: started.elapsed(),
-            live: Some(live),
-        });
+        let outcome = outcome.map_err(|()| "failed".to_owned());
+        let record = shadow.policy.recorded(&asked.facts, trace, outcome, asked.generation);
+        desk.records.record(Record { took: started.elapsed(), live: Some(live), ..record });
     }
 }

@@ -81,7 +81,8 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings = Settings { failures: 3, window: Duration::from_secs(10), pause: Duration::from_secs(1) };
+    const SETTINGS: Settings =
+        Settings { failures: 3, window: Duration::from_secs(10), pause: Duration::from_secs(1), watch: Duration::ZERO };
 
     #[test]
     fn it_opens_at_the_limit_tries_again_ever_later_and_closes_with_an_answer() {

@@ -47,6 +47,12 @@ struct Shelf {
     next_audit: Instant,
 }
 
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        self.tally.bytes.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Counts of one worker's memory. Only that worker writes, so adding is no more than adding.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -61,10 +67,8 @@ pub(super) struct Tally {
 }
 
 /// Adds one where nobody else writes.
-fn count(counter: &AtomicU64) -> u64 {
-    let next = counter.load(Ordering::Relaxed) + 1;
-    counter.store(next, Ordering::Relaxed);
-    next
+fn count(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 impl Guests {
@@ -85,7 +89,7 @@ impl Guests {
         self.shelves.drain(..surplus);
     }
 
-    fn shelf(&mut self, policy: &Policy) -> &mut Shelf {
+    fn place(&mut self, policy: &Policy) -> Place<'_> {
         let at = self.shelves.iter().position(|(id, _)| *id == policy.id).unwrap_or_else(|| {
             let tally = Arc::new(Tally::default());
             policy.tallies().push(tally.clone());
@@ -94,65 +98,79 @@ impl Guests {
             self.shelves.push((policy.id, shelf));
             self.shelves.len() - 1
         });
-        &mut self.shelves[at].1
+        Place { shelf: &mut self.shelves[at].1, desk: self.desk.as_ref(), generation: self.generation }
     }
+}
+
+/// Where a decision is made: a worker's shelf of the policy, and the desk.
+struct Place<'a> {
+    shelf: &'a mut Shelf,
+    desk: Option<&'a Arc<Desk>>,
+    generation: u64,
 }
 
 impl Policy {
     /// What the policy says to these facts.
     pub(super) fn decide(self: &Arc<Self>, guests: &mut Guests, facts: &Facts) -> Outcome {
-        let (desk, generation) = (guests.desk.clone(), guests.generation);
-        let shelf = guests.shelf(self);
-        if self.memo > 0
-            && !self.impure()
-            && let Some(answer) = shelf.memo.find(facts)
-        {
-            let hits = count(&shelf.tally.hits);
-            let desk = desk.as_deref();
-            if hits.is_multiple_of(LOOK) {
-                self.audit(shelf, facts, &answer, desk, generation);
-            }
-            if self.is_recorded(shelf, &Ok(answer.clone()), desk) {
-                let trace = shelf.memo.trace(facts);
-                self.record(desk, facts, trace, Ok(answer.clone()), (true, Duration::ZERO), generation);
-            }
-            self.shadow(desk, facts, &Ok(answer.clone()), generation);
+        let mut place = guests.place(self);
+        if let Some(answer) = self.remembered(place.shelf, facts) {
+            self.found(&mut place, facts, &answer);
             return Ok(answer);
         }
         let started = Instant::now();
-        let (outcome, trace) = self.think(shelf, facts, desk.as_ref());
-        let desk = desk.as_deref();
+        let (outcome, trace) = self.think(&mut place, facts);
         let told = outcome.as_ref().map(Arc::clone).map_err(|_| ());
-        if self.is_recorded(shelf, &told, desk) {
-            let outcome = outcome.map_err(|error| error.to_string());
-            self.record(desk, facts, trace, outcome, (false, started.elapsed()), generation);
+        if let Some(desk) = place.desk {
+            if self.is_recorded(place.shelf, told.as_deref(), desk) {
+                let outcome = outcome.map_err(|error| error.to_string());
+                let record = self.recorded(facts, trace, outcome, place.generation);
+                desk.records.record(Record { took: started.elapsed(), ..record });
+            }
+            self.shadow(desk, facts, &told, place.generation);
         }
-        self.shadow(desk, facts, &told, generation);
         told
+    }
+
+    /// After an answer was found again: a look at whether it is still right, a record, and the shadow.
+    fn found(self: &Arc<Self>, place: &mut Place<'_>, facts: &Facts, answer: &Arc<Answer>) {
+        let Some(desk) = place.desk else { return };
+        if place.shelf.tally.hits.load(Ordering::Relaxed).is_multiple_of(LOOK) {
+            self.audit(place.shelf, facts, answer, desk, place.generation);
+        }
+        if self.is_recorded(place.shelf, Ok(answer), desk) {
+            let trace = place.shelf.memo.trace(facts);
+            let record = self.recorded(facts, trace, Ok(answer.clone()), place.generation);
+            desk.records.record(Record { cached: true, ..record });
+        }
+        if self.shadow.is_some() {
+            self.shadow(desk, facts, &Ok(answer.clone()), place.generation);
+        }
     }
 
     /// The same for a shadow, whose reads are wanted.
     pub(super) fn decide_with_trace(self: &Arc<Self>, guests: &mut Guests, facts: &Facts) -> (Outcome, Trace) {
-        let shelf = guests.shelf(self);
-        if self.memo > 0
-            && !self.impure()
-            && let Some(answer) = shelf.memo.find(facts)
-        {
-            count(&shelf.tally.hits);
-            let trace = shelf.memo.trace(facts);
+        let mut place = guests.place(self);
+        if let Some(answer) = self.remembered(place.shelf, facts) {
+            let trace = place.shelf.memo.trace(facts);
             return (Ok(answer), trace);
         }
-        let (outcome, trace) = self.think(shelf, facts, None);
+        let (outcome, trace) = self.think(&mut place, facts);
         (outcome.map_err(|_| ()), trace)
     }
 
+    /// The answer that is known already.
+    fn remembered(&self, shelf: &mut Shelf, facts: &Facts) -> Option<Arc<Answer>> {
+        if self.memo == 0 || self.impure() {
+            return None;
+        }
+        let answer = shelf.memo.find(facts)?;
+        count(&shelf.tally.hits);
+        Some(answer)
+    }
+
     /// Asks an instance. It is out of its place while it thinks, and comes back only with an answer.
-    fn think(
-        self: &Arc<Self>,
-        shelf: &mut Shelf,
-        facts: &Facts,
-        desk: Option<&Arc<Desk>>,
-    ) -> (Result<Arc<Answer>, Error>, Trace) {
+    fn think(self: &Arc<Self>, place: &mut Place<'_>, facts: &Facts) -> (Result<Arc<Answer>, Error>, Trace) {
+        let shelf = &mut *place.shelf;
         count(&shelf.tally.misses);
         let now = Instant::now();
         if !self.admits(now) {
@@ -184,7 +202,7 @@ impl Policy {
                     shelf.tally.bytes.store(shelf.memo.bytes() as u64, Ordering::Relaxed);
                 }
             }
-            Err(error) => self.failed(error, now, desk),
+            Err(error) => self.failed(error, now, place.desk),
         }
         (outcome, trace)
     }
@@ -230,15 +248,8 @@ impl Policy {
         }
     }
 
-    fn audit(
-        self: &Arc<Self>,
-        shelf: &mut Shelf,
-        facts: &Facts,
-        answer: &Arc<Answer>,
-        desk: Option<&Desk>,
-        generation: u64,
-    ) {
-        let (Some(desk), now) = (desk, Instant::now()) else { return };
+    fn audit(self: &Arc<Self>, shelf: &mut Shelf, facts: &Facts, answer: &Arc<Answer>, desk: &Desk, generation: u64) {
+        let now = Instant::now();
         if now < shelf.next_audit {
             return;
         }
@@ -247,8 +258,8 @@ impl Policy {
         desk.aside(Job::Audit(asked));
     }
 
-    fn shadow(self: &Arc<Self>, desk: Option<&Desk>, facts: &Facts, outcome: &Outcome, generation: u64) {
-        let (Some(shadow), Some(desk)) = (&self.shadow, desk) else { return };
+    fn shadow(self: &Arc<Self>, desk: &Desk, facts: &Facts, outcome: &Outcome, generation: u64) {
+        let Some(shadow) = &self.shadow else { return };
         let asked = Asked { policy: self.clone(), facts: facts.clone(), outcome: outcome.clone(), generation };
         if !desk.aside(Job::Shadow(asked)) {
             shadow.dropped.fetch_add(1, Ordering::Relaxed);
@@ -256,31 +267,37 @@ impl Policy {
     }
 
     /// Whether this decision is recorded: all, or a sample with every refusal and failure, or none.
-    fn is_recorded(&self, shelf: &mut Shelf, outcome: &Outcome, desk: Option<&Desk>) -> bool {
-        let Some(desk) = desk.filter(|desk| desk.records.on()) else { return false };
+    fn is_recorded(&self, shelf: &mut Shelf, outcome: Result<&Answer, &()>, desk: &Desk) -> bool {
+        if !desk.records.on() {
+            return false;
+        }
         shelf.decided += 1;
         match self.recording {
             Recording::Off => false,
             Recording::Full => true,
             Recording::Sampled => {
-                shelf.decided.is_multiple_of(desk.records.sample)
-                    || outcome.as_ref().map_or(true, |answer| answer.is_refusal())
+                shelf.decided.is_multiple_of(desk.records.sample) || outcome.map_or(true, Answer::is_refusal)
             }
         }
     }
 
-    fn record(
+    pub(super) fn recorded(
         self: &Arc<Self>,
-        desk: Option<&Desk>,
         facts: &Facts,
         trace: Trace,
         outcome: Result<Arc<Answer>, String>,
-        (cached, took): (bool, Duration),
         generation: u64,
-    ) {
-        let Some(desk) = desk else { return };
-        let request = facts.request.as_ref().map(|request| request.id.clone());
-        let (policy, time) = (self.clone(), SystemTime::now());
-        desk.records.record(Record { time, generation, policy, request, trace, outcome, cached, took, live: None });
+    ) -> Record {
+        Record {
+            time: SystemTime::now(),
+            generation,
+            policy: self.clone(),
+            request: facts.request.as_ref().map(|request| request.id.clone()),
+            trace,
+            outcome,
+            cached: false,
+            took: Duration::ZERO,
+            live: None,
+        }
     }
 }

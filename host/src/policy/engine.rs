@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
@@ -70,7 +70,9 @@ impl Compiler {
         let component = match kept {
             Some(component) => component,
             None => {
+                let started = Instant::now();
                 let code = compile::compile(bytes, limits)?;
+                tracing::info!(digest, bytes = bytes.len(), ms = started.elapsed().as_millis(), "compiled a policy");
                 let component = self.revive(&code).map_err(|error| compile::Error::Load(format!("{error:#}")))?;
                 if let Some(cache) = &self.cache {
                     cache.put(digest, &code);

@@ -202,12 +202,15 @@ pub(super) fn linker(engine: &Engine, question: Question, grants: &Grants) -> Re
     if grants.wasi() {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     }
-    let interfaces: [(&'static str, fn(&mut At<'_>) -> Result<()>); 5] =
-        [("log", log), ("clock", clock), ("connection", connection), ("request", request), ("login", login)];
-    for (interface, define) in interfaces {
+    let mut define = |interface, define: fn(&mut At<'_>) -> Result<()>| {
         let linker = linker.instance(&self::interface(interface, WIT_VERSION))?;
-        define(&mut At { linker, interface, grants })?;
-    }
+        define(&mut At { linker, interface, grants })
+    };
+    define("log", log)?;
+    define("clock", clock)?;
+    define("connection", connection)?;
+    define("request", request)?;
+    define("login", login)?;
     if question == Question::Template {
         // Only its type `form` is used, but the tools of some languages import the whole interface with it.
         linker

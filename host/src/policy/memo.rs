@@ -185,7 +185,6 @@ impl Next {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::collections::BTreeMap;
 
     use super::*;
@@ -218,15 +217,18 @@ mod tests {
 
     /// A policy that branches on what it reads: which fact comes next, and when it ends, hang on all values so far.
     fn policy(seed: u64, facts: &Numbers) -> (Trace, Arc<Answer>) {
-        let trace = RefCell::new(Trace::default());
+        let mut trace = Trace::default();
         let mut state = Dice(seed);
         for _ in 0..state.below(6) {
             let asked = fact(u8::try_from(state.below(8)).unwrap());
-            let value = trace.borrow().get(&asked).cloned().unwrap_or_else(|| {
-                let value = facts.read(&asked).into_owned();
-                trace.borrow_mut().push(asked.clone(), value.clone()).unwrap();
-                value
-            });
+            let value = match trace.get(&asked) {
+                Some(value) => value.clone(),
+                None => {
+                    let value = facts.read(&asked).into_owned();
+                    trace.push(asked, value.clone()).unwrap();
+                    value
+                }
+            };
             let Value::Number(number) = value else { break };
             state.0 = state.0.wrapping_mul(31).wrapping_add(number);
             if state.below(4) == 0 {
@@ -234,7 +236,7 @@ mod tests {
             }
         }
         let form = Form::ALL[usize::try_from(state.below(4)).unwrap()];
-        (trace.into_inner(), Arc::new(Answer::Device(Some(form))))
+        (trace, Arc::new(Answer::Device(Some(form))))
     }
 
     #[test]
