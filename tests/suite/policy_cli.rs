@@ -67,6 +67,7 @@ fn check_finds_what_is_not_pure_and_what_fails() {
     assert!(faults.contains("wrong.toml:1: settings") && faults.contains("expected settings"), "{faults}");
     policy(&setup, &["check", "device-detection", "--settings", "none.toml"], 2);
     policy(&setup, &["check", "device-detection", "--memory", "1GiB"], 2);
+    policy(&setup, &["check", "device-detection", "--name", "x"], 2);
     policy(&setup, &["check"], 2);
 }
 

@@ -104,7 +104,7 @@ pub(super) fn run(replay: &Replay) -> Result<ExitCode, Stop> {
         let size = file.metadata().map_err(unusable)?.len();
         (Box::new(file), size)
     };
-    let subject = Subject::find(replay.policy.as_deref(), &replay.options)?;
+    let subject = Subject::candidate(replay.policy.as_deref(), &replay.options)?;
     let mut trial = subject.load()?;
     let asks = subject.config.asks.name();
     let name = replay.options.name.as_deref();

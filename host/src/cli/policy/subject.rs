@@ -35,7 +35,7 @@ pub(super) struct Options {
     /// Take the file, settings, grants and limits of a policy from this configuration; --name says which.
     #[arg(long, value_name = "FILE", requires = "name", conflicts_with_all = ["settings", "asks"])]
     config: Option<PathBuf>,
-    /// The policy's name in the configuration.
+    /// The policy's name in the configuration; for a replay also in the log.
     #[arg(long, value_name = "POLICY")]
     pub name: Option<String>,
 }
@@ -61,6 +61,17 @@ impl Subject {
     /// # Errors
     /// There is none, or what was found is no policy.
     pub(super) fn find(component: Option<&str>, options: &Options) -> Result<Self, Stop> {
+        if options.name.is_some() && options.config.is_none() {
+            return Err(Stop::Unusable("--name is a name in a configuration: --config is needed".to_owned()));
+        }
+        Self::candidate(component, options)
+    }
+
+    /// The same for a replay, where the name without a configuration is one in the log.
+    ///
+    /// # Errors
+    /// There is none, or what was found is no policy.
+    pub(super) fn candidate(component: Option<&str>, options: &Options) -> Result<Self, Stop> {
         let compiler = compiler()?;
         let mut config = match (&options.config, component) {
             (Some(file), component) => {
