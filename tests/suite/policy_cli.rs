@@ -85,6 +85,8 @@ fn a_grant_and_a_limit_may_be_given() {
     assert!(lacking.contains("policy[0].file") && lacking.contains("connection.client-port"), "{lacking}");
     let granted: Vec<&str> = of_config.iter().chain(&["--grant", "connection.client-port"]).copied().collect();
     policy(&setup, &granted, 0);
+    let other: Vec<&str> = granted.iter().chain(&["--settings", "none.toml"]).copied().collect();
+    policy(&setup, &other, 2);
     let missing = policy(&setup, &["check", "--config", "d.toml", "--name", "q"], 2).stderr;
     assert!(missing.contains("no policy \"q\"; it has: p"), "{missing}");
 }

@@ -43,8 +43,14 @@ struct Wrong {
 /// # Errors
 /// There is no such policy, or it cannot be loaded.
 pub(super) fn run(check: &Check) -> Result<ExitCode, Stop> {
-    let subject = Subject::find(check.component.as_deref(), &check.options)?;
+    let mut subject = Subject::find(check.component.as_deref(), &check.options)?;
     let file = vectors_of(check, &subject).map(|path| vectors::read(&path)).transpose()?;
+    // Many a policy takes no empty settings; those that all vectors have in common are good ones.
+    if let (false, Some(settings)) =
+        (check.options.has_settings(), file.as_ref().and_then(|file| file.settings.clone()))
+    {
+        subject.config.settings = settings;
+    }
     // With its shadow, as a configuration would.
     policy::load(&subject.config, &subject.compiler, &[], None)?;
     let mut wrong = Vec::new();

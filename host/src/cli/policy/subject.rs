@@ -32,8 +32,9 @@ pub(super) struct Options {
     /// Time that a call may take [default: 10ms].
     #[arg(long, value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
-    /// Take the file, settings, grants and limits of a policy from this configuration; --name says which.
-    #[arg(long, value_name = "FILE", requires = "name", conflicts_with_all = ["settings", "asks"])]
+    /// Take the file, settings, grants and limits of a policy from this configuration; --name says which. What is given
+    /// besides takes the place of that.
+    #[arg(long, value_name = "FILE", requires = "name", conflicts_with = "asks")]
     config: Option<PathBuf>,
     /// The policy's name in the configuration; for a replay also in the log.
     #[arg(long, value_name = "POLICY")]
@@ -41,6 +42,11 @@ pub(super) struct Options {
 }
 
 impl Options {
+    /// Whether its settings are given, by a file or by a configuration.
+    pub(super) fn has_settings(&self) -> bool {
+        self.settings.is_some() || self.config.is_some()
+    }
+
     /// Whether the policy comes from a configuration.
     pub(super) fn of_configuration(&self) -> bool {
         self.config.is_some()
@@ -82,6 +88,10 @@ impl Subject {
                 }
                 if let Some(component) = component {
                     (config.file, config.digest, config.shadow) = (Some(existing(component)?), None, None);
+                }
+                if let Some(settings) = &options.settings {
+                    config.settings = table_of(settings)?;
+                    config.place = Place::whole(&Arc::new(Source { path: settings.clone(), text: String::new() }));
                 }
                 config
             }
