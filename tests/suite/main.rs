@@ -10,6 +10,7 @@ mod queue;
 mod access;
 mod guests;
 mod swap;
+mod policy_cli;
 mod tls;
 mod lifecycle;
 mod real_stack;

@@ -2,6 +2,7 @@
 
 mod build;
 mod ctl;
+mod policy;
 mod run;
 
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ enum Command {
     Ctl(ctl::Ctl),
     /// Policies.
     #[command(subcommand)]
-    Policy(Policy),
+    Policy(policy::Policy),
     /// Compile a policy from standard input to standard output, within limits; Doorward calls this itself.
     #[command(name = crate::policy::COMPILE_COMMAND, hide = true)]
     Compile {
@@ -64,18 +65,6 @@ struct Serve {
     json: bool,
 }
 
-#[derive(Debug, Subcommand)]
-enum Policy {
-    /// Build a policy into a component: a crate in Rust, or a source in Python, JavaScript or C.
-    Build {
-        /// The folder with Cargo.toml or policy.toml.
-        dir: PathBuf,
-        /// The component to write.
-        #[arg(short, long)]
-        output: PathBuf,
-    },
-}
-
 /// Runs the command that was typed.
 ///
 /// # Errors
@@ -87,11 +76,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Check(check) => run::check(&check.config, check.json),
         Command::Ctl(ctl) => ctl::run(&ctl),
         Command::Compile { time, memory } => Ok(ExitCode::from(crate::policy::compile_run(time, memory))),
-        Command::Policy(Policy::Build { dir, output }) => {
-            let report = build::build(&dir, &output, tell)?;
-            say(&format!("{}: {} bytes, built by {}", output.display(), report.size, report.by));
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Policy(policy) => policy::run(&policy),
     }
 }
 

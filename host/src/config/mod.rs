@@ -6,7 +6,7 @@
 mod fault;
 mod policy;
 mod reader;
-mod units;
+pub mod units;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -12,12 +12,12 @@ const SIZES: [(&str, u64); 7] =
     [("B", 1), ("KiB", 1 << 10), ("KB", 1 << 10), ("MiB", 1 << 20), ("MB", 1 << 20), ("GiB", 1 << 30), ("GB", 1 << 30)];
 
 /// `"300s"`, `"5m"`, `"10ms"`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     number_with_unit(text, &TIMES).map(Duration::from_millis)
 }
 
 /// `"64KiB"`, `"16MiB"`: bytes.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     number_with_unit(text, &SIZES)
 }
 

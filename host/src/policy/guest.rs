@@ -122,6 +122,11 @@ impl Guest {
         Ok(Self { store, ask, time: start.time, wasi: start.wasi })
     }
 
+    /// Bytes that its memories may still grow by.
+    pub(super) fn memory_left(&self) -> usize {
+        self.store.data().limits.memory_left
+    }
+
     /// The JSON Schema of its settings, of an instance that is made for this alone.
     ///
     /// # Errors

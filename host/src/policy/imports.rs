@@ -7,6 +7,7 @@ use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower};
 use wasmtime::{Engine, ResourceLimiter, Result, StoreLimits, bail};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
+use super::answer::Form;
 use super::facts::Facts;
 use super::manifest::Grants;
 use super::memo::Read as _;
@@ -211,8 +212,12 @@ pub(super) fn linker(engine: &Engine, question: Question, grants: &Grants) -> Re
     define("request", request)?;
     define("login", login)?;
     if question == Question::Template {
-        // Only its type `form` is used; the interface must exist all the same.
-        linker.instance(&interface("device", WIT_VERSION))?;
+        // Only its type `form` is used, but the tools of some languages import the whole interface with it.
+        linker
+            .instance(&interface("device", WIT_VERSION))?
+            .func_wrap("classify", |_, (): ()| -> Result<(Option<Form>,)> {
+                bail!("a policy cannot ask another question")
+            })?;
     }
     Ok(linker)
 }

@@ -40,7 +40,7 @@ pub fn load(
     previous: &[Arc<Policy>],
     quarantine: Option<&Quarantine>,
 ) -> Result<Arc<Policy>, Faults> {
-    let bytes = read(config)?;
+    let bytes = bytes_of(config)?;
     let digest = digest(&bytes);
     if let Some(pinned) = &config.digest
         && *pinned != digest
@@ -117,6 +117,16 @@ pub fn manifest_of(compiler: &Compiler, bytes: &[u8], limits: (std::time::Durati
     component(compiler, bytes, &digest(bytes), limits).map(|(_, manifest)| manifest)
 }
 
+/// The JSON Schema of a policy's settings, for which it needs none.
+///
+/// # Errors
+/// What is wrong with the component, or with the instance that was made for this.
+pub fn schema_of(config: &config::Policy, compiler: &Compiler) -> Result<String, Faults> {
+    let bytes = bytes_of(config)?;
+    let policy = build(config, compiler, &bytes, digest(&bytes))?;
+    Guest::schema(&policy.start()).map_err(|error| refused(config, &error))
+}
+
 fn component(compiler: &Compiler, bytes: &[u8], digest: &str, limits: Limits) -> Result<(Component, Manifest), String> {
     // What was compiled elsewhere would be run as it is: only WebAssembly itself is taken.
     if Engine::detect_precompiled(bytes).is_some() || !bytes.starts_with(b"\0asm") {
@@ -174,7 +184,11 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
     })
 }
 
-fn read(config: &config::Policy) -> Result<Vec<u8>, Fault> {
+/// The bytes of a policy: its file's, or those of the built-in policy of its name.
+///
+/// # Errors
+/// There is no such file, it is too large, or no policy of that name is built in.
+pub fn bytes_of(config: &config::Policy) -> Result<Vec<u8>, Fault> {
     let Some(path) = &config.file else {
         let found = BUILT_IN.iter().find(|(name, _)| *name == config.name);
         let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();

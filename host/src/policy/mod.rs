@@ -35,7 +35,7 @@ pub use engine::{Compiler, digest};
 pub use facts::{Facts, LoginFacts, RequestFacts};
 pub use guest::{Error, Problem};
 pub use imports::WIT_VERSION;
-pub use load::{BUILT_IN, load, manifest_of};
+pub use load::{BUILT_IN, bytes_of, load, manifest_of, schema_of};
 pub use manifest::{Grants, Manifest};
 pub use memo::Read;
 pub use record::{Mask, Record, Recorded};

@@ -10,10 +10,14 @@ use super::imports::Source;
 use super::memo::{Memo, Read};
 use super::trace::{Fact, Given, Trace, Value};
 
+/// What a trial remembers may take so many bytes: as much as a policy has by default.
+const MEMO: usize = 4 << 20;
+
 /// A policy with one warm instance of its own.
 pub struct Trial {
     policy: Arc<Policy>,
     guest: Option<Guest>,
+    memo: Memo,
 }
 
 /// One answer, and what it took.
@@ -41,7 +45,18 @@ pub struct Figures {
 impl Trial {
     /// A policy to try.
     pub fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, guest: None }
+        Self { policy, guest: None, memo: Memo::new(MEMO) }
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Bytes that the memories of the warm instance hold, if there is one.
+    pub fn memory(&self) -> Option<u64> {
+        let left = u64::try_from(self.guest.as_ref()?.memory_left()).ok()?;
+        Some(self.policy.memory.saturating_sub(left))
     }
 
     /// Asks the warm instance.
@@ -76,6 +91,20 @@ impl Trial {
         Guest::schema(&self.policy.start())
     }
 
+    /// Remembers an answer as Doorward would, and looks for it again: what is found then, or none where nothing may be
+    /// remembered.
+    ///
+    /// # Errors
+    /// What was remembered before says that the policy is not pure.
+    pub fn recall(&mut self, told: &Told, given: &Given) -> Result<Option<Answer>, String> {
+        let Ok(answer) = &told.answer else { return Ok(None) };
+        if !told.trace.is_cacheable() {
+            return Ok(None);
+        }
+        self.memo.insert(&told.trace, &Arc::new(answer.clone())).map_err(|impure| impure.to_string())?;
+        Ok(self.memo.find(given).map(|answer| (*answer).clone()))
+    }
+
     /// Measures one decision in three ways: by a fresh instance, by a warm one, and found again.
     ///
     /// # Errors
@@ -93,7 +122,7 @@ impl Trial {
             figures.warm.push(told.took);
         }
         let answer = Arc::new(told.answer?);
-        let mut memo = Memo::new(1 << 20);
+        let mut memo = Memo::new(MEMO);
         if told.trace.is_cacheable() && memo.insert(&told.trace, &answer).is_ok() && memo.find(&**given).is_some() {
             for _ in 0..warm {
                 let started = Instant::now();

@@ -1,0 +1,145 @@
+//! `policy check`: the whole gate of a configuration, and a look at whether the policy is pure.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::purity::examine;
+use super::subject::{Options, Subject};
+use super::{Stop, outcome_text, reads_json, reads_text, samples, say, tell, vectors};
+use crate::policy::{self, Error, Given, Trial};
+
+/// After so many faults the rest is not asked: they are alike.
+const MOST_FAULTS: usize = 10;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 where no fault is found; 1 otherwise; 2 where options or files make no sense.")]
+pub(in crate::cli) struct Check {
+    /// The component: FILE.wasm, or the name of a built-in policy.
+    #[arg(value_name = "FILE")]
+    component: Option<String>,
+    /// Ask of the facts of these test vectors too [default: vectors.toml beside the component].
+    #[arg(long, value_name = "FILE")]
+    vectors: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was found wrong in a decision.
+struct Wrong {
+    about: String,
+    text: String,
+    json: Json,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// There is no such policy, or it cannot be loaded.
+pub(super) fn run(check: &Check) -> Result<ExitCode, Stop> {
+    let mut subject = Subject::find(check.component.as_deref(), &check.options)?;
+    let file = vectors_of(check, &subject).map(|path| vectors::read(&path)).transpose()?;
+    // Many a policy takes no empty settings; those that all vectors have in common are good ones.
+    if let (false, Some(settings)) =
+        (check.options.has_settings(), file.as_ref().and_then(|file| file.settings.clone()))
+    {
+        subject.config.settings = settings;
+    }
+    // With its shadow, as a configuration would.
+    policy::load(&subject.config, &subject.compiler, &[], None)?;
+    let mut wrong = Vec::new();
+    let mut asked = 0;
+    let samples: Vec<(String, Arc<Given>)> =
+        samples::all().into_iter().enumerate().map(|(index, given)| (format!("sample {}", index + 1), given)).collect();
+    wrong.extend(ask(&mut subject.load()?, &samples, Missing::IsFault)?);
+    asked += samples.len();
+    if let Some(file) = &file {
+        for vector in &file.vectors {
+            // Settings that a vector shows to be refused are no fault of the policy.
+            let Ok(mut trial) = subject.load_with(vectors::settings_of(vector, file, &subject.config.settings)) else {
+                continue;
+            };
+            let facts = [(format!("vector \"{}\"", vector.name), vector.given.clone())];
+            wrong.extend(ask(&mut trial, &facts, Missing::IsNone)?);
+            asked += 1;
+        }
+    }
+    report(check, &subject, &wrong, asked);
+    Ok(super::status(wrong.is_empty()))
+}
+
+/// What it means when a fact is read and not given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// The samples have them all.
+    IsFault,
+    /// `policy test` tells it.
+    IsNone,
+}
+
+fn ask(trial: &mut Trial, facts: &[(String, Arc<Given>)], missing: Missing) -> Result<Vec<Wrong>, Stop> {
+    let mut wrong = Vec::new();
+    for (about, given) in facts {
+        let about = about.clone();
+        match examine(trial, given).map_err(|error| Stop::Bad(error.to_string()))? {
+            Ok(told) => match &told.answer {
+                Err(Error::NotGiven(_)) if missing == Missing::IsNone => {}
+                Err(error) => wrong.push(Wrong {
+                    about,
+                    text: format!("{}\n{}", outcome_text(&told.answer), reads_text(&told.trace, "    ")),
+                    json: json!({"error": error.to_string(), "reads": reads_json(&told.trace)}),
+                }),
+                Ok(_) => {}
+            },
+            Err(impure) => wrong.push(Wrong { about, text: impure.text(), json: json!({"impure": impure.json()}) }),
+        }
+        if wrong.len() >= MOST_FAULTS {
+            tell(&format!("{MOST_FAULTS} faults: the rest is not asked"));
+            break;
+        }
+    }
+    Ok(wrong)
+}
+
+/// The vectors that are named, or those beside the component.
+fn vectors_of(check: &Check, subject: &Subject) -> Option<PathBuf> {
+    let beside = || Some(subject.config.file.as_ref()?.with_file_name("vectors.toml")).filter(|path| path.is_file());
+    check.vectors.clone().or_else(beside)
+}
+
+fn report(check: &Check, subject: &Subject, wrong: &[Wrong], asked: usize) {
+    let (name, place) = (&subject.config.name, &subject.config.place);
+    if check.json {
+        let faults: Vec<Json> = wrong
+            .iter()
+            .map(|wrong| {
+                let expected = "the same answer to the same facts, in time";
+                let mut fault = json!(place.fault(wrong.text.clone(), expected));
+                (fault["about"], fault["decision"]) = (json!(wrong.about), wrong.json.clone());
+                fault
+            })
+            .collect();
+        say(&json!({"ok": wrong.is_empty(), "policy": name, "asked": asked, "faults": faults}).to_string());
+        return;
+    }
+    for wrong in wrong {
+        let fault = place.fault(&wrong.text, "the same answer to the same facts, in time");
+        say(&format!(
+            "{}:{}: {}: found {}\n  expected {}",
+            fault.file.display(),
+            fault.line,
+            wrong.about,
+            fault.found,
+            fault.expected
+        ));
+    }
+    if wrong.is_empty() {
+        say(&format!("{name}: no fault found; asked of {asked} sets of facts, it is pure"));
+    }
+}

@@ -1,0 +1,130 @@
+//! Facts as they are typed: `--fact host=a.test`, `--fact header.user-agent=x`, or a file of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::Stop;
+use super::subject::table_of;
+use crate::policy::{Fact, Given, Value};
+
+/// Functions that take a name, each of which may be given in part: the rest is absent then.
+const NAMED: [&str; 4] = ["query", "header", "cookie", "attribute"];
+
+/// Facts of one decision.
+#[derive(Debug, Args)]
+pub(super) struct Typed {
+    /// A fact: host=mail.example.com, header.user-agent=…, query.NAME=…, cookie.NAME=…, attribute.NAME=A,B. Where one
+    /// name is given, the other names are absent.
+    #[arg(long = "fact", value_name = "NAME=VALUE")]
+    facts: Vec<String>,
+    /// A file of facts in TOML, or in JSON if its name ends in .json: the table `facts` of a test vector. What --fact
+    /// says counts more.
+    #[arg(long = "facts", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Typed {
+    /// Whether nothing was typed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.facts.is_empty() && self.file.is_none()
+    }
+
+    /// The facts.
+    ///
+    /// # Errors
+    /// All that are none, or cannot have that value.
+    pub(super) fn given(&self) -> Result<Arc<Given>, Stop> {
+        let mut given = Given::default();
+        if let Some(file) = &self.file {
+            let mut table = table_of(file)?;
+            for (name, value) in table.as_object_mut().into_iter().flatten() {
+                let none = Fact::parse(name).is_some_and(|fact| is_none(&fact, value.as_str()));
+                *value = if none { Json::Null } else { value.take() };
+            }
+            given = Given::from_json(&table)
+                .map_err(|problems| Stop::Unusable(format!("{}: {}", file.display(), problems.join("; "))))?;
+        }
+        let problems: Vec<String> = self.facts.iter().filter_map(|text| put(&mut given, text).err()).collect();
+        if problems.is_empty() { Ok(Arc::new(given)) } else { Err(Stop::Unusable(problems.join("; "))) }
+    }
+}
+
+/// An empty text stands for none where a fact may be none and is hardly ever empty, as in test vectors.
+pub(super) fn is_none(fact: &Fact, text: Option<&str>) -> bool {
+    matches!(fact, Fact::TlsServerName | Fact::TlsClientSubject) && text == Some("")
+}
+
+fn put(given: &mut Given, text: &str) -> Result<(), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("--fact {text}: expected NAME=VALUE"))?;
+    let dotted = name.split_once('.').filter(|(function, _)| NAMED.contains(function));
+    let fact = match dotted {
+        Some((function, name)) => Fact::named(function, Some(name)),
+        None => Fact::parse(name),
+    };
+    let fact = fact.ok_or_else(|| format!("--fact {text}: {name} is no fact"))?;
+    if let (_, function, Some(_)) = fact.parts() {
+        given.complete(function);
+    }
+    let value = value_of(&fact, value).ok_or_else(|| format!("--fact {text}: {name} cannot be that"))?;
+    given.give(fact, value).map_err(|error| error.to_string())
+}
+
+/// A value as it is typed, without any quotes.
+fn value_of(fact: &Fact, text: &str) -> Option<Value<'static>> {
+    if is_none(fact, Some(text)) {
+        return Some(Value::Missing);
+    }
+    let json = match fact {
+        Fact::ClientPort | Fact::Now | Fact::Random | Fact::FailuresFromAddress | Fact::FailuresForUser => {
+            json!(text.parse::<u64>().ok()?)
+        }
+        Fact::Known => json!(text.parse::<bool>().ok()?),
+        Fact::Attribute(_) => text.split(',').filter(|text| !text.is_empty()).collect(),
+        _ => json!(text),
+    };
+    Value::from_json(fact, &json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_typed_as_the_interface_names_them() {
+        let mut given = Given::default();
+        for text in [
+            "host=mail.example.com",
+            "header.User-Agent=a=b",
+            "request.cookie(look)=blue",
+            "attribute.mail=a@x,b@x",
+            "known=true",
+            "now=180",
+            "form=mobile",
+            "tls-server-name=",
+        ] {
+            put(&mut given, text).unwrap();
+        }
+        for (fact, value) in [
+            ("host", json!("mail.example.com")),
+            ("header(user-agent)", json!("a=b")),
+            ("header(accept)", Json::Null),
+            ("cookie(look)", json!("blue")),
+            ("attribute(mail)", json!(["a@x", "b@x"])),
+            ("attribute(uid)", json!([])),
+            ("known", json!(true)),
+            ("now", json!(180)),
+            ("form", json!("mobile")),
+            ("tls-server-name", Json::Null),
+        ] {
+            let found = given.read(&Fact::parse(fact).unwrap()).map(|value| value.to_json());
+            assert_eq!(found, Some(value), "{fact}");
+        }
+        assert_eq!(given.read(&Fact::parse("query(q)").unwrap()), None);
+        for wrong in ["host", "hots=a", "known=yes", "client-port=70000", "form=phone", "header.a b=c"] {
+            assert!(put(&mut given, wrong).is_err(), "{wrong}");
+        }
+    }
+}

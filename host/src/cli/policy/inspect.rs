@@ -1,0 +1,109 @@
+//! `policy inspect`: what a component is and may do, without loading it as a policy.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use super::subject::{compiler, manifest_of, named};
+use super::{Stop, say};
+use crate::config::{self, Place, Question, Source};
+use crate::policy::{self, Grants, Manifest};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0; 1 where it is no policy; 2 where there is no such file.")]
+pub(in crate::cli) struct Inspect {
+    /// The component: FILE.wasm, or the name of a built-in policy.
+    #[arg(value_name = "FILE")]
+    component: String,
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// There is no such component, or it is no policy.
+pub(super) fn run(inspect: &Inspect) -> Result<ExitCode, Stop> {
+    let (name, file) = named(&inspect.component)?;
+    let place = Place::whole(&Arc::new(Source { path: inspect.component.clone().into(), text: String::new() }));
+    let mut config = config::Policy::alone(&name, Question::Access, place);
+    config.file = file;
+    let bytes = policy::bytes_of(&config)?;
+    let compiler = compiler()?;
+    let manifest = manifest_of(&compiler, &config, &bytes)?;
+    config.asks = manifest.questions.first().copied().unwrap_or(Question::Access);
+    // To tell its schema it may import what it likes.
+    config.grants = Some(Grants::NAMES.map(str::to_owned).to_vec());
+    let schema = policy::schema_of(&config, &compiler).map_err(|faults| faults.to_string()).and_then(|schema| {
+        if schema.is_empty() {
+            return Ok(Json::Null);
+        }
+        serde_json::from_str(&schema).map_err(|error| format!("its schema is no JSON: {error}"))
+    });
+    let digest = format!("sha256:{}", policy::digest(&bytes));
+    if inspect.json {
+        say(&as_json(&inspect.component, bytes.len(), &digest, &manifest, schema).to_string());
+    } else {
+        say(&as_text(&inspect.component, bytes.len(), &digest, &manifest, &schema));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn questions(manifest: &Manifest) -> Vec<&'static str> {
+    manifest.questions.iter().map(|question| question.name()).collect()
+}
+
+/// What it imports beyond what its question is granted anyway.
+fn beyond(manifest: &Manifest) -> Vec<String> {
+    let usual = manifest.questions.first().map(|question| Grants::new(None, *question));
+    let beyond = |fact: &&String| {
+        let parts = fact.split_once('.').unwrap_or((fact, ""));
+        usual.as_ref().is_some_and(|usual| !usual.has(parts.0, parts.1))
+    };
+    let facts = manifest.facts.iter().filter(beyond).cloned();
+    facts.chain((!manifest.wasi.is_empty()).then(|| "wasi".to_owned())).collect()
+}
+
+fn as_json(name: &str, size: usize, digest: &str, manifest: &Manifest, schema: Result<Json, String>) -> Json {
+    let mut report = json!({
+        "component": name,
+        "questions": questions(manifest),
+        "version": manifest.version,
+        "imports": manifest.facts,
+        "wasi": manifest.wasi,
+        "grants-needed": beyond(manifest),
+        "size": size,
+        "digest": digest,
+    });
+    match schema {
+        Ok(schema) => report["schema"] = schema,
+        Err(error) => report["schema-error"] = json!(error),
+    }
+    report
+}
+
+fn as_text(name: &str, size: usize, digest: &str, manifest: &Manifest, schema: &Result<Json, String>) -> String {
+    let list = |items: Vec<String>| if items.is_empty() { "nothing".to_owned() } else { items.join(", ") };
+    let facts = list(manifest.facts.iter().cloned().collect());
+    let mut text = format!(
+        "{name}\n  answers   {}\n  built for doorward:policy@{}\n  size      {size} bytes\n  digest    {digest}\n  imports   {facts}\n",
+        questions(manifest).join(", "),
+        manifest.version,
+    );
+    if !manifest.wasi.is_empty() {
+        text.push_str(&format!("  WASI      {}\n", list(manifest.wasi.iter().cloned().collect())));
+    }
+    let beyond = beyond(manifest);
+    if !beyond.is_empty() {
+        text.push_str(&format!("  needs     to be granted {} besides the usual\n", beyond.join(", ")));
+    }
+    match schema {
+        Ok(Json::Null) => text.push_str("  settings  no schema"),
+        Ok(schema) => text.push_str(&format!("  settings  {schema:#}")),
+        Err(error) => text.push_str(&format!("  settings  {error}")),
+    }
+    text
+}

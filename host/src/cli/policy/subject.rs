@@ -1,0 +1,309 @@
+//! Which policy a command is about: a component by itself with options, or one of a configuration.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value as Json, json};
+
+use super::{Stop, tell};
+use crate::config::{self, Faults, Place, Question, Source, units};
+use crate::policy::{self, BUILT_IN, Compiler, Grants, Trial};
+
+/// Components of this size take seconds to compile, so it is told that this goes on.
+const LARGE: usize = 4 << 20;
+
+/// Options that say how a component is tried.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Its settings: a file in TOML, or in JSON if its name ends in .json.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// The question to ask; needed only where the component answers several.
+    #[arg(long, value_name = "QUESTION", value_parser = question)]
+    asks: Option<Question>,
+    /// Grant an interface (wasi) or a function (request.cookie) besides the usual ones of its question.
+    #[arg(long = "grant", value_name = "NAME", value_parser = grant)]
+    grants: Vec<String>,
+    /// Memory that an instance may have [default: 16MiB].
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    memory: Option<u64>,
+    /// Time that a call may take [default: 10ms].
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    time: Option<Duration>,
+    /// Take the file, settings, grants and limits of a policy from this configuration; --name says which. What is given
+    /// besides takes the place of that.
+    #[arg(long, value_name = "FILE", requires = "name", conflicts_with = "asks")]
+    config: Option<PathBuf>,
+    /// The policy's name in the configuration; for a replay also in the log.
+    #[arg(long, value_name = "POLICY")]
+    pub name: Option<String>,
+}
+
+impl Options {
+    /// Whether its settings are given, by a file or by a configuration.
+    pub(super) fn has_settings(&self) -> bool {
+        self.settings.is_some() || self.config.is_some()
+    }
+
+    /// Whether the policy comes from a configuration.
+    pub(super) fn of_configuration(&self) -> bool {
+        self.config.is_some()
+    }
+}
+
+/// What a command is about.
+pub(super) struct Subject {
+    /// As it would stand in a configuration.
+    pub config: config::Policy,
+    /// What it is compiled with, once.
+    pub compiler: Compiler,
+}
+
+impl Subject {
+    /// Finds it. With a configuration, a component that is named besides stands in for the policy's own.
+    ///
+    /// # Errors
+    /// There is none, or what was found is no policy.
+    pub(super) fn find(component: Option<&str>, options: &Options) -> Result<Self, Stop> {
+        if options.name.is_some() && options.config.is_none() {
+            return Err(Stop::Unusable("--name is a name in a configuration: --config is needed".to_owned()));
+        }
+        Self::candidate(component, options)
+    }
+
+    /// The same for a replay, where the name without a configuration is one in the log.
+    ///
+    /// # Errors
+    /// There is none, or what was found is no policy.
+    pub(super) fn candidate(component: Option<&str>, options: &Options) -> Result<Self, Stop> {
+        let compiler = compiler()?;
+        let mut config = match (&options.config, component) {
+            (Some(file), component) => {
+                let name = options.name.as_deref().unwrap_or_default();
+                let (mut config, faults) = of_configuration(file, name)?;
+                if !faults.0.is_empty() {
+                    return Err(Stop::Faults(faults));
+                }
+                if let Some(component) = component {
+                    (config.file, config.digest, config.shadow) = (Some(existing(component)?), None, None);
+                }
+                if let Some(settings) = &options.settings {
+                    config.settings = table_of(settings)?;
+                    config.place = Place::whole(&Arc::new(Source { path: settings.clone(), text: String::new() }));
+                }
+                config
+            }
+            (None, Some(component)) => alone(component, options, &compiler)?,
+            (None, None) => {
+                let text = "a component is needed: FILE.wasm or a built-in policy, or --config and --name";
+                return Err(Stop::Unusable(text.to_owned()));
+            }
+        };
+        if !options.grants.is_empty() {
+            let mut grants = config
+                .grants
+                .take()
+                .unwrap_or_else(|| Grants::usual(config.asks).iter().map(|grant| (*grant).to_owned()).collect());
+            grants.extend(options.grants.iter().cloned());
+            config.grants = Some(grants);
+        }
+        config.memory = options.memory.unwrap_or(config.memory);
+        config.time = options.time.unwrap_or(config.time);
+        Ok(Self { config, compiler })
+    }
+
+    /// Loads it, by the whole gate, to be tried; its shadow is no part of that.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub(super) fn load(&self) -> Result<Trial, Faults> {
+        self.load_with(self.config.settings.clone())
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub(super) fn load_with(&self, settings: Json) -> Result<Trial, Faults> {
+        let mut config = self.config.clone();
+        (config.shadow, config.settings) = (None, settings);
+        policy::load(&config, &self.compiler, &[], None).map(Trial::new)
+    }
+}
+
+/// The engine.
+pub(super) fn compiler() -> Result<Compiler, Stop> {
+    Compiler::start(None).map_err(|error| Stop::Bad(format!("the policy engine does not start: {error:#}")))
+}
+
+/// A policy of a configuration, and what is wrong with its own keys; faults elsewhere are no matter here.
+///
+/// # Errors
+/// The file cannot be read, or has no such policy.
+pub(super) fn of_configuration(file: &Path, name: &str) -> Result<(config::Policy, Faults), Stop> {
+    let (config, faults) = config::load_anyway(file).map_err(|faults| Stop::Unusable(faults.to_string()))?;
+    let names: Vec<&str> = config.policies.iter().map(|policy| policy.name.as_str()).collect();
+    let Some(policy) = config.policies.iter().find(|policy| policy.name == name) else {
+        let of = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(Stop::Unusable(format!("{} has no policy \"{name}\"; it has: {of}", file.display())));
+    };
+    let key = policy.place.fault("", "").key;
+    let below = |fault: &config::Fault| fault.key == key || fault.key.starts_with(&format!("{key}."));
+    Ok((policy.clone(), Faults(faults.0.into_iter().filter(below).collect())))
+}
+
+/// A component by itself.
+fn alone(component: &str, options: &Options, compiler: &Compiler) -> Result<config::Policy, Stop> {
+    let (name, file) = named(component)?;
+    let origin = options.settings.clone().unwrap_or_else(|| PathBuf::from(component));
+    let settings = options.settings.as_deref().map(table_of).transpose()?;
+    let place = Place::whole(&Arc::new(Source { path: origin, text: String::new() }));
+    let config = |asks| {
+        let mut config = config::Policy::alone(&name, asks, place.clone());
+        config.file.clone_from(&file);
+        config.settings = settings.clone().unwrap_or(config.settings);
+        config
+    };
+    if let Some(asks) = options.asks {
+        return Ok(config(asks));
+    }
+    let any = config(Question::Access);
+    let bytes = policy::bytes_of(&any)?;
+    let manifest = manifest_of(compiler, &any, &bytes)?;
+    match manifest.questions[..] {
+        [one] => Ok(config(one)),
+        _ => {
+            let names: Vec<&str> = manifest.questions.iter().map(|question| question.name()).collect();
+            Err(Stop::Unusable(format!("it answers {}: --asks must say which is meant", names.join(", "))))
+        }
+    }
+}
+
+/// What a component is; tells where that takes a while.
+///
+/// # Errors
+/// It is no policy.
+pub(super) fn manifest_of(
+    compiler: &Compiler,
+    config: &config::Policy,
+    bytes: &[u8],
+) -> Result<policy::Manifest, Stop> {
+    if bytes.len() > LARGE {
+        tell(&format!("compiling {} ({} MiB)", config.name, bytes.len() >> 20));
+    }
+    policy::manifest_of(compiler, bytes, (config.compile_time, config.compile_memory)).map_err(|found| {
+        let expected = format!("a component of doorward:policy@{}", policy::WIT_VERSION);
+        config.place.fault(found, expected).into()
+    })
+}
+
+/// The name of a policy, and its file unless it is built in. A file of that name comes first.
+///
+/// # Errors
+/// It is neither.
+pub(super) fn named(component: &str) -> Result<(String, Option<PathBuf>), Stop> {
+    let path = Path::new(component);
+    if !path.is_file() && BUILT_IN.iter().any(|(name, _)| *name == component) {
+        return Ok((component.to_owned(), None));
+    }
+    let path = existing(component)?;
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Ok((stem.unwrap_or_default(), Some(path)))
+}
+
+fn existing(component: &str) -> Result<PathBuf, Stop> {
+    let path = PathBuf::from(component);
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Ok(path),
+        Ok(_) => Err(Stop::Unusable(format!("{component} is no regular file"))),
+        Err(error) => {
+            let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+            Err(Stop::Unusable(format!("{component}: {error}; built-in policies are {}", names.join(", "))))
+        }
+    }
+}
+
+/// A table from a file in TOML or JSON; dates become texts, as in a configuration.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn table_of(path: &Path) -> Result<Json, Stop> {
+    let unusable = |what: String| Stop::Unusable(format!("{}: {what}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    let table = if path.extension().is_some_and(|extension| extension == "json") {
+        serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?
+    } else {
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            unusable(format!("line {}: {}", before.matches('\n').count() + 1, error.message()))
+        })?;
+        json_of(toml::Value::Table(table))
+    };
+    if table.is_object() { Ok(table) } else { Err(unusable("no table".to_owned())) }
+}
+
+fn json_of(value: toml::Value) -> Json {
+    match value {
+        toml::Value::String(text) => json!(text),
+        toml::Value::Integer(number) => json!(number),
+        toml::Value::Float(number) => json!(number),
+        toml::Value::Boolean(flag) => json!(flag),
+        toml::Value::Datetime(date) => json!(date.to_string()),
+        toml::Value::Array(values) => values.into_iter().map(json_of).collect(),
+        toml::Value::Table(table) => {
+            Json::Object(table.into_iter().map(|(key, value)| (key, json_of(value))).collect::<Map<_, _>>())
+        }
+    }
+}
+
+/// A question by its name.
+///
+/// # Errors
+/// The names there are.
+pub(super) fn question(text: &str) -> Result<Question, String> {
+    let names = Question::ALL.map(Question::name);
+    let found = Question::ALL.into_iter().find(|question| question.name() == text);
+    found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
+}
+
+fn grant(text: &str) -> Result<String, String> {
+    let known = Grants::NAMES.contains(&text.split('.').next().unwrap_or_default());
+    if known {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("expected one of {}, or a function", Grants::NAMES.join(", ")))
+    }
+}
+
+/// The bounds are those of `[policy.limits]`.
+fn memory(text: &str) -> Result<u64, String> {
+    let size = units::size(text).filter(|size| *size <= 256 << 20);
+    size.ok_or_else(|| "expected a size with its unit, such as 16MiB, of at most 256MiB".to_owned())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_millis(1)..=Duration::from_secs(1);
+    let time = units::duration(text).filter(|time| range.contains(time));
+    time.ok_or_else(|| "expected a time with its unit, such as 10ms, from 1ms to 1s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_settings_become_texts() {
+        let table: toml::Table = toml::from_str("a = [1, 2.5, true]\nb.c = 2026-11-24\n").unwrap();
+        assert_eq!(json_of(toml::Value::Table(table)), json!({"a": [1, 2.5, true], "b": {"c": "2026-11-24"}}));
+    }
+
+    #[test]
+    fn limits_are_bounded_as_in_a_configuration() {
+        assert_eq!(memory("32MiB"), Ok(32 << 20));
+        assert!(memory("1GiB").is_err() && memory("5").is_err());
+        assert_eq!(time("20ms"), Ok(Duration::from_millis(20)));
+        assert!(time("2s").is_err() && time("0ms").is_err());
+    }
+}

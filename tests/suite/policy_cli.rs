@@ -1,0 +1,275 @@
+//! `doorward policy`: each command on a policy that is right, and on one that is not, with its exit status and JSON.
+
+use harness::{Guest, Question, Ran, Setup};
+use serde_json::{Value, json};
+
+const DEVICE: &str = include_str!("../../policies/device-detection/vectors.toml");
+const PHONE: &str = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Chrome/138.0.0.0 Mobile Safari/537.36";
+
+/// Runs `doorward policy` with these words, and compares its exit status.
+#[track_caller]
+fn policy(setup: &Setup, words: &[&str], status: i32) -> Ran {
+    let words: Vec<&str> = ["policy"].iter().chain(words).copied().collect();
+    let ran = setup.run(&words);
+    assert_eq!(ran.status.code(), Some(status), "{words:?}: {}{}", ran.stdout, ran.stderr);
+    ran
+}
+
+/// The same with `--json`; all that is printed is one line.
+#[track_caller]
+fn json_of(setup: &Setup, words: &[&str], status: i32) -> Value {
+    let words: Vec<&str> = words.iter().chain(&["--json"]).copied().collect();
+    let ran = policy(setup, &words, status);
+    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
+}
+
+/// A device policy that says "mobile" and "desktop" by turns: it counts.
+fn counter() -> Guest {
+    Guest::new(Question::Device).extra("(global $n (mut i32) (i32.const 0))").answer(
+        "(global.set $n (i32.add (global.get $n) (i32.const 1))) \
+         (i32.store (i32.const 16) \
+           (i32.or (i32.const 1) (i32.shl (i32.and (global.get $n) (i32.const 1)) (i32.const 8)))) i32.const 16",
+    )
+}
+
+#[test]
+fn inspect_shows_what_a_component_is() {
+    let setup = Setup::new().file("core.wasm", b"\0asm\x01\0\0\0").file("look.wasm", Guest::template("blue").build());
+    let report = json_of(&setup, &["inspect", "device-detection"], 0);
+    assert_eq!(report["questions"], json!(["device"]));
+    assert_eq!(report["version"], "0.1.1");
+    assert!(report["imports"].as_array().expect("imports").contains(&json!("request.header")), "{report}");
+    assert!(report["digest"].as_str().expect("a digest").starts_with("sha256:"));
+    assert_eq!(report["schema"]["type"], "object");
+    let text = policy(&setup, &["inspect", "look.wasm"], 0).stdout;
+    assert!(text.contains("template") && text.contains("no schema"), "{text}");
+    assert_eq!(json_of(&setup, &["inspect", "core.wasm"], 1)["ok"], false);
+    assert!(policy(&setup, &["inspect", "none.wasm"], 2).stderr.contains("none.wasm"));
+}
+
+#[test]
+fn check_finds_what_is_not_pure_and_what_fails() {
+    let setup = Setup::new()
+        .file("counter.wasm", counter().build())
+        .file("trap.wasm", Guest::new(Question::Device).answer("unreachable").build())
+        .file("vectors/v.toml", DEVICE)
+        .file("wrong.toml", "override = 1");
+    let right = json_of(&setup, &["check", "device-detection", "--vectors", "vectors/v.toml"], 0);
+    assert_eq!((&right["ok"], &right["asked"]), (&json!(true), &json!(40)));
+    let counted = json_of(&setup, &["check", "counter.wasm"], 1);
+    let impure = &counted["faults"][0]["decision"]["impure"];
+    assert_eq!((&impure["fresh"]["verdict"], &impure["other"]["verdict"]), (&json!("mobile"), &json!("desktop")));
+    let text = policy(&setup, &["check", "counter.wasm"], 1).stdout;
+    assert!(text.contains("not pure") && text.contains("expected the same answer"), "{text}");
+    assert!(policy(&setup, &["check", "trap.wasm"], 1).stdout.contains("trapped"));
+    let faults = policy(&setup, &["check", "device-detection", "--settings", "wrong.toml"], 1).stdout;
+    assert!(faults.contains("wrong.toml:1: settings") && faults.contains("expected settings"), "{faults}");
+    policy(&setup, &["check", "device-detection", "--settings", "none.toml"], 2);
+    policy(&setup, &["check", "device-detection", "--memory", "1GiB"], 2);
+    policy(&setup, &["check", "device-detection", "--name", "x"], 2);
+    policy(&setup, &["check"], 2);
+}
+
+#[test]
+fn a_grant_and_a_limit_may_be_given() {
+    let reads_cookie = Guest::new(Question::Access)
+        .imports("(import \"doorward:policy/connection@0.1.1\" \"client-port\" (func $port (result i32)))")
+        .answer("(drop (call $port)) i32.const 16")
+        .build();
+    let config = "[[policy]]\nname = \"p\"\nasks = \"access\"\nfile = \"p.wasm\"\ngrants = [\"log\"]\n";
+    let setup = Setup::new().file("p.wasm", reads_cookie).file("d.toml", config);
+    policy(&setup, &["check", "p.wasm"], 0);
+    let of_config = ["check", "--config", "d.toml", "--name", "p"];
+    let lacking = policy(&setup, &of_config, 1).stdout;
+    assert!(lacking.contains("policy[0].file") && lacking.contains("connection.client-port"), "{lacking}");
+    let granted: Vec<&str> = of_config.iter().chain(&["--grant", "connection.client-port"]).copied().collect();
+    policy(&setup, &granted, 0);
+    let other: Vec<&str> = granted.iter().chain(&["--settings", "none.toml"]).copied().collect();
+    policy(&setup, &other, 2);
+    let missing = policy(&setup, &["check", "--config", "d.toml", "--name", "q"], 2).stderr;
+    assert!(missing.contains("no policy \"q\"; it has: p"), "{missing}");
+}
+
+#[test]
+fn eval_shows_the_verdict_and_what_was_read() {
+    let setup = Setup::new().file("facts.toml", "header = { user-agent = \"curl/8\" }\n");
+    let fact = format!("header.user-agent={PHONE}");
+    let report = json_of(&setup, &["eval", "device-detection", "--fact", &fact], 0);
+    assert_eq!(report["verdict"], "mobile");
+    let reads = report["reads"].as_array().expect("reads");
+    assert!(reads.contains(&json!({"fact": "request.header(user-agent)", "value": PHONE})), "{report}");
+    assert!(report["warm-us"].as_f64().is_some() && report["memory"].as_u64() > Some(0), "{report}");
+    let from_file = policy(&setup, &["eval", "device-detection", "--facts", "facts.toml"], 0).stdout;
+    assert!(from_file.starts_with("device \"bot\""), "{from_file}");
+    let lacking = policy(&setup, &["eval", "access-control"], 1).stderr;
+    assert!(lacking.contains("add --fact client-address=VALUE"), "{lacking}");
+    let wrong = policy(&setup, &["eval", "access-control", "--fact", "client=1"], 2).stderr;
+    assert!(wrong.contains("client is no fact"), "{wrong}");
+}
+
+#[test]
+fn test_runs_vectors_and_tells_those_that_fail() {
+    let failing = "[[vector]]\nname = \"wrong\"\nexpect = \"bot\"\nfacts = { header = {} }\n\
+                   [[vector]]\nname = \"lacks\"\nexpect = \"bot\"\n\
+                   [[vector]]\nname = \"settings\"\nexpect = \"bot\"\nsettings = { nope = 1 }\n\
+                   [[vector]]\nname = \"no such word\"\nexpect = \"phone\"\n\
+                   [[vector]]\nname = \"right\"\nexpect = \"desktop\"\nfacts = { header = {} }\n";
+    let setup = Setup::new()
+        .file("vectors.toml", DEVICE)
+        .file("failing.toml", failing)
+        .file("odd.toml", "[[vector]]\nname = \"a\"\nexpects = \"bot\"\n")
+        .file("counter.wasm", counter().build());
+    let all = policy(&setup, &["test", "device-detection"], 0).stdout;
+    assert!(all.contains("all 8 vectors hold"), "{all}");
+    let report = json_of(&setup, &["test", "device-detection", "failing.toml", "vectors.toml"], 1);
+    assert_eq!((&report["vectors"], &report["failed"]), (&json!(13), &json!(4)));
+    let failures = report["files"][0]["failures"].as_array().expect("failures");
+    let reasons: Vec<&str> = failures.iter().map(|failure| failure["reason"].as_str().expect("a reason")).collect();
+    for (reason, part) in reasons.iter().zip([
+        "expected \"bot\", found \"desktop\"",
+        "the policy read request.header(sec-ch-ua-mobile), which the vector does not give",
+        "the policy does not take the settings: nope: ",
+        "found \"phone\", expected one of desktop, mobile, tablet, bot, none",
+    ]) {
+        assert!(reason.contains(part), "{part} in {reason}");
+    }
+    assert_eq!(failures[1]["line"], 5);
+    let impure = policy(&setup, &["test", "counter.wasm"], 1).stdout;
+    assert!(impure.contains("not pure"), "{impure}");
+    let odd = policy(&setup, &["test", "device-detection", "odd.toml"], 2).stderr;
+    assert!(odd.contains("odd.toml:3: vector[0].expects: found an unknown key"), "{odd}");
+}
+
+#[test]
+fn every_policy_that_is_built_in_passes_its_vectors() {
+    for (name, vectors) in [
+        ("access-control", include_str!("../../policies/access-control/vectors.toml")),
+        ("auth-mode", include_str!("../../policies/auth-mode/vectors.toml")),
+        ("device-detection", DEVICE),
+        ("virtual-hosts", include_str!("../../policies/virtual-hosts/vectors.toml")),
+    ] {
+        policy(&Setup::new().file("vectors.toml", vectors), &["test", name], 0);
+    }
+}
+
+#[test]
+fn bench_measures_and_holds_to_bounds() {
+    let setup = Setup::new();
+    let report = json_of(&setup, &["bench", "device-detection", "--max-warm", "1s", "--max-memo", "1s"], 0);
+    for way in ["fresh", "warm", "memo"] {
+        assert!(report["ways"][way]["p50-ns"].as_u64() > Some(0), "{report}");
+        assert!(report["ways"][way]["p99-ns"].as_u64() >= report["ways"][way]["p50-ns"].as_u64(), "{report}");
+    }
+    let over = policy(&setup, &["bench", "device-detection", "--max-warm", "1ns"], 1);
+    assert!(over.stdout.contains("p99") && over.stderr.contains("warm is over its bound of 1ns"), "{}", over.stderr);
+    policy(&setup, &["bench", "device-detection", "--max-warm", "3"], 2);
+    policy(&setup, &["bench", "device-detection", "--fact", "host=a"], 1);
+}
+
+#[test]
+fn replay_shows_what_changes() {
+    let record = |policy: &str, agent: Value, outcome: &str| {
+        let hint = json!({"fact": "request.header(sec-ch-ua-mobile)", "value": null});
+        let agent = if agent.is_null() {
+            json!({"fact": "request.header(user-agent)", "masked": true})
+        } else {
+            json!({"fact": "request.header(user-agent)", "value": agent})
+        };
+        let reads = json!([hint, agent]);
+        format!("{{\"policy\":\"{policy}\",\"asks\":\"device\",\"reads\":{reads},{outcome}}}\n")
+    };
+    let same = record("a", json!(PHONE), "\"verdict\":\"mobile\"");
+    let changed = record("a", json!("curl/8"), "\"verdict\":\"desktop\"");
+    let log = [
+        same.clone(),
+        same.clone(),
+        changed.clone(),
+        record("b", json!("curl/8"), "\"error\":\"it trapped\""),
+        record("a", Value::Null, "\"verdict\":\"desktop\""),
+        record("a/shadow", json!("x"), "\"verdict\":\"bot\",\"live\":\"bot\""),
+        "no record\n".to_owned(),
+    ];
+    let trap = Guest::new(Question::Device).answer("unreachable").build();
+    let setup = Setup::new()
+        .file("all.jsonl", log.concat())
+        .file("same.jsonl", same.repeat(3))
+        .file("empty.jsonl", "\n\n")
+        .file("trap.wasm", trap);
+    let report = json_of(&setup, &["replay", "all.jsonl", "--policy", "device-detection"], 1);
+    let count = |key: &str| report[key].as_u64().expect("a count");
+    let counts = ["lines", "asked", "same", "changed", "diverged", "failed", "others", "unreadable"].map(count);
+    assert_eq!(counts, [7, 5, 2, 2, 1, 0, 1, 1], "{report}");
+    let kinds: Vec<(&Value, &Value)> =
+        report["changes"].as_array().expect("changes").iter().map(|kind| (&kind["old"], &kind["new"])).collect();
+    assert_eq!(kinds, [(&json!("desktop"), &json!("bot")), (&json!("failed"), &json!("bot"))]);
+    assert_eq!(report["divergences"][0]["fact"], "request.header(user-agent)");
+    let of_b = json_of(&setup, &["replay", "all.jsonl", "--policy", "device-detection", "--name", "b"], 1);
+    assert_eq!(of_b["asked"], 1);
+    let text = policy(&setup, &["replay", "all.jsonl", "--policy", "device-detection"], 1).stdout;
+    assert!(text.contains("1 × desktop → bot") && text.contains("curl/8"), "{text}");
+    policy(&setup, &["replay", "same.jsonl", "--policy", "device-detection"], 0);
+    assert_eq!(json_of(&setup, &["replay", "same.jsonl", "--policy", "trap.wasm"], 1)["failed"], 3);
+    policy(&setup, &["replay", "empty.jsonl", "--policy", "device-detection"], 2);
+    policy(&setup, &["replay", "none.jsonl", "--policy", "device-detection"], 2);
+}
+
+#[test]
+fn new_begins_a_policy_and_overwrites_nothing() {
+    let setup = Setup::new();
+    for question in ["access", "device", "template", "filter", "auth-mode"] {
+        for language in ["rust", "javascript", "python"] {
+            let name = format!("our-{question}-{language}");
+            let report = json_of(&setup, &["new", &name, "--asks", question, "--language", language], 0);
+            let files = report["files"].as_array().expect("files");
+            assert!(files.contains(&json!("vectors.toml")) && files.contains(&json!("README.md")), "{report}");
+            for file in files {
+                let path = setup.dir().join(&name).join(file.as_str().expect("a name"));
+                let text = std::fs::read_to_string(&path).expect("a text");
+                assert!(!text.contains("{{"), "{}: {text}", path.display());
+            }
+        }
+    }
+    let again = policy(&setup, &["new", "our-access-rust", "--asks", "access", "--language", "rust"], 2).stderr;
+    assert!(again.contains("exists"), "{again}");
+    policy(&setup, &["new", "../x", "--asks", "access", "--language", "rust"], 2);
+    policy(&setup, &["new", "x", "--asks", "weather", "--language", "rust"], 2);
+}
+
+#[test]
+fn promote_makes_a_shadow_live_and_keeps_what_was() {
+    let entry = |name: &str, keys: &str| format!("[[policy]]\nname = \"{name}\"\nasks = \"template\"\n{keys}\n");
+    let config = [
+        entry("look", "file = \"live.wasm\"\nshadow = \"next.wasm\""),
+        entry("broken", "file = \"live.wasm\"\nshadow = \"broken.wasm\""),
+        entry("lone", "file = \"live.wasm\""),
+        entry("virtual-hosts", "shadow = \"next.wasm\""),
+        entry(
+            "pinned",
+            &format!("file = \"live.wasm\"\nshadow = \"next.wasm\"\ndigest = \"sha256:{}\"", "0".repeat(64)),
+        ),
+    ];
+    let (blue, green) = (Guest::template("blue").build(), Guest::template("green").build());
+    let setup = Setup::new()
+        .file("live.wasm", &blue)
+        .file("next.wasm", &green)
+        .file("broken.wasm", Guest::template("green").configure("unreachable").build())
+        .file("d.toml", config.concat());
+    let promote = |name: &'static str| ["promote", name, "--config", "d.toml"];
+    for (name, told) in [
+        ("lone", "it has no shadow"),
+        ("virtual-hosts", "it is built in"),
+        ("pinned", "`digest` pins another component"),
+    ] {
+        let stderr = policy(&setup, &promote(name), 1).stderr;
+        assert!(stderr.contains(told), "{name}: {stderr}");
+    }
+    assert!(policy(&setup, &promote("broken"), 1).stdout.contains("trapped"));
+    policy(&setup, &promote("none"), 2);
+    let read = |name: &str| std::fs::read(setup.dir().join(name)).expect("a file");
+    assert_eq!(read("live.wasm"), blue);
+    let report = json_of(&setup, &promote("look"), 0);
+    assert_eq!((&report["ok"], &report["previous"]), (&json!(true), &json!("live.wasm.previous")));
+    assert_eq!((read("live.wasm"), read("live.wasm.previous")), (green, blue));
+    assert!(policy(&setup, &promote("look"), 1).stderr.contains("the same already"));
+}
