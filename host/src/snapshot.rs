@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub http: config::Http,
     /// How long requests may take to finish when Doorward stops.
     pub drain_timeout: std::time::Duration,
-    /// The four questions.
+    /// The five questions.
     pub policies: Policies,
     /// Doorward's own pages.
     pub pages: Pages,

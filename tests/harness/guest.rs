@@ -6,7 +6,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// The version of the package in `wit/`.
-pub(crate) const VERSION: &str = "0.1.1";
+pub const VERSION: &str = "0.1.1";
 
 /// The questions, with their world, interface and function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub enum Question {
 }
 
 impl Question {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Access, Self::Device, Self::Template, Self::AuthMode, Self::Filter];
+
     /// Its name in a configuration, and in the WIT.
     pub fn name(self) -> &'static str {
         match self {
@@ -77,6 +80,27 @@ impl Guest {
             "(i32.store (i32.const 16) (i32.const 1)) (i32.store (i32.const 20) (i32.const 1024)) \
                  (i32.store (i32.const 24) (i32.const {length})) i32.const 16"
         ))
+    }
+
+    /// A guest from a file of `tests/guests/hostile`, if it is one for this question. `;;; NAME` begins a part: `imports`,
+    /// `fields`, `configure`, `answer`, or `answer QUESTION` for one question only; `;;; questions …` names those it is for.
+    pub fn hostile(question: Question, text: &str) -> Option<Self> {
+        let text = text.replace("{version}", VERSION);
+        let mut guest = Self::new(question);
+        for part in text.split("\n;;; ").skip(1) {
+            let (name, code) = part.split_once('\n').unwrap_or((part, ""));
+            match name.split_once(' ').unwrap_or((name, "")) {
+                ("questions", names) if !names.split(' ').any(|name| name == question.name()) => return None,
+                ("questions", _) => {}
+                ("imports", "") => guest.imports = code.to_owned(),
+                ("fields", "") => guest.extra = code.to_owned(),
+                ("configure", "") => guest.configure = code.to_owned(),
+                ("answer", of) if of.is_empty() || of == question.name() => guest.answer = code.to_owned(),
+                ("answer", _) => {}
+                (other, _) => panic!("a part {other:?} in\n{text}"),
+            }
+        }
+        Some(guest)
     }
 
     /// Code of the one question.

@@ -42,7 +42,7 @@ pub use certs::{Certs, Pair};
 pub use client::Client;
 pub use connection::Connection;
 pub use cookies::Cookies;
-pub use guest::{Guest, Question};
+pub use guest::{Guest, Question, VERSION};
 pub use html::{Form, forms};
 pub use message::{Body, Request, Response};
 pub use program::Program;

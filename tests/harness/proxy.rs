@@ -228,6 +228,43 @@ impl Proxy {
         self.program.wait_for_log(from, pattern, timeout)
     }
 
+    /// Asks at its admin socket, which the configuration must name `admin.sock`: status and body.
+    #[track_caller]
+    pub fn admin(&self, method: &str, path: &str) -> (u16, String) {
+        use std::io::{Read as _, Write as _};
+        let socket = self.dir().join("admin.sock");
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("the admin socket");
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap_or_else(|| panic!("{head:?}")), body.to_owned())
+    }
+
+    /// Its status, by the admin socket.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        let (status, body) = self.admin("GET", "/status");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}"))
+    }
+
+    /// Waits until its status is as it should be.
+    #[track_caller]
+    pub fn wait_for_status(&self, what: &str, is: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let end = std::time::Instant::now() + Duration::from_secs(15);
+        loop {
+            let status = self.status();
+            if is(&status) {
+                return status;
+            }
+            assert!(std::time::Instant::now() < end, "{what} is not so: {status:#}");
+            std::thread::yield_now();
+        }
+    }
+
     /// Asks it to read its config again (SIGHUP). It answers in its log.
     #[track_caller]
     pub fn reload(&self) {

@@ -137,6 +137,8 @@ fn a_file_that_is_no_toml_is_told_with_its_line() {
 fn every_key_is_documented() {
     let text = "\
 nope = 1
+[admin]
+nope = 1
 [threads]
 nope = 1
 [log]
@@ -156,6 +158,8 @@ nope = 1
 [[policy]]
 nope = 1
 [policy.limits]
+nope = 1
+[policy.breaker]
 nope = 1
 [directory]
 kind = \"ldap\"

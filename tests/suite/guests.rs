@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Guest, Question, Request};
+use harness::{Answer, Guest, Question, Request, VERSION};
+use serde_json::json;
 
-use crate::support::{config, last, setup, webmail};
+use crate::support::{config, last, post_login, setup, webmail};
 
 const LOOP: &str = "(loop (br 0)) unreachable";
 
@@ -13,62 +14,138 @@ fn policy(question: Question, settings: &str) -> String {
     format!("[[policy]]\nname = \"hostile\"\nasks = \"{}\"\nfile = \"hostile.wasm\"\n{settings}\n", question.name())
 }
 
-/// What a call may do wrong. All of it must look alike from outside.
-fn hostile(question: Question) -> Vec<(&'static str, Guest)> {
-    let guest = || Guest::new(question);
-    let some_text = |pointer: u32, length: u32| {
-        // Access "deny", template "some", auth mode "some refuse", and for device "some" of a form that is not there.
-        let stores = match question {
-            Question::Access => "(i32.store8 (i32.const 16) (i32.const 1))",
-            Question::Device | Question::Template => "(i32.store (i32.const 16) (i32.const 0x901))",
-            Question::AuthMode => "(i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 3))",
-            Question::Filter => "(i32.store8 (i32.const 16) (i32.const 2))",
-        };
-        let at = if question == Question::AuthMode { 24 } else { 20 };
-        format!(
-            "{stores} (i32.store (i32.const {at}) (i32.const {pointer})) \
-             (i32.store (i32.const {}) (i32.const {length})) i32.const 16",
-            at + 4
-        )
-    };
-    vec![
-        ("loop", guest().answer(LOOP)),
-        ("trap", guest().answer("unreachable")),
-        ("recursion", {
-            let parameter = if question == Question::Template { "(i32.const 0)" } else { "" };
-            guest().answer(&format!("(call $answer {parameter})"))
-        }),
-        ("memory bomb", guest().answer("(loop (drop (memory.grow (i32.const 64))) (br 0)) unreachable")),
-        ("out of bounds", guest().answer(&some_text(0xffff_0000, 8))),
-        ("giant text", guest().answer(&format!("(drop (memory.grow (i32.const 100))) {}", some_text(0, 4 << 20)))),
-        ("bad UTF-8", guest().extra("(data (i32.const 2048) \"\\ff\\fe\")").answer(&some_text(2048, 2))),
-    ]
+/// The hostile guests: `tests/guests/hostile/*.wat`, by name.
+fn hostile() -> Vec<(String, String)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/hostile");
+    let files = std::fs::read_dir(folder).expect("the hostile guests").map(|entry| entry.expect("a guest").path());
+    let mut guests: Vec<(String, String)> = files
+        .map(|path| {
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(&path).expect("a guest"))
+        })
+        .collect();
+    guests.sort();
+    assert!(guests.len() > 20, "{}", guests.len());
+    guests
 }
 
-#[test]
-fn whatever_a_call_does_the_client_is_answered_in_time() {
-    for question in [Question::Access, Question::Device, Question::Template, Question::AuthMode] {
-        for (what, guest) in hostile(question) {
+/// Those that do not even start: they are refused when they are loaded.
+const NEVER_START: [&str; 4] = ["loop-in-configure", "loop-in-start", "too-much-memory", "trap-in-configure"];
+/// After so many failures the breaker opens; the same number of questions more is then not asked at all.
+const FAILURES: usize = 5;
+const ASKED: usize = FAILURES + 3;
+
+/// Each hostile guest, with each `on-error`: the client is always answered in time, and as the operator chose; the worker
+/// lives; what failed and what was not asked any more is counted.
+fn each_is_answered(question: Question, on_errors: &[&str]) {
+    for (name, text) in hostile() {
+        let Some(guest) = Guest::hostile(question, &text) else { continue };
+        if NEVER_START.contains(&name.as_str()) {
+            continue;
+        }
+        for on_error in on_errors {
+            let what = format!("{name}, {question:?}, {on_error}");
             let node = webmail(|_| Answer::text("inbox"));
+            let admin = "[threads]\nmax = 1\n[admin]\nsocket = \"admin.sock\"\n";
+            let settings = format!("on-error = \"{on_error}\"");
             let proxy = setup()
                 .file("hostile.wasm", guest.build())
-                .serve(&config(&policy(question, ""), &[("node-a", &node, "")]));
-            let started = Instant::now();
-            if question == Question::Access {
-                // On error an access policy denies: the connection is closed, and the next one as well.
-                for _ in 0..3 {
-                    assert!(proxy.client().try_send(Request::new("GET", "/")).is_err(), "{what}");
-                }
-            } else {
-                // The others fall back to the built-in answer: a desktop, the site's template, LDAP bind.
-                let page = last(proxy.client().follow().login("alice", "alice-secret"));
-                assert_eq!((page.status, page.text().as_str()), (200, "inbox"), "{question:?} {what}");
+                .serve(&config(&format!("{admin}{}", policy(question, &settings)), &[("node-a", &node, "")]));
+            for _ in 0..ASKED {
+                let started = Instant::now();
+                ask(&proxy, question, on_error, &what);
+                assert!(started.elapsed() < Duration::from_secs(5), "{what}: {:?}", started.elapsed());
             }
-            assert!(started.elapsed() < Duration::from_secs(5), "{question:?} {what}: {:?}", started.elapsed());
-            // "giant text" of a device is a form that does not exist; all that matters is that it failed.
+            let status = proxy.status();
+            let policy = &status["policies"][0];
+            assert_eq!(policy["failures"], FAILURES, "{what}: {status:#}");
+            assert_eq!(policy["breaker"], json!({"open": true, "shut-out": ASKED - FAILURES}), "{what}");
             proxy.wait_for_log("a policy failed", Duration::from_secs(5));
         }
     }
+}
+
+/// Asks the policy once, by what makes Doorward ask it, and looks at what comes of its failing.
+fn ask(proxy: &harness::Proxy, question: Question, on_error: &str, what: &str) {
+    let mut client = proxy.client();
+    match (question, on_error) {
+        (Question::Access, "deny") => assert!(client.try_send(Request::new("GET", "/")).is_err(), "{what}"),
+        (Question::AuthMode, "refuse") => {
+            let page = last(client.login("alice", "alice-secret"));
+            assert_eq!(page.status, 403, "{what}");
+            assert!(page.text().contains("not possible at the moment"), "{what}");
+        }
+        // The built-in answer: LDAP bind.
+        (Question::AuthMode, _) => {
+            assert_eq!(post_login(&mut client, "/", "alice", "alice-secret").status, 303, "{what}");
+        }
+        (Question::Filter, "refuse") => assert_eq!(client.get("/").status, 503, "{what}"),
+        // The built-in answers: let in, a desktop, the site's template, let pass.
+        _ => assert!(client.get("/").expect(200).text().contains("data-look=\"blue\""), "{what}"),
+    }
+}
+
+#[test]
+fn hostile_access_policies_are_survived() {
+    each_is_answered(Question::Access, &["deny", "allow"]);
+}
+
+#[test]
+fn hostile_device_policies_are_survived() {
+    each_is_answered(Question::Device, &["default"]);
+}
+
+#[test]
+fn hostile_template_policies_are_survived() {
+    each_is_answered(Question::Template, &["default"]);
+}
+
+#[test]
+fn hostile_auth_mode_policies_are_survived() {
+    each_is_answered(Question::AuthMode, &["default", "refuse"]);
+}
+
+#[test]
+fn hostile_filters_are_survived() {
+    each_is_answered(Question::Filter, &["refuse", "pass"]);
+}
+
+#[test]
+fn a_guest_that_cannot_start_is_refused_whatever_it_is_for() {
+    let node = webmail(|_| Answer::text(""));
+    for question in Question::ALL {
+        for (name, text) in hostile().into_iter().filter(|(name, _)| NEVER_START.contains(&name.as_str())) {
+            let guest = Guest::hostile(question, &text).expect("one for every question");
+            let text = config(&policy(question, ""), &[("node-a", &node, "")]);
+            let ran =
+                setup().file("hostile.wasm", guest.build()).file("c.toml", text).run(&["check", "--config", "c.toml"]);
+            assert_eq!(ran.status.code(), Some(1), "{name} {question:?}: {}", ran.stdout);
+            for part in ["policy[0].file", "hostile.wasm", "expected"] {
+                assert!(ran.stdout.contains(part), "{name} {question:?}: {part} in {}", ran.stdout);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_log_lines_is_dammed() {
+    let guest = Guest::new(Question::Device)
+        .imports(&format!("(import \"doorward:policy/log@{VERSION}\" \"write\" (func $log (param i32 i32 i32)))"))
+        .extra("(data (i32.const 2048) \"forged\\0aline\") (global $n (mut i32) (i32.const 0))")
+        .answer(
+            "(global.set $n (i32.const 0)) (loop (call $log (i32.const 3) (i32.const 2048) (i32.const 11)) \
+             (global.set $n (i32.add (global.get $n) (i32.const 1))) \
+             (br_if 0 (i32.lt_u (global.get $n) (i32.const 1000)))) i32.const 16",
+        );
+    let node = webmail(|_| Answer::text("inbox"));
+    let text = config(&policy(Question::Device, "memo = \"0B\""), &[("node-a", &node, "")]);
+    let proxy = setup().file("hostile.wasm", guest.build()).serve(&text);
+    proxy.client().get("/").expect(200);
+    proxy.wait_for_log("policy says", Duration::from_secs(5));
+    proxy.client().get("/").expect(200);
+    let lines: Vec<String> = proxy.log().into_iter().filter(|line| line.contains("policy says")).collect();
+    assert!((1..=32).contains(&lines.len()), "{}", lines.len());
+    assert!(lines.iter().all(|line| line.contains("forged\\nline")), "{lines:?}");
 }
 
 #[test]

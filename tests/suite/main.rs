@@ -9,6 +9,7 @@ mod forwarding;
 mod queue;
 mod access;
 mod guests;
+mod policies;
 mod swap;
 mod policy_cli;
 mod tls;

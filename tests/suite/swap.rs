@@ -222,6 +222,83 @@ fn under_load_fifty_swaps_and_ten_broken_ones_fail_no_request() {
     println!("{} answers during 50 swaps and 10 refusals", answers.iter().sum::<usize>());
 }
 
+/// A device policy that always says this form, by its number in the WIT.
+fn device(form: u8) -> Vec<u8> {
+    let code = format!(
+        "(i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 17) (i32.const {form})) i32.const 16"
+    );
+    Guest::new(Question::Device).answer(&code).build()
+}
+
+/// A good template policy that takes the compiler a second or so.
+fn slow(name: &str) -> Vec<u8> {
+    let steps: String = (0..20_000)
+        .map(|n| format!("(local.set 0 (i32.xor (i32.mul (local.get 0) (i32.const {n})) (local.get 1)))"))
+        .collect();
+    let function = format!("(func (export \"slow\") (local i32 i32) {steps})");
+    Guest::template(name).extra(&format!("(data (i32.const 1024) \"{name}\") {function}")).build()
+}
+
+#[test]
+fn two_hundred_swaps_of_good_bad_and_slow_policies_fail_no_request_and_none_sees_two_generations() {
+    let node = webmail(|request| {
+        let told = ["x-doorward-device", "x-doorward-template"]
+            .map(|name| request.seen.header(name).unwrap_or("-").to_owned());
+        Answer::text(told.join(" "))
+    });
+    let text = |pair: &str| {
+        let policies = format!(
+            "[admin]\nsocket = \"admin.sock\"\n[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n[listener.limits]\n\
+             max-interval-connections = 0\npeer-max-interval-connections = 0\n\
+             [[policy]]\nname = \"device\"\nasks = \"device\"\nfile = \"device-{pair}.wasm\"\n\
+             [[policy]]\nname = \"look\"\nasks = \"template\"\nfile = \"look-{pair}.wasm\"\n"
+        );
+        config(&policies, &[("node-a", &node, "queue-max-size = 1000")])
+    };
+    let files = [("a", device(1), Guest::template("green").build()), ("b", device(3), Guest::template("blue").build())]
+        .into_iter()
+        .chain([
+            ("slow", device(2), slow("green")),
+            ("trap", device(1), Guest::template("x").configure("unreachable").build()),
+        ])
+        .chain([("broken", b"broken".to_vec(), Guest::template("blue").build())]);
+    let setup = files.fold(setup(), |setup, (name, device, look)| {
+        setup.file(&format!("device-{name}.wasm"), device).file(&format!("look-{name}.wasm"), look)
+    });
+    let proxy = setup.serve(&text("a"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let loads: Vec<_> = (0..64)
+        .map(|_| {
+            let (mut client, stop) = (log_in(&proxy, "alice"), stop.clone());
+            thread::spawn(move || {
+                let mut answers = 0_usize;
+                while !stop.load(Ordering::Relaxed) {
+                    let seen = client.get("/").expect(200).text();
+                    assert!(["mobile green", "bot blue", "tablet green"].contains(&seen.as_str()), "{seen}");
+                    answers += 1;
+                }
+                answers
+            })
+        })
+        .collect();
+    for round in 0..200 {
+        let (pair, status) = match round % 20 {
+            4 | 14 => ("broken", 422),
+            9 => ("trap", 422),
+            19 => ("slow", 200),
+            even if even % 2 == 0 => ("b", 200),
+            _ => ("a", 200),
+        };
+        replace(&proxy, "doorward.toml", text(pair).as_bytes());
+        let (found, told) = proxy.admin("POST", "/reload");
+        assert_eq!(found, status, "{round} {pair}: {told}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    let answers: Vec<usize> = loads.into_iter().map(|load| load.join().expect("no request failed")).collect();
+    assert!(answers.iter().all(|answers| *answers > 0), "{answers:?}");
+    println!("{} answers during 200 swaps", answers.iter().sum::<usize>());
+}
+
 #[test]
 fn a_listener_comes_and_goes_without_touching_the_others() {
     let node = webmail(|_| Answer::text("inbox"));

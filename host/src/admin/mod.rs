@@ -24,7 +24,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value as Json, json};
-use tokio::net::UnixListener;
+use tokio::net::UnixListener as Listening;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::proxy::{Error, Proxy};
@@ -38,7 +38,7 @@ pub type Reload = oneshot::Sender<Result<u64, Error>>;
 
 /// A bound socket, whose file goes when it is dropped.
 pub struct Socket {
-    listener: UnixListener,
+    listener: std::os::unix::net::UnixListener,
     path: PathBuf,
 }
 
@@ -58,7 +58,8 @@ impl Socket {
         }
         // It gets its name when only its owner can reach it.
         let new = path.with_extension(format!("new.{}", std::process::id()));
-        let listener = UnixListener::bind(&new)?;
+        let listener = std::os::unix::net::UnixListener::bind(&new)?;
+        listener.set_nonblocking(true)?;
         let named = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
             .and_then(|()| std::fs::rename(&new, path));
         if let Err(error) = named {
@@ -70,8 +71,12 @@ impl Socket {
 
     /// Serves whoever comes.
     pub async fn serve(self, proxy: Arc<Proxy>, reloads: mpsc::Sender<Reload>) {
+        let listening = match self.listener.try_clone().and_then(Listening::from_std) {
+            Ok(listening) => listening,
+            Err(error) => return tracing::error!(%error, "the admin socket cannot be served"),
+        };
         loop {
-            let stream = match self.listener.accept().await {
+            let stream = match listening.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "the admin socket cannot accept");

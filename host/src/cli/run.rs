@@ -30,10 +30,11 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let demo = Demo::start(listen, folder).context("the demo's nodes do not start")?;
     let config = demo.config()?;
     let watch = Watch::start(config.files());
+    let admin = admin_socket(&config)?;
     let proxy = Proxy::start(&config)?;
     let address = proxy.listening().first().map_or(listen, |(_, address, _)| *address);
     say(&if json { demo_json(address) } else { demo_text(address) });
-    follow(proxy, watch, config.admin_socket.clone(), move || demo.config())
+    follow(proxy, watch, admin, move || demo.config())
 }
 
 fn demo_json(address: SocketAddr) -> String {
@@ -69,6 +70,7 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let config = config::load(path)?;
     log::start(config.log.level);
     watch.follow(config.files());
+    let admin = admin_socket(&config)?;
     let proxy = Proxy::start(&config)?;
     let listening = proxy.listening();
     if json {
@@ -82,22 +84,27 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
         }
     }
     let path = path.to_owned();
-    follow(proxy, watch, config.admin_socket.clone(), move || config::load(&path))
+    follow(proxy, watch, admin, move || config::load(&path))
+}
+
+/// Bound before anything is announced, so that whoever reads the announcement can ask.
+fn admin_socket(config: &Config) -> anyhow::Result<Option<Socket>> {
+    let bind = |path: &PathBuf| Socket::bind(path).with_context(|| format!("the admin socket {}", path.display()));
+    config.admin_socket.as_ref().map(bind).transpose()
 }
 
 /// Reloads when a file changed, at SIGHUP and when asked to, heeds policies in trouble, and drains at Ctrl-C and SIGTERM.
 fn follow(
     proxy: Proxy,
     mut watch: Watch,
-    admin: Option<PathBuf>,
+    admin: Option<Socket>,
     load: impl Fn() -> Result<Config, Faults> + Clone + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
     let proxy = Arc::new(proxy);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (asking, mut asked) = mpsc::channel(4);
-        if let Some(path) = admin {
-            let socket = Socket::bind(&path).with_context(|| format!("the admin socket {}", path.display()))?;
+        if let Some(socket) = admin {
             tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
         }
         let mut terminate = signal(SignalKind::terminate())?;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use fault::{Collector, Fault, Faults, Place, Source};
+pub use policy::GRANTS;
 pub use reader::{Table, read, read_anyway};
 
 /// The whole configuration.

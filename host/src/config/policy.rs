@@ -161,8 +161,8 @@ fn breaker(t: &Table<'_>) -> Breaker {
     }
 }
 
-/// What may be granted, as in the WIT.
-const GRANTS: [&str; 6] = ["log", "clock", "connection", "request", "login", "wasi"];
+/// What may be granted: the interfaces of the WIT, and an empty WASI.
+pub const GRANTS: [&str; 6] = ["log", "clock", "connection", "request", "login", "wasi"];
 
 fn grants(t: &Table<'_>) -> Option<Vec<String>> {
     if !t.has("grants") {

@@ -102,9 +102,6 @@ fn is_spoken(version: &str) -> bool {
 pub struct Grants(Vec<String>);
 
 impl Grants {
-    /// Everything that can be granted.
-    pub const NAMES: [&str; 6] = ["log", "clock", "connection", "request", "login", "wasi"];
-
     /// What the operator wrote, or else what the question's world has.
     pub fn new(written: Option<&[String]>, question: Question) -> Self {
         Self(

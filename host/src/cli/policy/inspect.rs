@@ -36,7 +36,7 @@ pub(super) fn run(inspect: &Inspect) -> Result<ExitCode, Stop> {
     let manifest = manifest_of(&compiler, &config, &bytes)?;
     config.asks = manifest.questions.first().copied().unwrap_or(Question::Access);
     // To tell its schema it may import what it likes.
-    config.grants = Some(Grants::NAMES.map(str::to_owned).to_vec());
+    config.grants = Some(config::GRANTS.map(str::to_owned).to_vec());
     let schema = policy::schema_of(&config, &compiler).map_err(|faults| faults.to_string()).and_then(|schema| {
         if schema.is_empty() {
             return Ok(Json::Null);

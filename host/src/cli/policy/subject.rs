@@ -269,11 +269,11 @@ pub(super) fn question(text: &str) -> Result<Question, String> {
 }
 
 fn grant(text: &str) -> Result<String, String> {
-    let known = Grants::NAMES.contains(&text.split('.').next().unwrap_or_default());
+    let known = config::GRANTS.contains(&text.split('.').next().unwrap_or_default());
     if known {
         Ok(text.to_owned())
     } else {
-        Err(format!("expected one of {}, or a function", Grants::NAMES.join(", ")))
+        Err(format!("expected one of {}, or a function", config::GRANTS.join(", ")))
     }
 }
 

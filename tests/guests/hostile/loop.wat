@@ -1,0 +1,3 @@
+;; Never comes to an answer.
+;;; answer
+(loop (br 0)) unreachable

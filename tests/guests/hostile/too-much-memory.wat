@@ -1,0 +1,3 @@
+;; Wants 128 MiB from the start.
+;;; fields
+(memory $big 2000)

@@ -1,0 +1,3 @@
+;; Traps when it gets its settings.
+;;; configure
+unreachable

@@ -1,0 +1,3 @@
+;; Traps.
+;;; answer
+unreachable
