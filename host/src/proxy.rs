@@ -183,20 +183,31 @@ impl Proxy {
     }
 
     /// A policy's breaker opened. If the policy went live just now, what was before it is better: back to the last
-    /// generation without it, and its digest under quarantine.
+    /// generation without it. If that has not even its component, the component is put under quarantine; otherwise its
+    /// settings are to blame.
     pub fn heed(&self, policy: &Policy) {
         let live = self.shared.snapshot.load_full();
-        if !policy.is_on_probation() || !live.policies.uses(&policy.digest) {
+        if !policy.is_on_probation() || !live.policies.has(policy) {
             return;
         }
-        let good = self.history().past.iter().rev().find(|past| !past.policies.uses(&policy.digest)).cloned();
-        let Some(good) = good else { return };
-        let reason = format!("{} failed again and again after generation {} went live", policy.name, live.generation);
-        self.shared.desk.quarantine.add(&policy.digest, &reason);
-        let (name, digest, generation) = (policy.name.as_str(), policy.digest.as_str(), good.generation);
+        let (name, digest) = (policy.name.as_str(), policy.digest.as_str());
+        let quarantine = &self.shared.desk.quarantine;
+        let is_good = |past: &Snapshot| {
+            let mut policies = past.policies.all().iter();
+            !past.policies.has(policy) && policies.all(|policy| quarantine.reason(&policy.digest).is_none())
+        };
+        let Some(good) = self.history().past.iter().rev().find(|past| is_good(past)).cloned() else {
+            return tracing::warn!(policy = name, digest, "a new policy went bad, and there is nothing to go back to");
+        };
+        let generation = good.generation;
+        let quarantined = !good.policies.all().iter().any(|policy| policy.digest == digest);
+        if quarantined {
+            let reason = format!("{name} failed again and again after generation {} went live", live.generation);
+            quarantine.add(digest, &reason);
+        }
         match self.go_live(good) {
             Ok(()) => {
-                tracing::error!(policy = name, digest, generation, "a new policy went bad: rolled back, quarantined")
+                tracing::error!(policy = name, digest, generation, quarantined, "a new policy went bad: rolled back")
             }
             Err(error) => {
                 tracing::error!(policy = name, digest, %error, "a new policy went bad, and there is no way back")

@@ -260,16 +260,57 @@ fn a_new_policy_that_goes_bad_is_rolled_back_and_quarantined() {
     for _ in 0..5 {
         assert!(["blue", "green"].contains(&look(&proxy).as_str()));
     }
-    proxy.wait_for_log("rolled back, quarantined", SOON);
+    proxy.wait_for_log("a new policy went bad: rolled back", SOON);
     let status = proxy.wait_for_status("generation 1 is live", |status| status["generation"] == 1);
     assert_eq!(look(&proxy), "green");
     let digest = status["quarantine"].as_object().expect("a table").keys().next().expect("a digest").clone();
     let (code, told) = proxy.admin("POST", "/reload");
-    assert!(code == 422 && told.contains("quarantine") && told.contains("doorward ctl lift"), "{code} {told}");
+    assert!(code == 422 && told.contains("quarantine") && told.contains("doorward ctl --config"), "{code} {told}");
     assert_eq!(proxy.admin("POST", "/lift?digest=sha256:00").0, 404);
     assert_eq!(proxy.admin("POST", &format!("/lift?digest={digest}")).0, 200);
     assert_eq!(proxy.admin("POST", "/reload").0, 200);
     assert_eq!(look(&proxy), "blue");
+}
+
+#[test]
+fn a_promoted_shadow_that_goes_bad_is_rolled_back_as_well() {
+    let files = setup()
+        .file("look.wasm", Guest::template("green").build())
+        .file("candidate.wasm", Guest::new(Question::Template).answer("unreachable").build());
+    let (_node, proxy) = start(files, &format!("{LOOK}shadow = \"candidate.wasm\"\n"));
+    assert_eq!(look(&proxy), "green");
+    replace(&proxy, "look.wasm", &std::fs::read(proxy.dir().join("candidate.wasm")).expect("the candidate"));
+    proxy.wait_for_log("reloaded generation=2", SOON);
+    for _ in 0..5 {
+        look(&proxy);
+    }
+    proxy.wait_for_log("a new policy went bad: rolled back", SOON);
+    let status = proxy.wait_for_status("generation 1 is live", |status| status["generation"] == 1);
+    assert_eq!(status["quarantine"].as_object().expect("a table").len(), 1);
+}
+
+#[test]
+fn settings_that_make_a_policy_fail_are_rolled_back_without_a_quarantine() {
+    // Traps when its settings are longer than `{}`.
+    let guest = Guest::template("green")
+        .extra("(data (i32.const 1024) \"green\") (global $length (mut i32) (i32.const 0))")
+        .configure("(global.set $length (local.get 1)) i32.const 16")
+        .answer(
+            "(if (i32.gt_u (global.get $length) (i32.const 2)) (then unreachable)) \
+             (i32.store (i32.const 16) (i32.const 1)) (i32.store (i32.const 20) (i32.const 1024)) \
+             (i32.store (i32.const 24) (i32.const 5)) i32.const 16",
+        );
+    let (_node, proxy) = start(setup().file("look.wasm", guest.build()), LOOK);
+    assert_eq!(look(&proxy), "green");
+    let text = std::fs::read_to_string(proxy.dir().join("doorward.toml")).expect("the configuration");
+    replace(&proxy, "doorward.toml", text.replace(LOOK, &format!("{LOOK}settings = {{ a = 1 }}\n")).as_bytes());
+    assert_eq!(proxy.admin("POST", "/reload").0, 200);
+    for _ in 0..5 {
+        look(&proxy);
+    }
+    let status = proxy.wait_for_status("generation 1 is live", |status| status["generation"] == 1);
+    assert_eq!(status["quarantine"], json!({}));
+    assert_eq!(look(&proxy), "green");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::say;
 use crate::config;
+use crate::policy::Quarantine;
 
 /// A reload may have to compile policies for minutes.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -60,19 +61,34 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
             ("POST", format!("/lift?{query}"))
         }
     };
-    let socket = match (&ctl.socket, &ctl.config) {
-        (Some(socket), _) => socket.clone(),
+    let (socket, state) = match (&ctl.socket, &ctl.config) {
+        (Some(socket), _) => (socket.clone(), None),
         (None, Some(file)) => {
-            let socket = config::load_anyway(file)?.0.admin_socket;
-            socket.with_context(|| format!("{} names no admin socket ([admin] socket)", file.display()))?
+            let config = config::load_anyway(file)?.0;
+            let none = || format!("{} names no admin socket ([admin] socket)", file.display());
+            (config.admin_socket.with_context(none)?, config.state_directory)
         }
         (None, None) => bail!("--socket or --config is needed"),
     };
-    let answer = ask(&socket, method, &path).with_context(|| format!("{}: nobody answers", socket.display()))?;
+    let answer = match (ask(&socket, method, &path), &ctl.verb, state) {
+        (Err(_), Verb::Lift { digest }, Some(state)) => return Ok(lift(digest, &state)),
+        (answer, ..) => answer.with_context(|| format!("{}: nobody answers", socket.display()))?,
+    };
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer makes no sense")?;
     let ok = head.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
     say(body.trim_end());
     Ok(ExitCode::from(u8::from(!ok)))
+}
+
+/// Nobody runs: the quarantine of the state folder is what the next start looks at.
+fn lift(digest: &str, state: &Path) -> ExitCode {
+    let lifted = Quarantine::load(Some(state)).lift(digest);
+    say(&if lifted {
+        format!("lifted for the next start: {digest}")
+    } else {
+        format!("not under quarantine: {digest}")
+    });
+    ExitCode::from(u8::from(!lifted))
 }
 
 fn ask(socket: &PathBuf, method: &str, path: &str) -> std::io::Result<String> {

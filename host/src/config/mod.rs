@@ -575,7 +575,8 @@ fn log(t: &Table<'_>, base: &Path) -> Log {
         Some("stderr") => AccessLog::Stderr,
         Some(path) => AccessLog::File(base.join(path)),
     };
-    let mask = if t.has("decisions-mask") { t.texts("decisions-mask") } else { default_log().decisions_mask };
+    let mask = t.texts("decisions-mask");
+    let mask = if t.has("decisions-mask") { mask } else { default_log().decisions_mask };
     Log {
         level: t.choice("level", &levels).unwrap_or(Level::Info),
         access,

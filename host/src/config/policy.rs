@@ -165,10 +165,10 @@ fn breaker(t: &Table<'_>) -> Breaker {
 pub const GRANTS: [&str; 6] = ["log", "clock", "connection", "request", "login", "wasi"];
 
 fn grants(t: &Table<'_>) -> Option<Vec<String>> {
+    let grants = t.texts("grants");
     if !t.has("grants") {
         return None;
     }
-    let grants = t.texts("grants");
     for grant in &grants {
         if !GRANTS.contains(&grant.split('.').next().unwrap_or_default()) {
             let allowed = format!("interfaces ({}) or their functions, such as \"request.header\"", GRANTS.join(", "));

@@ -121,7 +121,9 @@ impl Policy {
         let (outcome, trace) = self.think(&mut place, facts);
         let told = outcome.as_ref().map(Arc::clone).map_err(|_| ());
         if let Some(desk) = place.desk {
-            if self.is_recorded(place.shelf, told.as_deref(), desk) {
+            // What was not even asked is no news each time.
+            let news = outcome.as_ref().map_or_else(|error| *error != Error::Open, |answer| answer.is_refusal());
+            if self.is_recorded(place.shelf, news, desk) {
                 let outcome = outcome.map_err(|error| error.to_string());
                 let record = self.recorded(facts, trace, outcome, place.generation);
                 desk.records.record(Record { took: started.elapsed(), ..record });
@@ -137,7 +139,7 @@ impl Policy {
         if place.shelf.tally.hits.load(Ordering::Relaxed).is_multiple_of(LOOK) {
             self.audit(place.shelf, facts, answer, desk, place.generation);
         }
-        if self.is_recorded(place.shelf, Ok(answer), desk) {
+        if self.is_recorded(place.shelf, answer.is_refusal(), desk) {
             let trace = place.shelf.memo.trace(facts);
             let record = self.recorded(facts, trace, Ok(answer.clone()), place.generation);
             desk.records.record(Record { cached: true, ..record });
@@ -161,6 +163,10 @@ impl Policy {
     /// The answer that is known already.
     fn remembered(&self, shelf: &mut Shelf, facts: &Facts) -> Option<Arc<Answer>> {
         if self.memo == 0 || self.impure() {
+            if shelf.memo.bytes() > 0 {
+                shelf.memo = Memo::new(0);
+                shelf.tally.bytes.store(0, Ordering::Relaxed);
+            }
             return None;
         }
         let answer = shelf.memo.find(facts)?;
@@ -171,12 +177,12 @@ impl Policy {
     /// Asks an instance. It is out of its place while it thinks, and comes back only with an answer.
     fn think(self: &Arc<Self>, place: &mut Place<'_>, facts: &Facts) -> (Result<Arc<Answer>, Error>, Trace) {
         let shelf = &mut *place.shelf;
-        count(&shelf.tally.misses);
         let now = Instant::now();
         if !self.admits(now) {
             self.counts.shut_out.fetch_add(1, Ordering::Relaxed);
             return (Err(Error::Open), Trace::default());
         }
+        count(&shelf.tally.misses);
         let guest = match shelf.guest.take() {
             Some(guest) => Ok(guest),
             None => Guest::start(&self.start()),
@@ -267,7 +273,7 @@ impl Policy {
     }
 
     /// Whether this decision is recorded: all, or a sample with every refusal and failure, or none.
-    fn is_recorded(&self, shelf: &mut Shelf, outcome: Result<&Answer, &()>, desk: &Desk) -> bool {
+    fn is_recorded(&self, shelf: &mut Shelf, news: bool, desk: &Desk) -> bool {
         if !desk.records.on() {
             return false;
         }
@@ -275,9 +281,7 @@ impl Policy {
         match self.recording {
             Recording::Off => false,
             Recording::Full => true,
-            Recording::Sampled => {
-                shelf.decided.is_multiple_of(desk.records.sample) || outcome.map_or(true, Answer::is_refusal)
-            }
+            Recording::Sampled => news || shelf.decided.is_multiple_of(desk.records.sample),
         }
     }
 

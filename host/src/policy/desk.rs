@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::Policy;
 use super::aside::{self, Job};
+use super::cache::own_folder;
 use super::record::Records;
 use crate::config;
 
@@ -88,7 +89,12 @@ pub struct Quarantine {
 
 impl Quarantine {
     /// Reads what an earlier process left in the state folder.
-    fn load(state: Option<&Path>) -> Self {
+    pub fn load(state: Option<&Path>) -> Self {
+        // A folder that others may write to is not believed.
+        let state = state.filter(|state| {
+            let ours = own_folder(state);
+            ours.inspect_err(|error| tracing::warn!(folder = %state.display(), %error, "no quarantine is kept")).is_ok()
+        });
         let file = state.map(|state| state.join("quarantine.json"));
         let read = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
         let digests = read.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();

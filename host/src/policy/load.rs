@@ -50,7 +50,10 @@ pub fn load(
     }
     if let Some(reason) = quarantine.and_then(|quarantine| quarantine.reason(&digest)) {
         let found = format!("{}: sha256:{digest}, which is under quarantine: {reason}", origin(config));
-        let expected = format!("another component, or `doorward ctl lift sha256:{digest}`");
+        let expected = format!(
+            "another component, or `doorward ctl --config {} lift sha256:{digest}`",
+            config.place.file().display()
+        );
         return Err(at_file(config).fault(found, expected).into());
     }
     let mut policy = build(config, compiler, &bytes, digest)?;

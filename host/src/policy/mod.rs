@@ -173,6 +173,11 @@ impl Policies {
         &self.all
     }
 
+    /// Whether it is one of these, with the settings and all.
+    pub fn has(&self, policy: &Policy) -> bool {
+        self.all.iter().any(|one| one.id == policy.id)
+    }
+
     /// Whether a component is in use here, as a policy or as a shadow.
     pub fn uses(&self, digest: &str) -> bool {
         self.all.iter().any(|policy| {

@@ -110,13 +110,14 @@ impl Records {
 
 fn write(file: impl Write, records: &Receiver<Record>, mask: &Mask, written: &AtomicU64) {
     let mut output = std::io::BufWriter::new(file);
-    let mut failing = false;
+    let (mut failing, mut id) = (false, 0);
     while let Ok(record) = records.recv() {
         let mut next = Some(record);
         while let Some(record) = next {
             // A full disk must not stop the proxy: the record is lost, the next one is tried.
-            let id = written.fetch_add(1, Ordering::Relaxed);
             let done = writeln!(output, "{}", record.to_json(id, mask));
+            id += 1;
+            written.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
             if let (Err(error), false) = (&done, failing) {
                 tracing::error!(%error, "the decision log cannot be written");
             }
