@@ -11,7 +11,6 @@
 //! Invariants: an answer is given only for exactly the reads it was given for; the bytes never exceed the budget.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::answer::Answer;
@@ -53,8 +52,18 @@ enum Next {
 
 struct Node {
     fact: Fact,
-    values: HashMap<Value<'static>, Next>,
+    values: Values,
 }
+
+/// The values of a fact that were seen, and what comes after each. Most facts have a few (a form, a listener, a hint), and
+/// to compare these takes less time than to hash one.
+enum Values {
+    Few(Vec<(Value<'static>, Next)>),
+    Many(HashMap<Value<'static>, Next>),
+}
+
+/// So many values are compared one by one.
+const FEW: usize = 4;
 
 /// The policy read or answered otherwise after the same reads: it is no pure function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -128,8 +137,13 @@ impl Tree {
                 Next::Read(node) => {
                     let value = facts.read(&node.fact);
                     // The table's keys own what they hold, and are looked up by what the request holds.
-                    let values: &HashMap<Value<'_>, Next> = &node.values;
-                    next = values.get(&value)?;
+                    next = match &node.values {
+                        Values::Few(few) => &few.iter().find(|(seen, _)| *seen == value)?.1,
+                        Values::Many(many) => {
+                            let many: &HashMap<Value<'_>, Next> = many;
+                            many.get(&value)?
+                        }
+                    };
                     if let Some(trace) = &mut trace {
                         // It went in as a trace, so it cannot be longer than one.
                         let _ = trace.push(node.fact.clone(), value.into_owned());
@@ -160,14 +174,12 @@ impl Next {
         match (self, reads) {
             (Self::Answer(known), []) if known == answer => Ok(0),
             (Self::Read(node), [(fact, value), rest @ ..]) if node.fact == *fact => {
-                match node.values.entry(value.clone()) {
-                    Entry::Occupied(mut known) => known.get_mut().grow(rest, answer),
-                    Entry::Vacant(place) => {
-                        let (next, bytes) = Self::chain(rest, answer);
-                        place.insert(next);
-                        Ok(bytes + OVERHEAD + value.size())
-                    }
+                if let Some(known) = node.values.get_mut(value) {
+                    return known.grow(rest, answer);
                 }
+                let (next, bytes) = Self::chain(rest, answer);
+                node.values.insert(value.clone(), next);
+                Ok(bytes + OVERHEAD + value.size())
             }
             _ => Err(Impure),
         }
@@ -177,9 +189,31 @@ impl Next {
     fn chain(reads: &[(Fact, Value<'static>)], answer: &Arc<Answer>) -> (Self, usize) {
         let end = (Self::Answer(answer.clone()), OVERHEAD + answer.size());
         reads.iter().rev().fold(end, |(next, bytes), (fact, value)| {
-            let values = HashMap::from([(value.clone(), next)]);
+            let values = Values::Few(vec![(value.clone(), next)]);
             (Self::Read(Box::new(Node { fact: fact.clone(), values })), bytes + OVERHEAD + value.size())
         })
+    }
+}
+
+impl Values {
+    fn get_mut(&mut self, value: &Value<'static>) -> Option<&mut Next> {
+        match self {
+            Self::Few(few) => few.iter_mut().find(|(seen, _)| seen == value).map(|(_, next)| next),
+            Self::Many(many) => many.get_mut(value),
+        }
+    }
+
+    /// Adds a value that is not there yet.
+    fn insert(&mut self, value: Value<'static>, next: Next) {
+        match self {
+            Self::Few(few) if few.len() < FEW => few.push((value, next)),
+            Self::Few(few) => {
+                let mut many: HashMap<Value<'static>, Next> = few.drain(..).collect();
+                many.insert(value, next);
+                *self = Self::Many(many);
+            }
+            Self::Many(many) => drop(many.insert(value, next)),
+        }
     }
 }
 
@@ -247,7 +281,9 @@ mod tests {
             let mut memo = Memo::new(1 << (11 + dice.below(9)));
             let mut hits = 0;
             for request in 0..400 {
-                let number = |dice: &mut Dice| (0..8).map(|n| (n, dice.below(3))).filter(|(_, n)| *n > 0).collect();
+                // Mostly a few values, which are compared; now and then one of many, which are hashed.
+                let value = |dice: &mut Dice| if dice.below(6) == 0 { dice.below(9) } else { dice.below(3) };
+                let number = |dice: &mut Dice| (0..8).map(|n| (n, value(dice))).filter(|(_, n)| *n > 0).collect();
                 let facts = Numbers(number(&mut dice));
                 let (trace, answer) = policy(seed, &facts);
                 match memo.find(&facts) {
