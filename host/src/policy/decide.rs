@@ -184,8 +184,8 @@ impl Policy {
         }
         count(&shelf.tally.misses);
         let guest = match shelf.guest.take() {
-            Some(guest) => Ok(guest),
-            None => Guest::start(&self.start()),
+            Some(guest) if !self.impure() => Ok(guest),
+            _ => Guest::start(&self.start()),
         };
         let (outcome, trace) = match guest {
             Err(error) => (Err(error), Trace::default()),
