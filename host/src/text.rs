@@ -75,6 +75,14 @@ pub fn escape_html(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
+/// Whether a header towards a node says what only Doorward knows: who and where the client is. Neither clients nor
+/// policies may set it, in any spelling: many servers take `_` for `-`.
+pub fn only_we_write(name: &str) -> bool {
+    const NAMES: [&str; 5] = ["forwarded", "x-real-ip", "x-request-id", "remote-user", "x-remote-user"];
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    NAMES.contains(&name.as_str()) || name.starts_with("x-forwarded-") || name.starts_with("x-doorward-")
+}
+
 /// Cookies of a request, in order (RFC 6265, section 5.4).
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers

@@ -32,18 +32,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove("proxy-connection");
 }
 
-/// Names that only Doorward writes, without their `x-` families.
-const OURS: [&str; 5] = ["forwarded", "x-real-ip", "x-request-id", "remote-user", "x-remote-user"];
-
-/// Whether a client may not send this header, in either spelling: many servers take `_` for `-`.
-fn is_ours(name: &str) -> bool {
-    let name = name.replace('_', "-");
-    OURS.contains(&name.as_str()) || name.starts_with("x-forwarded-") || name.starts_with("x-doorward-")
-}
-
 /// Removes what a client may not say, so that what the node reads is what Doorward wrote.
 pub fn strip_ours(headers: &mut HeaderMap) {
-    let forged: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    let forged: Vec<HeaderName> =
+        headers.keys().filter(|name| crate::text::only_we_write(name.as_str())).cloned().collect();
     for name in forged {
         headers.remove(name);
     }

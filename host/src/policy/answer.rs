@@ -303,7 +303,7 @@ fn check_location(location: &str) -> Result<(), &'static str> {
 /// Headers towards a node that no policy may set, in any spelling: they frame the message, belong to the connection,
 /// carry credentials, or say who and where the client is, which only Doorward knows.
 fn is_immutable(name: &str) -> bool {
-    const NAMES: [&str; 21] = [
+    const NAMES: [&str; 16] = [
         "authorization",
         "connection",
         "content-encoding",
@@ -311,23 +311,18 @@ fn is_immutable(name: &str) -> bool {
         "content-type",
         "cookie",
         "expect",
-        "forwarded",
         "host",
         "keep-alive",
         "proxy-authenticate",
         "proxy-authorization",
         "proxy-connection",
-        "remote-user",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
-        "x-real-ip",
-        "x-remote-user",
-        "x-request-id",
     ];
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    NAMES.contains(&name.as_str()) || name.starts_with("x-forwarded-") || name.starts_with("x-doorward-")
+    let plain = name.to_ascii_lowercase().replace('_', "-");
+    NAMES.contains(&plain.as_str()) || crate::text::only_we_write(name)
 }
 
 /// Headers of an answer that only Doorward writes.

@@ -149,7 +149,7 @@ impl Policy {
         }
     }
 
-    /// The same for a shadow, whose reads are wanted.
+    /// What a shadow says, and what it read.
     pub(super) fn decide_with_trace(self: &Arc<Self>, guests: &mut Guests, facts: &Facts) -> (Outcome, Trace) {
         let mut place = guests.place(self);
         if let Some(answer) = self.remembered(place.shelf, facts) {
@@ -220,8 +220,12 @@ impl Policy {
         if failures <= 8 || failures.is_power_of_two() {
             tracing::warn!(policy = self.name, digest = self.digest, failures, %error, "a policy failed");
         }
-        let turn = self.breaker().failed(now, &self.breaker_settings);
-        self.open.store(self.breaker().is_open(), Ordering::Release);
+        let turn = {
+            let mut breaker = self.breaker();
+            let turn = breaker.failed(now, &self.breaker_settings);
+            self.open.store(breaker.is_open(), Ordering::Release);
+            turn
+        };
         if turn == Turn::Opened {
             let (policy, digest) = (self.name.as_str(), self.digest.as_str());
             tracing::error!(policy, digest, failures, "a policy failed too often: it is left alone for a while");
