@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::say;
@@ -32,9 +33,10 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let watch = Watch::start(config.files());
     let admin = admin_socket(&config)?;
     let proxy = Proxy::start(&config)?;
+    let control = Control::start()?;
     let address = proxy.listening().first().map_or(listen, |(_, address, _)| *address);
     say(&if json { demo_json(address) } else { demo_text(address) });
-    follow(proxy, watch, admin, move || demo.config())
+    follow(control, proxy, watch, admin, move || demo.config())
 }
 
 fn demo_json(address: SocketAddr) -> String {
@@ -72,6 +74,7 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     watch.follow(config.files());
     let admin = admin_socket(&config)?;
     let proxy = Proxy::start(&config)?;
+    let control = Control::start()?;
     let listening = proxy.listening();
     if json {
         let one =
@@ -84,7 +87,7 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
         }
     }
     let path = path.to_owned();
-    follow(proxy, watch, admin, move || config::load(&path))
+    follow(control, proxy, watch, admin, move || config::load(&path))
 }
 
 /// Bound before anything is announced, so that whoever reads the announcement can ask.
@@ -93,23 +96,42 @@ fn admin_socket(config: &Config) -> anyhow::Result<Option<Socket>> {
     config.admin_socket.as_ref().map(bind).transpose()
 }
 
+/// The control plane's own runtime, and the signals it hears. Made before anything is announced: whoever reads the
+/// announcement may send one at once, and one that nobody hears ends the process.
+struct Control {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Control {
+    fn start() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let hang_up = signal(SignalKind::hangup())?;
+        drop(entered);
+        Ok(Self { runtime, terminate, interrupt, hang_up })
+    }
+}
+
 /// Reloads when a file changed, at SIGHUP and when asked to, heeds policies in trouble, and drains at Ctrl-C and SIGTERM.
 fn follow(
+    control: Control,
     proxy: Proxy,
     mut watch: Watch,
     admin: Option<Socket>,
     load: impl Fn() -> Result<Config, Faults> + Clone + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
     let proxy = Arc::new(proxy);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let Control { runtime, mut terminate, mut interrupt, mut hang_up } = control;
     runtime.block_on(async {
         let (asking, mut asked) = mpsc::channel(4);
         if let Some(socket) = admin {
             tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
         }
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
         let heeding = tokio::spawn(heed(proxy.clone()));
         loop {
             let answer: Option<Reload> = tokio::select! {
@@ -135,8 +157,7 @@ fn follow(
             }
         }
         heeding.abort();
-        anyhow::Ok(())
-    })?;
+    });
     tracing::info!("draining");
     if !proxy.drain() {
         tracing::warn!("not every request came to its end before the drain deadline");
