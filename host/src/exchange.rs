@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{HeaderMap, Method, Request, Response, Version};
 
 use crate::back::{self, Limited, Node, NodeBody, Outgoing, headers};
 use crate::config::Http;
@@ -41,8 +41,10 @@ struct Exchange {
 /// What the first stations found: where the request is for, and how its pages look.
 struct Visit {
     head: Arc<Parts>,
+    /// Whether a script asks rather than a person.
+    script: bool,
     /// Host and port as the browser wrote them.
-    authority: String,
+    authority: HeaderValue,
     /// The virtual host: lower case, without port.
     host: Arc<str>,
     site: Arc<Site>,
@@ -52,6 +54,15 @@ struct Visit {
     /// Headers for the node that a filter set.
     set: Vec<(HeaderName, HeaderValue)>,
 }
+
+/// What the node is told of the client.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_DOORWARD_DEVICE: HeaderName = HeaderName::from_static("x-doorward-device");
+const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-template");
 
 /// Answers a request.
 pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Answer {
@@ -63,7 +74,7 @@ pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>
         Err(refusal) => exchange.plain_refusal(&refusal),
         Ok(mut visit) => match exchange.filter(&mut visit) {
             Ok(Some(answer)) => answer,
-            Ok(None) => match exchange.answer(&visit, body).await {
+            Ok(None) => match exchange.answer(&mut visit, body).await {
                 Ok(answer) => answer,
                 Err(refusal) => exchange.refuse(&visit, &refusal),
             },
@@ -73,14 +84,23 @@ pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>
     exchange.finish.end(answer)
 }
 
+impl Visit {
+    /// Host and port as the browser wrote them.
+    fn authority(&self) -> &str {
+        self.authority.to_str().unwrap_or("")
+    }
+}
+
 impl Exchange {
     /// Virtual host, device and template: asked of every request.
     fn visit(&mut self, head: Parts) -> Result<Visit, Refusal> {
-        let authority = authority_of(&head)?.to_owned();
-        let host = text::host_name(&authority).ok_or(Refusal::BadRequest("its Host is no host name"))?;
+        let authority = authority_of(&head)?;
+        let host = authority.to_str().ok().and_then(text::host_name);
+        let host = host.ok_or(Refusal::BadRequest("its Host is no host name"))?;
         check_head(&head)?;
         self.finish.host(&host);
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
+        let script = is_script(&head);
         let (head, host) = (Arc::new(head), Arc::from(host));
         let mut facts = Facts::of_connection(self.peer.clone());
         facts.request = Some(RequestFacts {
@@ -97,7 +117,7 @@ impl Exchange {
             Some(Said::Template(Some(look))) if self.known_look(look) => look.clone(),
             _ => site.template.clone(),
         };
-        Ok(Visit { head, authority, host, site, form, look, facts, set: Vec::new() })
+        Ok(Visit { head, script, authority, host, site, form, look, facts, set: Vec::new() })
     }
 
     /// A policy may name a template that is not there; then the site's own is shown.
@@ -131,7 +151,7 @@ impl Exchange {
         })
     }
 
-    async fn answer(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
+    async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Answer, Refusal> {
         let path = visit.head.uri.path();
         if let Some(own) = path.strip_prefix(own::PREFIX) {
             return match (own, &visit.head.method) {
@@ -148,9 +168,10 @@ impl Exchange {
     }
 
     /// The live session, and its node, if both are there.
-    fn session(&mut self, visit: &Visit) -> Option<(Session, Arc<Node>)> {
+    fn session(&mut self, visit: &Visit) -> Option<(Arc<Session>, Arc<Node>)> {
         let (secure, ended) = (self.secure(), &self.worker.shared.state.ended);
-        let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, ended)?;
+        let opened = &mut self.worker.opened.borrow_mut();
+        let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, ended, opened)?;
         let node = self.snapshot.node(session.backend())?.clone();
         self.finish.session(session.user(), node.name());
         Some((session, node))
@@ -158,7 +179,7 @@ impl Exchange {
 
     /// Without a session: a person gets the login page, a script is told.
     fn ask_for_login(&self, visit: &Visit) -> Answer {
-        if is_script(&visit.head) {
+        if visit.script {
             return self.session_needed();
         }
         if !matches!(visit.head.method, Method::GET | Method::HEAD) {
@@ -171,7 +192,7 @@ impl Exchange {
     /// To the session's node, and its answer back.
     async fn forward(
         &mut self,
-        visit: &Visit,
+        visit: &mut Visit,
         body: Incoming,
         session: &Session,
         node: &Arc<Node>,
@@ -201,22 +222,31 @@ impl Exchange {
     }
 
     /// The request as the node gets it: written anew, with what is true about the client.
-    fn outgoing(&self, visit: &Visit, node: &Node, body: Outgoing) -> Result<Request<Outgoing>, Refusal> {
+    ///
+    /// The policies have had their say, so the browser's headers become the node's and are not copied.
+    fn outgoing(&self, visit: &mut Visit, node: &Node, body: Outgoing) -> Result<Request<Outgoing>, Refusal> {
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let uri: Uri =
-            if node.base_path().is_empty() { target.parse() } else { format!("{}{target}", node.base_path()).parse() }
-                .map_err(|_| Refusal::BadRequest("its target is no path"))?;
+        let uri = match node.base_path() {
+            // Origin-form, as most requests have it, goes on as it is.
+            "" if visit.head.uri.authority().is_none() => visit.head.uri.clone(),
+            base => format!("{base}{target}").parse().map_err(|_| Refusal::BadRequest("its target is no path"))?,
+        };
         let mut request = Request::new(body);
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers_for_node(visit);
+        visit.facts.request = None;
+        let headers = match Arc::get_mut(&mut visit.head) {
+            Some(head) => std::mem::take(&mut head.headers),
+            // Somebody still looks at them: an audit, or a shadow.
+            None => visit.head.headers.clone(),
+        };
+        *request.headers_mut() = self.headers_for_node(visit, headers);
         Ok(request)
     }
 
-    /// The headers that a node gets with any request of this client.
-    fn headers_for_node(&self, visit: &Visit) -> hyper::HeaderMap {
-        let mut map = visit.head.headers.clone();
+    /// The headers that a node gets with any request of this client, made of the browser's.
+    fn headers_for_node(&self, visit: &Visit, mut map: HeaderMap) -> HeaderMap {
         headers::strip_hop_by_hop(&mut map);
         headers::strip_ours(&mut map);
         headers::strip_our_cookies(&mut map, session::is_ours);
@@ -226,25 +256,17 @@ impl Exchange {
         for (name, value) in &visit.set {
             map.insert(name, value.clone());
         }
-        let host = HeaderValue::from_str(&visit.authority).ok();
-        let client = self.peer.address.to_string();
-        let ours = [
-            ("x-forwarded-for", client.as_str()),
-            ("x-forwarded-proto", self.peer.scheme()),
-            ("x-real-ip", client.as_str()),
-            ("x-request-id", self.finish.id()),
-            ("x-doorward-device", visit.form.name()),
-            ("x-doorward-template", visit.look.as_str()),
-        ];
-        for (name, value) in ours {
+        map.insert(X_FORWARDED_FOR, self.peer.told.clone());
+        map.insert(X_REAL_IP, self.peer.told.clone());
+        map.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.peer.scheme()));
+        map.insert(X_DOORWARD_DEVICE, HeaderValue::from_static(visit.form.name()));
+        for (name, value) in [(X_REQUEST_ID, self.finish.id()), (X_DOORWARD_TEMPLATE, visit.look.as_str())] {
             if let Ok(value) = HeaderValue::from_str(value) {
                 map.insert(name, value);
             }
         }
-        if let Some(host) = host {
-            map.insert("x-forwarded-host", host.clone());
-            map.insert(header::HOST, host);
-        }
+        map.insert(X_FORWARDED_HOST, visit.authority.clone());
+        map.insert(header::HOST, visit.authority.clone());
         map
     }
 
@@ -263,7 +285,7 @@ impl Exchange {
             }
         }
         if let Some(location) = parts.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
-            let fitted = headers::fit_location(location, node.authority(), &visit.authority, node.base_path());
+            let fitted = headers::fit_location(location, node.authority(), visit.authority(), node.base_path());
             if let Ok(value) = HeaderValue::from_str(&fitted) {
                 parts.headers.insert(header::LOCATION, value);
             }
@@ -278,20 +300,20 @@ impl Exchange {
 
 /// Host and port a request is for: from its one `Host`, or from `:authority` (RFC 9112, section 3.2; RFC 9113,
 /// section 8.3.1). Where both are there they must agree.
-fn authority_of(head: &Parts) -> Result<&str, Refusal> {
+fn authority_of(head: &Parts) -> Result<HeaderValue, Refusal> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
         return Err(Refusal::BadRequest("it has two Host headers"));
     }
-    let host =
-        host.map(|host| host.to_str().map_err(|_| Refusal::BadRequest("its Host is no host name"))).transpose()?;
-    let authority = head.uri.authority().map(hyper::http::uri::Authority::as_str);
-    match (host, authority) {
-        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+    match (host, head.uri.authority()) {
+        (Some(host), Some(authority)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
             Err(Refusal::BadRequest("its Host is not that of its target"))
         }
-        (Some(host), _) | (None, Some(host)) => Ok(host),
+        (Some(host), _) => Ok(host.clone()),
+        (None, Some(authority)) => {
+            HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::BadRequest("its Host is no host name"))
+        }
         (None, None) => Err(Refusal::BadRequest("it has no Host")),
     }
 }
@@ -314,13 +336,21 @@ fn check_head(head: &Parts) -> Result<(), Refusal> {
     if head.headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err(Refusal::BadRequest("it has two lengths"));
     }
-    // What a node decodes once more must not become another path there.
-    let path = head.uri.path().to_ascii_lowercase();
-    let climbs = path.split('/').any(|part| matches!(part.replace("%2e", ".").as_str(), ".." | "."));
-    if climbs || ["%2f", "%5c", "%00"].iter().any(|odd| path.contains(odd)) {
+    if is_ambiguous(head.uri.path()) {
         return Err(Refusal::BadRequest("its path is ambiguous"));
     }
     Ok(())
+}
+
+/// Whether a node that decodes a path once more could see another path: segments that climb, and slashes or ends in
+/// disguise.
+fn is_ambiguous(path: &str) -> bool {
+    if !path.contains('%') && !path.contains("/.") {
+        return false;
+    }
+    let path = path.to_ascii_lowercase();
+    let climbs = path.split('/').any(|part| matches!(part.replace("%2e", ".").as_str(), ".." | "."));
+    climbs || ["%2f", "%5c", "%00"].iter().any(|odd| path.contains(odd))
 }
 
 /// Multipart bodies are uploads, with a limit of their own.

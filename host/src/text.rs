@@ -79,8 +79,11 @@ pub fn escape_html(text: &str) -> String {
 /// policies may set it, in any spelling: many servers take `_` for `-`.
 pub fn only_we_write(name: &str) -> bool {
     const NAMES: [&str; 5] = ["forwarded", "x-real-ip", "x-request-id", "remote-user", "x-remote-user"];
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    NAMES.contains(&name.as_str()) || name.starts_with("x-forwarded-") || name.starts_with("x-doorward-")
+    const PREFIXES: [&str; 2] = ["x-forwarded-", "x-doorward-"];
+    let same =
+        |(byte, ours): (u8, u8)| byte == ours || byte.to_ascii_lowercase() == ours || (byte == b'_' && ours == b'-');
+    let begins = |ours: &str| name.len() >= ours.len() && name.bytes().zip(ours.bytes()).all(same);
+    NAMES.iter().any(|ours| name.len() == ours.len() && begins(ours)) || PREFIXES.iter().any(|ours| begins(ours))
 }
 
 /// Cookies of a request, in order (RFC 6265, section 5.4).

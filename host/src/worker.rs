@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use crate::back::Idle;
 use crate::directory::Connections;
 use crate::policy::Guests;
+use crate::session::Opened;
 use crate::snapshot::Snapshot;
 use crate::state::Shared;
 
@@ -19,6 +20,8 @@ pub struct Worker {
     pub guests: RefCell<Guests>,
     /// Directory connections.
     pub directory: Connections,
+    /// Sessions whose cookies were opened of late.
+    pub opened: RefCell<Opened>,
     /// Idle connections to nodes.
     pub idle: Rc<Idle>,
     /// The generation seen last; only this worker writes it.
@@ -34,6 +37,7 @@ impl Worker {
             guests: RefCell::new(Guests::new(shared.desk.clone())),
             shared,
             directory: Connections::default(),
+            opened: RefCell::default(),
             idle: Rc::default(),
             seen,
         }
@@ -44,6 +48,7 @@ impl Worker {
         let snapshot = self.shared.snapshot.load_full();
         if self.seen.load(Ordering::Relaxed) != snapshot.generation {
             self.guests.borrow_mut().keep_only(&snapshot.policies, snapshot.generation);
+            self.opened.borrow_mut().clear();
             self.idle.keep_only(snapshot.nodes().iter().map(AsRef::as_ref));
             self.seen.store(snapshot.generation, Ordering::Release);
         }

@@ -3,6 +3,7 @@
 //! Pure.
 
 use hyper::HeaderMap;
+use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 
 /// Headers of one connection (RFC 9110, section 7.6.1), and those that only matter to a proxy.
@@ -24,7 +25,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|line| line.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        .map(str::trim)
+        // The usual words name no header, or one that goes anyway.
+        .filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
+        .filter_map(|name| name.parse().ok())
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
@@ -45,16 +49,19 @@ pub fn strip_ours(headers: &mut HeaderMap) {
 /// and without our own cookies.
 pub fn strip_our_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&str) -> bool) {
     let lines = headers.get_all(header::COOKIE).iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    let kept: Vec<&[u8]> = pairs
-        .filter(|pair| {
-            let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-            !pair.is_empty() && !std::str::from_utf8(name).is_ok_and(&is_ours)
-        })
-        .collect();
-    let joined = kept.join(&b"; "[..]);
-    headers.remove(header::COOKIE);
-    if let (false, Ok(value)) = (joined.is_empty(), HeaderValue::from_bytes(&joined)) {
+    let mut joined = Vec::with_capacity(headers.get(header::COOKIE).map_or(0, HeaderValue::len));
+    for pair in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii) {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        if !pair.is_empty() && !std::str::from_utf8(name).is_ok_and(&is_ours) {
+            if !joined.is_empty() {
+                joined.extend_from_slice(b"; ");
+            }
+            joined.extend_from_slice(pair);
+        }
+    }
+    if joined.is_empty() {
+        headers.remove(header::COOKIE);
+    } else if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
         headers.insert(header::COOKIE, value);
     }
 }

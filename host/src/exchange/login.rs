@@ -99,7 +99,7 @@ impl Exchange {
             None if mode == Mode::BackEnd => return Ok(LoginOutcome::Wrong),
             None => return Err(Refusal::NoNode),
         };
-        let headers = self.headers_for_node(visit);
+        let headers = self.headers_for_node(visit, visit.head.headers.clone());
         let user = identity.user();
         match back::log_in(&node, &self.worker.idle, &headers, user, &form.secret).await {
             Ok(logged_in) => {
@@ -151,7 +151,7 @@ impl Exchange {
     /// The browser gets the node's cookies, then ours, and goes where it wanted to.
     fn hand_over(&self, visit: &Visit, form: &Form, session: &Session, logged_in: &LoggedIn, node: &Node) -> Answer {
         let secure = self.secure();
-        let landing = headers::fit_location(&logged_in.landing, node.authority(), &visit.authority, node.base_path());
+        let landing = headers::fit_location(&logged_in.landing, node.authority(), visit.authority(), node.base_path());
         let landing = text::local_path(&landing).unwrap_or("/");
         let next = text::local_path(&form.next).filter(|next| *next != "/").unwrap_or(landing);
         let mut answer = redirect(next);

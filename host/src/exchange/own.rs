@@ -155,7 +155,7 @@ impl Exchange {
     /// A refusal as a page of the site's look, or as JSON for a script.
     pub(super) fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Answer {
         let look = self.tell(refusal);
-        if super::is_script(&visit.head) {
+        if visit.script {
             return self.script_answer(look.status, &look.detail);
         }
         let mut content = self.content(visit, Page::Error);
@@ -239,7 +239,7 @@ impl Exchange {
         if recipe.is_logout(visit.head.uri.path(), visit.head.uri.query()) && recipe.logout_done(response.headers()) {
             return Some(Gone::LoggedOut);
         }
-        (recipe.expired.all(&answer) && !super::is_script(&visit.head)).then_some(Gone::Expired)
+        (recipe.expired.all(&answer) && !visit.script).then_some(Gone::Expired)
     }
 
     /// Both sessions are over: their cookies go, and the login page comes.

@@ -49,8 +49,7 @@ pub(super) async fn stopped(drain: &mut Drain) {
 async fn connection(worker: Rc<Worker>, listener: String, stream: TcpStream, address: SocketAddr, drain: Drain) {
     let Ok(local) = stream.local_addr() else { return };
     let snapshot = worker.snapshot();
-    let peer = Peer { listener, address: address.ip().to_canonical(), port: address.port(), local, tls: None };
-    let peer = Arc::new(peer);
+    let peer = Arc::new(Peer::new(listener, address, local));
     let Some(_permit) = admit::admit(&worker, &snapshot, &peer) else { return };
     let Some(listener) = snapshot.listeners.get(&peer.listener).cloned() else { return };
     let http = snapshot.http;
