@@ -96,12 +96,12 @@ impl Exchange {
     fn visit(&mut self, head: Parts) -> Result<Visit, Refusal> {
         let authority = authority_of(&head)?;
         let host = authority.to_str().ok().and_then(text::host_name);
-        let host = host.ok_or(Refusal::BadRequest("its Host is no host name"))?;
-        check_head(&head)?;
+        let host: Arc<str> = host.ok_or(Refusal::BadRequest("its Host is no host name"))?.into();
         self.finish.host(&host);
+        check_head(&head)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
         let script = is_script(&head);
-        let (head, host) = (Arc::new(head), Arc::from(host));
+        let head = Arc::new(head);
         let mut facts = Facts::of_connection(self.peer.clone());
         facts.request = Some(RequestFacts {
             head: Arc::clone(&head),
@@ -173,7 +173,7 @@ impl Exchange {
         let opened = &mut self.worker.opened.borrow_mut();
         let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, ended, opened)?;
         let node = self.snapshot.node(session.backend())?.clone();
-        self.finish.session(session.user(), node.name());
+        self.finish.session(&session);
         Some((session, node))
     }
 

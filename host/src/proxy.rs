@@ -284,7 +284,9 @@ impl Proxy {
             let clean = workers.into_iter().all(|worker| worker.join().is_ok());
             let _ = done.send(clean);
         });
-        all_done.recv_timeout(timeout).unwrap_or(false)
+        let clean = all_done.recv_timeout(timeout).unwrap_or(false);
+        self.shared.log.flush();
+        clean
     }
 }
 

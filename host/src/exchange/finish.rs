@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::Request;
@@ -14,6 +14,7 @@ use super::Answer;
 use crate::back::NodeBody;
 use crate::log::access::{Line, Log};
 use crate::peer::Peer;
+use crate::session::Session;
 
 /// An answer's body.
 pub struct Body {
@@ -41,12 +42,16 @@ impl Finish {
         let id = request_id(start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed));
         let line = log.on().then(|| {
             let line = Line {
-                id: String::from(&*id),
-                client: peer.address.to_string(),
-                method: request.method().to_string(),
-                path: request.uri().path().to_owned(),
+                id: id.clone(),
+                peer: peer.clone(),
+                host: None,
+                method: request.method().clone(),
+                target: request.uri().clone(),
+                status: 0,
+                bytes: 0,
+                took: Duration::ZERO,
+                session: None,
                 generation,
-                ..Line::default()
             };
             (log.clone(), line, Instant::now())
         });
@@ -64,13 +69,13 @@ impl Finish {
     }
 
     /// The virtual host was found.
-    pub(super) fn host(&mut self, host: &str) {
-        self.note(|line| line.host = host.to_owned());
+    pub(super) fn host(&mut self, host: &Arc<str>) {
+        self.note(|line| line.host = Some(host.clone()));
     }
 
     /// The session was found.
-    pub(super) fn session(&mut self, user: &str, node: &str) {
-        self.note(|line| (line.user, line.node) = (user.to_owned(), node.to_owned()));
+    pub(super) fn session(&mut self, session: &Arc<Session>) {
+        self.note(|line| line.session = Some(session.clone()));
     }
 
     fn note(&mut self, note: impl FnOnce(&mut Line)) {
@@ -92,7 +97,7 @@ impl Drop for Finish {
     fn drop(&mut self) {
         if let Some((log, mut line, since)) = self.line.take() {
             line.took = since.elapsed();
-            log.record(line);
+            log.record(&line);
         }
     }
 }

@@ -62,7 +62,7 @@ impl Exchange {
                 Ok(answer)
             }
             Ok(LoginOutcome::In { session, logged_in, node, .. }) => {
-                self.finish.session(session.user(), node.name());
+                self.finish.session(&session);
                 Ok(self.hand_over(visit, &form, &session, &logged_in, &node))
             }
         }
@@ -103,7 +103,7 @@ impl Exchange {
         let user = identity.user();
         match back::log_in(&node, &self.worker.idle, &headers, user, &form.secret).await {
             Ok(logged_in) => {
-                let session = Session::open(&identity, &visit.site.name, node.name());
+                let session = Arc::new(Session::open(&identity, &visit.site.name, node.name()));
                 Ok(LoginOutcome::In { session, logged_in, node, mode: identity.mode() })
             }
             Err(LoginError::Wrong) => {
@@ -170,7 +170,7 @@ impl Exchange {
 /// How an attempt ended.
 enum LoginOutcome {
     /// Logged in at the node.
-    In { session: Session, logged_in: LoggedIn, node: Arc<Node>, mode: &'static str },
+    In { session: Arc<Session>, logged_in: LoggedIn, node: Arc<Node>, mode: &'static str },
     /// Name or password is wrong, or one of many reasons that look the same.
     Wrong,
     /// A policy says no, with a text for the person.
