@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// Addresses to listen on, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
+    /// Limits of all connections together.
+    pub flow: config::Flow,
     /// Limit classes that access policies may pick.
     pub classes: BTreeMap<String, Limits>,
     /// Limits of requests.
@@ -135,6 +137,7 @@ impl Snapshot {
         Ok(Self {
             generation: materials.generation,
             listeners,
+            flow: config.flow,
             classes: config.classes.clone(),
             http: config.http,
             drain_timeout: config.drain_timeout,

@@ -141,8 +141,8 @@ struct Started {
 pub struct Listener {
     /// Its name in the config.
     pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens: address and port, or `unix:PATH`.
+    pub address: String,
     /// Whether it speaks TLS.
     #[serde(default)]
     pub tls: bool,
@@ -184,7 +184,8 @@ impl Proxy {
     #[track_caller]
     pub fn address(&self, name: &str) -> SocketAddr {
         let all = &self.started.listeners;
-        all.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no listener {name:?} in {all:?}")).address
+        let listener = all.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no listener {name:?} in {all:?}"));
+        listener.address.parse().unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     /// The generation it started with.
@@ -197,7 +198,7 @@ impl Proxy {
     pub fn client(&self) -> Client {
         let all = &self.started.listeners;
         let listener = all.iter().find(|l| l.name == "public").or(all.first());
-        Client::new(listener.expect("it has a listener").address)
+        Client::new(self.address(&listener.expect("it has a listener").name))
     }
 
     /// A client of a listener.

@@ -8,6 +8,7 @@ mod login;
 mod forwarding;
 mod queue;
 mod access;
+mod listeners;
 mod guests;
 mod policies;
 mod swap;

@@ -12,9 +12,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::listener::{Drain, stopped};
+use super::stream::Stream;
 use super::timed::{Busy, BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
@@ -31,7 +31,7 @@ pub(super) async fn serve(
     listener: &Listener,
     http: Http,
     mut peer: Arc<Peer>,
-    stream: TcpStream,
+    stream: Stream,
     drain: Drain,
 ) {
     let Some(acceptor) = &listener.tls else {
