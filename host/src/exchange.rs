@@ -2,6 +2,7 @@
 //!
 //! Invariants: every request ends in exactly one response and one access line, whatever happens to its client.
 
+mod client;
 mod finish;
 mod login;
 mod own;
@@ -56,6 +57,7 @@ struct Visit {
 /// Answers a request.
 pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Answer {
     let snapshot = worker.snapshot();
+    let peer = client::of(peer, &snapshot.forwarding, request.headers());
     let finish = Finish::begin(&worker.shared.log, &peer, &request, snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, finish };
     let (head, body) = request.into_parts();
@@ -227,11 +229,8 @@ impl Exchange {
             map.insert(name, value.clone());
         }
         let host = HeaderValue::from_str(&visit.authority).ok();
-        let client = self.peer.address.to_string();
+        client::tell(&mut map, &self.peer, &visit.authority, &self.snapshot.forwarding);
         let ours = [
-            ("x-forwarded-for", client.as_str()),
-            ("x-forwarded-proto", self.peer.scheme()),
-            ("x-real-ip", client.as_str()),
             ("x-request-id", self.finish.id()),
             ("x-doorward-device", visit.form.name()),
             ("x-doorward-template", visit.look.as_str()),
@@ -242,7 +241,6 @@ impl Exchange {
             }
         }
         if let Some(host) = host {
-            map.insert("x-forwarded-host", host.clone());
             map.insert(header::HOST, host);
         }
         map
@@ -272,7 +270,7 @@ impl Exchange {
     }
 
     fn secure(&self) -> bool {
-        self.peer.tls.is_some()
+        self.peer.is_secure()
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// What TLS told, when there was TLS.
     pub tls: Option<PeerTls>,
+    /// Whether the browser speaks TLS to a trusted proxy in front, where that one says so.
+    pub https: Option<bool>,
 }
 
 /// What a TLS handshake told.
@@ -29,6 +31,11 @@ pub struct PeerTls {
 impl Peer {
     /// The scheme the browser used.
     pub fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+        if self.is_secure() { "https" } else { "http" }
+    }
+
+    /// Whether the browser speaks TLS, to Doorward or to a trusted proxy in front.
+    pub fn is_secure(&self) -> bool {
+        self.https.unwrap_or(self.tls.is_some())
     }
 }

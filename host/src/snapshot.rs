@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub classes: BTreeMap<String, Limits>,
     /// Limits of requests.
     pub http: config::Http,
+    /// Who a request is from.
+    pub forwarding: config::Forwarding,
     /// How long requests may take to finish when Doorward stops.
     pub drain_timeout: std::time::Duration,
     /// The five questions.
@@ -140,6 +142,7 @@ impl Snapshot {
             flow: config.flow,
             classes: config.classes.clone(),
             http: config.http,
+            forwarding: config.forwarding.clone(),
             drain_timeout: config.drain_timeout,
             policies: Policies::new(policies),
             pages,

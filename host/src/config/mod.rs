@@ -4,6 +4,7 @@
 //! recipes, templates) is checked when the Snapshot is built, and reported with the place kept here.
 
 mod fault;
+mod forwarding;
 mod listener;
 mod network;
 mod policy;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use fault::{Collector, Fault, Faults, Place, Source};
+pub use forwarding::{Forwarding, Style};
 pub use listener::{Address, Certificate, Flow, Limits, Listener, Proxied, ProxyProtocol};
 pub use network::{Network, Networks, prefix};
 pub use policy::GRANTS;
@@ -47,6 +49,8 @@ pub struct Config {
     pub classes: BTreeMap<String, Limits>,
     /// `[http]`.
     pub http: Http,
+    /// Who a request is from: keys of `[http]` too.
+    pub forwarding: Forwarding,
     /// `[[policy]]`, in order.
     pub policies: Vec<Policy>,
     /// Folder of page templates; the built-in looks when missing.
@@ -446,6 +450,8 @@ pub fn parse(source: &Arc<Source>, base: &Path) -> Result<Config, Faults> {
 
 fn root(t: &Table<'_>, base: &Path) -> Config {
     let (flow, classes) = t.table("limits", listener::flow).unwrap_or_default();
+    let of_http = t.table("http", |t| (http(t), forwarding::forwarding(t)));
+    let (http, forwarding) = of_http.unwrap_or_else(|| (default_http(), Forwarding::default()));
     let config = Config {
         base: base.to_owned(),
         place: t.place(),
@@ -457,7 +463,8 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         listeners: t.tables("listener", |t| listener::listener(t, base)),
         flow,
         classes: classes.into_iter().collect(),
-        http: t.table("http", http).unwrap_or_else(default_http),
+        http,
+        forwarding,
         policies: t.tables("policy", |t| policy::policy(t, base)),
         templates: t.text("templates").map(|path| base.join(path)),
         directory: t.table("directory", |t| directory(t, base)).unwrap_or_else(|| default_directory(t.place())),

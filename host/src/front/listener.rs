@@ -82,7 +82,7 @@ async fn connection(
         }
     };
     let address = from.ip().to_canonical();
-    let peer = Arc::new(Peer { listener: name, address, port: from.port(), local, tls: None });
+    let peer = Arc::new(Peer { listener: name, address, port: from.port(), local, tls: None, https: None });
     let snapshot = worker.snapshot();
     let Some(_permit) = admit::admit(&worker, &snapshot, &peer) else { return };
     let http = snapshot.http;
