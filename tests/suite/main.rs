@@ -15,6 +15,7 @@ mod swap;
 mod policy_cli;
 mod tls;
 mod lifecycle;
+mod threads;
 mod real_stack;
 mod browser;
 mod tidy;
