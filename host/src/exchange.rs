@@ -16,7 +16,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Uri, Version};
 
 use crate::back::{self, Limited, Node, NodeBody, Outgoing, headers};
-use crate::config::Http;
+use crate::config::{ClientAuth, Http};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
@@ -63,7 +63,8 @@ pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>
     let (head, body) = request.into_parts();
     let answer = match exchange.visit(head) {
         Err(refusal) => exchange.plain_refusal(&refusal),
-        Ok(mut visit) => match exchange.filter(&mut visit) {
+        Ok(mut visit) => match exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)))
+        {
             Ok(Some(answer)) => answer,
             Ok(None) => match exchange.answer(&visit, body).await {
                 Ok(answer) => answer,
@@ -72,6 +73,7 @@ pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>
             Err(refusal) => exchange.refuse(&visit, &refusal),
         },
     };
+    let answer = exchange.with_hsts(answer);
     exchange.finish.end(answer)
 }
 
@@ -83,6 +85,7 @@ impl Exchange {
         check_head(&head)?;
         self.finish.host(&host);
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
+        self.check_server_name(&site)?;
         let (head, host) = (Arc::new(head), Arc::from(host));
         let mut facts = Facts::of_connection(self.peer.clone());
         facts.request = Some(RequestFacts {
@@ -100,6 +103,16 @@ impl Exchange {
             _ => site.template.clone(),
         };
         Ok(Visit { head, authority, host, site, form, look, facts, set: Vec::new() })
+    }
+
+    /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
+    /// section 15.5.20).
+    fn check_server_name(&self, site: &Arc<Site>) -> Result<(), Refusal> {
+        let listener = self.snapshot.listeners.get(&self.peer.listener);
+        let asks = listener.is_some_and(|listener| listener.config.tls.client_auth != ClientAuth::Off);
+        let name = self.peer.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        let other = name.is_some_and(|name| self.snapshot.site(name).is_none_or(|named| !Arc::ptr_eq(named, site)));
+        if asks && other { Err(Refusal::UnknownSite) } else { Ok(()) }
     }
 
     /// A policy may name a template that is not there; then the site's own is shown.

@@ -26,6 +26,8 @@ pub struct PeerTls {
     pub server_name: Option<String>,
     /// Whether HTTP/2 was agreed on.
     pub http2: bool,
+    /// The subject of the client's certificate, which was verified (RFC 4514).
+    pub client_subject: Option<String>,
 }
 
 impl Peer {

@@ -17,7 +17,7 @@ use crate::config::{Config, Faults};
 use crate::log::access::Log;
 use crate::policy::{Compiler, Desk, Policy};
 use crate::session::Keys;
-use crate::snapshot::{Materials, Snapshot};
+use crate::snapshot::{Materials, Renewed, Snapshot};
 use crate::state::{Shared, State};
 
 /// A running proxy.
@@ -25,6 +25,7 @@ pub struct Proxy {
     shared: Arc<Shared>,
     compiler: Compiler,
     keys: Keys,
+    tickets: Arc<Renewed>,
     sockets: Arc<Sockets>,
     threads: Arc<Threads>,
     history: Mutex<History>,
@@ -77,12 +78,13 @@ impl Proxy {
     pub fn start(config: &Config) -> Result<Self, Error> {
         let state = config.state_directory.as_deref();
         let compiler = Compiler::start(state).map_err(|error| Error::Engine(format!("{error:#}")))?;
-        let keys = Keys::random();
+        let (keys, tickets) = (Keys::random(), Arc::default());
         let desk = Desk::start(&config.log, state)
             .map_err(|source| Error::Io { what: "the decision log cannot be opened".to_owned(), source })?;
         let materials = Materials {
             compiler: &compiler,
             keys: &keys,
+            tickets: &tickets,
             previous: None,
             generation: 1,
             quarantine: Some(&desk.quarantine),
@@ -99,7 +101,7 @@ impl Proxy {
         let threads = Threads::start(shared.clone(), sockets.clone(), config.threads)
             .map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
         let history = Mutex::new(History { last: 1, past: VecDeque::new() });
-        Ok(Self { shared, compiler, keys, sockets, threads, history })
+        Ok(Self { shared, compiler, keys, tickets, sockets, threads, history })
     }
 
     /// Builds the next generation and makes it live, or says why not and changes nothing.
@@ -111,6 +113,7 @@ impl Proxy {
         let materials = Materials {
             compiler: &self.compiler,
             keys: &self.keys,
+            tickets: &self.tickets,
             previous: Some(&previous),
             generation: self.history().last + 1,
             quarantine: Some(&self.shared.desk.quarantine),

@@ -200,8 +200,15 @@ pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let compiler =
         Compiler::start(None).map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
-    let materials =
-        Materials { compiler: &compiler, keys: &keys, previous: None, generation: 1, quarantine: None, trial: true };
+    let materials = Materials {
+        compiler: &compiler,
+        keys: &keys,
+        tickets: &Arc::default(),
+        previous: None,
+        generation: 1,
+        quarantine: None,
+        trial: true,
+    };
     let faults = match config::load_anyway(path) {
         Ok((config, mut faults)) => {
             let of_parts = Snapshot::build(&config, &materials).err().unwrap_or_default();

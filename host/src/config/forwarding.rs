@@ -1,4 +1,6 @@
-//! The keys of `[http]` about who a request is from: which proxies in front are believed, and what nodes are told.
+//! The keys of `[http]` about both neighbours: which proxies in front are believed, what nodes and browsers are told.
+
+use hyper::header::HeaderValue;
 
 use super::Table;
 use super::network::Networks;
@@ -14,6 +16,8 @@ pub struct Forwarding {
     pub tells_x_forwarded: bool,
     /// Whether nodes get `Forwarded`.
     pub tells_forwarded: bool,
+    /// `Strict-Transport-Security`, said to whoever comes by TLS.
+    pub hsts: Option<HeaderValue>,
 }
 
 /// How a proxy tells of its client.
@@ -30,7 +34,13 @@ const STYLES: [(&str, Style); 2] = [("x-forwarded", Style::XForwarded), ("forwar
 impl Default for Forwarding {
     /// Nobody is believed.
     fn default() -> Self {
-        Self { trusted: Networks::default(), reads: Style::XForwarded, tells_x_forwarded: true, tells_forwarded: false }
+        Self {
+            trusted: Networks::default(),
+            reads: Style::XForwarded,
+            tells_x_forwarded: true,
+            tells_forwarded: false,
+            hsts: None,
+        }
     }
 }
 
@@ -47,5 +57,15 @@ pub(super) fn forwarding(t: &Table<'_>) -> Forwarding {
         reads: t.choice("trusted-proxies-header", &STYLES).unwrap_or(default.reads),
         tells_x_forwarded: tells("x-forwarded", default.tells_x_forwarded),
         tells_forwarded: tells("forwarded", default.tells_forwarded),
+        hsts: t.parsed("hsts", "such as \"max-age=31536000; includeSubDomains\"", hsts),
     }
+}
+
+/// Directives with a `max-age` in seconds among them (RFC 6797, section 6.1).
+fn hsts(text: &str) -> Option<HeaderValue> {
+    let is_age = |part: &str| {
+        let age = part.trim().strip_prefix("max-age=");
+        age.is_some_and(|age| !age.is_empty() && age.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    text.split(';').any(is_age).then(|| HeaderValue::from_str(text).ok()).flatten()
 }

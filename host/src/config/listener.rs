@@ -22,6 +22,10 @@ pub struct Listener {
     pub proxied: Proxied,
     /// Certificates by server name; none means plain HTTP.
     pub certificates: Vec<Certificate>,
+    /// What TLS asks of clients.
+    pub tls: ListenerTls,
+    /// The port of the secure listener that browsers are sent to instead.
+    pub redirect_to_https: Option<u16>,
     /// How long a connection may be idle.
     pub idle_timeout: Duration,
     /// How long a TLS handshake may take.
@@ -75,6 +79,30 @@ pub enum ProxyProtocol {
     Required,
 }
 
+/// `[listener.tls]`.
+#[derive(Debug, Clone)]
+pub struct ListenerTls {
+    /// No TLS older than 1.3.
+    pub only_1_3: bool,
+    /// Whether clients show a certificate.
+    pub client_auth: ClientAuth,
+    /// PEM file of the authorities of clients' certificates.
+    pub client_ca: Option<PathBuf>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Whether a client shows a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// It is not asked to.
+    Off,
+    /// It may; a wrong one is refused.
+    Optional,
+    /// It must.
+    Required,
+}
+
 /// A certificate chain with its key.
 #[derive(Debug, Clone)]
 pub struct Certificate {
@@ -84,6 +112,8 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// PEM file of the private key.
     pub key: PathBuf,
+    /// DER file of an OCSP response, which is sent along.
+    pub ocsp: Option<PathBuf>,
     /// Where it stands.
     pub place: Place,
 }
@@ -155,6 +185,12 @@ pub(super) fn listener(t: &Table<'_>, base: &Path) -> Listener {
         t.fault("v6-only", "an address that is not IPv6", "v6-only at an address such as \"[::]:443\" only");
     }
     let is_file = matches!(address, Address::Unix(_));
+    for key in ["tls", "redirect-to-https"] {
+        let (found, wanted) = if key == "tls" { ("no certificates", true) } else { ("certificates", false) };
+        if t.has(key) && t.has("certificates") != wanted {
+            t.fault(key, found, if wanted { "certificates beside it" } else { "a listener without TLS" });
+        }
+    }
     if t.has("mode") && !is_file {
         t.fault("mode", "an address that is no file", "mode at an address such as \"unix:/run/doorward.web\" only");
     }
@@ -169,8 +205,11 @@ pub(super) fn listener(t: &Table<'_>, base: &Path) -> Listener {
             names: t.texts("names"),
             chain: base.join(t.required("chain")),
             key: base.join(t.required("key")),
+            ocsp: t.text("ocsp").map(|path| base.join(path)),
             place: t.place(),
         }),
+        tls: t.table("tls", |t| tls(t, base)).unwrap_or_else(|| no_tls(t.place())),
+        redirect_to_https: redirect(t),
         idle_timeout: t.duration("idle-timeout", Duration::from_secs(300)),
         handshake_timeout: t.duration("handshake-timeout", Duration::from_secs(10)),
         limits: t.table("limits", |t| limits(t, Limits::default())).unwrap_or_default(),
@@ -203,6 +242,32 @@ fn proxied(t: &Table<'_>, is_file: bool) -> Proxied {
         t.fault("proxy-protocol-from", "nothing", "the networks whose PROXY headers are believed");
     }
     Proxied { protocol, from, timeout: t.duration("proxy-protocol-timeout", Duration::from_secs(3)) }
+}
+
+fn no_tls(place: Place) -> ListenerTls {
+    ListenerTls { only_1_3: false, client_auth: ClientAuth::Off, client_ca: None, place }
+}
+
+fn tls(t: &Table<'_>, base: &Path) -> ListenerTls {
+    let kinds = [("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
+    let client_auth = t.choice("client-auth", &kinds).unwrap_or(ClientAuth::Off);
+    let client_ca = t.text("client-ca").map(|path| base.join(path));
+    if client_auth != ClientAuth::Off && client_ca.is_none() && !t.has("client-ca") {
+        t.fault("client-ca", "nothing", "a PEM file of the authorities whose clients are let in");
+    }
+    let only_1_3 = t.choice("min-version", &[("1.2", false), ("1.3", true)]).unwrap_or(false);
+    ListenerTls { only_1_3, client_auth, client_ca, place: t.place() }
+}
+
+/// `true` is the port that browsers take by themselves.
+fn redirect(t: &Table<'_>) -> Option<u16> {
+    let written = t.json("redirect-to-https")?;
+    let port = written.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    let port = if written == true { Some(443) } else { port };
+    if port.is_none() && written != false {
+        t.fault("redirect-to-https", written.to_string(), "true, false, or the port of the secure listener");
+    }
+    port
 }
 
 /// `[limits]`: its own keys, and a table for each class.

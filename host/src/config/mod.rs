@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use fault::{Collector, Fault, Faults, Place, Source};
 pub use forwarding::{Forwarding, Style};
-pub use listener::{Address, Certificate, Flow, Limits, Listener, Proxied, ProxyProtocol};
+pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Proxied, ProxyProtocol};
 pub use network::{Network, Networks, prefix};
 pub use policy::GRANTS;
 pub use reader::{Table, read, read_anyway};
@@ -43,6 +43,8 @@ pub struct Config {
     pub admin_socket: Option<PathBuf>,
     /// `[[listener]]`.
     pub listeners: Vec<Listener>,
+    /// `[tls] ticket-key-file`: keys of session tickets that several front doors share.
+    pub ticket_key_file: Option<PathBuf>,
     /// `[limits]`: what holds for all connections.
     pub flow: Flow,
     /// `[limits.NAME]`: the classes that an access policy may pick.
@@ -392,7 +394,10 @@ impl Config {
         files.extend(self.templates.clone());
         for certificate in self.listeners.iter().flat_map(|listener| &listener.certificates) {
             files.extend([certificate.chain.clone(), certificate.key.clone()]);
+            files.extend(certificate.ocsp.clone());
         }
+        files.extend(self.listeners.iter().filter_map(|listener| listener.tls.client_ca.clone()));
+        files.extend(self.ticket_key_file.clone());
         match &self.directory.kind {
             DirectoryKind::Ldif(path) => files.extend(path.clone()),
             DirectoryKind::Ldap(ldap) => {
@@ -461,6 +466,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         state_directory: t.text("state-directory").map(|path| base.join(path)),
         admin_socket: t.table("admin", |t| t.text("socket").map(|path| base.join(path))).flatten(),
         listeners: t.tables("listener", |t| listener::listener(t, base)),
+        ticket_key_file: t.table("tls", |t| t.text("ticket-key-file").map(|path| base.join(path))).flatten(),
         flow,
         classes: classes.into_iter().collect(),
         http,
@@ -488,6 +494,12 @@ fn check_whole(t: &Table<'_>, config: &Config) {
         if empty && !t.has(key) {
             t.fault(key, "nothing", format!("at least one [[{key}]]"));
         }
+    }
+    // A redirect to whatever a Host says would send people wherever a link likes.
+    let named = config.sites.iter().flat_map(|site| &site.hosts).any(|host| host != "*");
+    for listener in config.listeners.iter().filter(|listener| listener.redirect_to_https.is_some() && !named) {
+        let place = listener.place.key("redirect-to-https");
+        t.collector().add(place.fault("no site with a name", "a site with a host name to redirect to"));
     }
     unique(t, config.listeners.iter().map(|l| (l.name.as_str(), &l.place)));
     unique(t, config.policies.iter().map(|p| (p.name.as_str(), &p.place)));

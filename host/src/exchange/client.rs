@@ -125,6 +125,9 @@ pub(super) fn tell(headers: &mut HeaderMap, peer: &Peer, authority: &str, forwar
         tell("x-forwarded-host", authority);
         tell("x-real-ip", &client);
     }
+    if let Some(subject) = peer.tls.as_ref().and_then(|tls| tls.client_subject.as_deref()) {
+        tell("x-doorward-client-subject", subject);
+    }
     if forwarding.tells_forwarded {
         let client = if peer.address.is_ipv6() { format!("\"[{client}]\"") } else { client };
         // A host that was let in has no quotes and no backslashes.
