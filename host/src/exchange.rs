@@ -2,6 +2,7 @@
 //!
 //! Invariants: every request ends in exactly one response and one access line, whatever happens to its client.
 
+mod client;
 mod finish;
 mod login;
 mod own;
@@ -15,7 +16,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 
 use crate::back::{self, Limited, Node, NodeBody, Outgoing, headers};
-use crate::config::Http;
+use crate::config::{ClientAuth, Http};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
@@ -56,10 +57,6 @@ struct Visit {
 }
 
 /// What the node is told of the client.
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_DOORWARD_DEVICE: HeaderName = HeaderName::from_static("x-doorward-device");
 const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-template");
@@ -67,12 +64,14 @@ const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-temp
 /// Answers a request.
 pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Answer {
     let snapshot = worker.snapshot();
+    let peer = client::of(peer, &snapshot.forwarding, request.headers());
     let finish = Finish::begin(&worker.shared.log, &peer, &request, snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, finish };
     let (head, body) = request.into_parts();
     let answer = match exchange.visit(head) {
         Err(refusal) => exchange.plain_refusal(&refusal),
-        Ok(mut visit) => match exchange.filter(&mut visit) {
+        Ok(mut visit) => match exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)))
+        {
             Ok(Some(answer)) => answer,
             Ok(None) => match exchange.answer(&mut visit, body).await {
                 Ok(answer) => answer,
@@ -81,6 +80,7 @@ pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>
             Err(refusal) => exchange.refuse(&visit, &refusal),
         },
     };
+    let answer = exchange.with_hsts(answer);
     exchange.finish.end(answer)
 }
 
@@ -100,6 +100,7 @@ impl Exchange {
         self.finish.host(&host);
         check_head(&head)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
+        self.check_server_name(&site)?;
         let script = is_script(&head);
         let head = Arc::new(head);
         let mut facts = Facts::of_connection(self.peer.clone());
@@ -118,6 +119,16 @@ impl Exchange {
             _ => site.template.clone(),
         };
         Ok(Visit { head, script, authority, host, site, form, look, facts, set: Vec::new() })
+    }
+
+    /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
+    /// section 15.5.20).
+    fn check_server_name(&self, site: &Arc<Site>) -> Result<(), Refusal> {
+        let listener = self.snapshot.listeners.get(&self.peer.listener);
+        let asks = listener.is_some_and(|listener| listener.config.tls.client_auth != ClientAuth::Off);
+        let name = self.peer.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        let other = name.is_some_and(|name| self.snapshot.site(name).is_none_or(|named| !Arc::ptr_eq(named, site)));
+        if asks && other { Err(Refusal::UnknownSite) } else { Ok(()) }
     }
 
     /// A policy may name a template that is not there; then the site's own is shown.
@@ -256,16 +267,13 @@ impl Exchange {
         for (name, value) in &visit.set {
             map.insert(name, value.clone());
         }
-        map.insert(X_FORWARDED_FOR, self.peer.told.clone());
-        map.insert(X_REAL_IP, self.peer.told.clone());
-        map.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.peer.scheme()));
+        client::tell(&mut map, &self.peer, &visit.authority, &self.snapshot.forwarding);
         map.insert(X_DOORWARD_DEVICE, HeaderValue::from_static(visit.form.name()));
         for (name, value) in [(X_REQUEST_ID, self.finish.id()), (X_DOORWARD_TEMPLATE, visit.look.as_str())] {
             if let Ok(value) = HeaderValue::from_str(value) {
                 map.insert(name, value);
             }
         }
-        map.insert(X_FORWARDED_HOST, visit.authority.clone());
         map.insert(header::HOST, visit.authority.clone());
         map
     }
@@ -294,7 +302,7 @@ impl Exchange {
     }
 
     fn secure(&self) -> bool {
-        self.peer.tls.is_some()
+        self.peer.is_secure()
     }
 }
 

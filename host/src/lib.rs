@@ -27,5 +27,6 @@ pub mod limits;
 pub mod tls;
 pub mod log;
 pub mod config;
+pub mod unix;
 pub mod text;
 pub mod secret;

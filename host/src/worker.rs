@@ -55,3 +55,11 @@ impl Worker {
         snapshot
     }
 }
+
+impl Drop for Worker {
+    /// A worker that retired has nothing more to see.
+    fn drop(&mut self) {
+        let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|one| !Arc::ptr_eq(one, &self.seen));
+    }
+}

@@ -11,8 +11,7 @@
 mod view;
 
 use std::convert::Infallible;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::proxy::{Error, Proxy};
 use crate::text;
+use crate::unix;
 
 /// Who asks has to write a head of some hundred bytes; nobody may hold the socket for longer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub type Reload = oneshot::Sender<Result<u64, Error>>;
 /// A bound socket, whose file goes when it is dropped.
 pub struct Socket {
     listener: std::os::unix::net::UnixListener,
-    path: PathBuf,
+    _file: unix::File,
 }
 
 impl Socket {
@@ -48,25 +48,9 @@ impl Socket {
     /// # Errors
     /// Somebody listens there, or the folder cannot be written.
     pub fn bind(path: &Path) -> std::io::Result<Self> {
-        if let Ok(metadata) = std::fs::symlink_metadata(path) {
-            if !metadata.file_type().is_socket() {
-                return Err(std::io::Error::other("there is something that is no socket"));
-            }
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(std::io::Error::other("another process listens there"));
-            }
-        }
-        // It gets its name when only its owner can reach it.
-        let new = path.with_extension(format!("new.{}", std::process::id()));
-        let listener = std::os::unix::net::UnixListener::bind(&new)?;
-        listener.set_nonblocking(true)?;
-        let named = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
-            .and_then(|()| std::fs::rename(&new, path));
-        if let Err(error) = named {
-            let _ = std::fs::remove_file(&new);
-            return Err(error);
-        }
-        Ok(Self { listener, path: path.to_owned() })
+        // Only its owner may reach it.
+        let (listener, file) = unix::bind(path, 0o600)?;
+        Ok(Self { listener, _file: file })
     }
 
     /// Serves whoever comes.
@@ -95,12 +79,6 @@ impl Socket {
                 let _ = builder.serve_connection(TokioIo::new(stream), service).await;
             });
         }
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let admin = admin_socket(&config)?;
     let proxy = Proxy::start(&config)?;
     let control = Control::start()?;
-    let address = proxy.listening().first().map_or(listen, |(_, address, _)| *address);
+    let address = proxy.listening().first().and_then(|(_, address, _)| address.parse().ok()).unwrap_or(listen);
     say(&if json { demo_json(address) } else { demo_text(address) });
     follow(control, proxy, watch, admin, move || demo.config())
 }
@@ -77,13 +77,18 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let control = Control::start()?;
     let listening = proxy.listening();
     if json {
-        let one =
-            |(name, address, tls): &(String, SocketAddr, bool)| json!({"name": name, "address": address, "tls": tls});
+        let one = |(name, address, tls): &(String, String, bool)| json!({"name": name, "address": address, "tls": tls});
         let listeners: Vec<_> = listening.iter().map(one).collect();
         say(&json!({"listeners": listeners, "generation": proxy.generation()}).to_string());
     } else {
         for (name, address, tls) in listening {
-            say(&format!("{name}: listening on {}://{address}/", if tls { "https" } else { "http" }));
+            let scheme = if tls { "https" } else { "http" };
+            let is_file = address.starts_with("unix:");
+            say(&if is_file {
+                format!("{name}: listening on {address} ({scheme})")
+            } else {
+                format!("{name}: listening on {scheme}://{address}/")
+            });
         }
     }
     let path = path.to_owned();
@@ -195,8 +200,15 @@ pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let compiler =
         Compiler::start(None).map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
-    let materials =
-        Materials { compiler: &compiler, keys: &keys, previous: None, generation: 1, quarantine: None, trial: true };
+    let materials = Materials {
+        compiler: &compiler,
+        keys: &keys,
+        tickets: &Arc::default(),
+        previous: None,
+        generation: 1,
+        quarantine: None,
+        trial: true,
+    };
     let faults = match config::load_anyway(path) {
         Ok((config, mut faults)) => {
             let of_parts = Snapshot::build(&config, &materials).err().unwrap_or_default();

@@ -174,6 +174,30 @@ impl Exchange {
         answer
     }
 
+    /// Where a plain listener sends browsers to a secure one: there, but only for a name that a site has, so that nobody
+    /// is sent to whatever a Host says (the original's `urlRedirects`).
+    pub(super) fn to_https(&self, visit: &Visit) -> Option<Answer> {
+        let port = self.snapshot.listeners.get(&self.peer.listener)?.config.redirect_to_https?;
+        if self.secure() || !self.snapshot.is_named(&visit.host) {
+            return None;
+        }
+        let port = if port == 443 { String::new() } else { format!(":{port}") };
+        let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let mut answer = redirect(&format!("https://{}{port}{target}", visit.host));
+        // RFC 9110, section 15.4.9: only 308 keeps a method and its body; older clients know 301 better.
+        let reads = matches!(visit.head.method, hyper::Method::GET | hyper::Method::HEAD);
+        *answer.status_mut() = if reads { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
+        Some(answer)
+    }
+
+    /// Browsers that come by TLS are told to come by nothing else (RFC 6797, section 7.2: others are not told).
+    pub(super) fn with_hsts(&self, mut answer: Answer) -> Answer {
+        if let (Some(hsts), true) = (&self.snapshot.forwarding.hsts, self.secure()) {
+            answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        answer
+    }
+
     /// A refusal where not even the site is known.
     pub(super) fn plain_refusal(&self, refusal: &Refusal) -> Answer {
         let look = self.tell(refusal);

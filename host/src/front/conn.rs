@@ -12,14 +12,15 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::listener::{Drain, stopped};
+use super::stream::Stream;
 use super::timed::{Busy, BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
 use crate::peer::{Peer, PeerTls};
 use crate::snapshot::Listener;
+use crate::tls;
 use crate::worker::Worker;
 
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
@@ -31,7 +32,7 @@ pub(super) async fn serve(
     listener: &Listener,
     http: Http,
     mut peer: Arc<Peer>,
-    stream: TcpStream,
+    stream: Stream,
     drain: Drain,
 ) {
     let Some(acceptor) = &listener.tls else {
@@ -46,6 +47,7 @@ pub(super) async fn serve(
     let tls = PeerTls {
         server_name: session.server_name().map(str::to_ascii_lowercase),
         http2: session.alpn_protocol() == Some(b"h2"),
+        client_subject: session.peer_certificates().and_then(|chain| tls::subject(chain.first()?)),
     };
     let http2 = tls.http2;
     Arc::make_mut(&mut peer).tls = Some(tls);

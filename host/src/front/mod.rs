@@ -3,6 +3,9 @@
 mod admit;
 mod conn;
 mod listener;
+mod proxied;
+mod stream;
 mod timed;
 
-pub use listener::{Drain, serve};
+pub use listener::{Phase, serve};
+pub use stream::Listening;
