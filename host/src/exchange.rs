@@ -14,7 +14,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Uri, Version};
 
-use crate::back::{self, Limited, Node, NodeBody, Outgoing, headers};
+use crate::back::{self, Hop, Limited, Node, NodeBody, Outgoing, headers};
 use crate::config::Http;
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
@@ -185,8 +185,8 @@ impl Exchange {
             }
             return Err(Refusal::BodyTooLarge(limit.0, limit.1));
         }
-        let request = self.outgoing(visit, node, Outgoing::Client(body))?;
-        let response = back::forward(node, &self.worker.idle, request).await?;
+        let write = |body| self.outgoing(visit, node, body);
+        let response = back::forward(self.hop(node), Outgoing::Client(body), write).await?;
         let secure = self.secure();
         if let Some(logout) = self.logged_out(visit, node, &response) {
             self.snapshot.sessions.end(session, &self.worker.shared.state.ended);
@@ -198,6 +198,10 @@ impl Exchange {
             own::append(&mut answer, header::SET_COOKIE, &cookie);
         }
         Ok(answer)
+    }
+
+    fn hop<'a>(&'a self, node: &'a Arc<Node>) -> Hop<'a> {
+        Hop { node, idle: &self.worker.idle, peer: &self.peer }
     }
 
     /// The request as the node gets it: written anew, with what is true about the client.

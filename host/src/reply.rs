@@ -36,6 +36,8 @@ pub enum Refusal {
     /// Waited in the node's queue for too long.
     QueueTimeout,
     /// The node cannot be reached.
+    NodeAway,
+    /// The node says that it cannot check logins.
     NodeDown,
     /// The node did not answer in time.
     NodeTimeout,
@@ -88,6 +90,10 @@ impl Refusal {
             ),
             Self::QueueFull | Self::QueueTimeout => {
                 (503, Warn, soon, "Your mail server is busy. Please try again in a moment.".to_owned())
+            }
+            // The log has told why it cannot be reached.
+            Self::NodeAway => {
+                (503, Debug, soon, "Your mail server cannot be reached at the moment. Please try again.".to_owned())
             }
             Self::NodeDown => {
                 (502, Error, soon, "Your mail server cannot be reached at the moment. Please try again.".to_owned())

@@ -7,6 +7,8 @@ mod configuration;
 mod login;
 mod forwarding;
 mod queue;
+mod reuse;
+mod connecting;
 mod access;
 mod guests;
 mod policies;

@@ -19,7 +19,14 @@ pub(crate) const RECIPE: &str = "\
 
 /// A back-end that takes logins whose password is `USER-secret`, and hands everything else to `answer`.
 pub(crate) fn webmail(answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static) -> Backend {
-    Backend::start(move |request| {
+    Backend::start(logins(answer))
+}
+
+/// The script of such a back-end.
+pub(crate) fn logins(
+    answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static,
+) -> impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static {
+    move |request| {
         if request.what() == ("POST", "/login") {
             let body = String::from_utf8_lossy(request.body()).into_owned();
             let field =
@@ -32,7 +39,7 @@ pub(crate) fn webmail(answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Se
             };
         }
         answer(request)
-    })
+    }
 }
 
 /// A whole configuration in front of these nodes; `extra` comes first, so it may begin with top-level keys.

@@ -101,7 +101,7 @@ impl Exchange {
         };
         let headers = self.headers_for_node(visit);
         let user = identity.user();
-        match back::log_in(&node, &self.worker.idle, &headers, user, &form.secret).await {
+        match back::log_in(self.hop(&node), &headers, user, &form.secret).await {
             Ok(logged_in) => {
                 let session = Session::open(&identity, &visit.site.name, node.name());
                 Ok(LoginOutcome::In { session, logged_in, node, mode: identity.mode() })
