@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use harness::{Answer, Backend, Certs, Hold, Request};
+use harness::{Answer, Backend, Certs, Hold, Http2Node, Pair, Request};
 
-use crate::support::{config, log_in, logins, proxy, setup, webmail};
+use crate::support::{backend, config, log_in, logins, proxy, setup, webmail};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -179,4 +179,64 @@ fn a_put_with_a_broken_body_is_the_clients_fault() {
     let answer = proxy.client().raw(head + "zz\r\n");
     assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
     log_in(&proxy, "alice").send(Request::new("GET", "/x")).expect(200);
+}
+
+/// A node that speaks HTTP/2: it takes logins, says which body it got, and gives a header that has no place there.
+fn http2_node(pair: Option<&Pair>) -> Http2Node {
+    Http2Node::start(pair, |request| {
+        let answer = hyper::Response::builder();
+        let answer = match request.uri().path() {
+            "/login" => answer.status(303).header("location", "/inbox").header("set-cookie", "sid=alice; Path=/"),
+            _ => answer.header("x-answer", "1"),
+        };
+        answer.body(request.body().clone()).expect("an answer")
+    })
+}
+
+#[test]
+fn a_node_that_speaks_http2_is_spoken_to_on_one_connection_of_each_worker() {
+    let certs = Certs::new();
+    let pair = certs.server(&["localhost", "127.0.0.1"]);
+    for pair in [None, Some(&pair)] {
+        let node = http2_node(pair);
+        let tls = format!("http = \"2\"\n[backend.tls]\nca = \"{}\"\n", certs.ca().display());
+        let workers = "[threads]\nmax = 1\n";
+        let proxy = setup().serve(&format!("{}{}", config(workers, &[]), backend("node-a", &node.url(), &tls)));
+        let clients: Vec<_> = (0..8).map(|_| log_in(&proxy, "alice")).collect();
+        let threads: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                thread::spawn(move || {
+                    for size in [0, 1, 1000, 60_000] {
+                        let body = vec![b'x'; size];
+                        let answer = client.send(Request::new("POST", "/x?y=1").header("TE", "gzip").body(body));
+                        assert_eq!((answer.status, answer.body.len()), (200, size));
+                        assert_eq!(answer.header("x-answer"), Some("1"));
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("all answers"));
+        assert_eq!(node.accepted(), 1);
+        for seen in node.hits() {
+            let host = proxy.client().address().to_string();
+            assert_eq!(seen.uri().authority().map(ToString::to_string), Some(host));
+            assert_eq!(seen.headers().get("x-forwarded-for").expect("a header"), "127.0.0.1");
+            for gone in ["host", "connection", "te", "transfer-encoding"] {
+                assert!(!seen.headers().contains_key(gone), "{gone}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_that_should_speak_http2_and_does_not_is_told_and_not_used() {
+    let certs = Certs::new();
+    let node = Backend::tls(&certs.server(&["localhost", "127.0.0.1"]), logins(|_| Answer::text("fine")));
+    let tls = format!("http = \"2\"\n[backend.tls]\nca = \"{}\"\n", certs.ca().display());
+    let proxy = proxy("", &[("node-a", &node, &tls)]);
+    let page = crate::support::post_login(&mut proxy.client(), "/", "alice", "alice-secret");
+    assert_eq!(page.status, 503);
+    proxy.wait_for_log("does not speak HTTP/2", SOON);
+    assert_eq!(node.hits().len(), 0);
 }

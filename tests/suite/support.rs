@@ -53,12 +53,14 @@ pub(crate) fn config(extra: &str, nodes: &[(&str, &Backend, &str)]) -> String {
         text.push_str("[listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0\n");
     }
     for (name, node, settings) in nodes {
-        let url = node.url();
-        text.push_str(&format!(
-            "[[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"test.toml\"\n{settings}\n"
-        ));
+        text.push_str(&backend(name, &node.url(), settings));
     }
     text
+}
+
+/// A node in the configuration.
+pub(crate) fn backend(name: &str, url: &str, settings: &str) -> String {
+    format!("[[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"test.toml\"\n{settings}\n")
 }
 
 /// A proxy with that configuration.
