@@ -4,6 +4,7 @@
 
 mod finish;
 mod login;
+mod moved;
 mod own;
 
 use std::rc::Rc;
@@ -186,12 +187,18 @@ impl Exchange {
             return Err(Refusal::BodyTooLarge(limit.0, limit.1));
         }
         let write = |body| self.outgoing(visit, node, body);
-        let response = back::forward(self.hop(node), Outgoing::Client(body), write).await?;
+        let response = match back::forward(self.hop(node), Outgoing::Client(body), write).await {
+            Err(Refusal::NodeAway) if self.has_moved(session, node).await => {
+                return Ok(self.after_move(visit, session, node));
+            }
+            answered => answered?,
+        };
         let secure = self.secure();
         if let Some(logout) = self.logged_out(visit, node, &response) {
             self.snapshot.sessions.end(session, &self.worker.shared.state.ended);
             tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
-            return Ok(self.after_logout(logout, response, node));
+            drop(response);
+            return Ok(self.after_logout(logout, node));
         }
         let mut answer = self.fitted(visit, node, response);
         if let Some(cookie) = self.snapshot.sessions.touch(session, secure) {

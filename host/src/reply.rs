@@ -37,6 +37,8 @@ pub enum Refusal {
     QueueTimeout,
     /// The node cannot be reached.
     NodeAway,
+    /// The node takes no new logins.
+    NodeDraining,
     /// The node says that it cannot check logins.
     NodeDown,
     /// The node did not answer in time.
@@ -95,6 +97,12 @@ impl Refusal {
             Self::NodeAway => {
                 (503, Debug, soon, "Your mail server cannot be reached at the moment. Please try again.".to_owned())
             }
+            Self::NodeDraining => (
+                503,
+                Debug,
+                Some(Duration::from_secs(60)),
+                "Your mail server is being looked after and takes no new logins. Please try again later.".to_owned(),
+            ),
             Self::NodeDown => {
                 (502, Error, soon, "Your mail server cannot be reached at the moment. Please try again.".to_owned())
             }

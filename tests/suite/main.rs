@@ -9,6 +9,7 @@ mod forwarding;
 mod queue;
 mod reuse;
 mod connecting;
+mod health;
 mod access;
 mod guests;
 mod policies;

@@ -275,10 +275,17 @@ pub async fn forward(
     let write = |body| write(body).map(|request| if node.config.http2 { for_http2(node, request) } else { request });
     let request = write(body)?;
     let (gate, silence) = node.lane(request.uri().path());
+    if node.health.is_troubled() && !node.health.may_try(Instant::now()) {
+        return Err(Refusal::NodeAway);
+    }
     let permit = gate.enter().await.map_err(|shut| match shut {
         Shut::Full => Refusal::QueueFull,
         Shut::TimedOut => Refusal::QueueTimeout,
     })?;
+    // Asked only here, since the one request that tries a node that was down must not be lost in the queue.
+    if node.health.is_troubled() && !node.health.admits(Instant::now()) {
+        return Err(Refusal::NodeAway);
+    }
     let again = || write(Outgoing::nothing());
     let again: Option<Again<'_>> = if bodiless && is_idempotent(request.method()) { Some(&again) } else { None };
     let sending = send(hop, request, again);
@@ -310,7 +317,10 @@ async fn send(
     let node = hop.node;
     while let Some(mut connection) = hop.idle.take(node) {
         let mut error = match connection.send(request).await {
-            Ok(response) => return Ok((connection, response)),
+            Ok(response) => {
+                node.is_reached();
+                return Ok((connection, response));
+            }
             Err(error) => error,
         };
         // hyper hands a request back only when no byte of it was written.
@@ -328,8 +338,10 @@ async fn send(
     }
     let mut connection = connect::connect(node, hop.idle, hop.peer).await.map_err(|error| {
         tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
+        node.turned(node.health.failed(Instant::now()), "it cannot be reached");
         Refusal::NodeAway
     })?;
+    node.is_reached();
     let response = connection.send(request).await.map_err(|error| broken(node, &error.into_error()))?;
     Ok((connection, response))
 }

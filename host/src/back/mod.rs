@@ -2,15 +2,17 @@
 
 mod connect;
 mod forward;
+mod health;
 pub mod headers;
 mod html;
 mod login;
+mod probe;
 mod proxy_header;
 mod recipe;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Uri;
 use rustls::ClientConfig;
@@ -18,12 +20,15 @@ use rustls::pki_types::ServerName;
 
 pub use connect::Idle;
 pub use forward::{Hop, Limit, Limited, NodeBody, Outgoing, forward};
+pub use health::Told;
 pub use login::{Answered, LoggedIn, LoginError, log_in};
+pub use probe::watch_over;
 pub use recipe::Recipe;
 
 use crate::config::{self, Faults};
 use crate::limits::Gate;
 use crate::tls;
+use health::{Health, Turn};
 
 /// A back-end of a Snapshot. Taken over by the next Snapshot when nothing of it changed, so that its queue and its
 /// connections outlive a reload.
@@ -43,6 +48,7 @@ pub struct Node {
     gate: Gate,
     /// Long polls have places of their own, and none waits: those inside stay there for minutes.
     long_polls: Gate,
+    health: Health,
 }
 
 /// Identities of nodes, so that a worker knows whose connections it keeps.
@@ -84,6 +90,7 @@ impl Node {
             files: config.tls.files().map(|path| std::fs::read(path).ok()).collect(),
             recipe: Recipe::load(&config.recipe, base, place)?,
             gate: Gate::new(config.max_connections, config.queue_max_size, config.queue_timeout),
+            health: Health::new(config.health.clone()),
             long_polls: Gate::new(config.long_poll_max_connections, 0, Duration::ZERO),
             config: config.clone(),
         })
@@ -122,5 +129,35 @@ impl Node {
     /// The path in front of every path.
     pub fn base_path(&self) -> &str {
         &self.base_path
+    }
+
+    /// How it is.
+    pub fn told(&self) -> Told {
+        self.health.told()
+    }
+
+    /// Requests that it is answering, requests that wait, and long polls.
+    pub fn load(&self) -> [usize; 3] {
+        [self.gate.inside(), self.gate.waiting(), self.long_polls.inside()]
+    }
+
+    /// It took a connection, or gave an answer on a kept one.
+    fn is_reached(&self) {
+        if self.health.is_troubled() {
+            self.turned(self.health.reached(Instant::now()), "");
+        }
+    }
+
+    /// Says in the log that it went down or came up, and begins slowly in the second case.
+    fn turned(&self, turn: Turn, why: &str) {
+        match turn {
+            Turn::Same => {}
+            Turn::Down => tracing::error!(backend = self.name(), address = self.authority, why, "a node is down"),
+            Turn::Up(after) => {
+                self.gate.start_slowly(self.config.slow_start);
+                let seconds = after.as_secs();
+                tracing::warn!(backend = self.name(), address = self.authority, seconds, "a node is up again");
+            }
+        }
     }
 }

@@ -31,7 +31,6 @@ pub(super) fn of(version: ProxyProtocol, peer: &Peer) -> Vec<u8> {
 }
 
 /// The header of a connection of our own.
-#[expect(dead_code, reason = "for probes")]
 pub(super) fn of_our_own(version: ProxyProtocol) -> Vec<u8> {
     match version {
         ProxyProtocol::V1 => b"PROXY UNKNOWN\r\n".to_vec(),

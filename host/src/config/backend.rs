@@ -41,6 +41,12 @@ pub struct Backend {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// `[backend.tls]`.
     pub tls: Tls,
+    /// `[backend.health]`.
+    pub health: Health,
+    /// How long the parallel requests take to grow to their limit when the node is back.
+    pub slow_start: Duration,
+    /// Takes no new logins. No part of what makes two nodes the same.
+    pub drain: bool,
     /// Where it stands.
     pub place: Place,
 }
@@ -52,6 +58,45 @@ pub enum ProxyProtocol {
     V1,
     /// Binary.
     V2,
+}
+
+/// `[backend.health]`: when a node is down, and when it is up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked for; none means no probes.
+    pub path: Option<String>,
+    /// How often it is asked for.
+    pub interval: Duration,
+    /// How long a probe may take, connecting included.
+    pub timeout: Duration,
+    /// So many good probes in a row bring the node up.
+    pub rise: u32,
+    /// So many bad probes in a row mark it down.
+    pub fall: u32,
+    /// Statuses that are good.
+    pub status: Vec<u64>,
+    /// So many failed connects in a row mark it down ...
+    pub failures: u32,
+    /// ... within this time.
+    pub window: Duration,
+    /// The first pause before a request tries it again; each one after it is twice as long.
+    pub pause: Duration,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            rise: 2,
+            fall: 3,
+            status: vec![200],
+            failures: 3,
+            window: Duration::from_secs(10),
+            pause: Duration::from_secs(1),
+        }
+    }
 }
 
 /// `[backend.tls]`: trust in a node, and what it is shown.
@@ -84,9 +129,9 @@ impl Backend {
         std::iter::once(self.name.as_str()).chain(self.aliases.iter().map(String::as_str))
     }
 
-    /// Whether both say the same, wherever they stand.
+    /// Whether both mean the same node in the same way, wherever they stand and whether or not it is drained.
     pub fn is_same(&self, other: &Self) -> bool {
-        *self == Self { place: self.place.clone(), ..other.clone() }
+        *self == Self { place: self.place.clone(), drain: self.drain, ..other.clone() }
     }
 }
 
@@ -118,6 +163,9 @@ pub(super) fn backend(t: &Table<'_>, base: &Path) -> Backend {
         http2,
         proxy_protocol,
         tls: t.table("tls", |t| tls(t, base)).unwrap_or_default(),
+        health: t.table("health", health).unwrap_or_default(),
+        slow_start: t.duration("slow-start", Duration::ZERO),
+        drain: t.flag("drain", false),
         place: t.place(),
     }
 }
@@ -144,6 +192,31 @@ fn local_address(t: &Table<'_>) -> Vec<IpAddr> {
         }
     }
     addresses
+}
+
+fn health(t: &Table<'_>) -> Health {
+    let default = Health::default();
+    let path = t.parsed("path", "a path that begins with \"/\"", |path| {
+        (path.starts_with('/') && path.parse::<hyper::Uri>().is_ok()).then(|| path.to_owned())
+    });
+    let times =
+        |key: &str, default: u32| u32::try_from(t.count(key, u64::from(default), 1..=1_000_000)).unwrap_or(default);
+    let interval = t.duration("interval", default.interval);
+    if interval < Duration::from_millis(100) {
+        t.fault("interval", format!("{interval:?}"), "at least 100ms");
+    }
+    let status = t.counts("status", 100..=599);
+    Health {
+        path,
+        interval,
+        timeout: t.duration("timeout", default.timeout),
+        rise: times("rise", default.rise),
+        fall: times("fall", default.fall),
+        status: if status.is_empty() { default.status } else { status },
+        failures: times("failures", default.failures),
+        window: t.duration("window", default.window),
+        pause: t.duration("pause", default.pause),
+    }
 }
 
 fn tls(t: &Table<'_>, base: &Path) -> Tls {

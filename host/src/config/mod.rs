@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use backend::{Backend, ProxyProtocol, Tls};
+pub use backend::{Backend, Health, ProxyProtocol, Tls};
 pub use fault::{Collector, Fault, Faults, Place, Source};
 pub use policy::GRANTS;
 pub use reader::{Table, read, read_anyway};
@@ -55,8 +55,8 @@ pub struct Config {
     pub session: Session,
     /// `[[backend]]`.
     pub backends: Vec<Backend>,
-    /// The back-end of users whose entry names none.
-    pub default_backend: Option<String>,
+    /// The back-ends of users whose entry names none: the first that takes logins.
+    pub default_backends: Vec<String>,
     /// `[[site]]`.
     pub sites: Vec<Site>,
 }
@@ -485,7 +485,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         authentication: t.table("authentication", authentication).unwrap_or(Authentication { mode: Mode::LdapBind }),
         session: t.table("session", |t| session(t, base)).unwrap_or_else(|| default_session(t.place())),
         backends: t.tables("backend", |t| backend::backend(t, base)),
-        default_backend: t.text("default-backend"),
+        default_backends: t.texts("default-backend"),
         sites: t.tables("site", site),
     };
     check_whole(t, &config);
@@ -507,9 +507,8 @@ fn check_whole(t: &Table<'_>, config: &Config) {
     unique(t, config.policies.iter().map(|p| (p.name.as_str(), &p.place)));
     unique(t, config.backends.iter().flat_map(|b| b.names().map(|name| (name, &b.place))));
     unique(t, config.sites.iter().flat_map(|s| s.hosts.iter().map(|host| (host.as_str(), &s.place))));
-    if let Some(name) = &config.default_backend
-        && !config.backends.iter().any(|backend| backend.names().any(|n| n == name))
-    {
+    let is_known = |name: &&String| config.backends.iter().any(|backend| backend.names().any(|known| known == *name));
+    for name in config.default_backends.iter().filter(|name| !is_known(name)) {
         let names: Vec<&str> = config.backends.iter().map(|b| b.name.as_str()).collect();
         t.fault("default-backend", format!("\"{name}\""), format!("the name of a back-end: {}", names.join(", ")));
     }
