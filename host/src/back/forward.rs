@@ -315,7 +315,7 @@ async fn send(
     again: Option<Again<'_>>,
 ) -> Result<(Connection, Response<Incoming>), Refusal> {
     let node = hop.node;
-    while let Some(mut connection) = hop.idle.take(node) {
+    if let Some(mut connection) = hop.idle.take(node) {
         let mut error = match connection.send(request).await {
             Ok(response) => {
                 node.is_reached();
@@ -324,17 +324,12 @@ async fn send(
             Err(error) => error,
         };
         // hyper hands a request back only when no byte of it was written.
-        if let Some(unsent) = error.take_message() {
-            request = unsent;
-            continue;
-        }
-        let error = error.into_error();
-        match again {
+        request = match (error.take_message(), error.into_error(), again) {
+            (Some(unsent), _, _) => unsent,
             // An answer that makes no sense makes none the second time.
-            Some(again) if !error.is_parse() => request = again()?,
-            _ => return Err(broken(node, &error)),
-        }
-        break;
+            (None, error, Some(again)) if !error.is_parse() => again()?,
+            (None, error, _) => return Err(broken(node, &error)),
+        };
     }
     let mut connection = connect::connect(node, hop.idle, hop.peer).await.map_err(|error| {
         tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
