@@ -5,6 +5,7 @@
 mod client;
 mod finish;
 mod login;
+mod moved;
 mod own;
 
 use std::rc::Rc;
@@ -15,7 +16,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 
-use crate::back::{self, Limited, Node, NodeBody, Outgoing, headers};
+use crate::back::{self, Hop, Limited, Node, NodeBody, Outgoing, headers};
 use crate::config::{ClientAuth, Http};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
@@ -218,18 +219,28 @@ impl Exchange {
             return Err(Refusal::BodyTooLarge(limit.0, limit.1));
         }
         let request = self.outgoing(visit, node, Outgoing::Client(body))?;
-        let response = back::forward(node, &self.worker.idle, request).await?;
+        let response = match back::forward(self.hop(node), request).await {
+            Err(Refusal::NodeAway) if self.has_moved(session, node).await => {
+                return Ok(self.after_move(visit, session, node));
+            }
+            answered => answered?,
+        };
         let secure = self.secure();
         if let Some(logout) = self.logged_out(visit, node, &response) {
             self.snapshot.sessions.end(session, &self.worker.shared.state.ended);
             tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
-            return Ok(self.after_logout(logout, response, node));
+            drop(response);
+            return Ok(self.after_logout(logout, node));
         }
         let mut answer = self.fitted(visit, node, response);
         if let Some(cookie) = self.snapshot.sessions.touch(session, secure) {
             own::append(&mut answer, header::SET_COOKIE, &cookie);
         }
         Ok(answer)
+    }
+
+    fn hop<'a>(&'a self, node: &'a Arc<Node>) -> Hop<'a> {
+        Hop { node, idle: &self.worker.idle, peer: &self.peer }
     }
 
     /// The request as the node gets it: written anew, with what is true about the client.

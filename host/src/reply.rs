@@ -36,6 +36,10 @@ pub enum Refusal {
     /// Waited in the node's queue for too long.
     QueueTimeout,
     /// The node cannot be reached.
+    NodeAway,
+    /// The node takes no new logins.
+    NodeDraining,
+    /// The node says that it cannot check logins.
     NodeDown,
     /// The node did not answer in time.
     NodeTimeout,
@@ -89,6 +93,16 @@ impl Refusal {
             Self::QueueFull | Self::QueueTimeout => {
                 (503, Warn, soon, "Your mail server is busy. Please try again in a moment.".to_owned())
             }
+            // The log has told why it cannot be reached.
+            Self::NodeAway => {
+                (503, Debug, soon, "Your mail server cannot be reached at the moment. Please try again.".to_owned())
+            }
+            Self::NodeDraining => (
+                503,
+                Debug,
+                Some(Duration::from_secs(60)),
+                "Your mail server is being looked after and takes no new logins. Please try again later.".to_owned(),
+            ),
             Self::NodeDown => {
                 (502, Error, soon, "Your mail server cannot be reached at the moment. Please try again.".to_owned())
             }

@@ -47,7 +47,9 @@ pub struct Snapshot {
     pub hidden_cookies: Arc<HashSet<String>>,
     nodes: Vec<Arc<Node>>,
     by_host: HashMap<String, Arc<Node>>,
-    default_node: Option<Arc<Node>>,
+    default_nodes: Vec<Arc<Node>>,
+    /// Names of nodes that take no new logins.
+    draining: HashSet<String>,
     sites: Sites,
 }
 
@@ -157,7 +159,12 @@ impl Snapshot {
             mode: config.authentication.mode.clone(),
             sessions: Sessions::new(keys, &config.session),
             hidden_cookies: Arc::new(hidden_cookies.chain(ours).collect()),
-            default_node: config.default_backend.as_ref().and_then(|name| by_host.get(&name.to_lowercase()).cloned()),
+            default_nodes: config
+                .default_backends
+                .iter()
+                .filter_map(|name| by_host.get(&name.to_lowercase()).cloned())
+                .collect(),
+            draining: config.backends.iter().filter(|b| b.drain).map(|b| b.name.clone()).collect(),
             by_host,
             nodes,
             sites: Sites::build(&config.sites),
@@ -179,9 +186,15 @@ impl Snapshot {
         self.by_host.get(&host.trim().to_lowercase())
     }
 
-    /// The node of users whose entry names none.
+    /// The node of users whose entry names none: the first that takes logins and is up, or else the first.
     pub fn default_node(&self) -> Option<&Arc<Node>> {
-        self.default_node.as_ref()
+        let mut nodes = self.default_nodes.iter();
+        nodes.find(|node| node.told().up && !self.is_draining(node)).or(self.default_nodes.first())
+    }
+
+    /// Whether a node takes no new logins.
+    pub fn is_draining(&self, node: &Node) -> bool {
+        self.draining.contains(node.name())
     }
 
     /// All nodes.

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::io::{self, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -133,18 +134,32 @@ impl Backend {
         tls: Option<&Pair>,
         script: impl Fn(&mut Incoming<'_>) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        let tls = tls.map(|pair| server_tls(pair, None, rustls::ALL_VERSIONS));
+        Self::start_with(address, tls, script)
+    }
+
+    /// Starts one with TLS that asks clients for a certificate of this CA (a PEM file).
+    pub fn tls_asking(
+        pair: &Pair,
+        clients: &Path,
+        script: impl Fn(&mut Incoming<'_>) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with("127.0.0.1:0", Some(server_tls(pair, Some(clients), rustls::ALL_VERSIONS)), script)
+    }
+
+    /// Starts one with TLS 1.2 and nothing newer.
+    pub fn tls_1_2(pair: &Pair, script: impl Fn(&mut Incoming<'_>) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_with("127.0.0.1:0", Some(server_tls(pair, None, &[&rustls::version::TLS12])), script)
+    }
+
+    fn start_with(
+        address: &str,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        script: impl Fn(&mut Incoming<'_>) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         // std sets SO_REUSEADDR, so an address just left can be had again
         let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("back-end at {address}: {e}"));
         let address = listener.local_addr().expect("a bound socket has an address");
-        let tls = tls.map(|pair| {
-            let config =
-                rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                    .with_safe_default_protocol_versions()
-                    .expect("ring has the default versions")
-                    .with_no_client_auth()
-                    .with_single_cert(certificates(&pair.chain), private_key(&pair.key));
-            Arc::new(config.expect("a certificate that fits its key"))
-        });
         let inner = Arc::new(Inner {
             books: Mutex::default(),
             changed: Condvar::new(),
@@ -227,6 +242,30 @@ impl Backend {
         }
         Ok(books)
     }
+}
+
+/// TLS settings of a server.
+pub(crate) fn server_tls(
+    pair: &Pair,
+    clients: Option<&Path>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<rustls::ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .expect("ring has these versions");
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add_parsable_certificates(certificates(ca));
+            let verifier =
+                rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.expect("a CA that can be trusted"))
+        }
+    };
+    let config = builder.with_single_cert(certificates(&pair.chain), private_key(&pair.key));
+    Arc::new(config.expect("a certificate that fits its key"))
 }
 
 impl Drop for Backend {

@@ -108,7 +108,7 @@ fn a_node_or_directory_with_the_wrong_certificate_is_not_talked_to() {
     let (_, password) = stack.service();
     for (what, text, status) in [
         ("directory", format!("{}[[backend]]{backends}", directory.replace(&ca, &format!("ca = \"{rogue}\""))), 503),
-        ("node", format!("{directory}[[backend]]{}", backends.replace(&ca, &format!("ca = \"{rogue}\""))), 502),
+        ("node", format!("{directory}[[backend]]{}", backends.replace(&ca, &format!("ca = \"{rogue}\""))), 503),
     ] {
         let proxy = Setup::new().file("bind.secret", password).serve(&text);
         let mut client = proxy.client().site("localhost").tls(stack.ca());

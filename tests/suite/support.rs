@@ -19,7 +19,14 @@ pub(crate) const RECIPE: &str = "\
 
 /// A back-end that takes logins whose password is `USER-secret`, and hands everything else to `answer`.
 pub(crate) fn webmail(answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static) -> Backend {
-    Backend::start(move |request| {
+    Backend::start(logins(answer))
+}
+
+/// The script of such a back-end.
+pub(crate) fn logins(
+    answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static,
+) -> impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static {
+    move |request| {
         if request.what() == ("POST", "/login") {
             let body = String::from_utf8_lossy(request.body()).into_owned();
             let field =
@@ -32,7 +39,7 @@ pub(crate) fn webmail(answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Se
             };
         }
         answer(request)
-    })
+    }
 }
 
 /// A whole configuration in front of these nodes; `extra` comes first, so it may begin with top-level keys.
@@ -46,12 +53,14 @@ pub(crate) fn config(extra: &str, nodes: &[(&str, &Backend, &str)]) -> String {
         text.push_str("[listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0\n");
     }
     for (name, node, settings) in nodes {
-        let url = node.url();
-        text.push_str(&format!(
-            "[[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"test.toml\"\n{settings}\n"
-        ));
+        text.push_str(&backend(name, &node.url(), settings));
     }
     text
+}
+
+/// A node in the configuration.
+pub(crate) fn backend(name: &str, url: &str, settings: &str) -> String {
+    format!("[[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"test.toml\"\n{settings}\n")
 }
 
 /// A proxy with that configuration.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value as Json, json};
 
+use crate::back::Node;
 use crate::policy::{Health, Policy};
 use crate::proxy::Proxy;
 
@@ -32,6 +33,7 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         "threads": {"accepting": accepting, "retiring": retiring},
         "listeners": listeners(proxy),
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
+        "backends": snapshot.nodes().iter().map(|node| of_node(node, snapshot.is_draining(node))).collect::<Json>(),
         "quarantine": quarantine,
         "decisions": {"written": written, "dropped": dropped},
         "aside": {"dropped": shared.desk.dropped()},
@@ -48,6 +50,34 @@ fn listeners(proxy: &Proxy) -> Json {
         json!({"name": name, "address": address, "tls": tls, "refused": refused})
     };
     proxy.listening().iter().map(one).collect()
+}
+
+fn of_node(node: &Node, draining: bool) -> Json {
+    let (told, [requests, waiting, long_polls]) = (node.told(), node.load());
+    json!({
+        "name": node.name(),
+        "up": told.up,
+        "draining": draining,
+        "requests": requests,
+        "waiting": waiting,
+        "long-polls": long_polls,
+        "failed-connects": told.failed,
+        "downs": told.downs,
+    })
+}
+
+/// A metric of each node: its name, its kind and help, and its number.
+fn node_metrics(node: &Node) -> [(&'static str, &'static str, &'static str, u64); 6] {
+    let (told, load) = (node.told(), node.load());
+    let [requests, waiting, long_polls] = load.map(|count| count as u64);
+    [
+        ("up", "gauge", "0 while the back-end is down.", u64::from(told.up)),
+        ("requests", "gauge", "Requests that it is answering.", requests),
+        ("waiting", "gauge", "Requests that wait for it.", waiting),
+        ("long_polls", "gauge", "Long polls that it is answering.", long_polls),
+        ("failed_connects_total", "counter", "Connects that failed.", told.failed),
+        ("downs_total", "counter", "How often it went down.", told.downs),
+    ]
 }
 
 fn of_policy(policy: &Policy) -> Json {
@@ -132,6 +162,16 @@ pub(super) fn metrics(proxy: &Proxy) -> String {
     for (policy, health) in &policies {
         for (what, count) in SHADOW.iter().zip(health.shadow.iter().flat_map(|(_, counts)| counts)) {
             line(format_args!("doorward_shadow_total{{policy=\"{policy}\",said=\"{what}\"}} {count}"));
+        }
+    }
+    let nodes: Vec<_> = snapshot.nodes().iter().map(|node| (label(node.name()), node_metrics(node))).collect();
+    for index in 0..nodes.first().map_or(0, |(_, metrics)| metrics.len()) {
+        for (place, (backend, metrics)) in nodes.iter().enumerate() {
+            let (name, kind, help, value) = metrics[index];
+            if place == 0 {
+                line(format_args!("# HELP doorward_backend_{name} {help}\n# TYPE doorward_backend_{name} {kind}"));
+            }
+            line(format_args!("doorward_backend_{name}{{backend=\"{backend}\"}} {value}"));
         }
     }
     let (written, dropped) = shared.desk.records.counts();

@@ -1,7 +1,8 @@
 //! Sends a request to a node and streams both ways. The one place where bodies of client and node meet.
 //!
-//! Invariants: a connection is kept only after its answer was read to the end; dropping the answer drops the
-//! connection and gives the place in the node's gate back.
+//! Invariants: a connection is kept only after the request was sent and its answer read, both to the end; dropping the
+//! answer drops the connection and gives the place in the node's gate back. A request is sent twice only where that
+//! cannot be seen: nothing of it was sent, or it is idempotent and has no body (RFC 9110, section 9.2.2).
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -12,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use tokio::time::Sleep;
 
 use super::Node;
 use super::connect::{self, Connection, Idle};
 use crate::limits::{Permit, Shut};
+use crate::peer::Peer;
 use crate::reply::Refusal;
 
 /// What is sent to a node.
@@ -39,18 +41,29 @@ pub struct Limited {
 /// A limit of the configuration: its key, and how many bytes it allows.
 pub type Limit = (&'static str, u64);
 
-/// When the last byte moved, and whether the client sent too much: shared by the two directions of an exchange.
+/// How far the request's body got: shared by the two directions of an exchange.
 #[derive(Clone, Default)]
 struct Progress(Rc<Moved>);
 
 struct Moved {
+    /// When the last byte moved.
     last: Cell<Instant>,
-    over: Cell<Option<Limit>>,
+    /// Whether all of it is on its way to the node.
+    sent: Cell<bool>,
+    /// What the client did wrong with it.
+    fault: Cell<Option<ClientFault>>,
+}
+
+/// What ends a body before its end, and is not the node's fault.
+#[derive(Clone, Copy)]
+enum ClientFault {
+    TooLarge(Limit),
+    Broken,
 }
 
 impl Default for Moved {
     fn default() -> Self {
-        Self { last: Cell::new(Instant::now()), over: Cell::new(None) }
+        Self { last: Cell::new(Instant::now()), sent: Cell::new(true), fault: Cell::new(None) }
     }
 }
 
@@ -65,7 +78,9 @@ pub(super) struct TooLarge;
 impl Limited {
     /// A client's body within a limit.
     pub fn new(body: Incoming, limit: Limit) -> Self {
-        Self { body, left: limit.1, limit, progress: Progress::default() }
+        let progress = Progress::default();
+        progress.0.sent.set(body.is_end_stream());
+        Self { body, left: limit.1, limit, progress }
     }
 
     /// Reads the rest of the body without keeping it, at most `limit` bytes of it, and no longer than a person waits.
@@ -105,6 +120,13 @@ impl Limited {
     }
 }
 
+impl Outgoing {
+    /// No body.
+    fn nothing() -> Self {
+        Self::Whole(Full::default())
+    }
+}
+
 impl Body for Outgoing {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -115,18 +137,25 @@ impl Body for Outgoing {
             Self::Client(client) => {
                 let frame = match ready!(Pin::new(&mut client.body).poll_frame(cx)) {
                     Some(Ok(frame)) => frame,
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                    None => return Poll::Ready(None),
+                    Some(Err(error)) => {
+                        client.progress.0.fault.set(Some(ClientFault::Broken));
+                        return Poll::Ready(Some(Err(error.into())));
+                    }
+                    None => {
+                        client.progress.0.sent.set(true);
+                        return Poll::Ready(None);
+                    }
                 };
                 client.progress.0.last.set(Instant::now());
                 let size = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match client.left.checked_sub(size) {
                     Some(left) => client.left = left,
                     None => {
-                        client.progress.0.over.set(Some(client.limit));
+                        client.progress.0.fault.set(Some(ClientFault::TooLarge(client.limit)));
                         return Poll::Ready(Some(Err(TooLarge.into())));
                     }
                 }
+                client.progress.0.sent.set(frame.is_trailers() || client.body.is_end_stream());
                 // Trailers end here: what they mean was not agreed on with the node.
                 if frame.is_trailers() { Poll::Ready(None) } else { Poll::Ready(Some(Ok(frame))) }
             }
@@ -160,13 +189,17 @@ struct Held {
     connection: Connection,
     idle: Rc<Idle>,
     node: Arc<Node>,
+    progress: Progress,
     _permit: Permit,
 }
 
 impl NodeBody {
-    /// The answer was read to its end: the connection may be used again.
+    /// The answer was read to its end: the connection may be used again, unless the node answered before it had all
+    /// of the request.
     fn finish(&mut self) {
-        if let Some(held) = self.held.take() {
+        if let Some(held) = self.held.take()
+            && held.progress.0.sent.get()
+        {
             held.idle.put(&held.node, held.connection);
         }
     }
@@ -212,58 +245,114 @@ impl Body for NodeBody {
     }
 }
 
+/// Whose request goes where, and by whose connections.
+#[derive(Clone, Copy)]
+pub struct Hop<'a> {
+    /// The node.
+    pub node: &'a Arc<Node>,
+    /// The worker's connections.
+    pub idle: &'a Rc<Idle>,
+    /// The client.
+    pub peer: &'a Peer,
+}
+
 /// Sends a request through the node's gate and gives its answer back as it comes.
 ///
 /// # Errors
 /// The queue, the connection, the node's silence, or the client's too large body.
-pub async fn forward(
-    node: &Arc<Node>,
-    idle: &Rc<Idle>,
-    request: Request<Outgoing>,
-) -> Result<Response<NodeBody>, Refusal> {
-    let permit = node.gate.enter().await.map_err(|shut| match shut {
-        Shut::Full => Refusal::QueueFull,
-        Shut::TimedOut => Refusal::QueueTimeout,
-    })?;
+pub async fn forward(hop: Hop<'_>, request: Request<Outgoing>) -> Result<Response<NodeBody>, Refusal> {
+    let node = hop.node;
     let progress = match request.body() {
         Outgoing::Client(client) => client.progress.clone(),
         Outgoing::Whole(_) => Progress::default(),
     };
-    let sending = send(node, idle, request);
-    let (connection, response) = within_silence(node.config.rw_timeout, &progress, sending)
-        .await
-        .map_err(|refusal| progress.0.over.get().map_or(refusal, |(name, bytes)| Refusal::BodyTooLarge(name, bytes)))?;
+    let request = if node.config.http2 { for_http2(node, request) } else { request };
+    let (gate, silence) = node.lane(request.uri().path());
+    if node.health.is_troubled() && !node.health.may_try(Instant::now()) {
+        return Err(Refusal::NodeAway);
+    }
+    let permit = gate.enter().await.map_err(|shut| match shut {
+        Shut::Full => Refusal::QueueFull,
+        Shut::TimedOut => Refusal::QueueTimeout,
+    })?;
+    // Asked only here, since the one request that tries a node that was down must not be lost in the queue.
+    if node.health.is_troubled() && !node.health.admits(Instant::now()) {
+        return Err(Refusal::NodeAway);
+    }
+    let sending = send(hop, request);
+    let (connection, response) =
+        within_silence(silence, &progress, sending).await.map_err(|refusal| match progress.0.fault.get() {
+            Some(ClientFault::TooLarge((name, bytes))) => Refusal::BodyTooLarge(name, bytes),
+            Some(ClientFault::Broken) => Refusal::BadRequest("its body is broken, or ended early"),
+            None => refusal,
+        })?;
     let (parts, body) = response.into_parts();
-    let held = Some(Held { connection, idle: idle.clone(), node: node.clone(), _permit: permit });
-    let mut body = NodeBody { body, held, silence: node.config.rw_timeout, timer: None };
+    let held = Some(Held { connection, idle: hop.idle.clone(), node: node.clone(), progress, _permit: permit });
+    let mut body = NodeBody { body, held, silence, timer: None };
     if body.is_end_stream() {
         body.finish();
     }
     Ok(Response::from_parts(parts, body))
 }
 
-/// Sends on a kept connection, or on a new one. A request that a kept connection never took is sent again.
-async fn send(
-    node: &Node,
-    idle: &Idle,
-    mut request: Request<Outgoing>,
-) -> Result<(Connection, Response<Incoming>), Refusal> {
-    while let Some(mut connection) = idle.take(node) {
-        match connection.try_send_request(request).await {
-            Ok(response) => return Ok((connection, response)),
-            Err(mut error) => match error.take_message() {
-                // hyper hands a request back only when no byte of it was written.
-                Some(unsent) => request = unsent,
-                None => return Err(broken(node, &error.into_error())),
-            },
-        }
+/// Sends on a kept connection, or on a new one. A node may close a kept connection just when it is used: then a new
+/// one is tried, if nobody can tell that the request was sent twice.
+async fn send(hop: Hop<'_>, mut request: Request<Outgoing>) -> Result<(Connection, Response<Incoming>), Refusal> {
+    let node = hop.node;
+    if let Some(mut connection) = hop.idle.take(node) {
+        let again = once_more(&request);
+        let mut error = match connection.send(request).await {
+            Ok(response) => {
+                node.is_reached();
+                return Ok((connection, response));
+            }
+            Err(error) => error,
+        };
+        // hyper hands a request back only when no byte of it was written.
+        request = match (error.take_message(), error.into_error(), again) {
+            (Some(unsent), _, _) => unsent,
+            // An answer that makes no sense makes none the second time.
+            (None, error, Some(again)) if !error.is_parse() => again,
+            (None, error, _) => return Err(broken(node, &error)),
+        };
     }
-    let mut connection = connect::connect(node).await.map_err(|error| {
+    let mut connection = connect::connect(node, hop.idle, hop.peer).await.map_err(|error| {
         tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
-        Refusal::NodeDown
+        node.turned(node.health.failed(Instant::now()), "it cannot be reached");
+        Refusal::NodeAway
     })?;
-    let response = connection.send_request(request).await.map_err(|error| broken(node, &error))?;
+    node.is_reached();
+    let response = connection.send(request).await.map_err(|error| broken(node, &error.into_error()))?;
     Ok((connection, response))
+}
+
+/// A copy of a request without a body, whose method has the same effect however often it is sent (RFC 9110, section
+/// 9.2.2).
+fn once_more(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    let idempotent =
+        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
+    if !idempotent || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(Outgoing::nothing());
+    again.method_mut().clone_from(request.method());
+    again.uri_mut().clone_from(request.uri());
+    *again.version_mut() = request.version();
+    again.headers_mut().clone_from(request.headers());
+    Some(again)
+}
+
+/// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1).
+fn for_http2(node: &Node, mut request: Request<Outgoing>) -> Request<Outgoing> {
+    let host = request.headers_mut().remove(hyper::header::HOST);
+    let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&node.authority);
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let scheme = if node.tls.is_some() { "https" } else { "http" };
+    // Both parts were read from URIs before; should they make none together, the node says no.
+    let uri = hyper::Uri::builder().scheme(scheme).authority(host).path_and_query(target).build();
+    *request.uri_mut() = uri.unwrap_or_default();
+    *request.version_mut() = hyper::Version::HTTP_2;
+    request
 }
 
 fn broken(node: &Node, error: &hyper::Error) -> Refusal {

@@ -1,16 +1,13 @@
 //! Logs a user in to a node by its recipe, as a browser would, and says what the node answered.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::forward::{NodeBody, Outgoing, forward};
+use super::forward::{Hop, NodeBody, Outgoing, forward};
 use super::recipe::{Encoding, From, Landing, Recipe, Test};
-use super::{Idle, Node, html};
+use super::{Node, html};
 use crate::reply::Refusal;
 use crate::secret::Secret;
 use crate::text;
@@ -53,19 +50,14 @@ struct Jar {
 ///
 /// # Errors
 /// [`LoginError`]; the node's own words go to the log, never the password.
-pub async fn log_in(
-    node: &Arc<Node>,
-    idle: &Rc<Idle>,
-    headers: &HeaderMap,
-    user: &str,
-    secret: &Secret,
-) -> Result<LoggedIn, LoginError> {
+pub async fn log_in(hop: Hop<'_>, headers: &HeaderMap, user: &str, secret: &Secret) -> Result<LoggedIn, LoginError> {
+    let node = hop.node;
     let recipe = &node.recipe;
     let mut jar = Jar::default();
     let mut extracted: Vec<(&str, String)> = Vec::new();
     if let Some(path) = &recipe.prefetch {
-        let request = request(node, Method::GET, path, headers, &jar, Bytes::new());
-        let (parts, page) = page_of(forward(node, idle, request).await?).await?;
+        let request = request(node, Method::GET, path, headers, &jar, whole(Bytes::new()));
+        let (parts, page) = page_of(forward(hop, request).await?).await?;
         jar.take(&parts.headers, path);
         for extract in &recipe.extracts {
             let value = match extract.from {
@@ -82,10 +74,9 @@ pub async fn log_in(
         }
     }
     let (media_type, body) = fields(recipe, user, secret, &extracted);
-    let mut request = request(node, Method::POST, &recipe.login.path, headers, &jar, body);
+    let mut request = request(node, Method::POST, &recipe.login.path, headers, &jar, whole(body));
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    let response = forward(node, idle, request).await?;
-    let (parts, page) = page_of(response).await?;
+    let (parts, page) = page_of(forward(hop, request).await?).await?;
     jar.take(&parts.headers, &recipe.login.path);
     judge(node, &parts, &page, jar)
 }
@@ -112,8 +103,19 @@ fn judge(node: &Node, parts: &hyper::http::response::Parts, page: &str, jar: Jar
     Err(Refusal::NodeBroken.into())
 }
 
-fn request(node: &Node, method: Method, path: &str, headers: &HeaderMap, jar: &Jar, body: Bytes) -> Request<Outgoing> {
-    let mut request = Request::new(Outgoing::Whole(Full::new(body)));
+fn whole(body: Bytes) -> Outgoing {
+    Outgoing::Whole(Full::new(body))
+}
+
+fn request(
+    node: &Node,
+    method: Method,
+    path: &str,
+    headers: &HeaderMap,
+    jar: &Jar,
+    body: Outgoing,
+) -> Request<Outgoing> {
+    let mut request = Request::new(body);
     *request.method_mut() = method;
     // A recipe's path was checked to begin with "/"; what still is no target becomes "/", and the node says no.
     *request.uri_mut() = format!("{}{path}", node.base_path).parse().unwrap_or_default();

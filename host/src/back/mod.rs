@@ -2,26 +2,33 @@
 
 mod connect;
 mod forward;
+mod health;
 pub mod headers;
 mod html;
 mod login;
+mod probe;
+mod proxy_header;
 mod recipe;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use hyper::Uri;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 pub use connect::Idle;
-pub use forward::{Limit, Limited, NodeBody, Outgoing, forward};
+pub use forward::{Hop, Limit, Limited, NodeBody, Outgoing, forward};
+pub use health::Told;
 pub use login::{Answered, LoggedIn, LoginError, log_in};
+pub use probe::watch_over;
 pub use recipe::Recipe;
 
 use crate::config::{self, Faults};
 use crate::limits::Gate;
 use crate::tls;
+use health::{Health, Turn};
 
 /// A back-end of a Snapshot. Taken over by the next Snapshot when nothing of it changed, so that its queue and its
 /// connections outlive a reload.
@@ -34,11 +41,14 @@ pub struct Node {
     /// Path in front of every path, without a final `/`; usually empty.
     base_path: String,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// The CA file's bytes, to tell whether it changed.
-    ca: Option<Vec<u8>>,
+    /// The bytes of the files of its TLS, to tell whether they changed.
+    files: Vec<Option<Vec<u8>>>,
     /// How it is logged in to.
     pub recipe: Recipe,
     gate: Gate,
+    /// Long polls have places of their own, and none waits: those inside stay there for minutes.
+    long_polls: Gate,
+    health: Health,
 }
 
 /// Identities of nodes, so that a worker knows whose connections it keeps.
@@ -59,14 +69,15 @@ impl Node {
             "https" => true,
             _ => return Err(wrong().into()),
         };
-        if config.insecure {
+        if config.tls.insecure {
             tracing::warn!(backend = config.name, "the node's certificate is not checked: insecure = true");
         }
-        let name = config.tls_name.clone().unwrap_or_else(|| host.trim_matches(['[', ']']).to_owned());
+        let name = config.tls.name.clone().unwrap_or_else(|| host.trim_matches(['[', ']']).to_owned());
         let tls = if secure {
             let name = ServerName::try_from(name)
                 .map_err(|error| place.key("tls.name").fault(error.to_string(), "a host name or address"))?;
-            Some((tls::client(config.ca.as_deref(), config.insecure, &place.key("tls"))?, name))
+            let protocol: &[u8] = if config.http2 { b"h2" } else { b"http/1.1" };
+            Some((tls::to_node(&config.tls, protocol, &place.key("tls"))?, name))
         } else {
             None
         };
@@ -76,30 +87,28 @@ impl Node {
             authority: format!("{host}:{port}"),
             base_path: url.path().trim_end_matches('/').to_owned(),
             tls,
-            ca: config.ca.as_ref().and_then(|path| std::fs::read(path).ok()),
+            files: config.tls.files().map(|path| std::fs::read(path).ok()).collect(),
             recipe: Recipe::load(&config.recipe, base, place)?,
             gate: Gate::new(config.max_connections, config.queue_max_size, config.queue_timeout),
+            health: Health::new(config.health.clone()),
+            long_polls: Gate::new(config.long_poll_max_connections, 0, Duration::ZERO),
             config: config.clone(),
         })
     }
 
     /// Whether another Snapshot's node is this one, to the last setting.
     pub fn is_same(&self, other: &Self) -> bool {
-        let of = |node: &Self| {
-            let config = &node.config;
-            (
-                (
-                    config.name.clone(),
-                    config.url.clone(),
-                    config.local_address,
-                    config.ca.clone(),
-                    config.tls_name.clone(),
-                ),
-                (config.max_connections, config.queue_max_size, config.queue_timeout),
-                (config.connect_timeout, config.rw_timeout, config.insecure, config.aliases.clone()),
-            )
-        };
-        of(self) == of(other) && self.recipe == other.recipe && self.ca == other.ca
+        self.config.is_same(&other.config) && self.recipe == other.recipe && self.files == other.files
+    }
+
+    /// The gate that a request goes through, and how long the node may be silent about it.
+    fn lane(&self, path: &str) -> (&Gate, Duration) {
+        let path = path.strip_prefix(&self.base_path).unwrap_or(path);
+        if self.config.long_poll.iter().any(|beginning| path.starts_with(beginning.as_str())) {
+            (&self.long_polls, self.config.long_poll_timeout)
+        } else {
+            (&self.gate, self.config.rw_timeout)
+        }
     }
 
     /// Its name.
@@ -120,5 +129,35 @@ impl Node {
     /// The path in front of every path.
     pub fn base_path(&self) -> &str {
         &self.base_path
+    }
+
+    /// How it is.
+    pub fn told(&self) -> Told {
+        self.health.told()
+    }
+
+    /// Requests that it is answering, requests that wait, and long polls.
+    pub fn load(&self) -> [usize; 3] {
+        [self.gate.inside(), self.gate.waiting(), self.long_polls.inside()]
+    }
+
+    /// It took a connection, or gave an answer on a kept one.
+    fn is_reached(&self) {
+        if self.health.is_troubled() {
+            self.turned(self.health.reached(Instant::now()), "");
+        }
+    }
+
+    /// Says in the log that it went down or came up, and begins slowly in the second case.
+    fn turned(&self, turn: Turn, why: &str) {
+        match turn {
+            Turn::Same => {}
+            Turn::Down => tracing::error!(backend = self.name(), address = self.authority, why, "a node is down"),
+            Turn::Up(after) => {
+                self.gate.start_slowly(self.config.slow_start);
+                let seconds = after.as_secs();
+                tracing::warn!(backend = self.name(), address = self.authority, seconds, "a node is up again");
+            }
+        }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::say;
 use crate::admin::{Reload, Socket};
+use crate::back::watch_over;
 use crate::config::{self, Config, Faults, Level};
 use crate::demo::{Demo, SITES, USERS};
 use crate::log;
@@ -138,6 +139,8 @@ fn follow(
             tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
         }
         let heeding = tokio::spawn(heed(proxy.clone()));
+        let shared = proxy.shared().clone();
+        let probing = tokio::spawn(watch_over(move || shared.snapshot.load().nodes().to_vec()));
         loop {
             let answer: Option<Reload> = tokio::select! {
                 _ = terminate.recv() => break,
@@ -162,6 +165,7 @@ fn follow(
             }
         }
         heeding.abort();
+        probing.abort();
     });
     tracing::info!("draining");
     if !proxy.drain() {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The text of a configuration file, with what is needed to name a place in it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Source {
     /// The file as the operator named it, or `<built-in>` for the embedded defaults.
     pub path: PathBuf,
@@ -26,7 +26,7 @@ impl Source {
 }
 
 /// A place in a configuration file: kept by every item that is checked after parsing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     source: Arc<Source>,
     key: String,

@@ -61,7 +61,7 @@ impl std::fmt::Display for Address {
 #[derive(Debug, Clone)]
 pub struct Proxied {
     /// Whether a header is expected.
-    pub protocol: ProxyProtocol,
+    pub protocol: ProxyHeader,
     /// Who may send one.
     pub from: Networks,
     /// How long it may take to come.
@@ -70,7 +70,7 @@ pub struct Proxied {
 
 /// Whether a connection begins with a PROXY header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProxyProtocol {
+pub enum ProxyHeader {
     /// Never.
     Off,
     /// It may.
@@ -233,12 +233,11 @@ fn address(t: &Table<'_>, base: &Path) -> Address {
 }
 
 fn proxied(t: &Table<'_>, is_file: bool) -> Proxied {
-    let kinds =
-        [("off", ProxyProtocol::Off), ("optional", ProxyProtocol::Optional), ("required", ProxyProtocol::Required)];
-    let protocol = t.choice("proxy-protocol", &kinds).unwrap_or(ProxyProtocol::Off);
+    let kinds = [("off", ProxyHeader::Off), ("optional", ProxyHeader::Optional), ("required", ProxyHeader::Required)];
+    let protocol = t.choice("proxy-protocol", &kinds).unwrap_or(ProxyHeader::Off);
     let from = t.networks("proxy-protocol-from");
     // Who may open a Unix socket is for its file to say.
-    if protocol != ProxyProtocol::Off && from.is_empty() && !is_file {
+    if protocol != ProxyHeader::Off && from.is_empty() && !is_file {
         t.fault("proxy-protocol-from", "nothing", "the networks whose PROXY headers are believed");
     }
     Proxied { protocol, from, timeout: t.duration("proxy-protocol-timeout", Duration::from_secs(3)) }

@@ -3,6 +3,7 @@
 //! Invariants: a `Config` has passed every check that needs no other file; what needs one (certificates, policies,
 //! recipes, templates) is checked when the Snapshot is built, and reported with the place kept here.
 
+mod backend;
 mod fault;
 mod forwarding;
 mod listener;
@@ -12,14 +13,14 @@ mod reader;
 pub mod units;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use backend::{Backend, Health, ProxyProtocol, Tls};
 pub use fault::{Collector, Fault, Faults, Place, Source};
 pub use forwarding::{Forwarding, Style};
-pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Proxied, ProxyProtocol};
+pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Proxied, ProxyHeader};
 pub use network::{Network, Networks, prefix};
 pub use policy::GRANTS;
 pub use reader::{Table, read, read_anyway};
@@ -65,8 +66,8 @@ pub struct Config {
     pub session: Session,
     /// `[[backend]]`.
     pub backends: Vec<Backend>,
-    /// The back-end of users whose entry names none.
-    pub default_backend: Option<String>,
+    /// The back-ends of users whose entry names none: the first that takes logins.
+    pub default_backends: Vec<String>,
     /// `[[site]]`.
     pub sites: Vec<Site>,
 }
@@ -340,39 +341,6 @@ pub struct Session {
     pub place: Place,
 }
 
-/// `[[backend]]`: a node.
-#[derive(Debug, Clone)]
-pub struct Backend {
-    /// What the host attribute says.
-    pub name: String,
-    /// Other values of the host attribute that mean this node.
-    pub aliases: Vec<String>,
-    /// `http` or `https`, host, port and base path.
-    pub url: String,
-    /// How it is logged in to: a built-in recipe's name or a file.
-    pub recipe: String,
-    /// Parallel requests (the original's `connectionData.maxConnections`).
-    pub max_connections: usize,
-    /// Waiting requests (the original's `requestsQueueMaxSize`).
-    pub queue_max_size: usize,
-    /// How long a request may wait.
-    pub queue_timeout: Duration,
-    /// Deadline of connecting, TLS included.
-    pub connect_timeout: Duration,
-    /// How long the node may be silent (the original's `rwTimeout`).
-    pub rw_timeout: Duration,
-    /// Source address of connections (the original's `localInterface`).
-    pub local_address: Option<IpAddr>,
-    /// CA certificates (PEM) to trust; the system's when missing.
-    pub ca: Option<PathBuf>,
-    /// Name the node's certificate must have; the URL's host when missing.
-    pub tls_name: Option<String>,
-    /// No check of the node's certificate at all. Loudly logged.
-    pub insecure: bool,
-    /// Where it stands.
-    pub place: Place,
-}
-
 /// `[[site]]`: a virtual host.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -407,7 +375,7 @@ impl Config {
         }
         files.extend(self.session.key_file.clone());
         for backend in &self.backends {
-            files.extend(backend.ca.clone());
+            files.extend(backend.tls.files().cloned());
             files.extend(Some(self.base.join(&backend.recipe)).filter(|path| path.is_file()));
         }
         files
@@ -476,8 +444,8 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         directory: t.table("directory", |t| directory(t, base)).unwrap_or_else(|| default_directory(t.place())),
         authentication: t.table("authentication", authentication).unwrap_or(Authentication { mode: Mode::LdapBind }),
         session: t.table("session", |t| session(t, base)).unwrap_or_else(|| default_session(t.place())),
-        backends: t.tables("backend", |t| backend(t, base)),
-        default_backend: t.text("default-backend"),
+        backends: t.tables("backend", |t| backend::backend(t, base)),
+        default_backends: t.texts("default-backend"),
         sites: t.tables("site", site),
     };
     check_whole(t, &config);
@@ -505,9 +473,8 @@ fn check_whole(t: &Table<'_>, config: &Config) {
     unique(t, config.policies.iter().map(|p| (p.name.as_str(), &p.place)));
     unique(t, config.backends.iter().flat_map(|b| b.names().map(|name| (name, &b.place))));
     unique(t, config.sites.iter().flat_map(|s| s.hosts.iter().map(|host| (host.as_str(), &s.place))));
-    if let Some(name) = &config.default_backend
-        && !config.backends.iter().any(|backend| backend.names().any(|n| n == name))
-    {
+    let is_known = |name: &&String| config.backends.iter().any(|backend| backend.names().any(|known| known == *name));
+    for name in config.default_backends.iter().filter(|name| !is_known(name)) {
         let names: Vec<&str> = config.backends.iter().map(|b| b.name.as_str()).collect();
         t.fault("default-backend", format!("\"{name}\""), format!("the name of a back-end: {}", names.join(", ")));
     }
@@ -688,34 +655,6 @@ fn session(t: &Table<'_>, base: &Path) -> Session {
         idle_timeout: t.duration("idle-timeout", default.idle_timeout),
         absolute_timeout: t.duration("absolute-timeout", default.absolute_timeout),
         key_file: t.text("key-file").map(|path| base.join(path)),
-        place: t.place(),
-    }
-}
-
-impl Backend {
-    /// Every value of the host attribute that means this node.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.name.as_str()).chain(self.aliases.iter().map(String::as_str))
-    }
-}
-
-fn backend(t: &Table<'_>, base: &Path) -> Backend {
-    let tls = t.table("tls", |t| (t.text("ca").map(|p| base.join(p)), t.text("name"), t.flag("insecure", false)));
-    let (ca, tls_name, insecure) = tls.unwrap_or_default();
-    Backend {
-        name: t.required("name"),
-        aliases: t.texts("aliases"),
-        url: t.required("url"),
-        recipe: t.required("recipe"),
-        max_connections: t.places("max-connections", 64, 1..=65_535),
-        queue_max_size: t.places("queue-max-size", 64, 0..=65_535),
-        queue_timeout: t.duration("queue-timeout", Duration::from_secs(30)),
-        connect_timeout: t.duration("connect-timeout", Duration::from_secs(5)),
-        rw_timeout: t.duration("rw-timeout", Duration::from_secs(400)),
-        local_address: t.address("local-address"),
-        ca,
-        tls_name,
-        insecure,
         place: t.place(),
     }
 }

@@ -99,9 +99,12 @@ impl Exchange {
             None if mode == Mode::BackEnd => return Ok(LoginOutcome::Wrong),
             None => return Err(Refusal::NoNode),
         };
+        if self.snapshot.is_draining(&node) {
+            return Err(Refusal::NodeDraining);
+        }
         let headers = self.headers_for_node(visit, visit.head.headers.clone());
         let user = identity.user();
-        match back::log_in(&node, &self.worker.idle, &headers, user, &form.secret).await {
+        match back::log_in(self.hop(&node), &headers, user, &form.secret).await {
             Ok(logged_in) => {
                 let session = Arc::new(Session::open(&identity, &visit.site.name, node.name()));
                 Ok(LoginOutcome::In { session, logged_in, node, mode: identity.mode() })
@@ -116,7 +119,7 @@ impl Exchange {
         }
     }
 
-    fn directory_down(&self, error: &directory::Error) -> Refusal {
+    pub(super) fn directory_down(&self, error: &directory::Error) -> Refusal {
         tracing::error!(id = self.finish.id(), %error, "the directory gives no answer");
         Refusal::DirectoryDown
     }
@@ -135,7 +138,7 @@ impl Exchange {
     }
 
     /// The node that the entry names, if it is one of ours: the directory chooses among them, and no more.
-    fn node_of(&self, user: &User) -> Option<Arc<Node>> {
+    pub(super) fn node_of(&self, user: &User) -> Option<Arc<Node>> {
         match self.snapshot.directory.host_of(user) {
             Some(host) => {
                 let node = self.snapshot.node(host);

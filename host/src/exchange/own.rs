@@ -82,6 +82,8 @@ pub(super) enum Gone {
     LoggedOut,
     /// The node had forgotten it.
     Expired,
+    /// The mailbox is at another node now.
+    Moved,
 }
 
 impl Exchange {
@@ -101,6 +103,7 @@ impl Exchange {
             reason: "OK",
             detail: String::new(),
             retry_after: None,
+            refresh: None,
             request_id: self.finish.id().to_owned(),
         }
     }
@@ -111,6 +114,9 @@ impl Exchange {
             Some("out") if visit.head.uri.path().starts_with(PREFIX) => Some("You have been logged out."),
             Some("gone") if visit.head.uri.path().starts_with(PREFIX) => {
                 Some("Your session has ended. Please log in again.")
+            }
+            Some("moved") if visit.head.uri.path().starts_with(PREFIX) => {
+                Some("Your mailbox has moved to another server. Please log in again.")
             }
             _ => None,
         };
@@ -163,6 +169,8 @@ impl Exchange {
         content.reason = look.status.canonical_reason().unwrap_or("");
         content.detail.clone_from(&look.detail);
         content.retry_after = look.retry_after.map(|wait| wait.as_secs());
+        // A page that loads itself again does so with a GET: right only where it was one.
+        content.refresh = content.retry_after.filter(|_| visit.head.method == hyper::Method::GET);
         let mut answer = self.render(look.status, &content);
         retry_after(&mut answer, &look);
         // What is left of a body is not read: the connection cannot be used again.
@@ -267,12 +275,12 @@ impl Exchange {
     }
 
     /// Both sessions are over: their cookies go, and the login page comes.
-    pub(super) fn after_logout(&self, gone: Gone, response: Response<NodeBody>, node: &Node) -> Answer {
+    pub(super) fn after_logout(&self, gone: Gone, node: &Node) -> Answer {
         let secure = self.secure();
-        drop(response);
         let mut answer = redirect(match gone {
             Gone::LoggedOut => "/.doorward/login?out",
             Gone::Expired => "/.doorward/login?gone",
+            Gone::Moved => "/.doorward/login?moved",
         });
         append(&mut answer, header::SET_COOKIE, &session::delete_cookie(session::cookie_name(secure), secure));
         for name in &node.recipe.session_cookies {

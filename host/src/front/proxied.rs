@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::stream::{Stream, read_some};
-use crate::config::{Proxied, ProxyProtocol};
+use crate::config::{Proxied, ProxyHeader};
 
 /// Who a connection is from, and what it was made to.
 type Ends = (SocketAddr, SocketAddr);
@@ -39,15 +39,15 @@ const REST: usize = 4096;
 pub(super) async fn ends(proxied: &Proxied, stream: &mut Stream, socket: Ends) -> Result<Ends, &'static str> {
     let believed = proxied.from.is_empty() || proxied.from.contain(socket.0.ip());
     match proxied.protocol {
-        ProxyProtocol::Off => return Ok(socket),
-        ProxyProtocol::Optional if !believed => return Ok(socket),
-        ProxyProtocol::Required if !believed => return Err("the peer may not send a PROXY header"),
+        ProxyHeader::Off => return Ok(socket),
+        ProxyHeader::Optional if !believed => return Ok(socket),
+        ProxyHeader::Required if !believed => return Err("the peer may not send a PROXY header"),
         _ => {}
     }
     let read = tokio::time::timeout(proxied.timeout, header(stream)).await;
     match read.unwrap_or(Err("no PROXY header in time"))? {
         Some(named) => Ok(named.unwrap_or(socket)),
-        None if proxied.protocol == ProxyProtocol::Optional => Ok(socket),
+        None if proxied.protocol == ProxyHeader::Optional => Ok(socket),
         None => Err("no PROXY header"),
     }
 }

@@ -69,6 +69,8 @@ pub struct Content {
     pub detail: String,
     /// Seconds until it is worth to try again.
     pub retry_after: Option<u64>,
+    /// Seconds until the page loads itself again.
+    pub refresh: Option<u64>,
     /// Joins the page to the log.
     pub request_id: String,
 }
@@ -185,6 +187,7 @@ fn sample(look: &str, form: &'static str, page: Page) -> Content {
         reason: "Service Unavailable",
         detail: "detail".to_owned(),
         retry_after: Some(5),
+        refresh: Some(5),
         request_id: "id".to_owned(),
     }
 }
