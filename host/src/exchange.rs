@@ -2,6 +2,7 @@
 //!
 //! Invariants: every request ends in exactly one response and one access line, whatever happens to its client.
 
+mod check;
 mod finish;
 mod login;
 mod own;
@@ -53,13 +54,18 @@ struct Visit {
     set: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Answers a request.
-pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Answer {
+/// Answers a request. One that could not be read comes with the refusal it gets, and nothing else of it means anything.
+pub async fn run(
+    worker: Rc<Worker>,
+    peer: Arc<Peer>,
+    request: Request<Incoming>,
+    unreadable: Option<Refusal>,
+) -> Answer {
     let snapshot = worker.snapshot();
-    let finish = Finish::begin(&worker.shared.log, &peer, &request, snapshot.generation);
+    let finish = Finish::begin(&worker.shared.log, &peer, (&request, unreadable.is_none()), snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, finish };
     let (head, body) = request.into_parts();
-    let answer = match exchange.visit(head) {
+    let answer = match unreadable.map_or_else(|| exchange.visit(head), Err) {
         Err(refusal) => exchange.plain_refusal(&refusal),
         Ok(mut visit) => match exchange.filter(&mut visit) {
             Ok(Some(answer)) => answer,
@@ -76,9 +82,9 @@ pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>
 impl Exchange {
     /// Virtual host, device and template: asked of every request.
     fn visit(&mut self, head: Parts) -> Result<Visit, Refusal> {
-        let authority = authority_of(&head)?.to_owned();
+        let authority = check::authority_of(&head)?.to_owned();
         let host = text::host_name(&authority).ok_or(Refusal::BadRequest("its Host is no host name"))?;
-        check_head(&head)?;
+        check::check_head(&head)?;
         self.finish.host(&host);
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
         let (head, host) = (Arc::new(head), Arc::from(host));
@@ -274,53 +280,6 @@ impl Exchange {
     fn secure(&self) -> bool {
         self.peer.tls.is_some()
     }
-}
-
-/// Host and port a request is for: from its one `Host`, or from `:authority` (RFC 9112, section 3.2; RFC 9113,
-/// section 8.3.1). Where both are there they must agree.
-fn authority_of(head: &Parts) -> Result<&str, Refusal> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Refusal::BadRequest("it has two Host headers"));
-    }
-    let host =
-        host.map(|host| host.to_str().map_err(|_| Refusal::BadRequest("its Host is no host name"))).transpose()?;
-    let authority = head.uri.authority().map(hyper::http::uri::Authority::as_str);
-    match (host, authority) {
-        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-            Err(Refusal::BadRequest("its Host is not that of its target"))
-        }
-        (Some(host), _) | (None, Some(host)) => Ok(host),
-        (None, None) => Err(Refusal::BadRequest("it has no Host")),
-    }
-}
-
-/// What hyper takes and Doorward does not: a request is read in one way, or not at all.
-fn check_head(head: &Parts) -> Result<(), Refusal> {
-    if matches!(head.method, Method::CONNECT | Method::TRACE) || head.method.as_str().len() > 32 {
-        return Err(Refusal::MethodRefused);
-    }
-    if !head.uri.path().starts_with('/') && head.method != Method::OPTIONS {
-        return Err(Refusal::BadRequest("its target is no path"));
-    }
-    let encodings = head.headers.get_all(header::TRANSFER_ENCODING);
-    let mut encodings = encodings.iter();
-    if encodings.next().is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        || encodings.next().is_some()
-    {
-        return Err(Refusal::BadRequest("its Transfer-Encoding is not \"chunked\""));
-    }
-    if head.headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
-        return Err(Refusal::BadRequest("it has two lengths"));
-    }
-    // What a node decodes once more must not become another path there.
-    let path = head.uri.path().to_ascii_lowercase();
-    let climbs = path.split('/').any(|part| matches!(part.replace("%2e", ".").as_str(), ".." | "."));
-    if climbs || ["%2f", "%5c", "%00"].iter().any(|odd| path.contains(odd)) {
-        return Err(Refusal::BadRequest("its path is ambiguous"));
-    }
-    Ok(())
 }
 
 /// Multipart bodies are uploads, with a limit of their own.

@@ -6,6 +6,7 @@ mod demo;
 mod configuration;
 mod login;
 mod forwarding;
+mod hostile;
 mod queue;
 mod access;
 mod guests;

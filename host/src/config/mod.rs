@@ -173,8 +173,12 @@ impl Default for Limits {
 /// `[http]`: the original's `httpHeadersMaxSize`, `httpBodyMaxSize`, `uploadMaxSize`, `allowLargeIncomingData`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Http {
+    /// The target of a request, in bytes.
+    pub uri_max_size: u64,
     /// All headers of a request, in bytes.
     pub headers_max_size: u64,
+    /// The number of headers of a request.
+    pub headers_max_count: u64,
     /// A request body that is no upload, in bytes.
     pub body_max_size: u64,
     /// A multipart body, in bytes.
@@ -639,7 +643,9 @@ fn limits(t: &Table<'_>) -> Limits {
 
 fn default_http() -> Http {
     Http {
+        uri_max_size: 8 << 10,
         headers_max_size: 64 << 10,
+        headers_max_count: 100,
         body_max_size: 64 << 10,
         upload_max_size: 16 << 20,
         allow_large_incoming_data: false,
@@ -654,8 +660,16 @@ fn http(t: &Table<'_>) -> Http {
     if !((8 << 10)..=(10 << 20)).contains(&headers_max_size) {
         t.fault("headers-max-size", format!("{headers_max_size} bytes"), "from 8KiB to 10MiB");
     }
+    let uri_max_size = t.size("uri-max-size", default.uri_max_size);
+    // hyper's own bound is 65534 bytes; below a page's address nothing works.
+    if !(256..=(63 << 10)).contains(&uri_max_size) {
+        t.fault("uri-max-size", format!("{uri_max_size} bytes"), "from 256B to 63KiB");
+    }
     Http {
+        uri_max_size,
         headers_max_size,
+        // More than 32768 names do not fit the map that holds them.
+        headers_max_count: t.count("headers-max-count", default.headers_max_count, 8..=10_000),
         body_max_size: t.size("body-max-size", default.body_max_size),
         upload_max_size: t.size("upload-max-size", default.upload_max_size),
         allow_large_incoming_data: t.flag("allow-large-incoming-data", default.allow_large_incoming_data),

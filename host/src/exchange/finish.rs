@@ -36,15 +36,20 @@ pub(super) struct Finish {
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 impl Finish {
-    /// Begins an exchange.
-    pub(super) fn begin(log: &Log, peer: &Arc<Peer>, request: &Request<Incoming>, generation: u64) -> Self {
+    /// Begins an exchange. A request that could not be read has neither method nor path.
+    pub(super) fn begin(
+        log: &Log,
+        peer: &Arc<Peer>,
+        (request, readable): (&Request<Incoming>, bool),
+        generation: u64,
+    ) -> Self {
         let id = Arc::from(format!("{:08x}{:08x}", start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed)));
         let line = log.on().then(|| {
             let line = Line {
                 id: String::from(&*id),
                 client: peer.address.to_string(),
-                method: request.method().to_string(),
-                path: request.uri().path().to_owned(),
+                method: if readable { request.method().to_string() } else { String::new() },
+                path: if readable { request.uri().path().to_owned() } else { String::new() },
                 generation,
                 ..Line::default()
             };
