@@ -6,6 +6,7 @@ mod check;
 mod finish;
 mod login;
 mod own;
+mod upgrade;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
-use crate::back::{self, Limited, Node, NodeBody, Outgoing, headers};
+use crate::back::{self, Node, NodeBody, Outgoing, headers};
 use crate::config::Http;
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
@@ -23,10 +24,12 @@ use crate::reply::Refusal;
 use crate::session::{self, Session};
 use crate::snapshot::{Site, Snapshot};
 use crate::text;
+use crate::upload::{Limit, Rules, Upload};
 use crate::worker::Worker;
 
 pub use finish::Body;
 use finish::Finish;
+pub use upgrade::Tunnel;
 
 /// An answer to a browser.
 pub type Answer = Response<Body>;
@@ -183,7 +186,7 @@ impl Exchange {
         node: &Arc<Node>,
     ) -> Result<Answer, Refusal> {
         let limit = body_limit(&visit.head, &self.snapshot.http);
-        let body = Limited::new(body, limit);
+        let body = Upload::new(body, self.rules(limit));
         if content_length(&visit.head).is_some_and(|length| length > limit.1) {
             if self.snapshot.http.allow_large_incoming_data {
                 // So that a browser which sends it all before it reads gets to see the answer.
@@ -191,7 +194,11 @@ impl Exchange {
             }
             return Err(Refusal::BodyTooLarge(limit.0, limit.1));
         }
-        let request = self.outgoing(visit, node, Outgoing::Client(body))?;
+        let mut request = self.outgoing(visit, node, Outgoing::Client(body))?;
+        if let Some(protocol) = upgrade::wanted(&visit.head, &self.snapshot.http.upgrades) {
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(header::UPGRADE, protocol);
+        }
         let response = back::forward(node, &self.worker.idle, request).await?;
         let secure = self.secure();
         if let Some(logout) = self.logged_out(visit, node, &response) {
@@ -257,6 +264,8 @@ impl Exchange {
     /// A node's answer as the browser should have it.
     fn fitted(&self, visit: &Visit, node: &Node, response: Response<NodeBody>) -> Answer {
         let (mut parts, body) = response.into_parts();
+        let protocol = parts.headers.get(header::UPGRADE).filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS);
+        let protocol = protocol.cloned();
         headers::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::default();
         let secure = self.secure();
@@ -274,7 +283,17 @@ impl Exchange {
                 parts.headers.insert(header::LOCATION, value);
             }
         }
-        Response::from_parts(parts, Body::node(body))
+        // A 101 with another protocol than was asked for does not get here.
+        let Some(protocol) = protocol else { return Response::from_parts(parts, Body::node(body)) };
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, protocol);
+        Response::from_parts(parts, Body::tunnel(body, self.snapshot.http.tunnel_idle_timeout))
+    }
+
+    /// What a body must keep to.
+    fn rules(&self, limit: Limit) -> Rules {
+        let http = &self.snapshot.http;
+        Rules { limit, timeout: http.body_timeout, min_rate: http.body_min_rate }
     }
 
     fn secure(&self) -> bool {
@@ -283,7 +302,7 @@ impl Exchange {
 }
 
 /// Multipart bodies are uploads, with a limit of their own.
-fn body_limit(head: &Parts, http: &Http) -> back::Limit {
+fn body_limit(head: &Parts, http: &Http) -> Limit {
     let media_type = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if media_type.len() >= 10 && media_type[..10].eq_ignore_ascii_case(b"multipart/") {
         ("upload-max-size", http.upload_max_size)

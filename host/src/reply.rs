@@ -84,7 +84,9 @@ impl Refusal {
             Self::EncodingRefused => {
                 (501, Debug, None, "The request has a Transfer-Encoding that is not known here.".to_owned())
             }
-            Self::VersionRefused => (505, Debug, None, "Only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here.".to_owned()),
+            Self::VersionRefused => {
+                (505, Debug, None, "Only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here.".to_owned())
+            }
             Self::ExpectationRefused => (417, Debug, None, "The request expects what is not known here.".to_owned()),
             Self::UriTooLong(bytes) => {
                 (414, Debug, None, format!("The address is longer than allowed: uri-max-size is {bytes} bytes."))

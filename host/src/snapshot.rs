@@ -136,7 +136,7 @@ impl Snapshot {
             generation: materials.generation,
             listeners,
             classes: config.classes.clone(),
-            http: config.http,
+            http: config.http.clone(),
             drain_timeout: config.drain_timeout,
             policies: Policies::new(policies),
             pages,

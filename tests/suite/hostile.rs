@@ -81,7 +81,8 @@ impl Table {
         let marker = format!("/marker-{number}");
         let mut connection = self.client.connect();
         // A refusal may come before all of it was sent.
-        let _ = connection.try_write(&[&request[..], format!("GET {marker} HTTP/1.1\r\n{}\r\n", self.head).as_bytes()].concat());
+        let _ = connection
+            .try_write(&[&request[..], format!("GET {marker} HTTP/1.1\r\n{}\r\n", self.head).as_bytes()].concat());
         let method = text.split(' ').next().unwrap_or_default();
         let first = connection.read_response(method);
         let second = first.as_ref().ok().and_then(|_| connection.read_response("GET").ok());
@@ -90,9 +91,9 @@ impl Table {
         let statuses: Option<Vec<u16>> = expected.split('/').map(|status| status.parse().ok()).collect();
         if let Some(statuses) = statuses {
             let whole = hits.iter().any(|hit| hit.complete || hit.target == marker);
-            let refused = first.as_ref().is_ok_and(|answer| {
-                statuses.contains(&answer.status) && answer.header("connection") == Some("close")
-            });
+            let refused = first
+                .as_ref()
+                .is_ok_and(|answer| statuses.contains(&answer.status) && answer.header("connection") == Some("close"));
             return if refused && second.is_none() && !whole { Ok(()) } else { Err(said()) };
         }
         let (last, wanted) = expected.strip_prefix("last ").map_or((false, &expected[5..]), |wanted| (true, wanted));
@@ -120,7 +121,8 @@ fn a_request_is_read_in_one_way_or_refused() {
     let mut count = 0;
     for (number, line) in cases {
         count += 1;
-        let (expected, text) = line.replace("\\|", "\\x7c").split_once('|').map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a bar");
+        let (expected, text) =
+            line.replace("\\|", "\\x7c").split_once('|').map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a bar");
         if let Err(said) = table.check(number, &expected, &text) {
             wrong.push(format!("line {}: {line:.150}\n{said:.600}\n", number + 1));
         }

@@ -91,13 +91,13 @@ async fn open(node: &Node) -> Result<Connection, Error> {
     match &node.tls {
         None => {
             let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-            drive(connection);
+            drive(connection.with_upgrades());
             Ok(sender)
         }
         Some((config, name)) => {
             let stream = TlsConnector::from(config.clone()).connect(name.clone(), stream).await?;
             let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-            drive(connection);
+            drive(connection.with_upgrades());
             Ok(sender)
         }
     }

@@ -3,105 +3,39 @@
 //! Invariants: a connection is kept only after its answer was read to the end; dropping the answer drops the
 //! connection and gives the place in the node's gate back.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::{Request, Response};
-use tokio::time::Sleep;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode, header};
+use tokio::time::{Instant, Sleep};
 
-use super::Node;
 use super::connect::{self, Connection, Idle};
+use super::tunnel::{self, Tunnel};
+use super::{Node, headers};
 use crate::limits::{Permit, Shut};
 use crate::reply::Refusal;
+use crate::upload::{Flow, Stop, Upload};
 
 /// What is sent to a node.
 pub enum Outgoing {
     /// Something of our own.
     Whole(Full<Bytes>),
     /// What the client sends, as it comes.
-    Client(Limited),
+    Client(Upload),
 }
 
-/// A client's body, counted against its limit.
-pub struct Limited {
-    body: Incoming,
-    left: u64,
-    limit: Limit,
-    progress: Progress,
-}
-
-/// A limit of the configuration: its key, and how many bytes it allows.
-pub type Limit = (&'static str, u64);
-
-/// When the last byte moved, and whether the client sent too much: shared by the two directions of an exchange.
-#[derive(Clone, Default)]
-struct Progress(Rc<Moved>);
-
-struct Moved {
-    last: Cell<Instant>,
-    over: Cell<Option<Limit>>,
-}
-
-impl Default for Moved {
-    fn default() -> Self {
-        Self { last: Cell::new(Instant::now()), over: Cell::new(None) }
-    }
-}
-
-/// How long a body that is read here may take: a form is a few hundred bytes.
-const FORM_TIME: Duration = Duration::from_secs(30);
-
-/// The client sent more than the limit.
-#[derive(Debug, thiserror::Error)]
-#[error("the body is larger than allowed")]
-pub(super) struct TooLarge;
-
-impl Limited {
-    /// A client's body within a limit.
-    pub fn new(body: Incoming, limit: Limit) -> Self {
-        Self { body, left: limit.1, limit, progress: Progress::default() }
-    }
-
-    /// Reads the rest of the body without keeping it, at most `limit` bytes of it, and no longer than a person waits.
-    pub async fn drain(self, limit: u64) {
-        let _ = tokio::time::timeout(FORM_TIME, self.drop_frames(limit)).await;
-    }
-
-    async fn drop_frames(mut self, mut limit: u64) {
-        while let Some(Ok(frame)) = self.body.frame().await {
-            let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-            let Some(left) = limit.checked_sub(size) else { return };
-            limit = left;
+impl Outgoing {
+    fn flow(&self) -> Rc<Flow> {
+        match self {
+            Self::Whole(_) => Rc::new(Flow::whole()),
+            Self::Client(upload) => upload.flow(),
         }
-    }
-
-    /// The whole body, when it is within its limit.
-    ///
-    /// # Errors
-    /// It is too large, or the client stopped sending.
-    pub async fn whole(self) -> Result<Vec<u8>, Refusal> {
-        let late = |_| Refusal::BadRequest("its body took too long");
-        tokio::time::timeout(FORM_TIME, self.collect()).await.map_err(late)?
-    }
-
-    async fn collect(mut self) -> Result<Vec<u8>, Refusal> {
-        let mut whole = Vec::new();
-        while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|_| Refusal::BadRequest("the body ended early"))?;
-            if let Some(data) = frame.data_ref() {
-                if (whole.len() + data.len()) as u64 > self.limit.1 {
-                    return Err(Refusal::BodyTooLarge(self.limit.0, self.limit.1));
-                }
-                whole.extend_from_slice(data);
-            }
-        }
-        Ok(whole)
     }
 }
 
@@ -112,38 +46,21 @@ impl Body for Outgoing {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Client(client) => {
-                let frame = match ready!(Pin::new(&mut client.body).poll_frame(cx)) {
-                    Some(Ok(frame)) => frame,
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                    None => return Poll::Ready(None),
-                };
-                client.progress.0.last.set(Instant::now());
-                let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-                match client.left.checked_sub(size) {
-                    Some(left) => client.left = left,
-                    None => {
-                        client.progress.0.over.set(Some(client.limit));
-                        return Poll::Ready(Some(Err(TooLarge.into())));
-                    }
-                }
-                // Trailers end here: what they mean was not agreed on with the node.
-                if frame.is_trailers() { Poll::Ready(None) } else { Poll::Ready(Some(Ok(frame))) }
-            }
+            Self::Client(upload) => Pin::new(upload).poll_frame(cx).map_err(Into::into),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Client(client) => client.body.is_end_stream(),
+            Self::Client(upload) => upload.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Client(client) => client.body.size_hint(),
+            Self::Client(upload) => upload.size_hint(),
         }
     }
 }
@@ -154,21 +71,30 @@ pub struct NodeBody {
     held: Option<Held>,
     silence: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    upgrade: Option<OnUpgrade>,
 }
 
-struct Held {
+/// What an answer holds until its end.
+pub(super) struct Held {
     connection: Connection,
+    upload: Stop,
     idle: Rc<Idle>,
     node: Arc<Node>,
     _permit: Permit,
 }
 
 impl NodeBody {
-    /// The answer was read to its end: the connection may be used again.
+    /// The answer was read to its end: the connection may be used again, if the request was sent to its end as well.
+    /// Where the node answered without waiting for that, nobody knows how it reads what comes later.
     fn finish(&mut self) {
-        if let Some(held) = self.held.take() {
+        if let Some(held) = self.held.take().filter(|held| held.upload.0.is_whole()) {
             held.idle.put(&held.node, held.connection);
         }
+    }
+
+    /// The tunnel, when this is the answer that agreed to one.
+    pub fn into_tunnel(mut self) -> Option<Tunnel> {
+        Some(Tunnel { node: self.upgrade.take()?, _held: self.held.take() })
     }
 }
 
@@ -178,8 +104,11 @@ impl Body for NodeBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.timer = None;
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers);
+                }
                 if self.body.is_end_stream() {
                     self.finish();
                 }
@@ -225,18 +154,24 @@ pub async fn forward(
         Shut::Full => Refusal::QueueFull,
         Shut::TimedOut => Refusal::QueueTimeout,
     })?;
-    let progress = match request.body() {
-        Outgoing::Client(client) => client.progress.clone(),
-        Outgoing::Whole(_) => Progress::default(),
+    let flow = request.body().flow();
+    let asked = request.headers().get(header::UPGRADE).cloned();
+    let sending = send(node, idle, request, &flow);
+    let (connection, mut response) = within_silence(node.config.rw_timeout, &flow, sending).await?;
+    let upgrade = match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS if tunnel::agrees(response.headers(), asked.as_ref()) => {
+            Some(hyper::upgrade::on(&mut response))
+        }
+        StatusCode::SWITCHING_PROTOCOLS => {
+            tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
+            return Err(Refusal::NodeBroken);
+        }
+        _ => None,
     };
-    let sending = send(node, idle, request);
-    let (connection, response) = within_silence(node.config.rw_timeout, &progress, sending)
-        .await
-        .map_err(|refusal| progress.0.over.get().map_or(refusal, |(name, bytes)| Refusal::BodyTooLarge(name, bytes)))?;
     let (parts, body) = response.into_parts();
-    let held = Some(Held { connection, idle: idle.clone(), node: node.clone(), _permit: permit });
-    let mut body = NodeBody { body, held, silence: node.config.rw_timeout, timer: None };
-    if body.is_end_stream() {
+    let held = Held { connection, upload: Stop(flow), idle: idle.clone(), node: node.clone(), _permit: permit };
+    let mut body = NodeBody { body, held: Some(held), silence: node.config.rw_timeout, timer: None, upgrade };
+    if body.is_end_stream() && body.upgrade.is_none() {
         body.finish();
     }
     Ok(Response::from_parts(parts, body))
@@ -247,6 +182,7 @@ async fn send(
     node: &Node,
     idle: &Idle,
     mut request: Request<Outgoing>,
+    flow: &Flow,
 ) -> Result<(Connection, Response<Incoming>), Refusal> {
     while let Some(mut connection) = idle.take(node) {
         match connection.try_send_request(request).await {
@@ -254,7 +190,7 @@ async fn send(
             Err(mut error) => match error.take_message() {
                 // hyper hands a request back only when no byte of it was written.
                 Some(unsent) => request = unsent,
-                None => return Err(broken(node, &error.into_error())),
+                None => return Err(broken(node, flow, &error.into_error())),
             },
         }
     }
@@ -262,11 +198,15 @@ async fn send(
         tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
         Refusal::NodeDown
     })?;
-    let response = connection.send_request(request).await.map_err(|error| broken(node, &error))?;
+    let response = connection.send_request(request).await.map_err(|error| broken(node, flow, &error))?;
     Ok((connection, response))
 }
 
-fn broken(node: &Node, error: &hyper::Error) -> Refusal {
+/// Why there is no answer. It is not the node's fault when the request was never sent to its end.
+fn broken(node: &Node, flow: &Flow, error: &hyper::Error) -> Refusal {
+    if let Some(fault) = flow.fault() {
+        return fault;
+    }
     tracing::warn!(backend = node.name(), error = %chain(error), "a node's answer is broken");
     Refusal::NodeBroken
 }
@@ -285,16 +225,16 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 /// Waits for an answer for as long as bytes move: a long upload is no silence.
 async fn within_silence<T>(
     silence: Duration,
-    progress: &Progress,
+    flow: &Flow,
     answer: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
     let mut answer = std::pin::pin!(answer);
-    progress.0.last.set(Instant::now());
+    flow.touch();
     loop {
-        let deadline = progress.0.last.get() + silence;
-        match tokio::time::timeout_at(deadline.into(), answer.as_mut()).await {
+        let deadline = flow.last() + silence;
+        match tokio::time::timeout_at(deadline, answer.as_mut()).await {
             Ok(answer) => return answer,
-            Err(_) if progress.0.last.get() + silence > Instant::now() => {}
+            Err(_) if flow.last() + silence > Instant::now() => {}
             Err(_) => return Err(Refusal::NodeTimeout),
         }
     }

@@ -6,6 +6,7 @@ pub mod headers;
 mod html;
 mod login;
 mod recipe;
+mod tunnel;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +16,10 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 pub use connect::Idle;
-pub use forward::{Limit, Limited, NodeBody, Outgoing, forward};
+pub use forward::{NodeBody, Outgoing, forward};
 pub use login::{Answered, LoggedIn, LoginError, log_in};
 pub use recipe::Recipe;
+pub use tunnel::Tunnel;
 
 use crate::config::{self, Faults};
 use crate::limits::Gate;

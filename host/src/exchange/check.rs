@@ -49,7 +49,9 @@ pub(super) fn check_head(head: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::ExpectationRefused);
     }
     let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
-    if lengths.next().is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) || lengths.next().is_some() {
+    if lengths.next().is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
+        || lengths.next().is_some()
+    {
         return Err(Refusal::BadRequest("it has two lengths"));
     }
     if head.version == Version::HTTP_2 {

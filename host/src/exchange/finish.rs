@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 
-use super::Answer;
+use super::{Answer, Tunnel};
 use crate::back::NodeBody;
 use crate::log::access::{Line, Log};
 use crate::peer::Peer;
@@ -24,6 +24,8 @@ pub struct Body {
 enum Content {
     Whole(Full<Bytes>),
     Node(NodeBody),
+    /// No body, but what comes after the answer, and how long it may be silent.
+    Tunnel(Option<(NodeBody, Duration)>),
 }
 
 /// Writes the access line when it is dropped: after the last byte, or when the client left.
@@ -78,6 +80,11 @@ impl Finish {
         self.note(|line| (line.user, line.node) = (user.to_owned(), node.to_owned()));
     }
 
+    /// So many bytes were sent after the answer's head.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.note(|line| line.bytes += bytes);
+    }
+
     fn note(&mut self, note: impl FnOnce(&mut Line)) {
         if let Some((_, line, _)) = &mut self.line {
             note(line);
@@ -118,6 +125,18 @@ impl Body {
     pub fn node(body: NodeBody) -> Self {
         Self { content: Content::Node(body), finish: None }
     }
+
+    /// A node's answer that changes the protocol.
+    pub fn tunnel(body: NodeBody, idle: Duration) -> Self {
+        Self { content: Content::Tunnel(Some((body, idle))), finish: None }
+    }
+
+    /// The tunnel that begins behind this answer, if one does. With it goes the end of the exchange.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        let Content::Tunnel(tunnel) = &mut self.content else { return None };
+        let (body, idle) = tunnel.take()?;
+        Some(Tunnel { node: body.into_tunnel()?, idle, finish: self.finish.take()? })
+    }
 }
 
 impl HttpBody for Body {
@@ -128,10 +147,11 @@ impl HttpBody for Body {
         let frame = match &mut self.content {
             Content::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Content::Node(body) => Pin::new(body).poll_frame(cx),
+            Content::Tunnel(_) => Poll::Ready(None),
         };
         if let (Poll::Ready(Some(Ok(frame))), Some(finish)) = (&frame, &mut self.finish) {
             let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-            finish.note(|line| line.bytes += size);
+            finish.sent(size);
         }
         frame
     }
@@ -140,6 +160,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Whole(body) => body.is_end_stream(),
             Content::Node(body) => body.is_end_stream(),
+            Content::Tunnel(_) => true,
         }
     }
 
@@ -147,6 +168,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Whole(body) => body.size_hint(),
             Content::Node(body) => body.size_hint(),
+            Content::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -166,7 +166,7 @@ impl Exchange {
         let mut answer = self.render(look.status, &content);
         retry_after(&mut answer, &look);
         // What is left of a body is not read: the connection cannot be used again.
-        if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_))
+        if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_) | Refusal::ClientTimeout)
             && visit.head.version < hyper::Version::HTTP_2
         {
             append(&mut answer, header::CONNECTION, "close");

@@ -1,5 +1,6 @@
 //! One connection: TLS under a deadline, then HTTP/1.1 or HTTP/2, one call of the exchange for each request.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -22,7 +23,6 @@ use super::timed::{Busy, BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
 use crate::peer::{Peer, PeerTls};
-use crate::reply::Refusal;
 use crate::snapshot::Listener;
 use crate::worker::Worker;
 
@@ -77,23 +77,39 @@ where
     let mut builder = http1::Builder::new();
     // What passed the strict reading is never too much for hyper.
     let most = limits.whole() + MARGIN;
-    builder.header_read_timeout(None).max_headers(limits.count()).max_header_size(most).max_buf_size(most.max(128 << 10));
+    builder
+        .header_read_timeout(None)
+        .max_headers(limits.count())
+        .max_header_size(most)
+        .max_buf_size(most.max(128 << 10));
     let client = peer.address;
+    let tunnel = Rc::new(Cell::new(None));
+    let agreed = tunnel.clone();
     let service = service_fn(move |request| {
         let refusal = ledger.next();
-        let ledger = ledger.clone();
-        let answer = answer(worker.clone(), peer.clone(), starter.begin(), request, refusal);
+        let (ledger, agreed) = (ledger.clone(), agreed.clone());
+        let busy = starter.begin();
+        let answer = exchange::run(worker.clone(), peer.clone(), request, refusal);
         async move {
-            let answer = answer.await;
-            ledger.stays_http();
-            answer
+            let mut answer = answer.await;
+            match answer.body_mut().take_tunnel() {
+                Some(tunnel) => agreed.set(Some((tunnel, busy.clone()))),
+                None => ledger.stays_http(),
+            }
+            Ok::<_, Infallible>(answer.map(|body| BusyBody::new(body, busy)))
         }
     });
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
-    let driven = to_its_end(Pin::new(&mut connection), |connection| connection.graceful_shutdown(), drain, client).await;
-    if driven {
-        let (stream, _) = connection.into_parts().io.into_inner().into_parts();
-        linger(stream).await;
+    let driven =
+        to_its_end(Pin::new(&mut connection), |connection| connection.graceful_shutdown(), drain, client).await;
+    if !driven {
+        return;
+    }
+    let parts = connection.into_parts();
+    let (stream, rest) = parts.io.into_inner().into_parts();
+    match tunnel.take() {
+        Some((tunnel, _busy)) => tunnel.run(stream, &[&parts.read_buf[..], &rest].concat()).await,
+        None => linger(stream).await,
     }
 }
 
@@ -126,7 +142,7 @@ where
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(64 << 10));
     let client = peer.address;
-    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), starter.begin(), request, None));
+    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), starter.begin(), request));
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     to_its_end(connection, |connection| connection.graceful_shutdown(), drain, client).await;
 }
@@ -156,9 +172,8 @@ async fn answer(
     peer: Arc<Peer>,
     busy: Busy,
     request: Request<Incoming>,
-    refusal: Option<Refusal>,
 ) -> Result<Response<BusyBody<exchange::Body>>, Infallible> {
-    Ok(exchange::run(worker, peer, request, refusal).await.map(|body| BusyBody::new(body, busy)))
+    Ok(exchange::run(worker, peer, request, None).await.map(|body| BusyBody::new(body, busy)))
 }
 
 /// Runs the tasks of HTTP/2 streams on this worker.

@@ -179,9 +179,9 @@ impl Reader {
             if target == b"*" && method == b"OPTIONS" {
                 return Err(Refusal::MethodRefused);
             }
-            let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
-                target.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
-            });
+            let scheme = [&b"http://"[..], b"https://"]
+                .into_iter()
+                .find(|scheme| target.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)));
             let scheme = scheme.ok_or(bad("its target is no path"))?.len();
             let rest = &target[scheme..];
             let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
@@ -302,7 +302,20 @@ pub(super) fn is_token(byte: u8) -> bool {
             table[byte as usize] = byte.is_ascii_alphanumeric()
                 || matches!(
                     byte,
-                    b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
                 );
             if byte == u8::MAX {
                 break;

@@ -53,7 +53,7 @@ async fn connection(worker: Rc<Worker>, listener: String, stream: TcpStream, add
     let peer = Arc::new(peer);
     let Some(_permit) = admit::admit(&worker, &snapshot, &peer) else { return };
     let Some(listener) = snapshot.listeners.get(&peer.listener).cloned() else { return };
-    let http = snapshot.http;
+    let http = snapshot.http.clone();
     drop(snapshot);
     if stream.set_nodelay(true).is_err() {
         return;

@@ -35,6 +35,13 @@ struct Activity {
 /// One request being answered, until this is dropped.
 pub(super) struct Busy(Rc<Activity>);
 
+impl Clone for Busy {
+    fn clone(&self) -> Self {
+        self.0.busy.set(self.0.busy.get() + 1);
+        Self(self.0.clone())
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(self.0.busy.get().saturating_sub(1));
