@@ -7,6 +7,8 @@ mod configuration;
 mod login;
 mod forwarding;
 mod hostile;
+mod streaming;
+mod upgrades;
 mod queue;
 mod access;
 mod guests;
