@@ -2,11 +2,13 @@
 //!
 //! Invariants: every request ends in exactly one response and one access line, whatever happens to its client.
 
+mod check;
 mod client;
 mod finish;
 mod login;
 mod moved;
 mod own;
+mod upgrade;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,9 +16,9 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
-use crate::back::{self, Hop, Limited, Node, NodeBody, Outgoing, headers};
+use crate::back::{self, Hop, Node, NodeBody, Outgoing, headers};
 use crate::config::{ClientAuth, Http};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
@@ -24,10 +26,12 @@ use crate::reply::Refusal;
 use crate::session::{self, Session};
 use crate::snapshot::{Site, Snapshot};
 use crate::text;
+use crate::upload::{Limit, Rules, Upload};
 use crate::worker::Worker;
 
 pub use finish::Body;
 use finish::Finish;
+pub use upgrade::Tunnel;
 
 /// An answer to a browser.
 pub type Answer = Response<Body>;
@@ -62,14 +66,19 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_DOORWARD_DEVICE: HeaderName = HeaderName::from_static("x-doorward-device");
 const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-template");
 
-/// Answers a request.
-pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Answer {
+/// Answers a request. One that could not be read comes with the refusal it gets, and nothing else of it means anything.
+pub async fn run(
+    worker: Rc<Worker>,
+    peer: Arc<Peer>,
+    request: Request<Incoming>,
+    unreadable: Option<Refusal>,
+) -> Answer {
     let snapshot = worker.snapshot();
     let peer = client::of(peer, &snapshot.forwarding, request.headers());
-    let finish = Finish::begin(&worker.shared.log, &peer, &request, snapshot.generation);
+    let finish = Finish::begin(&worker.shared.log, &peer, (&request, unreadable.is_none()), snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, finish };
     let (head, body) = request.into_parts();
-    let answer = match exchange.visit(head) {
+    let answer = match unreadable.map_or_else(|| exchange.visit(head), Err) {
         Err(refusal) => exchange.plain_refusal(&refusal),
         Ok(mut visit) => match exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)))
         {
@@ -95,11 +104,11 @@ impl Visit {
 impl Exchange {
     /// Virtual host, device and template: asked of every request.
     fn visit(&mut self, head: Parts) -> Result<Visit, Refusal> {
-        let authority = authority_of(&head)?;
+        let authority = check::authority_of(&head)?;
         let host = authority.to_str().ok().and_then(text::host_name);
         let host: Arc<str> = host.ok_or(Refusal::BadRequest("its Host is no host name"))?.into();
         self.finish.host(&host);
-        check_head(&head)?;
+        check::check_head(&head)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
         self.check_server_name(&site)?;
         let script = is_script(&head);
@@ -210,7 +219,7 @@ impl Exchange {
         node: &Arc<Node>,
     ) -> Result<Answer, Refusal> {
         let limit = body_limit(&visit.head, &self.snapshot.http);
-        let body = Limited::new(body, limit);
+        let body = Upload::new(body, self.rules(limit));
         if content_length(&visit.head).is_some_and(|length| length > limit.1) {
             if self.snapshot.http.allow_large_incoming_data {
                 // So that a browser which sends it all before it reads gets to see the answer.
@@ -218,7 +227,12 @@ impl Exchange {
             }
             return Err(Refusal::BodyTooLarge(limit.0, limit.1));
         }
-        let request = self.outgoing(visit, node, Outgoing::Client(body))?;
+        let protocol = upgrade::wanted(&visit.head, &self.snapshot.http.upgrades);
+        let mut request = self.outgoing(visit, node, Outgoing::Client(body))?;
+        if let Some(protocol) = protocol {
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(header::UPGRADE, protocol);
+        }
         let response = match back::forward(self.hop(node), request).await {
             Err(Refusal::NodeAway) if self.has_moved(session, node).await => {
                 return Ok(self.after_move(visit, session, node));
@@ -292,6 +306,8 @@ impl Exchange {
     /// A node's answer as the browser should have it.
     fn fitted(&self, visit: &Visit, node: &Node, response: Response<NodeBody>) -> Answer {
         let (mut parts, body) = response.into_parts();
+        let protocol = parts.headers.get(header::UPGRADE).filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS);
+        let protocol = protocol.cloned();
         headers::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::default();
         let secure = self.secure();
@@ -309,7 +325,17 @@ impl Exchange {
                 parts.headers.insert(header::LOCATION, value);
             }
         }
-        Response::from_parts(parts, Body::node(body))
+        // A 101 with another protocol than was asked for does not get here.
+        let Some(protocol) = protocol else { return Response::from_parts(parts, Body::node(body)) };
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, protocol);
+        Response::from_parts(parts, Body::tunnel(body, self.snapshot.http.tunnel_idle_timeout))
+    }
+
+    /// What a body must keep to.
+    fn rules(&self, limit: Limit) -> Rules {
+        let http = &self.snapshot.http;
+        Rules { limit, timeout: http.body_timeout, min_rate: http.body_min_rate }
     }
 
     fn secure(&self) -> bool {
@@ -317,63 +343,8 @@ impl Exchange {
     }
 }
 
-/// Host and port a request is for: from its one `Host`, or from `:authority` (RFC 9112, section 3.2; RFC 9113,
-/// section 8.3.1). Where both are there they must agree.
-fn authority_of(head: &Parts) -> Result<HeaderValue, Refusal> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Refusal::BadRequest("it has two Host headers"));
-    }
-    match (host, head.uri.authority()) {
-        (Some(host), Some(authority)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
-            Err(Refusal::BadRequest("its Host is not that of its target"))
-        }
-        (Some(host), _) => Ok(host.clone()),
-        (None, Some(authority)) => {
-            HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::BadRequest("its Host is no host name"))
-        }
-        (None, None) => Err(Refusal::BadRequest("it has no Host")),
-    }
-}
-
-/// What hyper takes and Doorward does not: a request is read in one way, or not at all.
-fn check_head(head: &Parts) -> Result<(), Refusal> {
-    if matches!(head.method, Method::CONNECT | Method::TRACE) || head.method.as_str().len() > 32 {
-        return Err(Refusal::MethodRefused);
-    }
-    if !head.uri.path().starts_with('/') && head.method != Method::OPTIONS {
-        return Err(Refusal::BadRequest("its target is no path"));
-    }
-    let encodings = head.headers.get_all(header::TRANSFER_ENCODING);
-    let mut encodings = encodings.iter();
-    if encodings.next().is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        || encodings.next().is_some()
-    {
-        return Err(Refusal::BadRequest("its Transfer-Encoding is not \"chunked\""));
-    }
-    if head.headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
-        return Err(Refusal::BadRequest("it has two lengths"));
-    }
-    if is_ambiguous(head.uri.path()) {
-        return Err(Refusal::BadRequest("its path is ambiguous"));
-    }
-    Ok(())
-}
-
-/// Whether a node that decodes a path once more could see another path: segments that climb, and slashes or ends in
-/// disguise.
-fn is_ambiguous(path: &str) -> bool {
-    if !path.contains('%') && !path.contains("/.") {
-        return false;
-    }
-    let path = path.to_ascii_lowercase();
-    let climbs = path.split('/').any(|part| matches!(part.replace("%2e", ".").as_str(), ".." | "."));
-    climbs || ["%2f", "%5c", "%00"].iter().any(|odd| path.contains(odd))
-}
-
 /// Multipart bodies are uploads, with a limit of their own.
-fn body_limit(head: &Parts, http: &Http) -> back::Limit {
+fn body_limit(head: &Parts, http: &Http) -> Limit {
     let media_type = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if media_type.len() >= 10 && media_type[..10].eq_ignore_ascii_case(b"multipart/") {
         ("upload-max-size", http.upload_max_size)

@@ -20,6 +20,7 @@ pub mod directory;
 pub mod policy;
 pub mod pages;
 pub mod back;
+pub mod upload;
 pub mod password;
 pub mod peer;
 pub mod reply;

@@ -150,7 +150,7 @@ impl Snapshot {
             listeners,
             flow: config.flow,
             classes: config.classes.clone(),
-            http: config.http,
+            http: config.http.clone(),
             forwarding: config.forwarding.clone(),
             drain_timeout: config.drain_timeout,
             policies: Policies::new(policies),

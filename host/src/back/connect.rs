@@ -167,7 +167,7 @@ async fn open(node: &Node, idle: &Idle, peer: &Peer) -> Result<Connection, Error
 
 async fn speak<S>(node: &Node, idle: &Idle, stream: S) -> Result<Connection, Error>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     if node.config.http2 {
         let mut builder = http2::Builder::new(Local);
@@ -180,7 +180,7 @@ where
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_SIZE as usize);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    Ok(Connection::Single(sender, Task(drive(connection))))
+    Ok(Connection::Single(sender, Task(drive(connection.with_upgrades()))))
 }
 
 fn drive<C: Future<Output = Result<(), hyper::Error>> + 'static>(connection: C) -> AbortHandle {

@@ -36,6 +36,36 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove("proxy-connection");
 }
 
+/// Whether `Connection` names this option (RFC 9110, section 7.6.1).
+pub fn names(headers: &HeaderMap, option: &str) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case(option))
+}
+
+/// Removes from trailers what may stand in a head only (RFC 9110, section 6.5.1): framing, routing, credentials, cookies,
+/// what tells of the content, and what only Doorward writes.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    const NOT_IN_TRAILERS: [HeaderName; 12] = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        header::CONTENT_RANGE,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::AUTHORIZATION,
+        header::WWW_AUTHENTICATE,
+        header::LOCATION,
+        header::CACHE_CONTROL,
+        header::EXPECT,
+    ];
+    strip_hop_by_hop(trailers);
+    strip_ours(trailers);
+    for name in &NOT_IN_TRAILERS {
+        trailers.remove(name);
+    }
+}
+
 /// Removes what a client may not say, so that what the node reads is what Doorward wrote.
 pub fn strip_ours(headers: &mut HeaderMap) {
     let forged: Vec<HeaderName> =

@@ -125,10 +125,14 @@ pub enum AccessLog {
 }
 
 /// `[http]`: the original's `httpHeadersMaxSize`, `httpBodyMaxSize`, `uploadMaxSize`, `allowLargeIncomingData`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
+    /// The target of a request, in bytes.
+    pub uri_max_size: u64,
     /// All headers of a request, in bytes.
     pub headers_max_size: u64,
+    /// The number of headers of a request.
+    pub headers_max_count: u64,
     /// A request body that is no upload, in bytes.
     pub body_max_size: u64,
     /// A multipart body, in bytes.
@@ -137,6 +141,14 @@ pub struct Http {
     pub allow_large_incoming_data: bool,
     /// How long the headers of a request may take.
     pub header_timeout: Duration,
+    /// How long a client may send nothing of a body.
+    pub body_timeout: Duration,
+    /// Bytes a second that a body must have on the whole; 0 is any.
+    pub body_min_rate: u64,
+    /// Protocols that a connection may change to.
+    pub upgrades: Arc<[Box<str>]>,
+    /// How long nothing may move once it has.
+    pub tunnel_idle_timeout: Duration,
 }
 
 /// `[[policy]]`.
@@ -543,12 +555,33 @@ fn default_log() -> Log {
 
 fn default_http() -> Http {
     Http {
+        uri_max_size: 8 << 10,
         headers_max_size: 64 << 10,
+        headers_max_count: 100,
         body_max_size: 64 << 10,
         upload_max_size: 16 << 20,
         allow_large_incoming_data: false,
         header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(30),
+        body_min_rate: 240,
+        upgrades: Arc::from([Box::from("websocket")]),
+        tunnel_idle_timeout: Duration::from_secs(3600),
     }
+}
+
+fn upgrades(t: &Table<'_>, default: Arc<[Box<str>]>) -> Arc<[Box<str>]> {
+    if !t.has("upgrades") {
+        return default;
+    }
+    let names = t.texts("upgrades");
+    // These would carry whole requests past every check.
+    let is_http = |name: &str| ["h2", "h2c", "http", "tls"].iter().any(|http| name.eq_ignore_ascii_case(http));
+    let right =
+        |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    for name in names.iter().filter(|name| !right(name) || is_http(name)) {
+        t.fault("upgrades", format!("\"{name}\""), "names of protocols that are no HTTP, such as \"websocket\"");
+    }
+    names.into_iter().map(String::into_boxed_str).collect()
 }
 
 fn http(t: &Table<'_>) -> Http {
@@ -558,12 +591,24 @@ fn http(t: &Table<'_>) -> Http {
     if !((8 << 10)..=(10 << 20)).contains(&headers_max_size) {
         t.fault("headers-max-size", format!("{headers_max_size} bytes"), "from 8KiB to 10MiB");
     }
+    let uri_max_size = t.size("uri-max-size", default.uri_max_size);
+    // hyper's own bound is 65534 bytes; below a page's address nothing works.
+    if !(256..=(63 << 10)).contains(&uri_max_size) {
+        t.fault("uri-max-size", format!("{uri_max_size} bytes"), "from 256B to 63KiB");
+    }
     Http {
+        uri_max_size,
         headers_max_size,
+        // More than 32768 names do not fit the map that holds them.
+        headers_max_count: t.count("headers-max-count", default.headers_max_count, 8..=10_000),
         body_max_size: t.size("body-max-size", default.body_max_size),
         upload_max_size: t.size("upload-max-size", default.upload_max_size),
         allow_large_incoming_data: t.flag("allow-large-incoming-data", default.allow_large_incoming_data),
         header_timeout: t.duration("header-timeout", default.header_timeout),
+        body_timeout: t.duration("body-timeout", default.body_timeout),
+        body_min_rate: t.count("body-min-rate", default.body_min_rate, 0..=1_000_000),
+        upgrades: upgrades(t, default.upgrades),
+        tunnel_idle_timeout: t.duration("tunnel-idle-timeout", default.tunnel_idle_timeout),
     }
 }
 

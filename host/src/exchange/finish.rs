@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 
-use super::Answer;
+use super::{Answer, Tunnel};
 use crate::back::NodeBody;
 use crate::log::access::{Line, Log};
 use crate::peer::Peer;
@@ -25,6 +25,8 @@ pub struct Body {
 enum Content {
     Whole(Full<Bytes>),
     Node(NodeBody),
+    /// No body, but what comes after the answer, and how long it may be silent.
+    Tunnel(Option<(NodeBody, Duration)>),
 }
 
 /// Writes the access line when it is dropped: after the last byte, or when the client left.
@@ -37,16 +39,20 @@ pub(super) struct Finish {
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 impl Finish {
-    /// Begins an exchange.
-    pub(super) fn begin(log: &Log, peer: &Arc<Peer>, request: &Request<Incoming>, generation: u64) -> Self {
+    /// Begins an exchange. A request that could not be read has neither method nor path.
+    pub(super) fn begin(
+        log: &Log,
+        peer: &Arc<Peer>,
+        (request, readable): (&Request<Incoming>, bool),
+        generation: u64,
+    ) -> Self {
         let id = request_id(start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed));
         let line = log.on().then(|| {
             let line = Line {
                 id: id.clone(),
                 peer: peer.clone(),
                 host: None,
-                method: request.method().clone(),
-                target: request.uri().clone(),
+                request: readable.then(|| (request.method().clone(), request.uri().clone())),
                 status: 0,
                 bytes: 0,
                 took: Duration::ZERO,
@@ -76,6 +82,11 @@ impl Finish {
     /// The session was found.
     pub(super) fn session(&mut self, session: &Arc<Session>) {
         self.note(|line| line.session = Some(session.clone()));
+    }
+
+    /// So many bytes were sent after the answer's head.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.note(|line| line.bytes += bytes);
     }
 
     fn note(&mut self, note: impl FnOnce(&mut Line)) {
@@ -125,6 +136,18 @@ impl Body {
     pub fn node(body: NodeBody) -> Self {
         Self { content: Content::Node(body), finish: None }
     }
+
+    /// A node's answer that changes the protocol.
+    pub fn tunnel(body: NodeBody, idle: Duration) -> Self {
+        Self { content: Content::Tunnel(Some((body, idle))), finish: None }
+    }
+
+    /// The tunnel that begins behind this answer, if one does. With it goes the end of the exchange.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        let Content::Tunnel(tunnel) = &mut self.content else { return None };
+        let (body, idle) = tunnel.take()?;
+        Some(Tunnel { node: body.into_tunnel()?, idle, finish: self.finish.take()? })
+    }
 }
 
 impl HttpBody for Body {
@@ -135,10 +158,11 @@ impl HttpBody for Body {
         let frame = match &mut self.content {
             Content::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Content::Node(body) => Pin::new(body).poll_frame(cx),
+            Content::Tunnel(_) => Poll::Ready(None),
         };
         if let (Poll::Ready(Some(Ok(frame))), Some(finish)) = (&frame, &mut self.finish) {
             let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-            finish.note(|line| line.bytes += size);
+            finish.sent(size);
         }
         frame
     }
@@ -147,6 +171,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Whole(body) => body.is_end_stream(),
             Content::Node(body) => body.is_end_stream(),
+            Content::Tunnel(_) => true,
         }
     }
 
@@ -154,6 +179,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Whole(body) => body.size_hint(),
             Content::Node(body) => body.size_hint(),
+            Content::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -9,7 +9,7 @@ use hyper::header;
 use super::own::{self, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::{self, Attempt};
-use crate::back::{self, Limited, LoggedIn, LoginError, Node, headers};
+use crate::back::{self, LoggedIn, LoginError, Node, headers};
 use crate::config::Mode;
 use crate::directory::{self, User};
 use crate::policy::LoginFacts;
@@ -17,6 +17,7 @@ use crate::reply::Refusal;
 use crate::secret::Secret;
 use crate::session::{self, Session};
 use crate::text;
+use crate::upload::Upload;
 
 /// A login form has a name, a password, a token and a path: this is plenty.
 const FORM_SIZE: u64 = 16 << 10;
@@ -37,7 +38,7 @@ struct Form {
 
 impl Exchange {
     pub(super) async fn log_in(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
-        let form = Form::read(&Limited::new(body, ("the login form", FORM_SIZE)).whole().await?);
+        let form = Form::read(&Upload::new(body, self.rules(("the login form", FORM_SIZE))).whole().await?);
         if !self.is_our_form(visit, &form) {
             return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.name, &form.next, Some(STALE)));
         }

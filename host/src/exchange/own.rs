@@ -174,7 +174,7 @@ impl Exchange {
         let mut answer = self.render(look.status, &content);
         retry_after(&mut answer, &look);
         // What is left of a body is not read: the connection cannot be used again.
-        if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_))
+        if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_) | Refusal::ClientTimeout)
             && visit.head.version < hyper::Version::HTTP_2
         {
             append(&mut answer, header::CONNECTION, "close");
@@ -213,7 +213,12 @@ impl Exchange {
         let (detail, id) = (text::escape_html(&look.detail), self.finish.id());
         let html =
             format!("<!doctype html><title>{reason}</title><h1>{reason}</h1><p>{detail}</p><p><small>{id}</small></p>");
-        page_answer(look.status, html)
+        let mut answer = page_answer(look.status, html);
+        // Whoever sends such a request may mean something else by what follows it.
+        if self.peer.tls.as_ref().is_none_or(|tls| !tls.http2) {
+            append(&mut answer, header::CONNECTION, "close");
+        }
+        answer
     }
 
     /// What a refusal looks like; the log gets to know of it.

@@ -84,7 +84,7 @@ async fn connection(
     let peer = Arc::new(Peer::new(name, from, local));
     let snapshot = worker.snapshot();
     let Some(_permit) = admit::admit(&worker, &snapshot, &peer) else { return };
-    let http = snapshot.http;
+    let http = snapshot.http.clone();
     drop(snapshot);
     conn::serve(worker, &listener, http, peer, stream, drain).await;
 }

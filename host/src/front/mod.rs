@@ -1,10 +1,13 @@
 //! Sockets and TLS: from accept to a request, which is handed to the exchange.
 
 mod admit;
+mod chunks;
 mod conn;
+mod head;
 mod listener;
 mod proxied;
 mod stream;
+mod strict;
 mod timed;
 
 pub use listener::{Phase, serve};

@@ -29,10 +29,8 @@ pub struct Line {
     pub peer: Arc<Peer>,
     /// Virtual host, once it is found.
     pub host: Option<Arc<str>>,
-    /// Method.
-    pub method: Method,
-    /// Target; only its path is told.
-    pub target: Uri,
+    /// Method and target, whose path alone is told; none when it could not be read.
+    pub request: Option<(Method, Uri)>,
     /// Status answered; 0 when the client left before.
     pub status: u16,
     /// Bytes of the answer's body.
@@ -154,10 +152,11 @@ impl Lines {
         let session = line.session.as_deref();
         let _ = write!(bytes, "access time=\"{}\" id={} client={} host=", time.1, line.id, line.peer.address);
         field(bytes, line.host.as_deref().unwrap_or_default());
+        let (method, path) = line.request.as_ref().map_or(("", ""), |(method, uri)| (method.as_str(), uri.path()));
         bytes.extend_from_slice(b" method=");
-        field(bytes, line.method.as_str());
+        field(bytes, method);
         bytes.extend_from_slice(b" path=");
-        field(bytes, line.target.path());
+        field(bytes, path);
         let _ = write!(bytes, " status={} bytes={} ms={} user=", line.status, line.bytes, line.took.as_millis());
         field(bytes, session.map_or("", Session::user));
         bytes.extend_from_slice(b" node=");
@@ -187,8 +186,7 @@ mod tests {
             id: "1f".into(),
             peer: Arc::new(Peer::new("public".to_owned(), address, address)),
             host: None,
-            method: Method::GET,
-            target: path.parse().unwrap(),
+            request: Some((Method::GET, path.parse().unwrap())),
             status: 200,
             bytes: 5,
             took: Duration::from_micros(2500),
