@@ -20,7 +20,7 @@ use crate::config::{Config, Faults};
 use crate::log::access::Log;
 use crate::policy::{Compiler, Desk, Policy};
 use crate::session::Keys;
-use crate::snapshot::{Materials, Renewed, Snapshot};
+use crate::snapshot::{Listener, Materials, Renewed, Snapshot};
 use crate::state::{Shared, State};
 
 /// A running proxy.
@@ -230,10 +230,11 @@ impl Proxy {
     /// Where it listens: name, bound address, and whether with TLS.
     pub fn listening(&self) -> Vec<(String, String, bool)> {
         let (snapshot, live) = (self.shared.snapshot.load(), self.sockets.live());
-        let listeners = snapshot.listeners.iter();
-        listeners
-            .filter_map(|(name, one)| Some((name.clone(), live.get(name)?.1.address(), one.tls.is_some())))
-            .collect()
+        let one = |(name, listener): (&String, &Arc<Listener>)| {
+            let (configured, socket) = live.get(name)?;
+            Some((name.clone(), socket.address(configured), listener.tls.is_some()))
+        };
+        snapshot.listeners.iter().filter_map(one).collect()
     }
 
     /// How many workers accept, and how many only serve the connections that they have.

@@ -84,7 +84,7 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         for (name, address, tls) in listening {
             let scheme = if tls { "https" } else { "http" };
-            let is_file = address.starts_with("unix:");
+            let is_file = address.starts_with("unix:") || address.starts_with("systemd:");
             say(&if is_file {
                 format!("{name}: listening on {address} ({scheme})")
             } else {
@@ -132,7 +132,7 @@ impl Control {
 }
 
 /// Reloads when a file changed, at SIGHUP and when asked to, heeds policies in trouble, and drains at Ctrl-C and SIGTERM.
-/// After an upgrade it retires.
+/// After an upgrade it retires, which the same signals cut short.
 fn follow(
     control: Control,
     proxy: Proxy,
@@ -144,7 +144,7 @@ fn follow(
     let Control { runtime, program, mut terminate, mut interrupt, mut hang_up, mut user } = control;
     proxy.ready();
     systemd::ready();
-    let upgraded = runtime.block_on(async {
+    let retired = runtime.block_on(async {
         let (asking, mut asked) = mpsc::channel(4);
         if let Some(socket) = admin {
             tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
@@ -191,14 +191,19 @@ fn follow(
             systemd::ready();
         };
         heeding.abort();
-        if upgraded {
-            let proxy = proxy.clone();
-            let _ = tokio::task::spawn_blocking(move || proxy.retire()).await;
+        if !upgraded {
+            systemd::stopping();
+            return false;
         }
-        upgraded
+        let of_retiring = proxy.clone();
+        let retiring = tokio::task::spawn_blocking(move || of_retiring.retire());
+        tokio::select! {
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+            _ = retiring => true,
+        }
     });
-    if !upgraded {
-        systemd::stopping();
+    if !retired {
         tracing::info!("draining");
         if !proxy.drain() {
             tracing::warn!("not every request came to its end before the drain deadline");

@@ -168,17 +168,13 @@ impl Socket {
         }
     }
 
-    /// Where it listens, as text.
-    pub(super) fn address(&self) -> String {
-        match self {
-            Self::Net(socket) => socket.local_addr().map(|address| address.to_string()).unwrap_or_default(),
-            Self::Unix(socket, _) => {
-                let address = socket.local_addr();
-                let path =
-                    address.ok().and_then(|address| address.as_pathname().map(|path| path.display().to_string()));
-                format!("unix:{}", path.unwrap_or_default())
-            }
-        }
+    /// Where it listens: as configured, but with the port that it got.
+    pub(super) fn address(&self, configured: &Address) -> String {
+        let bound = match self {
+            Self::Net(socket) => socket.local_addr().ok(),
+            Self::Unix(..) => None,
+        };
+        bound.map_or_else(|| configured.to_string(), |address| address.to_string())
     }
 }
 
