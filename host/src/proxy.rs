@@ -4,8 +4,10 @@
 
 mod sockets;
 mod threads;
+mod upgrade;
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,11 +15,12 @@ use arc_swap::ArcSwap;
 
 use self::sockets::Sockets;
 use self::threads::Threads;
+use self::upgrade::Before;
 use crate::config::{Config, Faults};
 use crate::log::access::Log;
 use crate::policy::{Compiler, Desk, Policy};
 use crate::session::Keys;
-use crate::snapshot::{Materials, Renewed, Snapshot};
+use crate::snapshot::{Listener, Materials, Renewed, Snapshot};
 use crate::state::{Shared, State};
 
 /// A running proxy.
@@ -29,6 +32,7 @@ pub struct Proxy {
     sockets: Arc<Sockets>,
     threads: Arc<Threads>,
     history: Mutex<History>,
+    before: Option<Before>,
 }
 
 /// Generations that were live.
@@ -92,7 +96,9 @@ impl Proxy {
         };
         let snapshot = Snapshot::build(config, &materials)?;
         snapshot.policies.all().iter().for_each(|policy| policy.goes_live());
-        let sockets = Arc::new(Sockets::from_environment());
+        let no_sockets = |source| Error::Io { what: "the sockets are not handed over".to_owned(), source };
+        let (before, handed) = upgrade::before().map_err(no_sockets)?.unzip();
+        let sockets = Arc::new(Sockets::from_environment(handed.unwrap_or_default()));
         sockets.follow(&snapshot)?;
         let log = Log::start(&config.log.access)
             .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
@@ -101,7 +107,7 @@ impl Proxy {
         let threads = Threads::start(shared.clone(), sockets.clone(), config.threads)
             .map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
         let history = Mutex::new(History { last: 1, past: VecDeque::new() });
-        Ok(Self { shared, compiler, keys, tickets, sockets, threads, history })
+        Ok(Self { shared, compiler, keys, tickets, sockets, threads, history, before })
     }
 
     /// Builds the next generation and makes it live, or says why not and changes nothing.
@@ -224,10 +230,11 @@ impl Proxy {
     /// Where it listens: name, bound address, and whether with TLS.
     pub fn listening(&self) -> Vec<(String, String, bool)> {
         let (snapshot, live) = (self.shared.snapshot.load(), self.sockets.live());
-        let listeners = snapshot.listeners.iter();
-        listeners
-            .filter_map(|(name, one)| Some((name.clone(), live.get(name)?.1.address(), one.tls.is_some())))
-            .collect()
+        let one = |(name, listener): (&String, &Arc<Listener>)| {
+            let (configured, socket) = live.get(name)?;
+            Some((name.clone(), socket.address(configured), listener.tls.is_some()))
+        };
+        snapshot.listeners.iter().filter_map(one).collect()
     }
 
     /// How many workers accept, and how many only serve the connections that they have.
@@ -238,6 +245,39 @@ impl Proxy {
     /// The live generation.
     pub fn generation(&self) -> u64 {
         self.shared.snapshot.load().generation
+    }
+
+    /// Whether this process is to take over from another.
+    pub fn takes_over(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// All is ready: the process before this one, if there is one, may go.
+    pub fn ready(&self) {
+        if let Some(before) = &self.before {
+            self.sockets.own_files();
+            before.let_go();
+        }
+    }
+
+    /// Starts the program anew with copies of the listening sockets, and waits until the new process serves: its number.
+    /// From then on both accept; this one is to retire.
+    ///
+    /// # Errors
+    /// It does not come up, and nothing has changed.
+    pub fn upgrade(&self, program: &Path) -> Result<u32, Error> {
+        let io =
+            |source| Error::Io { what: "the new process does not serve, the old one serves on".to_owned(), source };
+        let process = upgrade::start(program, &self.sockets.hand_over().map_err(io)?).map_err(io)?;
+        self.sockets.leave_files();
+        Ok(process)
+    }
+
+    /// Stops accepting, and serves connections on until they close; after the drain timeout, they are told to. True when
+    /// all did.
+    pub fn retire(&self) -> bool {
+        let timeout = self.shared.snapshot.load().drain_timeout;
+        self.threads.retire(timeout) || self.drain()
     }
 
     /// Stops accepting and lets every request finish, until the drain deadline. True when all of them did.

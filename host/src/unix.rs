@@ -4,12 +4,14 @@ use std::io::{Error, Result};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A bound socket's file, which goes when this is dropped, unless another socket has taken its name.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
     identity: Option<(u64, u64)>,
+    left: AtomicBool,
 }
 
 /// Binds a socket that does not block. One that a process left behind is replaced; one that somebody listens on is not.
@@ -50,18 +52,19 @@ pub fn replace(path: &Path, mode: u32) -> Result<(UnixListener, File)> {
 impl File {
     /// The file that is at this path now.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path) }
+        Self { path: path.to_owned(), identity: identity(path), left: AtomicBool::new(false) }
     }
 
     /// Leaves the file to another process, which has its socket now.
-    pub fn leave(mut self) {
-        self.identity = None;
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
+        let is_ours = self.identity.is_some() && !self.left.load(Ordering::Relaxed);
+        if is_ours && identity(&self.path) == self.identity {
             let _ = std::fs::remove_file(&self.path);
         }
     }

@@ -193,7 +193,8 @@ fn a_unix_socket_is_a_listener_and_its_file_comes_and_goes_with_it() {
     proxy.wait_for_log("reloaded", Duration::from_secs(10));
     assert_eq!(mode(), 0o660);
     assert_eq!(http(&mut kept), "HTTP/1.1 200 OK");
-    assert_eq!(proxy.status()["listeners"][0]["tls"], false);
+    let address = proxy.status()["listeners"][0]["address"].as_str().map(str::to_owned);
+    assert_eq!(address, Some(format!("unix:{}", path.display())));
     assert!(proxy.terminate().success());
     assert!(!path.exists());
 }

@@ -22,6 +22,7 @@ mod policy_cli;
 mod tls;
 mod lifecycle;
 mod threads;
+mod upgrade;
 mod real_stack;
 mod browser;
 mod tidy;

@@ -27,6 +27,7 @@ pub(super) fn status(proxy: &Proxy) -> Json {
     let (accepting, retiring) = proxy.workers();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
         "generation": snapshot.generation,
         "past": proxy.past(),
         "workers": workers,

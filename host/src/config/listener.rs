@@ -47,6 +47,17 @@ pub enum Address {
     Systemd(String),
 }
 
+impl Address {
+    /// What an operator wrote; relative paths start from `base`.
+    pub fn parse(text: &str, base: &Path) -> Option<Self> {
+        match text.split_once(':') {
+            Some(("unix", path)) => (!path.is_empty()).then(|| Self::Unix(base.join(path))),
+            Some(("systemd", name)) => (!name.is_empty()).then(|| Self::Systemd(name.to_owned())),
+            _ => text.parse().ok().map(Self::Net),
+        }
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -219,12 +230,7 @@ pub(super) fn listener(t: &Table<'_>, base: &Path) -> Listener {
 
 fn address(t: &Table<'_>, base: &Path) -> Address {
     let expected = "an address and port, such as \"127.0.0.1:8080\" or \"[::]:443\", \"unix:PATH\" or \"systemd:NAME\"";
-    let parse = |text: &str| match text.split_once(':') {
-        Some(("unix", path)) => (!path.is_empty()).then(|| Address::Unix(base.join(path))),
-        Some(("systemd", name)) => (!name.is_empty()).then(|| Address::Systemd(name.to_owned())),
-        _ => text.parse().ok().map(Address::Net),
-    };
-    t.parsed("address", expected, parse).unwrap_or_else(|| {
+    t.parsed("address", expected, |text| Address::parse(text, base)).unwrap_or_else(|| {
         if !t.has("address") {
             t.fault("address", "nothing", expected);
         }

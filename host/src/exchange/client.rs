@@ -45,7 +45,7 @@ pub(super) fn of(peer: Arc<Peer>, forwarding: &Forwarding, headers: &HeaderMap) 
 /// `X-Forwarded-For: client, proxy, …`, on one line or on several. `X-Forwarded-Proto` has one value for all of them:
 /// the last one, which the proxy wrote that is connected here.
 fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
-    let https = items(headers, "x-forwarded-proto").last().and_then(|scheme| is_https(scheme));
+    let https = items(headers, "x-forwarded-proto").last().and_then(is_https);
     let mut hops = vec![Hop { client: None, https }];
     hops.extend(items(headers, "x-forwarded-for").map(|name| Hop { client: address(name), https }));
     hops

@@ -41,6 +41,8 @@ pub async fn serve(worker: Rc<Worker>, name: String, socket: Listening, mut drai
             Ok((stream, peer, local)) => {
                 connections.spawn_local(connection(worker.clone(), name.clone(), stream, (peer, local), drain.clone()));
             }
+            // The client left before it was its turn.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 // Mostly: no descriptor is left. Waiting a little lets some come back, where spinning would not.
                 let refused = &worker.shared.state.refused;

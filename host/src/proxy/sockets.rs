@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use listenfd::ListenFd;
 use socket2::{Domain, Protocol, Type};
 
+use super::upgrade::Handed;
 use crate::config::{Address, Collector, Faults, Listener};
 use crate::front::Listening;
 use crate::snapshot::Snapshot;
@@ -22,7 +25,7 @@ pub(super) enum Socket {
     /// On the network.
     Net(TcpListener),
     /// A Unix socket, with its file where that is ours to remove.
-    Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] Option<unix::File>),
+    Unix(UnixListener, OnceLock<unix::File>),
 }
 
 /// Sockets by the listener's name, with the address asked for (whose port may be 0).
@@ -37,8 +40,8 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// No listener yet, and what the environment says was handed over.
-    pub(super) fn from_environment() -> Self {
+    /// What the process before this one listened on, and what the environment says systemd handed over.
+    pub(super) fn from_environment(before: Vec<Handed>) -> Self {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut descriptors = ListenFd::from_env();
         let mut handed = HashMap::new();
@@ -49,14 +52,49 @@ impl Sockets {
             let net = net.and_then(|socket| socket.set_nonblocking(true).ok().map(|()| Socket::Net(socket)));
             let unix = || {
                 let socket = descriptors.take_unix_listener(at).ok().flatten()?;
-                socket.set_nonblocking(true).ok().map(|()| Socket::Unix(socket, None))
+                socket.set_nonblocking(true).ok().map(|()| Socket::Unix(socket, OnceLock::new()))
             };
             match net.or_else(unix) {
                 Some(socket) => drop(handed.insert(name, Arc::new(socket))),
                 None => tracing::warn!(name, "what systemd hands over here is no listening socket"),
             }
         }
-        Self { live: Mutex::default(), handed }
+        let live = before.into_iter().filter_map(|one| {
+            let socket = Socket::from_descriptor(one.socket).ok()?;
+            Some((one.listener, (Address::parse(&one.address, Path::new(""))?, Arc::new(socket))))
+        });
+        Self { live: Mutex::new(live.collect()), handed }
+    }
+
+    /// Copies of the live sockets, for the process after this one.
+    pub(super) fn hand_over(&self) -> std::io::Result<Vec<Handed>> {
+        let live = self.live();
+        let one = |(listener, (address, socket)): (&String, &(Address, Arc<Socket>))| {
+            let socket = match &**socket {
+                Socket::Net(socket) => OwnedFd::from(socket.try_clone()?),
+                Socket::Unix(socket, _) => OwnedFd::from(socket.try_clone()?),
+            };
+            Ok(Handed { listener: listener.clone(), address: address.to_string(), socket })
+        };
+        live.iter().map(one).collect()
+    }
+
+    /// The process before this one is leaving: the files of Unix sockets are ours now.
+    pub(super) fn own_files(&self) {
+        for (address, socket) in self.live().values() {
+            if let (Address::Unix(path), Socket::Unix(_, file)) = (address, &**socket) {
+                file.get_or_init(|| unix::File::at(path));
+            }
+        }
+    }
+
+    /// The process after this one has them now.
+    pub(super) fn leave_files(&self) {
+        for (_, socket) in self.live().values() {
+            if let Socket::Unix(_, file) = &**socket {
+                file.get().inspect(|file| file.leave());
+            }
+        }
     }
 
     /// The sockets of the live listeners.
@@ -103,7 +141,7 @@ impl Sockets {
             Address::Net(address) => open(*address, listener.v6_only).map(|socket| Arc::new(Socket::Net(socket))),
             Address::Unix(path) => {
                 let (socket, file) = unix::bind(path, listener.mode)?;
-                Ok(Arc::new(Socket::Unix(socket, Some(file))))
+                Ok(Arc::new(Socket::Unix(socket, OnceLock::from(file))))
             }
             Address::Systemd(name) => self.handed.get(name).cloned().ok_or_else(|| {
                 let names: Vec<&str> = self.handed.keys().map(String::as_str).collect();
@@ -114,6 +152,14 @@ impl Sockets {
 }
 
 impl Socket {
+    fn from_descriptor(descriptor: OwnedFd) -> std::io::Result<Self> {
+        let socket = socket2::Socket::from(descriptor);
+        socket.set_nonblocking(true)?;
+        let is_unix = socket.local_addr()?.is_unix();
+        let descriptor = OwnedFd::from(socket);
+        Ok(if is_unix { Self::Unix(descriptor.into(), OnceLock::new()) } else { Self::Net(descriptor.into()) })
+    }
+
     /// A copy to accept from.
     pub(super) fn listening(&self) -> std::io::Result<Listening> {
         match self {
@@ -122,17 +168,13 @@ impl Socket {
         }
     }
 
-    /// Where it listens, as text.
-    pub(super) fn address(&self) -> String {
-        match self {
-            Self::Net(socket) => socket.local_addr().map(|address| address.to_string()).unwrap_or_default(),
-            Self::Unix(socket, _) => {
-                let address = socket.local_addr();
-                let path =
-                    address.ok().and_then(|address| address.as_pathname().map(|path| path.display().to_string()));
-                format!("unix:{}", path.unwrap_or_default())
-            }
-        }
+    /// Where it listens: as configured, but with the port that it got.
+    pub(super) fn address(&self, configured: &Address) -> String {
+        let bound = match self {
+            Self::Net(socket) => socket.local_addr().ok(),
+            Self::Unix(..) => None,
+        };
+        bound.map_or_else(|| configured.to_string(), |address| address.to_string())
     }
 }
 

@@ -33,8 +33,8 @@ pub(super) struct Threads {
     sockets: Arc<Sockets>,
     bounds: config::Threads,
     generation: watch::Sender<u64>,
-    /// True once all connections are to finish.
-    drain: watch::Sender<bool>,
+    /// What all workers do.
+    phase: watch::Sender<Phase>,
     workers: Mutex<Vec<Thread>>,
 }
 
@@ -62,7 +62,7 @@ impl Threads {
             sockets,
             bounds,
             generation: watch::Sender::new(1),
-            drain: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Accepting),
             workers: Mutex::default(),
         });
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -76,7 +76,7 @@ impl Threads {
                 loop {
                     std::thread::sleep(LOOK);
                     let Some(threads) = watched.upgrade() else { return };
-                    if *threads.drain.borrow() {
+                    if *threads.phase.borrow() != Phase::Accepting {
                         return;
                     }
                     threads.look(&mut trend);
@@ -98,11 +98,24 @@ impl Threads {
         (workers.iter().filter(|one| !*one.retire.borrow()).count(), retiring)
     }
 
+    /// Takes no new connections; true when those that there are have ended, in time.
+    pub(super) fn retire(&self, timeout: Duration) -> bool {
+        let end = Instant::now() + timeout;
+        self.phase.send_replace(Phase::Retiring);
+        loop {
+            let ended = self.workers().iter().all(|worker| worker.handle.is_finished());
+            if ended || Instant::now() >= end {
+                return ended;
+            }
+            std::thread::sleep(LOOK.min(timeout));
+        }
+    }
+
     /// Tells all connections to finish; true when all of them did, in time.
     pub(super) fn drain(&self, timeout: Duration) -> bool {
         let workers = {
             let mut workers = self.workers();
-            self.drain.send_replace(true);
+            self.phase.send_replace(Phase::Draining);
             std::mem::take(&mut *workers)
         };
         let (done, all_done) = std::sync::mpsc::channel();
@@ -116,14 +129,14 @@ impl Threads {
     /// One more worker. It finds the sockets and the Snapshot by itself, so workers may come at any time.
     fn start_worker(&self, workers: &mut Vec<Thread>) -> std::io::Result<()> {
         let (shared, sockets) = (self.shared.clone(), self.sockets.clone());
-        let (generation, drain) = (self.generation.subscribe(), self.drain.subscribe());
+        let (generation, phase) = (self.generation.subscribe(), self.phase.subscribe());
         let retire = watch::Sender::new(false);
         let retired = retire.subscribe();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let metrics = runtime.metrics();
         let name = format!("worker-{}", workers.len());
         let handle = std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
-            LocalSet::new().block_on(&runtime, work(shared, sockets, generation, drain, retired));
+            LocalSet::new().block_on(&runtime, work(shared, sockets, generation, phase, retired));
         })?;
         workers.push(Thread { handle, retire, metrics, busy: Duration::ZERO });
         Ok(())
@@ -132,6 +145,9 @@ impl Threads {
     /// Looks how busy the workers were since the last look, and starts or retires one when it has been so for long.
     fn look(&self, trend: &mut Trend) {
         let mut workers = self.workers();
+        if *self.phase.borrow() != Phase::Accepting {
+            return;
+        }
         workers.retain(|one| !one.handle.is_finished());
         let now = Instant::now();
         let passed = trend.looked.replace(now).map_or(LOOK, |looked| now - looked).as_secs_f64();
@@ -205,15 +221,15 @@ async fn work(
     shared: Arc<Shared>,
     sockets: Arc<Sockets>,
     mut generation: watch::Receiver<u64>,
-    mut drain: watch::Receiver<bool>,
+    mut phase: watch::Receiver<Phase>,
     mut retire: watch::Receiver<bool>,
 ) {
     let worker = Rc::new(Worker::new(shared));
     worker.snapshot();
     let mut serving: HashMap<String, (config::Address, watch::Sender<Phase>)> = HashMap::new();
     let mut tasks = tokio::task::JoinSet::new();
-    while !*drain.borrow() {
-        let retiring = *retire.borrow();
+    while *phase.borrow() != Phase::Draining {
+        let retiring = *retire.borrow() || *phase.borrow() == Phase::Retiring;
         let wanted: Vec<(String, config::Address, Option<front::Listening>)> = {
             let live = sockets.live();
             let wanted = live.iter().map(|(name, (address, socket))| {
@@ -241,7 +257,7 @@ async fn work(
         }
         tokio::select! {
             _ = generation.changed() => { worker.snapshot(); }
-            _ = drain.changed() => {}
+            _ = phase.changed() => {}
             _ = retire.changed() => {}
             Some(_) = tasks.join_next() => {}
         }
