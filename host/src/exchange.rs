@@ -88,6 +88,7 @@ impl Exchange {
         let authority = check::authority_of(&head)?.to_owned();
         let host = text::host_name(&authority).ok_or(Refusal::BadRequest("its Host is no host name"))?;
         check::check_head(&head)?;
+        check::check_size(&head, &self.snapshot.http)?;
         self.finish.host(&host);
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
         let (head, host) = (Arc::new(head), Arc::from(host));

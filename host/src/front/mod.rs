@@ -5,6 +5,7 @@ mod chunks;
 mod conn;
 mod head;
 mod listener;
+mod streams;
 mod strict;
 mod timed;
 
