@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::Node;
 use super::forward::Outgoing;
+use super::unsent::Unsent;
 
 /// Connections of one node that a worker keeps while idle.
 const KEPT: usize = 64;
@@ -90,13 +91,13 @@ async fn open(node: &Node) -> Result<Connection, Error> {
     builder.max_buf_size(256 << 10);
     match &node.tls {
         None => {
-            let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+            let (sender, connection) = builder.handshake(TokioIo::new(Unsent::new(stream))).await?;
             drive(connection.with_upgrades());
             Ok(sender)
         }
         Some((config, name)) => {
             let stream = TlsConnector::from(config.clone()).connect(name.clone(), stream).await?;
-            let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+            let (sender, connection) = builder.handshake(TokioIo::new(Unsent::new(stream))).await?;
             drive(connection.with_upgrades());
             Ok(sender)
         }

@@ -7,6 +7,7 @@ mod html;
 mod login;
 mod recipe;
 mod tunnel;
+mod unsent;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

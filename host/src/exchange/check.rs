@@ -72,7 +72,7 @@ pub(super) fn check_size(head: &Parts, http: &Http) -> Result<(), Refusal> {
     if count as u64 > http.headers_max_count { Err(Refusal::TooManyHeaders(http.headers_max_count)) } else { Ok(()) }
 }
 
-/// Headers of one connection have no place in HTTP/2 (RFC 9113, section 8.2.2).
+/// Headers of one connection have no place in HTTP/2, nor have other schemes (RFC 9113, sections 8.2.2 and 8.3.1).
 fn check_http2(head: &Parts) -> Result<(), Refusal> {
     let of_connection = [
         header::CONNECTION,
@@ -81,6 +81,9 @@ fn check_http2(head: &Parts) -> Result<(), Refusal> {
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),
     ];
+    if head.uri.scheme().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
+        return Err(Refusal::BadRequest("its scheme is neither http nor https"));
+    }
     let te = head.headers.get(header::TE).is_some_and(|value| value.as_bytes() != b"trailers");
     if te || of_connection.iter().any(|name| head.headers.contains_key(name)) {
         return Err(Refusal::BadRequest("it has headers that HTTP/2 does not have"));
