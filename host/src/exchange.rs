@@ -109,6 +109,7 @@ impl Exchange {
         let host: Arc<str> = host.ok_or(Refusal::BadRequest("its Host is no host name"))?.into();
         self.finish.host(&host);
         check::check_head(&head)?;
+        check::check_size(&head, &self.snapshot.http)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
         self.check_server_name(&site)?;
         let script = is_script(&head);

@@ -125,10 +125,12 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         self.flow.clone()
     }
 
-    /// Reads the rest of the body without keeping it, at most `limit` bytes of it.
+    /// Reads the rest of the body without keeping it, at most `limit` bytes of it, and for no longer than a client may be
+    /// silent.
     pub async fn drain(mut self, limit: u64) {
         self.rules.limit.1 = limit;
-        while let Some(Ok(_)) = self.frame().await {}
+        let time = self.rules.timeout;
+        let _ = tokio::time::timeout(time, async { while let Some(Ok(_)) = self.frame().await {} }).await;
     }
 
     /// All of it.

@@ -81,6 +81,18 @@ fn an_answer_before_the_end_of_the_request_ends_both_connections() {
 }
 
 #[test]
+fn an_early_answer_arrives_also_while_much_is_being_sent() {
+    let node = webmail(|_| Answer::text("too much").status(413).early());
+    let proxy = one_worker("[http]\nbody-max-size = \"64MiB\"", &[("node-a", &node, "")]);
+    for length in [Some(32 << 20), None] {
+        let mut client = session(&proxy);
+        let body = std::io::Read::take(std::io::repeat(7), 32 << 20);
+        let answer = client.send(harness::Request::new("POST", "/early").stream(body, length));
+        assert_eq!((answer.status, answer.text().as_str()), (413, "too much"));
+    }
+}
+
+#[test]
 fn an_early_answer_with_a_kept_connection_is_not_kept() {
     // The node answers at once, says nothing of closing, and would read the rest of the body as it comes.
     let node = webmail(|_| {

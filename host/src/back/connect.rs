@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::forward::Outgoing;
+use super::unsent::Unsent;
 use super::{Node, proxy_header};
 use crate::peer::Peer;
 
@@ -179,7 +180,7 @@ where
     }
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_SIZE as usize);
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = builder.handshake(TokioIo::new(Unsent::new(stream))).await?;
     Ok(Connection::Single(sender, Task(drive(connection.with_upgrades()))))
 }
 

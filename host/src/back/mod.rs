@@ -10,6 +10,7 @@ mod probe;
 mod proxy_header;
 mod recipe;
 mod tunnel;
+mod unsent;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -6,6 +6,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
+use crate::config::Http;
 use crate::reply::Refusal;
 use crate::text;
 
@@ -57,7 +58,18 @@ pub(super) fn check_head(head: &Parts) -> Result<(), Refusal> {
     check_path(head.uri.path())
 }
 
-/// Headers of one connection have no place in HTTP/2 (RFC 9113, section 8.2.2).
+/// The limits of a head. Over HTTP/1 it did not get here; over HTTP/2 the size of the headers is hyper's to count.
+pub(super) fn check_size(head: &Parts, http: &Http) -> Result<(), Refusal> {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target as u64 > http.uri_max_size {
+        return Err(Refusal::UriTooLong(http.uri_max_size));
+    }
+    // HTTP/2 may cut its cookies in many (RFC 9113, section 8.2.3).
+    let count = head.headers.len() - head.headers.get_all(header::COOKIE).iter().count();
+    if count as u64 > http.headers_max_count { Err(Refusal::TooManyHeaders(http.headers_max_count)) } else { Ok(()) }
+}
+
+/// Headers of one connection have no place in HTTP/2, nor have other schemes (RFC 9113, sections 8.2.2 and 8.3.1).
 fn check_http2(head: &Parts) -> Result<(), Refusal> {
     let of_connection = [
         header::CONNECTION,
@@ -66,6 +78,9 @@ fn check_http2(head: &Parts) -> Result<(), Refusal> {
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),
     ];
+    if head.uri.scheme().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
+        return Err(Refusal::BadRequest("its scheme is neither http nor https"));
+    }
     let te = head.headers.get(header::TE).is_some_and(|value| value.as_bytes() != b"trailers");
     if te || of_connection.iter().any(|name| head.headers.contains_key(name)) {
         return Err(Refusal::BadRequest("it has headers that HTTP/2 does not have"));

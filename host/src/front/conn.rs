@@ -8,18 +8,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::head::Limits;
 use super::listener::{Drain, stopped};
 use super::stream::Stream;
+use super::streams::{StreamBody, Streams};
 use super::strict::Strict;
-use super::timed::{Busy, BusyBody, Timed};
+use super::timed::{BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
 use crate::peer::{Peer, PeerTls};
@@ -30,6 +29,15 @@ use crate::worker::Worker;
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
 const STREAMS: u32 = 100;
 
+/// What a client may send of one stream, and of all, before we read it: as the edge profile of Envoy has it.
+const STREAM_WINDOW: u32 = 64 << 10;
+/// See [`STREAM_WINDOW`].
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// What waits to be sent on a stream.
+const SEND_BUFFER: usize = 128 << 10;
+/// The most that `headers-max-size` means over HTTP/2, where each header counts 32 bytes besides its own: more would not
+/// fit the map that holds them.
+const LIST_SIZE: u32 = 1 << 20;
 /// Bytes of a request line that hyper counts and we do not, generously.
 const MARGIN: usize = 1 << 10;
 /// How much a client may still send after the last answer, and for how long: it has nothing more to say.
@@ -139,12 +147,23 @@ where
     // Frames are no heads: between requests there is the one deadline for all that a client may send.
     let idle = listener.config.idle_timeout;
     let (stream, starter) = Timed::new(stream, idle, idle);
-    let mut builder = http2::Builder::new(Local);
+    let streams = Streams::new(idle);
+    let mut builder = http2::Builder::new(streams.clone());
     builder
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(64 << 10));
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(LIST_SIZE).min(LIST_SIZE));
     let client = peer.address;
-    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), starter.begin(), request));
+    let service = service_fn(move |request| {
+        let (stall, busy) = (streams.begin(), starter.begin());
+        let answer = exchange::run(worker.clone(), peer.clone(), request, None);
+        async move {
+            let answer = answer.await;
+            Ok::<_, Infallible>(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall)))
+        }
+    });
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     to_its_end(connection, |connection| connection.graceful_shutdown(), drain, client).await;
 }
@@ -167,23 +186,4 @@ async fn to_its_end<C: Future<Output = hyper::Result<()>>>(
         tracing::debug!(%client, %error, "a connection ended");
     }
     result.is_ok()
-}
-
-async fn answer(
-    worker: Rc<Worker>,
-    peer: Arc<Peer>,
-    busy: Busy,
-    request: Request<Incoming>,
-) -> Result<Response<BusyBody<exchange::Body>>, Infallible> {
-    Ok(exchange::run(worker, peer, request, None).await.map(|body| BusyBody::new(body, busy)))
-}
-
-/// Runs the tasks of HTTP/2 streams on this worker.
-#[derive(Clone)]
-struct Local;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
 }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use crate::config::Http;
 use crate::reply::Refusal;
@@ -171,7 +171,8 @@ impl Reader {
     /// Checks a target (RFC 9112, section 3.2): a path, or a URL of http or https, whose authority must be `Host`'s.
     fn target(&mut self, target: &[u8], at: usize, method: &[u8]) -> Result<(), Refusal> {
         let bad = Refusal::BadRequest;
-        if !target.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'<' | b'>' | b'"')) {
+        let odd = |byte: u8| (byte <= b' ') | (byte >= 0x7f) | matches!(byte, b'#' | b'<' | b'>' | b'"');
+        if target.iter().fold(false, |found, byte| found | odd(*byte)) {
             return Err(bad("its target has characters that no address has"));
         }
         let mut path = target;
@@ -195,7 +196,7 @@ impl Reader {
             }
         }
         let path = &path[..memchr(b'?', path).unwrap_or(path.len())];
-        if path.iter().any(|byte| matches!(byte, b'\\' | b'`')) {
+        if memchr2(b'\\', b'`', path).is_some() {
             return Err(bad("its path is ambiguous"));
         }
         Ok(())
@@ -208,11 +209,11 @@ impl Reader {
             return Err(Refusal::TooManyHeaders(limits.count as u64));
         }
         self.check_size(start + line.len(), limits)?;
-        let colon = memchr(b':', line).ok_or(bad("a header has no colon"))?;
-        let (name, raw) = (&line[..colon], &line[colon + 1..]);
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+        let colon = line.iter().position(|byte| !is_token(*byte)).ok_or(bad("a header has no colon"))?;
+        if colon == 0 || line[colon] != b':' {
             return Err(bad("a header has no proper name"));
         }
+        let (name, raw) = (&line[..colon], &line[colon + 1..]);
         // Without branches, so that the compiler takes many bytes at once.
         if raw.iter().fold(false, |found, byte| found | ((*byte < 0x20) & (*byte != b'\t')) | (*byte == 0x7f)) {
             return Err(bad("a header has control characters"));
@@ -325,4 +326,79 @@ pub(super) fn is_token(byte: u8) -> bool {
         table
     };
     TOKEN[usize::from(byte)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { uri: 100, headers: 200, count: 5 };
+
+    /// Reads at once and byte by byte; both must say the same of a good head, and refuse a bad one.
+    fn read(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+        let whole = Reader::default().read(bytes, &LIMITS);
+        let mut reader = Reader::default();
+        let steps = (1..=bytes.len()).map(|end| reader.read(&bytes[..end], &LIMITS));
+        let first = steps.take(bytes.len()).find(|said| !matches!(said, Ok(None))).unwrap_or(Ok(None));
+        assert_eq!(first.is_ok(), whole.is_ok(), "{:?}", String::from_utf8_lossy(bytes));
+        whole
+    }
+
+    fn head(text: &str) -> Head {
+        read(text.as_bytes()).unwrap_or_else(|refusal| panic!("{text:?}: {refusal:?}")).expect("a whole head")
+    }
+
+    #[test]
+    fn a_good_head_tells_what_follows_it() {
+        let check = |text: &str, framing, upgrade| {
+            let expected = Head { length: text.len(), framing, upgrade };
+            assert_eq!(head(text), expected, "{text:?}");
+            assert_eq!(head(&format!("{text}GET")), expected, "{text:?} and more");
+            assert_eq!(read(&text.as_bytes()[..text.len() - 1]), Ok(None), "{text:?} and less");
+        };
+        check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false);
+        check("\r\nGET / HTTP/1.0\r\n\r\n", Framing::None, false);
+        check("POST / HTTP/1.1\r\nHost:a\r\ncontent-length: 7 \r\n\r\n", Framing::Length(7), false);
+        check("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tChunked\r\n\r\n", Framing::Chunked, false);
+        check("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n", Framing::None, true);
+        check("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n", Framing::Length(1), false);
+        check("GET http://A:80/?x HTTP/1.1\r\nHost: a:80\r\n\r\n", Framing::None, false);
+    }
+
+    #[test]
+    fn a_bad_head_is_refused_as_soon_as_it_is_known() {
+        let check = |text: &str, refusal: Refusal| assert_eq!(read(text.as_bytes()), Err(refusal), "{text:?}");
+        check("GET / HTTP/1.1\n", Refusal::BadRequest("a line does not end with CR LF"));
+        check("GET / HTTP/3.0\r\n", Refusal::VersionRefused);
+        check("CONNECT a:1 HTTP/1.1\r\n", Refusal::MethodRefused);
+        check("GET / HTTP/1.1\r\nX\0: y\r\n", Refusal::BadRequest("a header has no proper name"));
+        check("GET / HTTP/1.1\r\nTransfer-Encoding: x\r\n", Refusal::EncodingRefused);
+        check(&format!("GET /{}", "x".repeat(200)), Refusal::UriTooLong(100));
+        check(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(100)), Refusal::UriTooLong(100));
+        check(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(200)), Refusal::HeadersTooLarge(200));
+        check(&format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(6)), Refusal::TooManyHeaders(5));
+    }
+
+    /// No bytes make the reader panic, or take more than there is.
+    #[test]
+    fn any_bytes_are_survived() {
+        let seed = b"GET http://a/%2f?x HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\nUpgrade: x\r\n\r\n";
+        let mut state = 1u64;
+        for _ in 0..20_000 {
+            let mut bytes = seed.to_vec();
+            for _ in 0..3 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let random = (state >> 33) as usize;
+                let at = random % bytes.len();
+                match random % 3 {
+                    0 => bytes[at] = b"\r\n\0 :\x80/[]@"[(random >> 8) % 10],
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, b"\r\n\0 :\x80/[]@"[(random >> 8) % 10]),
+                }
+            }
+            if let Ok(Some(head)) = read(&bytes) {
+                assert!(head.length <= bytes.len());
+            }
+        }
+    }
 }

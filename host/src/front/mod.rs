@@ -7,6 +7,7 @@ mod head;
 mod listener;
 mod proxied;
 mod stream;
+mod streams;
 mod strict;
 mod timed;
 
