@@ -177,7 +177,8 @@ impl Exchange {
         let path = visit.head.uri.path();
         if let Some(own) = path.strip_prefix(own::PREFIX) {
             return match (own, &visit.head.method) {
-                ("login", &Method::POST) => self.log_in(visit, body).await,
+                // On the heap, as all that is rare and large: what every request has would carry its weight.
+                ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
                 ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/")),
                 (asset, &Method::GET | &Method::HEAD) => self.asset(visit, asset),
                 _ => Err(Refusal::MethodRefused),
@@ -224,7 +225,7 @@ impl Exchange {
         if content_length(&visit.head).is_some_and(|length| length > limit.1) {
             if self.snapshot.http.allow_large_incoming_data {
                 // So that a browser which sends it all before it reads gets to see the answer.
-                body.drain(self.snapshot.http.upload_max_size.saturating_mul(64)).await;
+                Box::pin(body.drain(self.snapshot.http.upload_max_size.saturating_mul(64))).await;
             }
             return Err(Refusal::BodyTooLarge(limit.0, limit.1));
         }
@@ -235,7 +236,7 @@ impl Exchange {
             request.headers_mut().insert(header::UPGRADE, protocol);
         }
         let response = match back::forward(self.hop(node), request).await {
-            Err(Refusal::NodeAway) if self.has_moved(session, node).await => {
+            Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
             }
             answered => answered?,

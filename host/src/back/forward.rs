@@ -228,7 +228,7 @@ async fn send(
             (None, error, _) => return Err(broken(node, flow, &error)),
         };
     }
-    let mut connection = connect::connect(node, hop.idle, hop.peer).await.map_err(|error| {
+    let mut connection = Box::pin(connect::connect(node, hop.idle, hop.peer)).await.map_err(|error| {
         tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
         node.turned(node.health.failed(std::time::Instant::now()), "it cannot be reached");
         Refusal::NodeAway
