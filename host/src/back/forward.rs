@@ -281,6 +281,7 @@ pub async fn forward(
     let permit = gate.enter().await.map_err(|shut| match shut {
         Shut::Full => Refusal::QueueFull,
         Shut::TimedOut => Refusal::QueueTimeout,
+        Shut::InVain => Refusal::NodeAway,
     })?;
     // Asked only here, since the one request that tries a node that was down must not be lost in the queue.
     if node.health.is_troubled() && !node.health.admits(Instant::now()) {
