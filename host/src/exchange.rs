@@ -136,7 +136,8 @@ impl Exchange {
         let path = visit.head.uri.path();
         if let Some(own) = path.strip_prefix(own::PREFIX) {
             return match (own, &visit.head.method) {
-                ("login", &Method::POST) => self.log_in(visit, body).await,
+                // Boxed: a login has much to remember, and each request would carry the room for it.
+                ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
                 ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/")),
                 (asset, &Method::GET | &Method::HEAD) => self.asset(visit, asset),
                 _ => Err(Refusal::MethodRefused),
@@ -188,7 +189,7 @@ impl Exchange {
         }
         let write = |body| self.outgoing(visit, node, body);
         let response = match back::forward(self.hop(node), Outgoing::Client(body), write).await {
-            Err(Refusal::NodeAway) if self.has_moved(session, node).await => {
+            Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
             }
             answered => answered?,

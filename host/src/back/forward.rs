@@ -332,7 +332,9 @@ async fn send(
             (None, error, _) => return Err(broken(node, &error)),
         };
     }
-    let mut connection = connect::connect(node, hop.idle, hop.peer).await.map_err(|error| {
+    // Boxed, since connecting is rare and has much to remember, and each request would carry the room for it.
+    let connecting = Box::pin(connect::connect(node, hop.idle, hop.peer));
+    let mut connection = connecting.await.map_err(|error| {
         tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
         node.turned(node.health.failed(Instant::now()), "it cannot be reached");
         Refusal::NodeAway
