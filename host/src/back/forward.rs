@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, header};
 use tokio::time::Sleep;
 
 use super::Node;
@@ -349,9 +349,12 @@ fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
-/// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1).
+/// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1); nor can it change to another
+/// protocol (section 8.2.2).
 fn for_http2(node: &Node, mut request: Request<Outgoing>) -> Request<Outgoing> {
-    let host = request.headers_mut().remove(hyper::header::HOST);
+    let host = request.headers_mut().remove(header::HOST);
+    request.headers_mut().remove(header::CONNECTION);
+    request.headers_mut().remove(header::UPGRADE);
     let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&node.authority);
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let scheme = if node.tls.is_some() { "https" } else { "http" };
