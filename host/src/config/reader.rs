@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,6 +186,11 @@ impl<'a> Table<'a> {
     /// An address with a port.
     pub fn socket_address(&self, key: &str) -> Option<SocketAddr> {
         self.parsed(key, "an address and port, such as \"127.0.0.1:8080\" or \"[::]:443\"", |text| text.parse().ok())
+    }
+
+    /// An address without a port.
+    pub fn address(&self, key: &str) -> Option<IpAddr> {
+        self.parsed(key, "an IPv4 or IPv6 address", |text| text.parse().ok())
     }
 
     /// A list of strings; one string alone is a list of one.
