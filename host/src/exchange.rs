@@ -2,10 +2,13 @@
 //!
 //! Invariants: every request ends in exactly one response and one access line, whatever happens to its client.
 
+mod check;
+mod client;
 mod finish;
 mod login;
 mod moved;
 mod own;
+mod upgrade;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,20 +16,22 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
-use crate::back::{self, Hop, Limited, Node, NodeBody, Outgoing, headers};
-use crate::config::Http;
+use crate::back::{self, Hop, Node, NodeBody, Outgoing, headers};
+use crate::config::{ClientAuth, Http};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
 use crate::session::{self, Session};
 use crate::snapshot::{Site, Snapshot};
 use crate::text;
+use crate::upload::{Limit, Rules, Upload};
 use crate::worker::Worker;
 
 pub use finish::Body;
 use finish::Finish;
+pub use upgrade::Tunnel;
 
 /// An answer to a browser.
 pub type Answer = Response<Body>;
@@ -42,8 +47,10 @@ struct Exchange {
 /// What the first stations found: where the request is for, and how its pages look.
 struct Visit {
     head: Arc<Parts>,
+    /// Whether a script asks rather than a person.
+    script: bool,
     /// Host and port as the browser wrote them.
-    authority: String,
+    authority: HeaderValue,
     /// The virtual host: lower case, without port.
     host: Arc<str>,
     site: Arc<Site>,
@@ -54,35 +61,59 @@ struct Visit {
     set: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Answers a request.
-pub async fn run(worker: Rc<Worker>, peer: Arc<Peer>, request: Request<Incoming>) -> Answer {
+/// What the node is told of the client.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_DOORWARD_DEVICE: HeaderName = HeaderName::from_static("x-doorward-device");
+const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-template");
+
+/// Answers a request. One that could not be read comes with the refusal it gets, and nothing else of it means anything.
+pub async fn run(
+    worker: Rc<Worker>,
+    peer: Arc<Peer>,
+    request: Request<Incoming>,
+    unreadable: Option<Refusal>,
+) -> Answer {
     let snapshot = worker.snapshot();
-    let finish = Finish::begin(&worker.shared.log, &peer, &request, snapshot.generation);
+    let peer = client::of(peer, &snapshot.forwarding, request.headers());
+    let finish = Finish::begin(&worker.shared.log, &peer, (&request, unreadable.is_none()), snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, finish };
     let (head, body) = request.into_parts();
-    let answer = match exchange.visit(head) {
+    let answer = match unreadable.map_or_else(|| exchange.visit(head), Err) {
         Err(refusal) => exchange.plain_refusal(&refusal),
-        Ok(mut visit) => match exchange.filter(&mut visit) {
+        Ok(mut visit) => match exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)))
+        {
             Ok(Some(answer)) => answer,
-            Ok(None) => match exchange.answer(&visit, body).await {
+            Ok(None) => match exchange.answer(&mut visit, body).await {
                 Ok(answer) => answer,
                 Err(refusal) => exchange.refuse(&visit, &refusal),
             },
             Err(refusal) => exchange.refuse(&visit, &refusal),
         },
     };
+    let answer = exchange.with_hsts(answer);
     exchange.finish.end(answer)
+}
+
+impl Visit {
+    /// Host and port as the browser wrote them.
+    fn authority(&self) -> &str {
+        self.authority.to_str().unwrap_or("")
+    }
 }
 
 impl Exchange {
     /// Virtual host, device and template: asked of every request.
     fn visit(&mut self, head: Parts) -> Result<Visit, Refusal> {
-        let authority = authority_of(&head)?.to_owned();
-        let host = text::host_name(&authority).ok_or(Refusal::BadRequest("its Host is no host name"))?;
-        check_head(&head)?;
+        let authority = check::authority_of(&head)?;
+        let host = authority.to_str().ok().and_then(text::host_name);
+        let host: Arc<str> = host.ok_or(Refusal::BadRequest("its Host is no host name"))?.into();
         self.finish.host(&host);
+        check::check_head(&head)?;
+        check::check_size(&head, &self.snapshot.http)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
-        let (head, host) = (Arc::new(head), Arc::from(host));
+        self.check_server_name(&site)?;
+        let script = is_script(&head);
+        let head = Arc::new(head);
         let mut facts = Facts::of_connection(self.peer.clone());
         facts.request = Some(RequestFacts {
             head: Arc::clone(&head),
@@ -98,7 +129,17 @@ impl Exchange {
             Some(Said::Template(Some(look))) if self.known_look(look) => look.clone(),
             _ => site.template.clone(),
         };
-        Ok(Visit { head, authority, host, site, form, look, facts, set: Vec::new() })
+        Ok(Visit { head, script, authority, host, site, form, look, facts, set: Vec::new() })
+    }
+
+    /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
+    /// section 15.5.20).
+    fn check_server_name(&self, site: &Arc<Site>) -> Result<(), Refusal> {
+        let listener = self.snapshot.listeners.get(&self.peer.listener);
+        let asks = listener.is_some_and(|listener| listener.config.tls.client_auth != ClientAuth::Off);
+        let name = self.peer.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        let other = name.is_some_and(|name| self.snapshot.site(name).is_none_or(|named| !Arc::ptr_eq(named, site)));
+        if asks && other { Err(Refusal::UnknownSite) } else { Ok(()) }
     }
 
     /// A policy may name a template that is not there; then the site's own is shown.
@@ -132,7 +173,7 @@ impl Exchange {
         })
     }
 
-    async fn answer(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
+    async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Answer, Refusal> {
         let path = visit.head.uri.path();
         if let Some(own) = path.strip_prefix(own::PREFIX) {
             return match (own, &visit.head.method) {
@@ -150,17 +191,18 @@ impl Exchange {
     }
 
     /// The live session, and its node, if both are there.
-    fn session(&mut self, visit: &Visit) -> Option<(Session, Arc<Node>)> {
+    fn session(&mut self, visit: &Visit) -> Option<(Arc<Session>, Arc<Node>)> {
         let (secure, ended) = (self.secure(), &self.worker.shared.state.ended);
-        let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, ended)?;
+        let opened = &mut self.worker.opened.borrow_mut();
+        let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, ended, opened)?;
         let node = self.snapshot.node(session.backend())?.clone();
-        self.finish.session(session.user(), node.name());
+        self.finish.session(&session);
         Some((session, node))
     }
 
     /// Without a session: a person gets the login page, a script is told.
     fn ask_for_login(&self, visit: &Visit) -> Answer {
-        if is_script(&visit.head) {
+        if visit.script {
             return self.session_needed();
         }
         if !matches!(visit.head.method, Method::GET | Method::HEAD) {
@@ -173,13 +215,13 @@ impl Exchange {
     /// To the session's node, and its answer back.
     async fn forward(
         &mut self,
-        visit: &Visit,
+        visit: &mut Visit,
         body: Incoming,
         session: &Session,
         node: &Arc<Node>,
     ) -> Result<Answer, Refusal> {
         let limit = body_limit(&visit.head, &self.snapshot.http);
-        let body = Limited::new(body, limit);
+        let body = Upload::new(body, self.rules(limit));
         if content_length(&visit.head).is_some_and(|length| length > limit.1) {
             if self.snapshot.http.allow_large_incoming_data {
                 // So that a browser which sends it all before it reads gets to see the answer.
@@ -187,8 +229,13 @@ impl Exchange {
             }
             return Err(Refusal::BodyTooLarge(limit.0, limit.1));
         }
-        let write = |body| self.outgoing(visit, node, body);
-        let response = match back::forward(self.hop(node), Outgoing::Client(body), write).await {
+        let protocol = upgrade::wanted(&visit.head, &self.snapshot.http.upgrades);
+        let mut request = self.outgoing(visit, node, Outgoing::Client(body))?;
+        if let Some(protocol) = protocol {
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(header::UPGRADE, protocol);
+        }
+        let response = match back::forward(self.hop(node), request).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
             }
@@ -213,22 +260,31 @@ impl Exchange {
     }
 
     /// The request as the node gets it: written anew, with what is true about the client.
-    fn outgoing(&self, visit: &Visit, node: &Node, body: Outgoing) -> Result<Request<Outgoing>, Refusal> {
+    ///
+    /// The policies have had their say, so the browser's headers become the node's and are not copied.
+    fn outgoing(&self, visit: &mut Visit, node: &Node, body: Outgoing) -> Result<Request<Outgoing>, Refusal> {
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let uri: Uri =
-            if node.base_path().is_empty() { target.parse() } else { format!("{}{target}", node.base_path()).parse() }
-                .map_err(|_| Refusal::BadRequest("its target is no path"))?;
+        let uri = match node.base_path() {
+            // Origin-form, as most requests have it, goes on as it is.
+            "" if visit.head.uri.authority().is_none() => visit.head.uri.clone(),
+            base => format!("{base}{target}").parse().map_err(|_| Refusal::BadRequest("its target is no path"))?,
+        };
         let mut request = Request::new(body);
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers_for_node(visit);
+        visit.facts.request = None;
+        let headers = match Arc::get_mut(&mut visit.head) {
+            Some(head) => std::mem::take(&mut head.headers),
+            // Somebody still looks at them: an audit, or a shadow.
+            None => visit.head.headers.clone(),
+        };
+        *request.headers_mut() = self.headers_for_node(visit, headers);
         Ok(request)
     }
 
-    /// The headers that a node gets with any request of this client.
-    fn headers_for_node(&self, visit: &Visit) -> hyper::HeaderMap {
-        let mut map = visit.head.headers.clone();
+    /// The headers that a node gets with any request of this client, made of the browser's.
+    fn headers_for_node(&self, visit: &Visit, mut map: HeaderMap) -> HeaderMap {
         headers::strip_hop_by_hop(&mut map);
         headers::strip_ours(&mut map);
         headers::strip_our_cookies(&mut map, session::is_ours);
@@ -238,31 +294,22 @@ impl Exchange {
         for (name, value) in &visit.set {
             map.insert(name, value.clone());
         }
-        let host = HeaderValue::from_str(&visit.authority).ok();
-        let client = self.peer.address.to_string();
-        let ours = [
-            ("x-forwarded-for", client.as_str()),
-            ("x-forwarded-proto", self.peer.scheme()),
-            ("x-real-ip", client.as_str()),
-            ("x-request-id", self.finish.id()),
-            ("x-doorward-device", visit.form.name()),
-            ("x-doorward-template", visit.look.as_str()),
-        ];
-        for (name, value) in ours {
+        client::tell(&mut map, &self.peer, &visit.authority, &self.snapshot.forwarding);
+        map.insert(X_DOORWARD_DEVICE, HeaderValue::from_static(visit.form.name()));
+        for (name, value) in [(X_REQUEST_ID, self.finish.id()), (X_DOORWARD_TEMPLATE, visit.look.as_str())] {
             if let Ok(value) = HeaderValue::from_str(value) {
                 map.insert(name, value);
             }
         }
-        if let Some(host) = host {
-            map.insert("x-forwarded-host", host.clone());
-            map.insert(header::HOST, host);
-        }
+        map.insert(header::HOST, visit.authority.clone());
         map
     }
 
     /// A node's answer as the browser should have it.
     fn fitted(&self, visit: &Visit, node: &Node, response: Response<NodeBody>) -> Answer {
         let (mut parts, body) = response.into_parts();
+        let protocol = parts.headers.get(header::UPGRADE).filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS);
+        let protocol = protocol.cloned();
         headers::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::default();
         let secure = self.secure();
@@ -275,68 +322,31 @@ impl Exchange {
             }
         }
         if let Some(location) = parts.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
-            let fitted = headers::fit_location(location, node.authority(), &visit.authority, node.base_path());
+            let fitted = headers::fit_location(location, node.authority(), visit.authority(), node.base_path());
             if let Ok(value) = HeaderValue::from_str(&fitted) {
                 parts.headers.insert(header::LOCATION, value);
             }
         }
-        Response::from_parts(parts, Body::node(body))
+        // A 101 with another protocol than was asked for does not get here.
+        let Some(protocol) = protocol else { return Response::from_parts(parts, Body::node(body)) };
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, protocol);
+        Response::from_parts(parts, Body::tunnel(body, self.snapshot.http.tunnel_idle_timeout))
+    }
+
+    /// What a body must keep to.
+    fn rules(&self, limit: Limit) -> Rules {
+        let http = &self.snapshot.http;
+        Rules { limit, timeout: http.body_timeout, min_rate: http.body_min_rate }
     }
 
     fn secure(&self) -> bool {
-        self.peer.tls.is_some()
+        self.peer.is_secure()
     }
-}
-
-/// Host and port a request is for: from its one `Host`, or from `:authority` (RFC 9112, section 3.2; RFC 9113,
-/// section 8.3.1). Where both are there they must agree.
-fn authority_of(head: &Parts) -> Result<&str, Refusal> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Refusal::BadRequest("it has two Host headers"));
-    }
-    let host =
-        host.map(|host| host.to_str().map_err(|_| Refusal::BadRequest("its Host is no host name"))).transpose()?;
-    let authority = head.uri.authority().map(hyper::http::uri::Authority::as_str);
-    match (host, authority) {
-        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-            Err(Refusal::BadRequest("its Host is not that of its target"))
-        }
-        (Some(host), _) | (None, Some(host)) => Ok(host),
-        (None, None) => Err(Refusal::BadRequest("it has no Host")),
-    }
-}
-
-/// What hyper takes and Doorward does not: a request is read in one way, or not at all.
-fn check_head(head: &Parts) -> Result<(), Refusal> {
-    if matches!(head.method, Method::CONNECT | Method::TRACE) || head.method.as_str().len() > 32 {
-        return Err(Refusal::MethodRefused);
-    }
-    if !head.uri.path().starts_with('/') && head.method != Method::OPTIONS {
-        return Err(Refusal::BadRequest("its target is no path"));
-    }
-    let encodings = head.headers.get_all(header::TRANSFER_ENCODING);
-    let mut encodings = encodings.iter();
-    if encodings.next().is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        || encodings.next().is_some()
-    {
-        return Err(Refusal::BadRequest("its Transfer-Encoding is not \"chunked\""));
-    }
-    if head.headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
-        return Err(Refusal::BadRequest("it has two lengths"));
-    }
-    // What a node decodes once more must not become another path there.
-    let path = head.uri.path().to_ascii_lowercase();
-    let climbs = path.split('/').any(|part| matches!(part.replace("%2e", ".").as_str(), ".." | "."));
-    if climbs || ["%2f", "%5c", "%00"].iter().any(|odd| path.contains(odd)) {
-        return Err(Refusal::BadRequest("its path is ambiguous"));
-    }
-    Ok(())
 }
 
 /// Multipart bodies are uploads, with a limit of their own.
-fn body_limit(head: &Parts, http: &Http) -> back::Limit {
+fn body_limit(head: &Parts, http: &Http) -> Limit {
     let media_type = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if media_type.len() >= 10 && media_type[..10].eq_ignore_ascii_case(b"multipart/") {
         ("upload-max-size", http.upload_max_size)

@@ -2,42 +2,37 @@
 //!
 //! Invariants: a Snapshot goes live whole or not at all; a socket that stays in the configuration is never closed.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::{SocketAddr, TcpListener};
-use std::rc::Rc;
+mod sockets;
+mod threads;
+mod upgrade;
+
+use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::watch;
-use tokio::task::{LocalSet, spawn_local};
 
-use crate::config::{Collector, Config, Faults};
-use crate::front;
+use self::sockets::Sockets;
+use self::threads::Threads;
+use self::upgrade::Before;
+use crate::config::{Config, Faults};
 use crate::log::access::Log;
 use crate::policy::{Compiler, Desk, Policy};
 use crate::session::Keys;
-use crate::snapshot::{Materials, Snapshot};
+use crate::snapshot::{Listener, Materials, Renewed, Snapshot};
 use crate::state::{Shared, State};
-use crate::worker::Worker;
-
-/// A worker's stack: room for a guest's 512 KiB and for our own frames.
-const STACK: usize = 4 << 20;
-/// Connections that the kernel keeps waiting for accept.
-const BACKLOG: i32 = 4096;
 
 /// A running proxy.
 pub struct Proxy {
     shared: Arc<Shared>,
     compiler: Compiler,
     keys: Keys,
-    sockets: Arc<Mutex<Sockets>>,
-    generation: watch::Sender<u64>,
-    drain: watch::Sender<bool>,
-    workers: Mutex<Vec<JoinHandle<()>>>,
+    tickets: Arc<Renewed>,
+    sockets: Arc<Sockets>,
+    threads: Arc<Threads>,
     history: Mutex<History>,
+    before: Option<Before>,
 }
 
 /// Generations that were live.
@@ -50,9 +45,6 @@ struct History {
 
 /// So many generations may be rolled back to.
 const GENERATIONS: usize = 5;
-
-/// Listening sockets by the listener's name, with the address asked for (whose port may be 0).
-type Sockets = HashMap<String, (SocketAddr, TcpListener)>;
 
 /// Why a proxy cannot start or reload.
 #[derive(Debug, thiserror::Error)]
@@ -90,12 +82,13 @@ impl Proxy {
     pub fn start(config: &Config) -> Result<Self, Error> {
         let state = config.state_directory.as_deref();
         let compiler = Compiler::start(state).map_err(|error| Error::Engine(format!("{error:#}")))?;
-        let keys = Keys::random();
+        let (keys, tickets) = (Keys::random(), Arc::default());
         let desk = Desk::start(&config.log, state)
             .map_err(|source| Error::Io { what: "the decision log cannot be opened".to_owned(), source })?;
         let materials = Materials {
             compiler: &compiler,
             keys: &keys,
+            tickets: &tickets,
             previous: None,
             generation: 1,
             quarantine: Some(&desk.quarantine),
@@ -103,42 +96,18 @@ impl Proxy {
         };
         let snapshot = Snapshot::build(config, &materials)?;
         snapshot.policies.all().iter().for_each(|policy| policy.goes_live());
-        let sockets = bind(&snapshot, &Sockets::new())?;
+        let no_sockets = |source| Error::Io { what: "the sockets are not handed over".to_owned(), source };
+        let (before, handed) = upgrade::before().map_err(no_sockets)?.unzip();
+        let sockets = Arc::new(Sockets::from_environment(handed.unwrap_or_default()));
+        sockets.follow(&snapshot)?;
         let log = Log::start(&config.log.access)
             .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
         let snapshot = ArcSwap::from_pointee(snapshot);
-        let shared = Shared { snapshot, state: State::default(), log, desk, seen: Mutex::default() };
-        let proxy = Self {
-            shared: Arc::new(shared),
-            compiler,
-            keys,
-            sockets: Arc::new(Mutex::new(sockets)),
-            generation: watch::Sender::new(1),
-            drain: watch::Sender::new(false),
-            workers: Mutex::default(),
-            history: Mutex::new(History { last: 1, past: VecDeque::new() }),
-        };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        for number in 0..cores.clamp(config.threads.min, config.threads.max) {
-            proxy.start_worker(number)?;
-        }
-        Ok(proxy)
-    }
-
-    /// One more worker. It finds the sockets and the Snapshot by itself, so workers may come at any time.
-    fn start_worker(&self, number: usize) -> Result<(), Error> {
-        let (shared, sockets) = (self.shared.clone(), self.sockets.clone());
-        let (generation, drain) = (self.generation.subscribe(), self.drain.subscribe());
-        let thread = std::thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            match runtime {
-                Ok(runtime) => LocalSet::new().block_on(&runtime, work(shared, sockets, generation, drain)),
-                Err(error) => tracing::error!(%error, "a worker cannot start"),
-            }
-        });
-        let thread = thread.map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-        Ok(())
+        let shared = Arc::new(Shared { snapshot, state: State::default(), log, desk, seen: Mutex::default() });
+        let threads = Threads::start(shared.clone(), sockets.clone(), config.threads)
+            .map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
+        let history = Mutex::new(History { last: 1, past: VecDeque::new() });
+        Ok(Self { shared, compiler, keys, tickets, sockets, threads, history, before })
     }
 
     /// Builds the next generation and makes it live, or says why not and changes nothing.
@@ -150,6 +119,7 @@ impl Proxy {
         let materials = Materials {
             compiler: &self.compiler,
             keys: &self.keys,
+            tickets: &self.tickets,
             previous: Some(&previous),
             generation: self.history().last + 1,
             quarantine: Some(&self.shared.desk.quarantine),
@@ -222,9 +192,7 @@ impl Proxy {
         if let Some(policy) = next.policies.all().iter().find(|policy| quarantine.reason(&policy.digest).is_some()) {
             return Err(Error::Quarantined { digest: policy.digest.clone() });
         }
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        *sockets = bind(&next, &sockets)?;
-        drop(sockets);
+        self.sockets.follow(&next)?;
         next.policies.all().iter().for_each(|policy| policy.goes_live());
         let live = self.shared.snapshot.swap(next.clone());
         history.last = history.last.max(next.generation);
@@ -234,7 +202,7 @@ impl Proxy {
             history.past.pop_front();
         }
         self.forget_unused(&history);
-        self.generation.send_replace(next.generation);
+        self.threads.follow(next.generation);
         Ok(())
     }
 
@@ -260,12 +228,18 @@ impl Proxy {
     }
 
     /// Where it listens: name, bound address, and whether with TLS.
-    pub fn listening(&self) -> Vec<(String, SocketAddr, bool)> {
-        let (snapshot, sockets) = (self.shared.snapshot.load(), self.sockets.lock());
-        let sockets = sockets.unwrap_or_else(PoisonError::into_inner);
-        let address = |name: &str| sockets.get(name).and_then(|(_, socket)| socket.local_addr().ok());
-        let listeners = snapshot.listeners.iter();
-        listeners.filter_map(|(name, one)| Some((name.clone(), address(name)?, one.tls.is_some()))).collect()
+    pub fn listening(&self) -> Vec<(String, String, bool)> {
+        let (snapshot, live) = (self.shared.snapshot.load(), self.sockets.live());
+        let one = |(name, listener): (&String, &Arc<Listener>)| {
+            let (configured, socket) = live.get(name)?;
+            Some((name.clone(), socket.address(configured), listener.tls.is_some()))
+        };
+        snapshot.listeners.iter().filter_map(one).collect()
+    }
+
+    /// How many workers accept, and how many only serve the connections that they have.
+    pub fn workers(&self) -> (usize, usize) {
+        self.threads.counts()
     }
 
     /// The live generation.
@@ -273,88 +247,45 @@ impl Proxy {
         self.shared.snapshot.load().generation
     }
 
+    /// Whether this process is to take over from another.
+    pub fn takes_over(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// All is ready: the process before this one, if there is one, may go.
+    pub fn ready(&self) {
+        if let Some(before) = &self.before {
+            self.sockets.own_files();
+            before.let_go();
+        }
+    }
+
+    /// Starts the program anew with copies of the listening sockets, and waits until the new process serves: its number.
+    /// From then on both accept; this one is to retire.
+    ///
+    /// # Errors
+    /// It does not come up, and nothing has changed.
+    pub fn upgrade(&self, program: &Path) -> Result<u32, Error> {
+        let io =
+            |source| Error::Io { what: "the new process does not serve, the old one serves on".to_owned(), source };
+        let process = upgrade::start(program, &self.sockets.hand_over().map_err(io)?).map_err(io)?;
+        self.sockets.leave_files();
+        Ok(process)
+    }
+
+    /// Stops accepting, and serves connections on until they close; after the drain timeout, they are told to. True when
+    /// all did.
+    pub fn retire(&self) -> bool {
+        let timeout = self.shared.snapshot.load().drain_timeout;
+        self.threads.retire(timeout) || self.drain()
+    }
+
     /// Stops accepting and lets every request finish, until the drain deadline. True when all of them did.
     pub fn drain(&self) -> bool {
         let timeout = self.shared.snapshot.load().drain_timeout;
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.drain.send_replace(true);
-        let (done, all_done) = std::sync::mpsc::channel();
-        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
-        std::thread::spawn(move || {
-            let clean = workers.into_iter().all(|worker| worker.join().is_ok());
-            let _ = done.send(clean);
-        });
-        all_done.recv_timeout(timeout).unwrap_or(false)
+        self.sockets.live().clear();
+        let clean = self.threads.drain(timeout);
+        self.shared.log.flush();
+        clean
     }
-}
-
-/// Sockets for every listener: those that stay are kept, new ones are bound.
-fn bind(next: &Snapshot, current: &Sockets) -> Result<Sockets, Faults> {
-    let faults = Collector::default();
-    let mut sockets = Sockets::new();
-    for listener in next.listeners.values().map(|listener| &listener.config) {
-        let address = listener.address;
-        // By name first; a listener that only got another name keeps its socket too.
-        let by_name = current.get(&listener.name).filter(|(of, _)| *of == address);
-        let by_address = || current.values().find(|(of, _)| *of == address && address.port() != 0);
-        let kept = by_name.or_else(by_address).and_then(|(_, socket)| socket.try_clone().ok());
-        let socket = kept.map_or_else(|| open(address), Ok).map_err(|error| {
-            listener.place.key("address").fault(format!("{address}: {error}"), "an address that is free here").into()
-        });
-        if let Some(socket) = faults.keep(socket) {
-            sockets.insert(listener.name.clone(), (address, socket));
-        }
-    }
-    faults.finish().map(|()| sockets)
-}
-
-fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-/// The life of a worker: serve the listeners of the Snapshot, follow its changes, and drain at the end.
-async fn work(
-    shared: Arc<Shared>,
-    sockets: Arc<Mutex<Sockets>>,
-    mut generation: watch::Receiver<u64>,
-    mut drain: watch::Receiver<bool>,
-) {
-    let worker = Rc::new(Worker::new(shared));
-    worker.snapshot();
-    let mut serving: HashMap<String, (SocketAddr, watch::Sender<bool>)> = HashMap::new();
-    let mut tasks = tokio::task::JoinSet::new();
-    while !*drain.borrow() {
-        let wanted: Vec<(String, SocketAddr, Option<TcpListener>)> = {
-            let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
-            let one = |(name, (address, socket)): (&String, &(SocketAddr, TcpListener))| {
-                let new = serving.get(name).is_none_or(|(of, _)| of != address);
-                (name.clone(), *address, new.then(|| socket.try_clone().ok()).flatten())
-            };
-            sockets.iter().map(one).collect()
-        };
-        // A listener that went, or moved: its accept loop ends, and its connections finish what they do.
-        serving.retain(|name, (of, _)| wanted.iter().any(|(wanted, address, _)| wanted == name && address == of));
-        for (name, address, socket) in wanted {
-            let Some(socket) = socket.and_then(|socket| tokio::net::TcpListener::from_std(socket).ok()) else {
-                continue;
-            };
-            let stop = watch::Sender::new(false);
-            tasks.spawn_local(front::serve(worker.clone(), name.clone(), socket, stop.subscribe()));
-            serving.insert(name, (address, stop));
-        }
-        tokio::select! {
-            _ = generation.changed() => { worker.snapshot(); }
-            _ = drain.changed() => {}
-            Some(_) = tasks.join_next() => {}
-        }
-    }
-    drop(serving);
-    while tasks.join_next().await.is_some() {}
-    // What nobody waits for any more: connections to nodes and directory.
-    spawn_local(async {}).await.ok();
 }

@@ -15,6 +15,20 @@ pub enum Refusal {
     BadRequest(&'static str),
     /// A method that Doorward never forwards.
     MethodRefused,
+    /// A `Transfer-Encoding` that Doorward does not know (RFC 9112, section 6.1).
+    EncodingRefused,
+    /// A version of HTTP that is neither 1.0 nor 1.1 (RFC 9110, section 15.6.6).
+    VersionRefused,
+    /// An `Expect` other than `100-continue` (RFC 9110, section 10.1.1).
+    ExpectationRefused,
+    /// The target is longer than `uri-max-size`, in bytes.
+    UriTooLong(u64),
+    /// The headers are larger than `headers-max-size`, in bytes.
+    HeadersTooLarge(u64),
+    /// There are more headers than `headers-max-count`.
+    TooManyHeaders(u64),
+    /// The client did not send its request in time.
+    ClientTimeout,
     /// A path of Doorward's own that has nothing.
     NotFound,
     /// A login form that is not ours or too old.
@@ -71,6 +85,26 @@ impl Refusal {
         let (status, level, retry_after, detail) = match self {
             Self::BadRequest(how) => (400, Debug, None, format!("The request could not be understood: {how}.")),
             Self::MethodRefused => (405, Debug, None, "This kind of request is not answered here.".to_owned()),
+            Self::EncodingRefused => {
+                (501, Debug, None, "The request has a Transfer-Encoding that is not known here.".to_owned())
+            }
+            Self::VersionRefused => {
+                (505, Debug, None, "Only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here.".to_owned())
+            }
+            Self::ExpectationRefused => (417, Debug, None, "The request expects what is not known here.".to_owned()),
+            Self::UriTooLong(bytes) => {
+                (414, Debug, None, format!("The address is longer than allowed: uri-max-size is {bytes} bytes."))
+            }
+            Self::HeadersTooLarge(bytes) => (
+                431,
+                Debug,
+                None,
+                format!("The request's headers are larger than allowed: headers-max-size is {} KiB.", bytes >> 10),
+            ),
+            Self::TooManyHeaders(most) => {
+                (431, Debug, None, format!("The request has too many headers: headers-max-count is {most}."))
+            }
+            Self::ClientTimeout => (408, Debug, None, "The request did not arrive in time.".to_owned()),
             Self::NotFound => (404, Debug, None, "There is nothing at this address.".to_owned()),
             Self::ForeignForm => {
                 (403, Debug, None, "The login form was too old. Please load the page again and log in.".to_owned())

@@ -1,5 +1,7 @@
 //! Snapshot: one compiled generation of everything an operator can change. Built whole, or refused whole.
 
+mod tickets;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -13,16 +15,22 @@ use crate::policy::{self, Compiler, Policies, Quarantine};
 use crate::session::{self, Keys, Sessions};
 use crate::tls;
 
+pub use tickets::Renewed;
+
 /// One generation. A request takes it once and keeps it to its end.
 pub struct Snapshot {
     /// Counts up with each Snapshot that went live.
     pub generation: u64,
     /// Addresses to listen on, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
+    /// Limits of all connections together.
+    pub flow: config::Flow,
     /// Limit classes that access policies may pick.
     pub classes: BTreeMap<String, Limits>,
     /// Limits of requests.
     pub http: config::Http,
+    /// Who a request is from.
+    pub forwarding: config::Forwarding,
     /// How long requests may take to finish when Doorward stops.
     pub drain_timeout: std::time::Duration,
     /// The five questions.
@@ -78,6 +86,8 @@ pub struct Materials<'a> {
     pub compiler: &'a Compiler,
     /// Keys where no key file is set.
     pub keys: &'a Keys,
+    /// Keys of session tickets where no key file is set.
+    pub tickets: &'a Arc<Renewed>,
     /// The Snapshot to take unchanged parts from.
     pub previous: Option<&'a Snapshot>,
     /// The number of the new one.
@@ -113,8 +123,9 @@ impl Snapshot {
                 faults.keep(policy::load(policy, materials.compiler, old_policies, materials.quarantine))
             })
             .collect();
+        let tickets = faults.keep(tickets(config, materials));
         let listeners = config.listeners.iter().filter_map(|listener| {
-            let tls = faults.keep(tls::server(listener).map_err(Faults::from))?;
+            let tls = faults.keep(tls::server(listener, tickets.as_ref()?).map_err(Faults::from))?;
             let listener = Listener { config: listener.clone(), tls: tls.map(TlsAcceptor::from) };
             Some((listener.config.name.clone(), Arc::new(listener)))
         });
@@ -137,8 +148,10 @@ impl Snapshot {
         Ok(Self {
             generation: materials.generation,
             listeners,
+            flow: config.flow,
             classes: config.classes.clone(),
-            http: config.http,
+            http: config.http.clone(),
+            forwarding: config.forwarding.clone(),
             drain_timeout: config.drain_timeout,
             policies: Policies::new(policies),
             pages,
@@ -161,6 +174,11 @@ impl Snapshot {
     /// The virtual host of a name: exact, then the longest wildcard, then the one for all others.
     pub fn site(&self, host: &str) -> Option<&Arc<Site>> {
         self.sites.find(host)
+    }
+
+    /// Whether a site has this name, or a wildcard that fits it; the site for all others has no name.
+    pub fn is_named(&self, host: &str) -> bool {
+        self.sites.named(host).is_some()
     }
 
     /// The node that a directory's host attribute names.
@@ -198,6 +216,16 @@ fn keys(config: &Config, materials: &Materials<'_>) -> Result<Keys, Faults> {
     })
 }
 
+fn tickets(config: &Config, materials: &Materials<'_>) -> Result<Arc<dyn tls::Tickets>, Faults> {
+    let path = config.ticket_key_file.as_ref().filter(|path| !materials.trial || path.exists());
+    let Some(path) = path else { return Ok(materials.tickets.clone()) };
+    let keys = Keys::load(path).map_err(|error| {
+        let found = format!("{}: {error}", path.display());
+        config.place.key("tls.ticket-key-file").fault(found, "a file of base64 keys of 32 bytes, one a line")
+    })?;
+    Ok(Arc::new(tickets::Shared(keys)))
+}
+
 fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {
     for site in config.sites.iter().filter(|site| !pages.has(&site.template)) {
         let looks: Vec<&str> = pages.looks().collect();
@@ -224,9 +252,13 @@ impl Sites {
     }
 
     fn find(&self, host: &str) -> Option<&Arc<Site>> {
+        self.named(host).or(self.other.as_ref())
+    }
+
+    fn named(&self, host: &str) -> Option<&Arc<Site>> {
         let domains = std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.'));
         let by_domain = || domains.map(|(_, domain)| domain).find_map(|domain| self.wildcard.get(domain));
-        self.exact.get(host).or_else(by_domain).or(self.other.as_ref())
+        self.exact.get(host).or_else(by_domain)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
-use crate::limits::Flow;
+use crate::limits::{Flow, Refused};
 use crate::log::access::Log;
 use crate::policy::Desk;
 use crate::session::Ended;
@@ -16,6 +16,8 @@ use crate::snapshot::Snapshot;
 pub struct State {
     /// Counts of connections.
     pub flow: Arc<Flow>,
+    /// Counts of connections that were not let in.
+    pub refused: Refused,
     /// Sessions that were ended.
     pub ended: Ended,
 }

@@ -75,12 +75,37 @@ pub fn escape_html(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
-/// Whether a header towards a node says what only Doorward knows: who and where the client is. Neither clients nor
-/// policies may set it, in any spelling: many servers take `_` for `-`.
+/// Whether a header towards a node says what only Doorward knows: who and where the client is, what it asked for, and how
+/// the request is framed. Neither clients nor policies may set it, in any spelling: many servers take `_` for `-`.
 pub fn only_we_write(name: &str) -> bool {
-    const NAMES: [&str; 5] = ["forwarded", "x-real-ip", "x-request-id", "remote-user", "x-remote-user"];
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    NAMES.contains(&name.as_str()) || name.starts_with("x-forwarded-") || name.starts_with("x-doorward-")
+    const NAMES: [&str; 14] = [
+        "forwarded",
+        "x-real-ip",
+        "x-request-id",
+        "remote-user",
+        "x-remote-user",
+        // Other proxies' names for the client.
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "true-client-ip",
+        // Some servers take their path from these.
+        "x-original-url",
+        "x-rewrite-url",
+        // CGI makes the variable `HTTP_PROXY` of it.
+        "proxy",
+        "x-original-host",
+        "x-host",
+        "x-auth-request-user",
+    ];
+    const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
+    const BEGINNINGS: [&str; 2] = ["x-forwarded-", "x-doorward-"];
+    let name = name.as_bytes();
+    let same = |byte: &u8, ours: &u8| if *byte == b'_' { *ours == b'-' } else { byte.eq_ignore_ascii_case(ours) };
+    let begins = |ours: &str| name.len() >= ours.len() && name.iter().zip(ours.as_bytes()).all(|(a, b)| same(a, b));
+    let is = |ours: &&str| name.len() == ours.len() && begins(ours);
+    // In the proper spelling the framing is hyper's to write.
+    let twin = || name.contains(&b'_') && FRAMING.iter().any(|ours| is(ours));
+    BEGINNINGS.iter().any(|ours| begins(ours)) || NAMES.iter().any(|ours| is(ours)) || twin()
 }
 
 /// Cookies of a request, in order (RFC 6265, section 5.4).
@@ -110,6 +135,31 @@ pub fn host_name(host: &str) -> Option<String> {
         && port.len() <= 5
         && port.bytes().all(|byte| byte.is_ascii_digit());
     right.then(|| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
+}
+
+/// Whether this is `host` or `host:port` as a `Host` may have it (RFC 9110, section 7.2): no user, no path, a port of
+/// digits.
+pub fn is_authority(text: &[u8]) -> bool {
+    let bracket = text.first() == Some(&b'[');
+    let end = if bracket { text.iter().position(|byte| *byte == b']').map(|at| at + 1) } else { None };
+    let end = end.or_else(|| text.iter().position(|byte| *byte == b':')).unwrap_or(text.len());
+    let (name, port) = text.split_at(end);
+    let right_port = match port.split_first() {
+        None => true,
+        Some((b':', digits)) => {
+            let number = std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit));
+            digits.len() <= 5 && number.is_some_and(|number| number.parse::<u16>().is_ok())
+        }
+        Some(_) => false,
+    };
+    let right_name = if bracket {
+        let inside = name.get(1..name.len().saturating_sub(1)).unwrap_or_default();
+        std::str::from_utf8(inside).is_ok_and(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok())
+    } else {
+        let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        !name.is_empty() && name.len() <= 255 && name.iter().all(part) && name != b"."
+    };
+    right_name && right_port
 }
 
 /// Where a login leads back to: a path of this site and nothing else. Browsers read `\` as `/` and drop tabs and line
@@ -151,6 +201,28 @@ mod tests {
         check("127.0.0.1", Some("127.0.0.1"));
         for bad in ["", ":80", "a b", "a/b", "a@b", "a:b", "[::1", "[x]", "a:123456", "a,b", "ä"] {
             check(bad, None);
+        }
+    }
+
+    #[test]
+    fn what_only_we_write_is_known_in_every_spelling() {
+        let ours = ["X-Forwarded-For", "x_forwarded-x", "X_Doorward_", "remote_USER", "Proxy", "content_length"];
+        for name in ours {
+            assert!(only_we_write(name), "{name}");
+        }
+        for name in ["", "x", "x-forwarded", "content-length", "proxyx", "remote-users", "x-forwarde-for"] {
+            assert!(!only_we_write(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_a_host_and_perhaps_a_port() {
+        for good in ["a", "a.b:80", "A-_.b", "127.0.0.1:65535", "[::1]", "[::1]:8080"] {
+            assert!(is_authority(good.as_bytes()), "{good}");
+        }
+        for bad in ["", ":80", "a:", "a:b", "a:65536", "a:-1", "a@b", "a/b", "a b", "[::1", "[x]", "[::1]x", "a,b", "."]
+        {
+            assert!(!is_authority(bad.as_bytes()), "{bad}");
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::back::Idle;
 use crate::directory::Connections;
 use crate::policy::Guests;
+use crate::session::Opened;
 use crate::snapshot::Snapshot;
 use crate::state::Shared;
 
@@ -21,6 +22,8 @@ pub struct Worker {
     pub guests: RefCell<Guests>,
     /// Directory connections.
     pub directory: Connections,
+    /// Sessions whose cookies were opened of late.
+    pub opened: RefCell<Opened>,
     /// Idle connections to nodes.
     pub idle: Rc<Idle>,
     /// Which node the directory named last for users whose node is away, and when.
@@ -38,6 +41,7 @@ impl Worker {
             guests: RefCell::new(Guests::new(shared.desk.clone())),
             shared,
             directory: Connections::default(),
+            opened: RefCell::default(),
             idle: Rc::default(),
             named: RefCell::default(),
             seen,
@@ -49,9 +53,18 @@ impl Worker {
         let snapshot = self.shared.snapshot.load_full();
         if self.seen.load(Ordering::Relaxed) != snapshot.generation {
             self.guests.borrow_mut().keep_only(&snapshot.policies, snapshot.generation);
+            self.opened.borrow_mut().clear();
             self.idle.keep_only(snapshot.nodes().iter().map(AsRef::as_ref));
             self.seen.store(snapshot.generation, Ordering::Release);
         }
         snapshot
+    }
+}
+
+impl Drop for Worker {
+    /// A worker that retired has nothing more to see.
+    fn drop(&mut self) {
+        let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|one| !Arc::ptr_eq(one, &self.seen));
     }
 }

@@ -1,8 +1,10 @@
 """What the benchmarks share: configurations, processes on their own cores, load, and CPU time."""
+import getpass
 import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -13,28 +15,23 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36"
 
 NGINX = """
-daemon off; worker_processes 1; pid {name}.pid; error_log {name}.err error; {user}
-events {{ worker_connections 4096; }}
+daemon off; worker_processes 1; pid {name}.pid; error_log {name}.err error; user {user};
+worker_rlimit_nofile 40000;
+events {{ worker_connections 16384; }}
 http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; server_tokens off;
   client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
   {body}
 }}
 """
 BACKEND = """
-  server {{ listen 127.0.0.1:{backend} backlog=4096;
+  server {{ listen 127.0.0.1:{backend} backlog=4096; client_max_body_size 100m;
     location = /login {{ add_header Set-Cookie "sid=1; Path=/"; return 303 /; }}
+    location = /big {{ root .; }}
+    # Reads all that is sent before it answers.
+    location = /upload {{ client_body_buffer_size 2m; proxy_pass_request_body off; proxy_set_header Content-Length "";
+      proxy_pass http://127.0.0.1:{backend}/; }}
     location / {{ default_type text/html; return 200 "{page}"; }} }}
-"""
-PLAIN = """
-  upstream node {{ server 127.0.0.1:{backend}; keepalive 128; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{nginx} backlog=4096;
-    location / {{
-      proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Real-IP $remote_addr;
-      proxy_pass http://node;
-    }} }}
 """
 DOORWARD = """
 [admin]
@@ -47,7 +44,7 @@ max-connections = 0
 max-interval-connections = 0
 peer-max-connections = 0
 peer-max-interval-connections = 0
-
+{more}
 [directory]
 file = "people.ldif"
 
@@ -111,7 +108,7 @@ def free_ports(count):
 
 
 def wait_for(port):
-    for _ in range(1200):
+    for _ in range(400):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
@@ -148,10 +145,11 @@ def memory_mib(pid):
     return total / 1024
 
 
-def session_cookie(port):
+def session_cookie(port, scheme="http"):
     """Logs alice in, and gives the cookie of her session."""
-    base = f"http://127.0.0.1:{port}"
-    with urllib.request.urlopen(base + "/") as page:
+    base = f"{scheme}://127.0.0.1:{port}"
+    trusting = urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
+    with urllib.request.build_opener(trusting).open(base + "/") as page:
         form = page.headers["Set-Cookie"].split(";")[0]
         token = re.search(r'name="token" value="([^"]+)"', page.read().decode())[1]
     fields = {"username": "alice", "password": "secret", "token": token, "next": "/"}
@@ -162,20 +160,20 @@ def session_cookie(port):
             return None
 
     try:
-        urllib.request.build_opener(Stay()).open(request)
+        urllib.request.build_opener(Stay(), trusting).open(request)
     except urllib.error.HTTPError as answer:
         for cookie in answer.headers.get_all("Set-Cookie") or []:
-            if cookie.startswith("doorward="):
+            if cookie.startswith(("doorward=", "__Host-doorward=")):
                 return cookie.split(";")[0]
     raise SystemExit("the login gave no session")
 
 
-def wrk(port, seconds, connections, cookie):
+def wrk(port, seconds, connections, cookie, url="http://127.0.0.1:{port}/", more=()):
     command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency",
-               "-H", f"User-Agent: {CHROME}", "-H", "Host: mail7.example.test"]
+               "-H", f"User-Agent: {CHROME}", "-H", "Host: mail7.example.test", *more]
     if cookie:
         command += ["-H", f"Cookie: {cookie}; sid=1"]
-    said = subprocess.run([*command, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([*command, url.format(port=port)], capture_output=True, text=True, check=True).stdout
     failed = re.search(r"Non-2xx.*|Socket errors.*", said)
     if failed:
         raise SystemExit(f"requests failed at port {port}: {failed[0]}")
@@ -185,14 +183,13 @@ def wrk(port, seconds, connections, cookie):
     return count, float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]), latency["50"], latency["99"]
 
 
-
 class Bench:
     """A folder of configurations, and the processes that run from it; all end with it."""
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="doorward-bench-")
         os.mkdir(f"{self.folder}/tmp")
-        self.user = "user root;" if os.geteuid() == 0 else ""
+        self.user = getpass.getuser()
         self.running = {}
         self.ports = {}
         self.write("people.ldif", PEOPLE)
@@ -216,7 +213,11 @@ class Bench:
         with open(f"{self.folder}/{name}.log", "w") as log:
             self.running[name] = subprocess.Popen(
                 ["taskset", "-c", core, *command], stdout=subprocess.DEVNULL, stderr=log, cwd=self.folder)
-        wait_for(self.ports[name])
+        try:
+            wait_for(self.ports[name])
+        except SystemExit as error:
+            with open(f"{self.folder}/{name}.log") as log:
+                raise SystemExit(f"{name}: {error}\n{log.read()[-2000:]}")
 
     def nginx(self, name, core, body):
         """An nginx whose configuration may name the ports of all that were started before."""
@@ -225,10 +226,10 @@ class Bench:
         self.write(f"{name}.conf", NGINX.format(name=name, user=self.user, body=body.format(page=page, **self.ports)))
         self.start(name, core, ["nginx", "-p", self.folder, "-c", f"{self.folder}/{name}.conf"])
 
-    def doorward(self, name, program, policies, core="0"):
+    def doorward(self, name, program, policies, core="0", more=""):
         """A Doorward in front of the back-end, and the cookie of a session there."""
         self.ports[name] = free_ports(1)[0]
-        text = DOORWARD.format(name=name, port=self.ports[name], policies=policies, **self.ports)
+        text = DOORWARD.format(name=name, port=self.ports[name], policies=policies, more=more, **self.ports)
         self.write(f"{name}.toml", text)
         self.start(name, core, [program, "serve", "--config", f"{self.folder}/{name}.toml"])
         return session_cookie(self.ports[name])

@@ -22,6 +22,11 @@ impl Hold {
         self.0.1.notify_all();
     }
 
+    /// Waits for it, in a script.
+    pub fn wait_here(&self) {
+        let _ = self.wait(&AtomicBool::new(false));
+    }
+
     fn wait(&self, closing: &AtomicBool) -> io::Result<()> {
         let mut open = self.0.0.lock().unwrap();
         while !*open {

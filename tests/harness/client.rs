@@ -101,6 +101,8 @@ impl Client {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.way.timeout = timeout;
+        // A connection that is open has the timeout it was opened with.
+        self.kept = None;
         self
     }
 

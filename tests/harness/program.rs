@@ -27,8 +27,14 @@ impl Program {
     /// Starts it; what it writes to standard error is its log.
     #[track_caller]
     pub fn start(name: &str, command: &mut Command) -> Self {
+        Self::start_with(name, command, Stdio::null())
+    }
+
+    /// The same, with something for its standard input.
+    #[track_caller]
+    pub fn start_with(name: &str, command: &mut Command, input: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)

@@ -5,8 +5,9 @@ use crate::program::Program;
 use rustix::process::Signal;
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// A cold start compiles policies, and the machine may be busy.
@@ -30,6 +31,7 @@ pub struct Setup {
     binary: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    input: Option<OwnedFd>,
 }
 
 /// A run that has ended by itself.
@@ -51,7 +53,13 @@ impl Setup {
 
     /// An empty directory, and another program in place of doorward.
     pub fn with(program: impl Into<PathBuf>) -> Self {
-        Self { dir: crate::temp_dir(), binary: program.into(), arguments: Vec::new(), environment: Vec::new() }
+        Self {
+            dir: crate::temp_dir(),
+            binary: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: None,
+        }
     }
 
     /// The directory, which is also where the program runs.
@@ -80,6 +88,13 @@ impl Setup {
         self
     }
 
+    /// Gives it something as its standard input: a socket, say.
+    #[must_use]
+    pub fn input(mut self, input: impl Into<OwnedFd>) -> Self {
+        self.input = Some(input.into());
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command.current_dir(self.dir.path()).envs(self.environment.iter().map(|(k, v)| (k, v)));
@@ -93,7 +108,8 @@ impl Setup {
         write(&file, config.as_bytes());
         let mut command = self.command();
         command.args(["serve", "--config"]).arg(&file).arg("--json").args(&self.arguments);
-        let mut program = Program::start("doorward", &mut command);
+        let input = self.input.map_or_else(Stdio::null, Stdio::from);
+        let mut program = Program::start_with("doorward", &mut command, input);
         let line = program.line(START);
         let started: Started =
             serde_json::from_str(&line).unwrap_or_else(|e| panic!("first line {line:?}: {e}; {}", program.tail()));
@@ -141,8 +157,8 @@ struct Started {
 pub struct Listener {
     /// Its name in the config.
     pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens: address and port, or `unix:PATH`.
+    pub address: String,
     /// Whether it speaks TLS.
     #[serde(default)]
     pub tls: bool,
@@ -184,7 +200,8 @@ impl Proxy {
     #[track_caller]
     pub fn address(&self, name: &str) -> SocketAddr {
         let all = &self.started.listeners;
-        all.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no listener {name:?} in {all:?}")).address
+        let listener = all.iter().find(|l| l.name == name).unwrap_or_else(|| panic!("no listener {name:?} in {all:?}"));
+        listener.address.parse().unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     /// The generation it started with.
@@ -197,7 +214,7 @@ impl Proxy {
     pub fn client(&self) -> Client {
         let all = &self.started.listeners;
         let listener = all.iter().find(|l| l.name == "public").or(all.first());
-        Client::new(listener.expect("it has a listener").address)
+        Client::new(self.address(&listener.expect("it has a listener").name))
     }
 
     /// A client of a listener.

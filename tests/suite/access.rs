@@ -69,3 +69,56 @@ fn an_interval_has_so_many_new_connections() {
     assert_eq!(served, 5);
     proxy.wait_for_log("max-interval-connections", Duration::from_secs(5));
 }
+
+/// How many of 1000 connections, made at once, are answered while all stay open.
+fn let_in_at_once(proxy: &Proxy) -> usize {
+    let address = proxy.address("public");
+    let all = std::sync::Barrier::new(20);
+    let served = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                all.wait();
+                let mut open: Vec<std::net::TcpStream> =
+                    (0..50).filter_map(|_| std::net::TcpStream::connect(address).ok()).collect();
+                for stream in &mut open {
+                    use std::io::{Read as _, Write as _};
+                    let mut start = [0; 12];
+                    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+                    let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+                    if stream.read_exact(&mut start).is_ok() && &start == b"HTTP/1.1 200" {
+                        served.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+                all.wait();
+            });
+        }
+    });
+    served.into_inner()
+}
+
+#[test]
+fn of_a_thousand_at_once_exactly_as_many_get_in_as_fit() {
+    let none = "max-connections = 0\nmax-interval-connections = 0\npeer-max-connections = 0\n\
+        peer-max-interval-connections = 0\n";
+    for (limit, global) in [
+        ("max-connections", false),
+        ("peer-max-connections", false),
+        ("max-interval-connections", false),
+        ("peer-max-interval-connections", false),
+        ("max-connections", true),
+    ] {
+        // A key begins a line: "max-connections" stands in "peer-max-connections" too.
+        let own = format!("\n{none}");
+        let own = if global { own } else { own.replace(&format!("\n{limit} = 0"), &format!("\n{limit} = 100")) };
+        let mut text = format!("[admin]\nsocket = \"admin.sock\"\n{LISTENER}[listener.limits]\n{own}");
+        if global {
+            text.push_str("[limits]\nmax-connections = 100\n");
+        }
+        let (_node, proxy) = with(&text, "");
+        assert_eq!(let_in_at_once(&proxy), 100, "{limit} {global}");
+        let (_, metrics) = proxy.admin("GET", "/metrics");
+        let line = format!("doorward_refused_connections_total{{listener=\"public\",reason=\"{limit}\"}} 900");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}

@@ -155,6 +155,10 @@ nope = 1
 nope = 1
 [[listener.certificates]]
 nope = 1
+[listener.tls]
+nope = 1
+[tls]
+nope = 1
 [[policy]]
 nope = 1
 [policy.limits]

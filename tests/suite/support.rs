@@ -68,6 +68,11 @@ pub(crate) fn proxy(extra: &str, nodes: &[(&str, &Backend, &str)]) -> Proxy {
     setup().serve(&config(extra, nodes))
 }
 
+/// A proxy with one worker, so that a connection to a node that is kept is also the next one used.
+pub(crate) fn one_worker(extra: &str, nodes: &[(&str, &Backend, &str)]) -> Proxy {
+    proxy(&format!("{extra}\n[threads]\nmax = 1"), nodes)
+}
+
 /// The files that [`config`] names.
 pub(crate) fn setup() -> harness::Setup {
     harness::Setup::new().file("people.ldif", PEOPLE).file("test.toml", RECIPE)

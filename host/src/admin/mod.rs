@@ -5,14 +5,14 @@
 //! GET  /metrics                   the same for Prometheus
 //! POST /reload                    reads the configuration again
 //! POST /rollback?generation=7     an earlier generation is live again; without a number, the last one
+//! POST /upgrade                   the program on disk takes over
 //! POST /lift?digest=sha256:…      lifts a quarantine
 //! ```
 
 mod view;
 
 use std::convert::Infallible;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,17 +29,23 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::proxy::{Error, Proxy};
 use crate::text;
+use crate::unix;
 
 /// Who asks has to write a head of some hundred bytes; nobody may hold the socket for longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Somebody asks for a reload, and waits for its outcome.
-pub type Reload = oneshot::Sender<Result<u64, Error>>;
+/// What somebody asks for, and waits for the outcome of.
+pub enum Wish {
+    /// A reload: the generation that is live then.
+    Reload(oneshot::Sender<Result<u64, Error>>),
+    /// An upgrade: the number of the process that serves then.
+    Upgrade(oneshot::Sender<Result<u32, Error>>),
+}
 
 /// A bound socket, whose file goes when it is dropped.
 pub struct Socket {
     listener: std::os::unix::net::UnixListener,
-    path: PathBuf,
+    _file: unix::File,
 }
 
 impl Socket {
@@ -48,29 +54,22 @@ impl Socket {
     /// # Errors
     /// Somebody listens there, or the folder cannot be written.
     pub fn bind(path: &Path) -> std::io::Result<Self> {
-        if let Ok(metadata) = std::fs::symlink_metadata(path) {
-            if !metadata.file_type().is_socket() {
-                return Err(std::io::Error::other("there is something that is no socket"));
-            }
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(std::io::Error::other("another process listens there"));
-            }
-        }
-        // It gets its name when only its owner can reach it.
-        let new = path.with_extension(format!("new.{}", std::process::id()));
-        let listener = std::os::unix::net::UnixListener::bind(&new)?;
-        listener.set_nonblocking(true)?;
-        let named = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
-            .and_then(|()| std::fs::rename(&new, path));
-        if let Err(error) = named {
-            let _ = std::fs::remove_file(&new);
-            return Err(error);
-        }
-        Ok(Self { listener, path: path.to_owned() })
+        // Only its owner may reach it.
+        let (listener, file) = unix::bind(path, 0o600)?;
+        Ok(Self { listener, _file: file })
+    }
+
+    /// The same in the place of the socket of the process that this one takes over from.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn replace(path: &Path) -> std::io::Result<Self> {
+        let (listener, file) = unix::replace(path, 0o600)?;
+        Ok(Self { listener, _file: file })
     }
 
     /// Serves whoever comes.
-    pub async fn serve(self, proxy: Arc<Proxy>, reloads: mpsc::Sender<Reload>) {
+    pub async fn serve(self, proxy: Arc<Proxy>, wishes: mpsc::Sender<Wish>) {
         let listening = match self.listener.try_clone().and_then(Listening::from_std) {
             Ok(listening) => listening,
             Err(error) => return tracing::error!(%error, "the admin socket cannot be served"),
@@ -84,11 +83,11 @@ impl Socket {
                     continue;
                 }
             };
-            let (proxy, reloads) = (proxy.clone(), reloads.clone());
+            let (proxy, wishes) = (proxy.clone(), wishes.clone());
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
-                    let (proxy, reloads) = (proxy.clone(), reloads.clone());
-                    async move { Ok::<_, Infallible>(answer(&proxy, &reloads, &request).await) }
+                    let (proxy, wishes) = (proxy.clone(), wishes.clone());
+                    async move { Ok::<_, Infallible>(answer(&proxy, &wishes, &request).await) }
                 });
                 let mut builder = http1::Builder::new();
                 builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
@@ -98,17 +97,7 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-async fn answer(
-    proxy: &Arc<Proxy>,
-    reloads: &mpsc::Sender<Reload>,
-    request: &Request<Incoming>,
-) -> Response<Full<Bytes>> {
+async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let query = text::form_fields(request.uri().query().unwrap_or_default().as_bytes());
     let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     match (request.method(), request.uri().path()) {
@@ -121,12 +110,20 @@ async fn answer(
         }
         (&Method::POST, "/reload") => {
             let (done, outcome) = oneshot::channel();
-            if reloads.send(done).await.is_err() {
-                return told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "it is ending"}));
+            match (wishes.send(Wish::Reload(done)).await, outcome.await) {
+                (Ok(()), Ok(outcome)) => live(outcome),
+                _ => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "it is ending"})),
             }
-            match outcome.await {
-                Ok(outcome) => live(outcome),
-                Err(_) => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "it is ending"})),
+        }
+        (&Method::POST, "/upgrade") => {
+            let (done, outcome) = oneshot::channel();
+            match (wishes.send(Wish::Upgrade(done)).await, outcome.await) {
+                (Ok(()), Ok(Ok(process))) => told(StatusCode::OK, &json!({"pid": process})),
+                (Ok(()), Ok(Err(error))) => {
+                    let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                    told(StatusCode::CONFLICT, &json!({"error": format!("{error}: {why}")}))
+                }
+                _ => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "it is ending"})),
             }
         }
         (&Method::POST, "/rollback") => match parameter("generation").map(str::parse::<u64>).transpose() {

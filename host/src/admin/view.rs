@@ -24,17 +24,33 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         .into_iter()
         .map(|(digest, why)| (format!("sha256:{digest}"), json!(why)))
         .collect();
+    let (accepting, retiring) = proxy.workers();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
         "generation": snapshot.generation,
         "past": proxy.past(),
         "workers": workers,
+        "threads": {"accepting": accepting, "retiring": retiring},
+        "listeners": listeners(proxy),
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
         "backends": snapshot.nodes().iter().map(|node| of_node(node, snapshot.is_draining(node))).collect::<Json>(),
         "quarantine": quarantine,
         "decisions": {"written": written, "dropped": dropped},
         "aside": {"dropped": shared.desk.dropped()},
     })
+}
+
+/// Each listener's name, its address, and whom it did not let in.
+fn listeners(proxy: &Proxy) -> Json {
+    let refused = proxy.shared().state.refused.all();
+    let one = |(name, address, tls): &(String, String, bool)| {
+        let of_this = refused.iter().filter(|(listener, ..)| listener == name);
+        let refused: serde_json::Map<String, Json> =
+            of_this.map(|(_, reason, count)| ((*reason).to_owned(), json!(count))).collect();
+        json!({"name": name, "address": address, "tls": tls, "refused": refused})
+    };
+    proxy.listening().iter().map(one).collect()
 }
 
 fn of_node(node: &Node, draining: bool) -> Json {
@@ -119,6 +135,24 @@ pub(super) fn metrics(proxy: &Proxy) -> String {
     };
     line(format_args!("# HELP doorward_generation The live generation.\n# TYPE doorward_generation gauge"));
     line(format_args!("doorward_generation {}", snapshot.generation));
+    let (accepting, retiring) = proxy.workers();
+    line(format_args!("# HELP doorward_workers Worker threads.\n# TYPE doorward_workers gauge"));
+    line(format_args!("doorward_workers{{state=\"accepting\"}} {accepting}"));
+    line(format_args!("doorward_workers{{state=\"retiring\"}} {retiring}"));
+    line(format_args!(
+        "# HELP doorward_connections Open connections of each scope of limits.\n# TYPE doorward_connections gauge"
+    ));
+    for (scope, open) in shared.state.flow.open() {
+        line(format_args!("doorward_connections{{scope=\"{}\"}} {open}", label(&scope)));
+    }
+    line(format_args!(
+        "# HELP doorward_refused_connections_total Connections that were not let in.\n\
+         # TYPE doorward_refused_connections_total counter"
+    ));
+    for (listener, reason, count) in shared.state.refused.all() {
+        let listener = label(&listener);
+        line(format_args!("doorward_refused_connections_total{{listener=\"{listener}\",reason=\"{reason}\"}} {count}"));
+    }
     for (name, kind, help, of) in METRICS {
         line(format_args!("# HELP doorward_policy_{name} {help}\n# TYPE doorward_policy_{name} {kind}"));
         for (policy, health) in &policies {

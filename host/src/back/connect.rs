@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::forward::Outgoing;
+use super::unsent::Unsent;
 use super::{Node, proxy_header};
 use crate::config;
 use crate::peer::Peer;
@@ -171,7 +172,7 @@ async fn open(node: &Node, idle: &Idle, peer: &Peer) -> Result<Connection, Error
 
 async fn speak<S>(node: &Node, idle: &Idle, stream: S) -> Result<Connection, Error>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     if node.config.http2 {
         let mut builder = http2::Builder::new(Local);
@@ -188,8 +189,8 @@ where
     }
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_SIZE as usize);
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    Ok(Connection::Single(sender, Task(drive(connection))))
+    let (sender, connection) = builder.handshake(TokioIo::new(Unsent::new(stream))).await?;
+    Ok(Connection::Single(sender, Task(drive(connection.with_upgrades()))))
 }
 
 /// Room for the windows of all streams that there can be, so that clients which do not read hold up nobody else: the

@@ -4,119 +4,40 @@
 //! answer drops the connection and gives the place in the node's gate back. A request is sent twice only where that
 //! cannot be seen: nothing of it was sent, or it is idempotent and has no body (RFC 9110, section 9.2.2).
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::{Method, Request, Response, header};
-use tokio::time::Sleep;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, header};
+use tokio::time::{Instant, Sleep};
 
-use super::Node;
 use super::connect::{self, Connection, Idle};
+use super::tunnel::{self, Tunnel};
+use super::{Node, headers};
 use crate::limits::{Permit, Shut};
 use crate::peer::Peer;
 use crate::reply::Refusal;
+use crate::upload::{Flow, Stop, Upload};
 
 /// What is sent to a node.
 pub enum Outgoing {
     /// Something of our own.
     Whole(Full<Bytes>),
     /// What the client sends, as it comes.
-    Client(Limited),
+    Client(Upload),
 }
 
-/// A client's body, counted against its limit.
-pub struct Limited {
-    body: Incoming,
-    left: u64,
-    limit: Limit,
-    progress: Progress,
-}
-
-/// A limit of the configuration: its key, and how many bytes it allows.
-pub type Limit = (&'static str, u64);
-
-/// How far the request's body got: shared by the two directions of an exchange.
-#[derive(Clone, Default)]
-struct Progress(Rc<Moved>);
-
-struct Moved {
-    /// When the last byte moved.
-    last: Cell<Instant>,
-    /// Whether all of it is on its way to the node.
-    sent: Cell<bool>,
-    /// What the client did wrong with it.
-    fault: Cell<Option<ClientFault>>,
-}
-
-/// What ends a body before its end, and is not the node's fault.
-#[derive(Clone, Copy)]
-enum ClientFault {
-    TooLarge(Limit),
-    Broken,
-}
-
-impl Default for Moved {
-    fn default() -> Self {
-        Self { last: Cell::new(Instant::now()), sent: Cell::new(true), fault: Cell::new(None) }
-    }
-}
-
-/// How long a body that is read here may take: a form is a few hundred bytes.
-const FORM_TIME: Duration = Duration::from_secs(30);
-
-/// The client sent more than the limit.
-#[derive(Debug, thiserror::Error)]
-#[error("the body is larger than allowed")]
-pub(super) struct TooLarge;
-
-impl Limited {
-    /// A client's body within a limit.
-    pub fn new(body: Incoming, limit: Limit) -> Self {
-        let progress = Progress::default();
-        progress.0.sent.set(body.is_end_stream());
-        Self { body, left: limit.1, limit, progress }
-    }
-
-    /// Reads the rest of the body without keeping it, at most `limit` bytes of it, and no longer than a person waits.
-    pub async fn drain(self, limit: u64) {
-        let _ = tokio::time::timeout(FORM_TIME, self.drop_frames(limit)).await;
-    }
-
-    async fn drop_frames(mut self, mut limit: u64) {
-        while let Some(Ok(frame)) = self.body.frame().await {
-            let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-            let Some(left) = limit.checked_sub(size) else { return };
-            limit = left;
+impl Outgoing {
+    fn flow(&self) -> Rc<Flow> {
+        match self {
+            Self::Whole(_) => Rc::new(Flow::whole()),
+            Self::Client(upload) => upload.flow(),
         }
-    }
-
-    /// The whole body, when it is within its limit.
-    ///
-    /// # Errors
-    /// It is too large, or the client stopped sending.
-    pub async fn whole(self) -> Result<Vec<u8>, Refusal> {
-        let late = |_| Refusal::BadRequest("its body took too long");
-        tokio::time::timeout(FORM_TIME, self.collect()).await.map_err(late)?
-    }
-
-    async fn collect(mut self) -> Result<Vec<u8>, Refusal> {
-        let mut whole = Vec::new();
-        while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|_| Refusal::BadRequest("the body ended early"))?;
-            if let Some(data) = frame.data_ref() {
-                if (whole.len() + data.len()) as u64 > self.limit.1 {
-                    return Err(Refusal::BodyTooLarge(self.limit.0, self.limit.1));
-                }
-                whole.extend_from_slice(data);
-            }
-        }
-        Ok(whole)
     }
 }
 
@@ -134,45 +55,21 @@ impl Body for Outgoing {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Client(client) => {
-                let frame = match ready!(Pin::new(&mut client.body).poll_frame(cx)) {
-                    Some(Ok(frame)) => frame,
-                    Some(Err(error)) => {
-                        client.progress.0.fault.set(Some(ClientFault::Broken));
-                        return Poll::Ready(Some(Err(error.into())));
-                    }
-                    None => {
-                        client.progress.0.sent.set(true);
-                        return Poll::Ready(None);
-                    }
-                };
-                client.progress.0.last.set(Instant::now());
-                let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-                match client.left.checked_sub(size) {
-                    Some(left) => client.left = left,
-                    None => {
-                        client.progress.0.fault.set(Some(ClientFault::TooLarge(client.limit)));
-                        return Poll::Ready(Some(Err(TooLarge.into())));
-                    }
-                }
-                client.progress.0.sent.set(frame.is_trailers() || client.body.is_end_stream());
-                // Trailers end here: what they mean was not agreed on with the node.
-                if frame.is_trailers() { Poll::Ready(None) } else { Poll::Ready(Some(Ok(frame))) }
-            }
+            Self::Client(upload) => Pin::new(upload).poll_frame(cx).map_err(Into::into),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Client(client) => client.body.is_end_stream(),
+            Self::Client(upload) => upload.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Client(client) => client.body.size_hint(),
+            Self::Client(upload) => upload.size_hint(),
         }
     }
 }
@@ -183,25 +80,30 @@ pub struct NodeBody {
     held: Option<Held>,
     silence: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    upgrade: Option<OnUpgrade>,
 }
 
-struct Held {
+/// What an answer holds until its end.
+pub(super) struct Held {
     connection: Connection,
+    upload: Stop,
     idle: Rc<Idle>,
     node: Arc<Node>,
-    progress: Progress,
     _permit: Permit,
 }
 
 impl NodeBody {
-    /// The answer was read to its end: the connection may be used again, unless the node answered before it had all
-    /// of the request.
+    /// The answer was read to its end: the connection may be used again, if the request was sent to its end as well.
+    /// Where the node answered without waiting for that, nobody knows how it reads what comes later.
     fn finish(&mut self) {
-        if let Some(held) = self.held.take()
-            && held.progress.0.sent.get()
-        {
+        if let Some(held) = self.held.take().filter(|held| held.upload.0.is_whole()) {
             held.idle.put(&held.node, held.connection);
         }
+    }
+
+    /// The tunnel, when this is the answer that agreed to one.
+    pub fn into_tunnel(mut self) -> Option<Tunnel> {
+        Some(Tunnel { node: self.upgrade.take()?, _held: self.held.take() })
     }
 }
 
@@ -211,8 +113,11 @@ impl Body for NodeBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.timer = None;
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers);
+                }
                 if self.body.is_end_stream() {
                     self.finish();
                 }
@@ -256,26 +161,15 @@ pub struct Hop<'a> {
     pub peer: &'a Peer,
 }
 
-/// Sends a request through the node's gate and gives its answer back as it comes. `write` writes the request around a
-/// body: once, and once more if it is tried again.
+/// Sends a request through the node's gate and gives its answer back as it comes.
 ///
 /// # Errors
 /// The queue, the connection, the node's silence, or the client's too large body.
-pub async fn forward(
-    hop: Hop<'_>,
-    body: Outgoing,
-    write: impl Fn(Outgoing) -> Result<Request<Outgoing>, Refusal>,
-) -> Result<Response<NodeBody>, Refusal> {
+pub async fn forward(hop: Hop<'_>, request: Request<Outgoing>) -> Result<Response<NodeBody>, Refusal> {
     let node = hop.node;
-    let progress = match &body {
-        Outgoing::Client(client) => client.progress.clone(),
-        Outgoing::Whole(_) => Progress::default(),
-    };
-    let bodiless = body.is_end_stream();
-    let write = |body| write(body).map(|request| if node.config.http2 { for_http2(node, request) } else { request });
-    let request = write(body)?;
+    let request = if node.config.http2 { for_http2(node, request) } else { request };
     let (gate, silence) = node.lane(request.uri().path());
-    if node.health.is_troubled() && !node.health.may_try(Instant::now()) {
+    if node.health.is_troubled() && !node.health.may_try(std::time::Instant::now()) {
         return Err(Refusal::NodeAway);
     }
     let permit = gate.enter().await.map_err(|shut| match shut {
@@ -284,39 +178,42 @@ pub async fn forward(
         Shut::InVain => Refusal::NodeAway,
     })?;
     // Asked only here, since the one request that tries a node that was down must not be lost in the queue.
-    if node.health.is_troubled() && !node.health.admits(Instant::now()) {
+    if node.health.is_troubled() && !node.health.admits(std::time::Instant::now()) {
         return Err(Refusal::NodeAway);
     }
-    let again = || write(Outgoing::nothing());
-    let again: Option<Again<'_>> = if bodiless && is_idempotent(request.method()) { Some(&again) } else { None };
-    let sending = send(hop, request, again);
-    let (connection, response) =
-        within_silence(silence, &progress, sending).await.map_err(|refusal| match progress.0.fault.get() {
-            Some(ClientFault::TooLarge((name, bytes))) => Refusal::BodyTooLarge(name, bytes),
-            Some(ClientFault::Broken) => Refusal::BadRequest("its body is broken, or ended early"),
-            None => refusal,
-        })?;
+    let flow = request.body().flow();
+    let asked = request.headers().get(header::UPGRADE).cloned();
+    let sending = send(hop, request, &flow);
+    let (connection, mut response) = within_silence(silence, &flow, sending).await?;
+    let upgrade = match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS if tunnel::agrees(response.headers(), asked.as_ref()) => {
+            Some(hyper::upgrade::on(&mut response))
+        }
+        StatusCode::SWITCHING_PROTOCOLS => {
+            tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
+            return Err(Refusal::NodeBroken);
+        }
+        _ => None,
+    };
     let (parts, body) = response.into_parts();
-    let held = Some(Held { connection, idle: hop.idle.clone(), node: node.clone(), progress, _permit: permit });
-    let mut body = NodeBody { body, held, silence, timer: None };
-    if body.is_end_stream() {
+    let held = Held { connection, upload: Stop(flow), idle: hop.idle.clone(), node: node.clone(), _permit: permit };
+    let mut body = NodeBody { body, held: Some(held), silence, timer: None, upgrade };
+    if body.is_end_stream() && body.upgrade.is_none() {
         body.finish();
     }
     Ok(Response::from_parts(parts, body))
 }
-
-/// Writes a request once more.
-type Again<'a> = &'a dyn Fn() -> Result<Request<Outgoing>, Refusal>;
 
 /// Sends on a kept connection, or on a new one. A node may close a kept connection just when it is used: then a new
 /// one is tried, if nobody can tell that the request was sent twice.
 async fn send(
     hop: Hop<'_>,
     mut request: Request<Outgoing>,
-    again: Option<Again<'_>>,
+    flow: &Flow,
 ) -> Result<(Connection, Response<Incoming>), Refusal> {
     let node = hop.node;
     if let Some(mut connection) = hop.idle.take(node) {
+        let again = once_more(&request);
         let mut error = match connection.send(request).await {
             Ok(response) => {
                 node.is_reached();
@@ -328,25 +225,36 @@ async fn send(
         request = match (error.take_message(), error.into_error(), again) {
             (Some(unsent), _, _) => unsent,
             // An answer that makes no sense makes none the second time.
-            (None, error, Some(again)) if !error.is_parse() => again()?,
-            (None, error, _) => return Err(broken(node, &error)),
+            (None, error, Some(again)) if !error.is_parse() => again,
+            (None, error, _) => return Err(broken(node, flow, &error)),
         };
     }
     // Boxed, since connecting is rare and has much to remember, and each request would carry the room for it.
     let connecting = Box::pin(connect::connect(node, hop.idle, hop.peer));
     let mut connection = connecting.await.map_err(|error| {
         tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
-        node.turned(node.health.failed(Instant::now()), "it cannot be reached");
+        node.turned(node.health.failed(std::time::Instant::now()), "it cannot be reached");
         Refusal::NodeAway
     })?;
     node.is_reached();
-    let response = connection.send(request).await.map_err(|error| broken(node, &error.into_error()))?;
+    let response = connection.send(request).await.map_err(|error| broken(node, flow, &error.into_error()))?;
     Ok((connection, response))
 }
 
-/// Methods whose requests have the same effect however often they are sent (RFC 9110, section 9.2.2).
-fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+/// A copy of a request without a body, whose method has the same effect however often it is sent (RFC 9110, section
+/// 9.2.2).
+fn once_more(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    let idempotent =
+        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
+    if !idempotent || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(Outgoing::nothing());
+    again.method_mut().clone_from(request.method());
+    again.uri_mut().clone_from(request.uri());
+    *again.version_mut() = request.version();
+    again.headers_mut().clone_from(request.headers());
+    Some(again)
 }
 
 /// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1); nor can it change to another
@@ -365,7 +273,11 @@ fn for_http2(node: &Node, mut request: Request<Outgoing>) -> Request<Outgoing> {
     request
 }
 
-fn broken(node: &Node, error: &hyper::Error) -> Refusal {
+/// Why there is no answer. It is not the node's fault when the request was never sent to its end.
+fn broken(node: &Node, flow: &Flow, error: &hyper::Error) -> Refusal {
+    if let Some(fault) = flow.fault() {
+        return fault;
+    }
     tracing::warn!(backend = node.name(), error = %chain(error), "a node's answer is broken");
     Refusal::NodeBroken
 }
@@ -384,16 +296,16 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 /// Waits for an answer for as long as bytes move: a long upload is no silence.
 async fn within_silence<T>(
     silence: Duration,
-    progress: &Progress,
+    flow: &Flow,
     answer: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
     let mut answer = std::pin::pin!(answer);
-    progress.0.last.set(Instant::now());
+    flow.touch();
     loop {
-        let deadline = progress.0.last.get() + silence;
-        match tokio::time::timeout_at(deadline.into(), answer.as_mut()).await {
+        let deadline = flow.last() + silence;
+        match tokio::time::timeout_at(deadline, answer.as_mut()).await {
             Ok(answer) => return answer,
-            Err(_) if progress.0.last.get() + silence > Instant::now() => {}
+            Err(_) if flow.last() + silence > Instant::now() => {}
             Err(_) => return Err(Refusal::NodeTimeout),
         }
     }

@@ -3,6 +3,7 @@
 //! Pure.
 
 use hyper::HeaderMap;
+use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 
 /// Headers of one connection (RFC 9110, section 7.6.1), and those that only matter to a proxy.
@@ -24,12 +25,45 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|line| line.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        .map(str::trim)
+        // The usual words name no header, or one that goes anyway.
+        .filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
+        .filter_map(|name| name.parse().ok())
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
     headers.remove("proxy-connection");
+}
+
+/// Whether `Connection` names this option (RFC 9110, section 7.6.1).
+pub fn names(headers: &HeaderMap, option: &str) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case(option))
+}
+
+/// Removes from trailers what may stand in a head only (RFC 9110, section 6.5.1): framing, routing, credentials, cookies,
+/// what tells of the content, and what only Doorward writes.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    const NOT_IN_TRAILERS: [HeaderName; 12] = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        header::CONTENT_RANGE,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::AUTHORIZATION,
+        header::WWW_AUTHENTICATE,
+        header::LOCATION,
+        header::CACHE_CONTROL,
+        header::EXPECT,
+    ];
+    strip_hop_by_hop(trailers);
+    strip_ours(trailers);
+    for name in &NOT_IN_TRAILERS {
+        trailers.remove(name);
+    }
 }
 
 /// Removes what a client may not say, so that what the node reads is what Doorward wrote.
@@ -45,16 +79,19 @@ pub fn strip_ours(headers: &mut HeaderMap) {
 /// and without our own cookies.
 pub fn strip_our_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&str) -> bool) {
     let lines = headers.get_all(header::COOKIE).iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    let kept: Vec<&[u8]> = pairs
-        .filter(|pair| {
-            let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-            !pair.is_empty() && !std::str::from_utf8(name).is_ok_and(&is_ours)
-        })
-        .collect();
-    let joined = kept.join(&b"; "[..]);
-    headers.remove(header::COOKIE);
-    if let (false, Ok(value)) = (joined.is_empty(), HeaderValue::from_bytes(&joined)) {
+    let mut joined = Vec::with_capacity(headers.get(header::COOKIE).map_or(0, HeaderValue::len));
+    for pair in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii) {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        if !pair.is_empty() && !std::str::from_utf8(name).is_ok_and(&is_ours) {
+            if !joined.is_empty() {
+                joined.extend_from_slice(b"; ");
+            }
+            joined.extend_from_slice(pair);
+        }
+    }
+    if joined.is_empty() {
+        headers.remove(header::COOKIE);
+    } else if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
         headers.insert(header::COOKIE, value);
     }
 }

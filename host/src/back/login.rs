@@ -56,8 +56,8 @@ pub async fn log_in(hop: Hop<'_>, headers: &HeaderMap, user: &str, secret: &Secr
     let mut jar = Jar::default();
     let mut extracted: Vec<(&str, String)> = Vec::new();
     if let Some(path) = &recipe.prefetch {
-        let write = |body| Ok(request(node, Method::GET, path, headers, &jar, body));
-        let (parts, page) = page_of(forward(hop, whole(Bytes::new()), write).await?).await?;
+        let request = request(node, Method::GET, path, headers, &jar, whole(Bytes::new()));
+        let (parts, page) = page_of(forward(hop, request).await?).await?;
         jar.take(&parts.headers, path);
         for extract in &recipe.extracts {
             let value = match extract.from {
@@ -74,13 +74,9 @@ pub async fn log_in(hop: Hop<'_>, headers: &HeaderMap, user: &str, secret: &Secr
         }
     }
     let (media_type, body) = fields(recipe, user, secret, &extracted);
-    let write = |body| {
-        let mut request = request(node, Method::POST, &recipe.login.path, headers, &jar, body);
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        Ok(request)
-    };
-    let response = forward(hop, whole(body), write).await?;
-    let (parts, page) = page_of(response).await?;
+    let mut request = request(node, Method::POST, &recipe.login.path, headers, &jar, whole(body));
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let (parts, page) = page_of(forward(hop, request).await?).await?;
     jar.take(&parts.headers, &recipe.login.path);
     judge(node, &parts, &page, jar)
 }

@@ -9,6 +9,8 @@ mod login;
 mod probe;
 mod proxy_header;
 mod recipe;
+mod tunnel;
+mod unsent;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,11 +21,12 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 pub use connect::Idle;
-pub use forward::{Hop, Limit, Limited, NodeBody, Outgoing, forward};
+pub use forward::{Hop, NodeBody, Outgoing, forward};
 pub use health::Told;
 pub use login::{Answered, LoggedIn, LoginError, log_in};
 pub use probe::watch_over;
 pub use recipe::Recipe;
+pub use tunnel::Tunnel;
 
 use crate::config::{self, Faults};
 use crate::limits::Gate;

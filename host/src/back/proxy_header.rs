@@ -69,14 +69,7 @@ mod tests {
     use super::*;
 
     fn peer(address: &str, local: &str) -> Peer {
-        let client: SocketAddr = address.parse().unwrap();
-        Peer {
-            listener: "public".to_owned(),
-            address: client.ip(),
-            port: client.port(),
-            local: local.parse().unwrap(),
-            tls: None,
-        }
+        Peer::new("public".to_owned(), address.parse().unwrap(), local.parse().unwrap())
     }
 
     #[test]

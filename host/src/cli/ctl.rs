@@ -36,6 +36,8 @@ enum Verb {
     Metrics,
     /// Read the configuration again; the faults, if it is refused.
     Reload,
+    /// Start the program on disk anew, with the same sockets; this process goes when that one serves.
+    Upgrade,
     /// Make an earlier generation live again, without compiling anything.
     Rollback {
         /// Its number; the last one, if missing.
@@ -54,6 +56,7 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
         Verb::Status => ("GET", "/status".to_owned()),
         Verb::Metrics => ("GET", "/metrics".to_owned()),
         Verb::Reload => ("POST", "/reload".to_owned()),
+        Verb::Upgrade => ("POST", "/upgrade".to_owned()),
         Verb::Rollback { generation: None } => ("POST", "/rollback".to_owned()),
         Verb::Rollback { generation: Some(to) } => ("POST", format!("/rollback?generation={to}")),
         Verb::Lift { digest } => {

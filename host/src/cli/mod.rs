@@ -4,6 +4,7 @@ mod build;
 mod ctl;
 mod policy;
 mod run;
+mod systemd;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

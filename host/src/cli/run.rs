@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::say;
-use crate::admin::{Reload, Socket};
+use super::{say, systemd};
+use crate::admin::{Socket, Wish};
 use crate::back::watch_over;
 use crate::config::{self, Config, Faults, Level};
 use crate::demo::{Demo, SITES, USERS};
@@ -32,10 +32,10 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let demo = Demo::start(listen, folder).context("the demo's nodes do not start")?;
     let config = demo.config()?;
     let watch = Watch::start(config.files());
-    let admin = admin_socket(&config)?;
     let proxy = Proxy::start(&config)?;
-    let control = Control::start()?;
-    let address = proxy.listening().first().map_or(listen, |(_, address, _)| *address);
+    let admin = admin_socket(&config, &proxy)?;
+    let control = Control::start(None)?;
+    let address = proxy.listening().first().and_then(|(_, address, _)| address.parse().ok()).unwrap_or(listen);
     say(&if json { demo_json(address) } else { demo_text(address) });
     follow(control, proxy, watch, admin, move || demo.config())
 }
@@ -73,27 +73,37 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let config = config::load(path)?;
     log::start(config.log.level);
     watch.follow(config.files());
-    let admin = admin_socket(&config)?;
+    let program = std::env::current_exe()?;
     let proxy = Proxy::start(&config)?;
-    let control = Control::start()?;
+    let admin = admin_socket(&config, &proxy)?;
+    let control = Control::start(Some(program))?;
     let listening = proxy.listening();
     if json {
-        let one =
-            |(name, address, tls): &(String, SocketAddr, bool)| json!({"name": name, "address": address, "tls": tls});
+        let one = |(name, address, tls): &(String, String, bool)| json!({"name": name, "address": address, "tls": tls});
         let listeners: Vec<_> = listening.iter().map(one).collect();
         say(&json!({"listeners": listeners, "generation": proxy.generation()}).to_string());
     } else {
         for (name, address, tls) in listening {
-            say(&format!("{name}: listening on {}://{address}/", if tls { "https" } else { "http" }));
+            let scheme = if tls { "https" } else { "http" };
+            let is_file = address.starts_with("unix:") || address.starts_with("systemd:");
+            say(&if is_file {
+                format!("{name}: listening on {address} ({scheme})")
+            } else {
+                format!("{name}: listening on {scheme}://{address}/")
+            });
         }
     }
     let path = path.to_owned();
     follow(control, proxy, watch, admin, move || config::load(&path))
 }
 
-/// Bound before anything is announced, so that whoever reads the announcement can ask.
-fn admin_socket(config: &Config) -> anyhow::Result<Option<Socket>> {
-    let bind = |path: &PathBuf| Socket::bind(path).with_context(|| format!("the admin socket {}", path.display()));
+/// Bound before anything is announced, so that whoever reads the announcement can ask; and last of all, so that the
+/// process before this one keeps its own until this one serves.
+fn admin_socket(config: &Config, proxy: &Proxy) -> anyhow::Result<Option<Socket>> {
+    let bind = |path: &PathBuf| {
+        let bound = if proxy.takes_over() { Socket::replace(path) } else { Socket::bind(path) };
+        bound.with_context(|| format!("the admin socket {}", path.display()))
+    };
     config.admin_socket.as_ref().map(bind).transpose()
 }
 
@@ -101,24 +111,29 @@ fn admin_socket(config: &Config) -> anyhow::Result<Option<Socket>> {
 /// announcement may send one at once, and one that nobody hears ends the process.
 struct Control {
     runtime: Runtime,
+    /// What an upgrade starts: the file that this program was started from, whatever is in it then.
+    program: Option<PathBuf>,
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    user: Signal,
 }
 
 impl Control {
-    fn start() -> anyhow::Result<Self> {
+    fn start(program: Option<PathBuf>) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         let hang_up = signal(SignalKind::hangup())?;
+        let user = signal(SignalKind::user_defined2())?;
         drop(entered);
-        Ok(Self { runtime, terminate, interrupt, hang_up })
+        Ok(Self { runtime, program, terminate, interrupt, hang_up, user })
     }
 }
 
 /// Reloads when a file changed, at SIGHUP and when asked to, heeds policies in trouble, and drains at Ctrl-C and SIGTERM.
+/// After an upgrade it retires, which the same signals cut short.
 fn follow(
     control: Control,
     proxy: Proxy,
@@ -127,8 +142,10 @@ fn follow(
     load: impl Fn() -> Result<Config, Faults> + Clone + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
     let proxy = Arc::new(proxy);
-    let Control { runtime, mut terminate, mut interrupt, mut hang_up } = control;
-    runtime.block_on(async {
+    let Control { runtime, program, mut terminate, mut interrupt, mut hang_up, mut user } = control;
+    proxy.ready();
+    systemd::ready();
+    let retired = runtime.block_on(async {
         let (asking, mut asked) = mpsc::channel(4);
         if let Some(socket) = admin {
             tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
@@ -136,20 +153,36 @@ fn follow(
         let heeding = tokio::spawn(heed(proxy.clone()));
         let shared = proxy.shared().clone();
         let probing = tokio::spawn(watch_over(move || shared.snapshot.load().nodes().to_vec()));
-        loop {
-            let answer: Option<Reload> = tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => { watch.mark(); None }
-                Some(answer) = asked.recv() => { watch.mark(); Some(answer) }
+        let upgraded = loop {
+            let wish: Option<Wish> = tokio::select! {
+                _ = terminate.recv() => break false,
+                _ = interrupt.recv() => break false,
+                _ = hang_up.recv() => None,
+                _ = user.recv() => Some(Wish::Upgrade(oneshot::channel().0)),
+                Some(wish) = asked.recv() => Some(wish),
                 () = watch.changed() => None,
             };
+            let answer = match wish {
+                Some(Wish::Upgrade(answer)) => {
+                    let upgrading = upgrade(proxy.clone(), program.clone(), answer);
+                    tokio::select! {
+                        _ = terminate.recv() => break false,
+                        _ = interrupt.recv() => break false,
+                        done = upgrading => if done { break true } else { continue },
+                    }
+                }
+                Some(Wish::Reload(answer)) => Some(answer),
+                None => None,
+            };
+            // What was seen to change is marked already; who asks wants it all read now.
+            watch.mark();
+            systemd::reloading();
             // Compiling a policy may take a while; signals are heard all the same.
             let (of_reload, load) = (proxy.clone(), load.clone());
             let reloading = tokio::task::spawn_blocking(move || reload(&of_reload, load()));
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break false,
+                _ = interrupt.recv() => break false,
                 reloaded = reloading => match reloaded {
                     Ok((files, outcome)) => {
                         if outcome.is_ok() { watch.follow_only(files) } else { watch.follow(files) }
@@ -158,17 +191,63 @@ fn follow(
                     Err(error) => tracing::error!(%error, "a reload came to no end"),
                 },
             }
-        }
+            systemd::ready();
+        };
         heeding.abort();
         probing.abort();
+        if !upgraded {
+            systemd::stopping();
+            return false;
+        }
+        let of_retiring = proxy.clone();
+        let retiring = tokio::task::spawn_blocking(move || of_retiring.retire());
+        tokio::select! {
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+            _ = retiring => true,
+        }
     });
-    tracing::info!("draining");
-    if !proxy.drain() {
-        tracing::warn!("not every request came to its end before the drain deadline");
+    if !retired {
+        tracing::info!("draining");
+        if !proxy.drain() {
+            tracing::warn!("not every request came to its end before the drain deadline");
+        }
     }
     // A reload may still be compiling; nobody waits for it.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
+}
+
+/// One upgrade: whether another process serves now.
+async fn upgrade(
+    proxy: Arc<Proxy>,
+    program: Option<PathBuf>,
+    answer: oneshot::Sender<Result<u32, crate::proxy::Error>>,
+) -> bool {
+    let Some(program) = program else {
+        tracing::error!("a demo is not upgraded");
+        return false;
+    };
+    let outcome = match tokio::task::spawn_blocking(move || proxy.upgrade(&program)).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::error!(%error, "an upgrade came to no end");
+            return false;
+        }
+    };
+    match &outcome {
+        Ok(process) => {
+            systemd::replaced_by(*process);
+            tracing::info!(process, "another process serves, this one retires");
+        }
+        Err(error) => {
+            let why = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(why, "{error}");
+        }
+    }
+    let done = outcome.is_ok();
+    let _ = answer.send(outcome);
+    done
 }
 
 /// Heeds policies whose breakers open.
@@ -199,8 +278,15 @@ pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let compiler =
         Compiler::start(None).map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
-    let materials =
-        Materials { compiler: &compiler, keys: &keys, previous: None, generation: 1, quarantine: None, trial: true };
+    let materials = Materials {
+        compiler: &compiler,
+        keys: &keys,
+        tickets: &Arc::default(),
+        previous: None,
+        generation: 1,
+        quarantine: None,
+        trial: true,
+    };
     let faults = match config::load_anyway(path) {
         Ok((config, mut faults)) => {
             let of_parts = Snapshot::build(&config, &materials).err().unwrap_or_default();

@@ -5,18 +5,23 @@
 
 mod backend;
 mod fault;
+mod forwarding;
+mod listener;
+mod network;
 mod policy;
 mod reader;
 pub mod units;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use backend::{Backend, Health, ProxyProtocol, Tls};
 pub use fault::{Collector, Fault, Faults, Place, Source};
+pub use forwarding::{Forwarding, Style};
+pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Proxied, ProxyHeader};
+pub use network::{Network, Networks, prefix};
 pub use policy::GRANTS;
 pub use reader::{Table, read, read_anyway};
 
@@ -39,10 +44,16 @@ pub struct Config {
     pub admin_socket: Option<PathBuf>,
     /// `[[listener]]`.
     pub listeners: Vec<Listener>,
+    /// `[tls] ticket-key-file`: keys of session tickets that several front doors share.
+    pub ticket_key_file: Option<PathBuf>,
+    /// `[limits]`: what holds for all connections.
+    pub flow: Flow,
     /// `[limits.NAME]`: the classes that an access policy may pick.
     pub classes: BTreeMap<String, Limits>,
     /// `[http]`.
     pub http: Http,
+    /// Who a request is from: keys of `[http]` too.
+    pub forwarding: Forwarding,
     /// `[[policy]]`, in order.
     pub policies: Vec<Policy>,
     /// Folder of page templates; the built-in looks when missing.
@@ -68,6 +79,10 @@ pub struct Threads {
     pub min: usize,
     /// The most workers there may be.
     pub max: usize,
+    /// All workers busy for so long: one more.
+    pub grow_after: Duration,
+    /// Workers idle for so long: one fewer.
+    pub shrink_after: Duration,
 }
 
 /// `[log]`.
@@ -109,74 +124,15 @@ pub enum AccessLog {
     File(PathBuf),
 }
 
-/// `[[listener]]`: an address that browsers connect to.
-#[derive(Debug, Clone)]
-pub struct Listener {
-    /// Its name, for policies and logs.
-    pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Certificates by server name; none means plain HTTP.
-    pub certificates: Vec<Certificate>,
-    /// How long a connection may be idle.
-    pub idle_timeout: Duration,
-    /// How long a TLS handshake may take.
-    pub handshake_timeout: Duration,
-    /// Flow limits of this listener.
-    pub limits: Limits,
-    /// Where it stands.
-    pub place: Place,
-}
-
-/// A certificate chain with its key.
-#[derive(Debug, Clone)]
-pub struct Certificate {
-    /// Server names it is chosen for; empty means the default of the listener.
-    pub names: Vec<String>,
-    /// PEM file of the chain, leaf first.
-    pub chain: PathBuf,
-    /// PEM file of the private key.
-    pub key: PathBuf,
-    /// Where it stands.
-    pub place: Place,
-}
-
-/// The six flow limits of the original, by its names. 0 means no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at once.
-    pub max_connections: u64,
-    /// New connections in each interval.
-    pub max_interval_connections: u64,
-    /// Length of that interval.
-    pub interval: Duration,
-    /// Connections at once from one address.
-    pub peer_max_connections: u64,
-    /// New connections in each interval from one address.
-    pub peer_max_interval_connections: u64,
-    /// Length of that interval.
-    pub peer_interval: Duration,
-}
-
-impl Default for Limits {
-    /// The original's defaults for its web services.
-    fn default() -> Self {
-        Self {
-            max_connections: 1000,
-            max_interval_connections: 1200,
-            interval: Duration::from_secs(60),
-            peer_max_connections: 100,
-            peer_max_interval_connections: 600,
-            peer_interval: Duration::from_secs(60),
-        }
-    }
-}
-
 /// `[http]`: the original's `httpHeadersMaxSize`, `httpBodyMaxSize`, `uploadMaxSize`, `allowLargeIncomingData`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
+    /// The target of a request, in bytes.
+    pub uri_max_size: u64,
     /// All headers of a request, in bytes.
     pub headers_max_size: u64,
+    /// The number of headers of a request.
+    pub headers_max_count: u64,
     /// A request body that is no upload, in bytes.
     pub body_max_size: u64,
     /// A multipart body, in bytes.
@@ -185,6 +141,14 @@ pub struct Http {
     pub allow_large_incoming_data: bool,
     /// How long the headers of a request may take.
     pub header_timeout: Duration,
+    /// How long a client may send nothing of a body.
+    pub body_timeout: Duration,
+    /// Bytes a second that a body must have on the whole; 0 is any.
+    pub body_min_rate: u64,
+    /// Protocols that a connection may change to.
+    pub upgrades: Arc<[Box<str>]>,
+    /// How long nothing may move once it has.
+    pub tunnel_idle_timeout: Duration,
 }
 
 /// `[[policy]]`.
@@ -410,7 +374,10 @@ impl Config {
         files.extend(self.templates.clone());
         for certificate in self.listeners.iter().flat_map(|listener| &listener.certificates) {
             files.extend([certificate.chain.clone(), certificate.key.clone()]);
+            files.extend(certificate.ocsp.clone());
         }
+        files.extend(self.listeners.iter().filter_map(|listener| listener.tls.client_ca.clone()));
+        files.extend(self.ticket_key_file.clone());
         match &self.directory.kind {
             DirectoryKind::Ldif(path) => files.extend(path.clone()),
             DirectoryKind::Ldap(ldap) => {
@@ -467,18 +434,23 @@ pub fn parse(source: &Arc<Source>, base: &Path) -> Result<Config, Faults> {
 }
 
 fn root(t: &Table<'_>, base: &Path) -> Config {
-    let classes = |t: &Table<'_>| t.keys().iter().filter_map(|k| Some((k.clone(), t.table(k, limits)?))).collect();
+    let (flow, classes) = t.table("limits", listener::flow).unwrap_or_default();
+    let of_http = t.table("http", |t| (http(t), forwarding::forwarding(t)));
+    let (http, forwarding) = of_http.unwrap_or_else(|| (default_http(), Forwarding::default()));
     let config = Config {
         base: base.to_owned(),
         place: t.place(),
-        threads: t.table("threads", threads).unwrap_or(DEFAULT_THREADS),
+        threads: t.table("threads", threads).unwrap_or_else(default_threads),
         log: t.table("log", |t| log(t, base)).unwrap_or_else(default_log),
         drain_timeout: t.duration("drain-timeout", Duration::from_secs(30)),
         state_directory: t.text("state-directory").map(|path| base.join(path)),
         admin_socket: t.table("admin", |t| t.text("socket").map(|path| base.join(path))).flatten(),
-        listeners: t.tables("listener", |t| listener(t, base)),
-        classes: t.table("limits", classes).unwrap_or_default(),
-        http: t.table("http", http).unwrap_or_else(default_http),
+        listeners: t.tables("listener", |t| listener::listener(t, base)),
+        ticket_key_file: t.table("tls", |t| t.text("ticket-key-file").map(|path| base.join(path))).flatten(),
+        flow,
+        classes: classes.into_iter().collect(),
+        http,
+        forwarding,
         policies: t.tables("policy", |t| policy::policy(t, base)),
         templates: t.text("templates").map(|path| base.join(path)),
         directory: t.table("directory", |t| directory(t, base)).unwrap_or_else(|| default_directory(t.place())),
@@ -503,6 +475,12 @@ fn check_whole(t: &Table<'_>, config: &Config) {
             t.fault(key, "nothing", format!("at least one [[{key}]]"));
         }
     }
+    // A redirect to whatever a Host says would send people wherever a link likes.
+    let named = config.sites.iter().flat_map(|site| &site.hosts).any(|host| host != "*");
+    for listener in config.listeners.iter().filter(|listener| listener.redirect_to_https.is_some() && !named) {
+        let place = listener.place.key("redirect-to-https");
+        t.collector().add(place.fault("no site with a name", "a site with a host name to redirect to"));
+    }
     unique(t, config.listeners.iter().map(|l| (l.name.as_str(), &l.place)));
     unique(t, config.policies.iter().map(|p| (p.name.as_str(), &p.place)));
     unique(t, config.backends.iter().flat_map(|b| b.names().map(|name| (name, &b.place))));
@@ -523,17 +501,27 @@ fn unique<'a>(t: &Table<'_>, names: impl Iterator<Item = (&'a str, &'a Place)>) 
     }
 }
 
-/// The original's `minConnThreads` and `maxConnThreads`.
-const DEFAULT_THREADS: Threads = Threads { min: 1, max: 20 };
+/// Workers do not wait, so more of them than cores only share the cores; the original's bound is 20.
+fn default_threads() -> Threads {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Threads { min: 1, max: cores.min(20), grow_after: Duration::from_secs(1), shrink_after: Duration::from_secs(60) }
+}
 
+/// The original's `minConnThreads` and `maxConnThreads`.
 fn threads(t: &Table<'_>) -> Threads {
+    let default = default_threads();
     // The bounds are the original's: 1 to 128.
-    let min = t.places("min", DEFAULT_THREADS.min, 1..=128);
-    let max = t.places("max", DEFAULT_THREADS.max.max(min), 1..=128);
+    let min = t.places("min", default.min, 1..=128);
+    let max = t.places("max", default.max.max(min), 1..=128);
     if max < min {
         t.fault("max", max.to_string(), format!("at least min, which is {min}"));
     }
-    Threads { min, max }
+    Threads {
+        min,
+        max,
+        grow_after: t.duration("grow-after", default.grow_after),
+        shrink_after: t.duration("shrink-after", default.shrink_after),
+    }
 }
 
 fn log(t: &Table<'_>, base: &Path) -> Log {
@@ -565,54 +553,35 @@ fn default_log() -> Log {
     }
 }
 
-fn listener(t: &Table<'_>, base: &Path) -> Listener {
-    Listener {
-        name: t.required("name"),
-        address: t.socket_address("address").unwrap_or_else(|| {
-            if !t.has("address") {
-                t.fault("address", "nothing", "an address and port, such as \"[::]:443\"");
-            }
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        }),
-        certificates: t.tables("certificates", |t| Certificate {
-            names: t.texts("names"),
-            chain: base.join(t.required("chain")),
-            key: base.join(t.required("key")),
-            place: t.place(),
-        }),
-        idle_timeout: t.duration("idle-timeout", Duration::from_secs(300)),
-        handshake_timeout: t.duration("handshake-timeout", Duration::from_secs(10)),
-        limits: t.table("limits", limits).unwrap_or_default(),
-        place: t.place(),
-    }
-}
-
-fn limits(t: &Table<'_>) -> Limits {
-    let default = Limits::default();
-    // The largest count that the original takes is 100000; proxies in front of many users need more.
-    let most = 10_000_000;
-    Limits {
-        max_connections: t.count("max-connections", default.max_connections, 0..=most),
-        max_interval_connections: t.count("max-interval-connections", default.max_interval_connections, 0..=most),
-        interval: t.duration("interval", default.interval),
-        peer_max_connections: t.count("peer-max-connections", default.peer_max_connections, 0..=most),
-        peer_max_interval_connections: t.count(
-            "peer-max-interval-connections",
-            default.peer_max_interval_connections,
-            0..=most,
-        ),
-        peer_interval: t.duration("peer-interval", default.peer_interval),
-    }
-}
-
 fn default_http() -> Http {
     Http {
+        uri_max_size: 8 << 10,
         headers_max_size: 64 << 10,
+        headers_max_count: 100,
         body_max_size: 64 << 10,
         upload_max_size: 16 << 20,
         allow_large_incoming_data: false,
         header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(30),
+        body_min_rate: 240,
+        upgrades: Arc::from([Box::from("websocket")]),
+        tunnel_idle_timeout: Duration::from_secs(3600),
     }
+}
+
+fn upgrades(t: &Table<'_>, default: Arc<[Box<str>]>) -> Arc<[Box<str>]> {
+    if !t.has("upgrades") {
+        return default;
+    }
+    let names = t.texts("upgrades");
+    // These would carry whole requests past every check.
+    let is_http = |name: &str| ["h2", "h2c", "http", "tls"].iter().any(|http| name.eq_ignore_ascii_case(http));
+    let right =
+        |name: &String| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    for name in names.iter().filter(|name| !right(name) || is_http(name)) {
+        t.fault("upgrades", format!("\"{name}\""), "names of protocols that are no HTTP, such as \"websocket\"");
+    }
+    names.into_iter().map(String::into_boxed_str).collect()
 }
 
 fn http(t: &Table<'_>) -> Http {
@@ -622,12 +591,24 @@ fn http(t: &Table<'_>) -> Http {
     if !((8 << 10)..=(10 << 20)).contains(&headers_max_size) {
         t.fault("headers-max-size", format!("{headers_max_size} bytes"), "from 8KiB to 10MiB");
     }
+    let uri_max_size = t.size("uri-max-size", default.uri_max_size);
+    // hyper's own bound is 65534 bytes; below a page's address nothing works.
+    if !(256..=(63 << 10)).contains(&uri_max_size) {
+        t.fault("uri-max-size", format!("{uri_max_size} bytes"), "from 256B to 63KiB");
+    }
     Http {
+        uri_max_size,
         headers_max_size,
+        // More than 32768 names do not fit the map that holds them.
+        headers_max_count: t.count("headers-max-count", default.headers_max_count, 8..=10_000),
         body_max_size: t.size("body-max-size", default.body_max_size),
         upload_max_size: t.size("upload-max-size", default.upload_max_size),
         allow_large_incoming_data: t.flag("allow-large-incoming-data", default.allow_large_incoming_data),
         header_timeout: t.duration("header-timeout", default.header_timeout),
+        body_timeout: t.duration("body-timeout", default.body_timeout),
+        body_min_rate: t.count("body-min-rate", default.body_min_rate, 0..=1_000_000),
+        upgrades: upgrades(t, default.upgrades),
+        tunnel_idle_timeout: t.duration("tunnel-idle-timeout", default.tunnel_idle_timeout),
     }
 }
 

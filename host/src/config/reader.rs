@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::fault::{Collector, Faults, Place, Source, join};
+use super::network::{Network, Networks};
 use super::units;
 
 /// Reads a whole file and hands its top table to `read`; all faults come back together.
@@ -183,11 +184,6 @@ impl<'a> Table<'a> {
         self.parsed(key, &expected, |text| choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value))
     }
 
-    /// An address with a port.
-    pub fn socket_address(&self, key: &str) -> Option<SocketAddr> {
-        self.parsed(key, "an address and port, such as \"127.0.0.1:8080\" or \"[::]:443\"", |text| text.parse().ok())
-    }
-
     /// An address without a port.
     pub fn address(&self, key: &str) -> Option<IpAddr> {
         self.parsed(key, "an IPv4 or IPv6 address", |text| text.parse().ok())
@@ -208,6 +204,19 @@ impl<'a> Table<'a> {
                 .collect(),
             _ => self.wrong(key, value, expected).unwrap_or_default(),
         }
+    }
+
+    /// A list of networks; one alone is a list of one.
+    pub fn networks(&self, key: &str) -> Networks {
+        let expected = "networks such as \"10.0.0.0/8\" or \"2001:db8::/32\", with nothing beyond the bits";
+        let parse = |text: String| {
+            let network = Network::parse(&text);
+            if network.is_none() {
+                self.fault(key, format!("\"{text}\""), expected);
+            }
+            network
+        };
+        Networks(self.texts(key).into_iter().filter_map(parse).collect())
     }
 
     /// A list of whole numbers.

@@ -4,16 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::Request;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 
-use super::Answer;
+use super::{Answer, Tunnel};
 use crate::back::NodeBody;
 use crate::log::access::{Line, Log};
 use crate::peer::Peer;
+use crate::session::Session;
 
 /// An answer's body.
 pub struct Body {
@@ -24,6 +25,8 @@ pub struct Body {
 enum Content {
     Whole(Full<Bytes>),
     Node(NodeBody),
+    /// No body, but what comes after the answer, and how long it may be silent.
+    Tunnel(Option<(NodeBody, Duration)>),
 }
 
 /// Writes the access line when it is dropped: after the last byte, or when the client left.
@@ -36,17 +39,25 @@ pub(super) struct Finish {
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 impl Finish {
-    /// Begins an exchange.
-    pub(super) fn begin(log: &Log, peer: &Arc<Peer>, request: &Request<Incoming>, generation: u64) -> Self {
-        let id = Arc::from(format!("{:08x}{:08x}", start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed)));
+    /// Begins an exchange. A request that could not be read has neither method nor path.
+    pub(super) fn begin(
+        log: &Log,
+        peer: &Arc<Peer>,
+        (request, readable): (&Request<Incoming>, bool),
+        generation: u64,
+    ) -> Self {
+        let id = request_id(start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed));
         let line = log.on().then(|| {
             let line = Line {
-                id: String::from(&*id),
-                client: peer.address.to_string(),
-                method: request.method().to_string(),
-                path: request.uri().path().to_owned(),
+                id: id.clone(),
+                peer: peer.clone(),
+                host: None,
+                request: readable.then(|| (request.method().clone(), request.uri().clone())),
+                status: 0,
+                bytes: 0,
+                took: Duration::ZERO,
+                session: None,
                 generation,
-                ..Line::default()
             };
             (log.clone(), line, Instant::now())
         });
@@ -64,13 +75,18 @@ impl Finish {
     }
 
     /// The virtual host was found.
-    pub(super) fn host(&mut self, host: &str) {
-        self.note(|line| line.host = host.to_owned());
+    pub(super) fn host(&mut self, host: &Arc<str>) {
+        self.note(|line| line.host = Some(host.clone()));
     }
 
     /// The session was found.
-    pub(super) fn session(&mut self, user: &str, node: &str) {
-        self.note(|line| (line.user, line.node) = (user.to_owned(), node.to_owned()));
+    pub(super) fn session(&mut self, session: &Arc<Session>) {
+        self.note(|line| line.session = Some(session.clone()));
+    }
+
+    /// So many bytes were sent after the answer's head.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.note(|line| line.bytes += bytes);
     }
 
     fn note(&mut self, note: impl FnOnce(&mut Line)) {
@@ -92,9 +108,16 @@ impl Drop for Finish {
     fn drop(&mut self) {
         if let Some((log, mut line, since)) = self.line.take() {
             line.took = since.elapsed();
-            log.record(line);
+            log.record(&line);
         }
     }
+}
+
+/// Sixteen hexadecimal digits: the process's mark, and the request's number. Written by hand, since every request has one.
+fn request_id(mark: u32, number: u64) -> Arc<str> {
+    let both = u64::from(mark) << 32 | number & 0xffff_ffff;
+    let digits: [u8; 16] = std::array::from_fn(|at| b"0123456789abcdef"[(both >> (60 - 4 * at)) as usize & 15]);
+    Arc::from(std::str::from_utf8(&digits).unwrap_or_default())
 }
 
 /// A random number of this process, for request ids only.
@@ -113,6 +136,18 @@ impl Body {
     pub fn node(body: NodeBody) -> Self {
         Self { content: Content::Node(body), finish: None }
     }
+
+    /// A node's answer that changes the protocol.
+    pub fn tunnel(body: NodeBody, idle: Duration) -> Self {
+        Self { content: Content::Tunnel(Some((body, idle))), finish: None }
+    }
+
+    /// The tunnel that begins behind this answer, if one does. With it goes the end of the exchange.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        let Content::Tunnel(tunnel) = &mut self.content else { return None };
+        let (body, idle) = tunnel.take()?;
+        Some(Tunnel { node: body.into_tunnel()?, idle, finish: self.finish.take()? })
+    }
 }
 
 impl HttpBody for Body {
@@ -123,10 +158,11 @@ impl HttpBody for Body {
         let frame = match &mut self.content {
             Content::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Content::Node(body) => Pin::new(body).poll_frame(cx),
+            Content::Tunnel(_) => Poll::Ready(None),
         };
         if let (Poll::Ready(Some(Ok(frame))), Some(finish)) = (&frame, &mut self.finish) {
             let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-            finish.note(|line| line.bytes += size);
+            finish.sent(size);
         }
         frame
     }
@@ -135,6 +171,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Whole(body) => body.is_end_stream(),
             Content::Node(body) => body.is_end_stream(),
+            Content::Tunnel(_) => true,
         }
     }
 
@@ -142,6 +179,18 @@ impl HttpBody for Body {
         match &self.content {
             Content::Whole(body) => body.size_hint(),
             Content::Node(body) => body.size_hint(),
+            Content::Tunnel(_) => SizeHint::with_exact(0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_has_sixteen_digits() {
+        assert_eq!(&*request_id(0xab, 0x1_0000_00ff), "000000ab000000ff");
+        assert_eq!(&*request_id(u32::MAX, 1), "ffffffff00000001");
     }
 }

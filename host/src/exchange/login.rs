@@ -9,7 +9,7 @@ use hyper::header;
 use super::own::{self, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::{self, Attempt};
-use crate::back::{self, Limited, LoggedIn, LoginError, Node, headers};
+use crate::back::{self, LoggedIn, LoginError, Node, headers};
 use crate::config::Mode;
 use crate::directory::{self, User};
 use crate::policy::LoginFacts;
@@ -17,6 +17,7 @@ use crate::reply::Refusal;
 use crate::secret::Secret;
 use crate::session::{self, Session};
 use crate::text;
+use crate::upload::Upload;
 
 /// A login form has a name, a password, a token and a path: this is plenty.
 const FORM_SIZE: u64 = 16 << 10;
@@ -37,7 +38,7 @@ struct Form {
 
 impl Exchange {
     pub(super) async fn log_in(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
-        let form = Form::read(&Limited::new(body, ("the login form", FORM_SIZE)).whole().await?);
+        let form = Form::read(&Upload::new(body, self.rules(("the login form", FORM_SIZE))).whole().await?);
         if !self.is_our_form(visit, &form) {
             return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.name, &form.next, Some(STALE)));
         }
@@ -62,7 +63,7 @@ impl Exchange {
                 Ok(answer)
             }
             Ok(LoginOutcome::In { session, logged_in, node, .. }) => {
-                self.finish.session(session.user(), node.name());
+                self.finish.session(&session);
                 Ok(self.hand_over(visit, &form, &session, &logged_in, &node))
             }
         }
@@ -102,11 +103,11 @@ impl Exchange {
         if self.snapshot.is_draining(&node) {
             return Err(Refusal::NodeDraining);
         }
-        let headers = self.headers_for_node(visit);
+        let headers = self.headers_for_node(visit, visit.head.headers.clone());
         let user = identity.user();
         match back::log_in(self.hop(&node), &headers, user, &form.secret).await {
             Ok(logged_in) => {
-                let session = Session::open(&identity, &visit.site.name, node.name());
+                let session = Arc::new(Session::open(&identity, &visit.site.name, node.name()));
                 Ok(LoginOutcome::In { session, logged_in, node, mode: identity.mode() })
             }
             Err(LoginError::Wrong) => {
@@ -154,7 +155,7 @@ impl Exchange {
     /// The browser gets the node's cookies, then ours, and goes where it wanted to.
     fn hand_over(&self, visit: &Visit, form: &Form, session: &Session, logged_in: &LoggedIn, node: &Node) -> Answer {
         let secure = self.secure();
-        let landing = headers::fit_location(&logged_in.landing, node.authority(), &visit.authority, node.base_path());
+        let landing = headers::fit_location(&logged_in.landing, node.authority(), visit.authority(), node.base_path());
         let landing = text::local_path(&landing).unwrap_or("/");
         let next = text::local_path(&form.next).filter(|next| *next != "/").unwrap_or(landing);
         let mut answer = redirect(next);
@@ -173,7 +174,7 @@ impl Exchange {
 /// How an attempt ended.
 enum LoginOutcome {
     /// Logged in at the node.
-    In { session: Session, logged_in: LoggedIn, node: Arc<Node>, mode: &'static str },
+    In { session: Arc<Session>, logged_in: LoggedIn, node: Arc<Node>, mode: &'static str },
     /// Name or password is wrong, or one of many reasons that look the same.
     Wrong,
     /// A policy says no, with a text for the person.

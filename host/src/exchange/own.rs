@@ -161,7 +161,7 @@ impl Exchange {
     /// A refusal as a page of the site's look, or as JSON for a script.
     pub(super) fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Answer {
         let look = self.tell(refusal);
-        if super::is_script(&visit.head) {
+        if visit.script {
             return self.script_answer(look.status, &look.detail);
         }
         let mut content = self.content(visit, Page::Error);
@@ -174,10 +174,34 @@ impl Exchange {
         let mut answer = self.render(look.status, &content);
         retry_after(&mut answer, &look);
         // What is left of a body is not read: the connection cannot be used again.
-        if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_))
+        if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_) | Refusal::ClientTimeout)
             && visit.head.version < hyper::Version::HTTP_2
         {
             append(&mut answer, header::CONNECTION, "close");
+        }
+        answer
+    }
+
+    /// Where a plain listener sends browsers to a secure one: there, but only for a name that a site has, so that nobody
+    /// is sent to whatever a Host says (the original's `urlRedirects`).
+    pub(super) fn to_https(&self, visit: &Visit) -> Option<Answer> {
+        let port = self.snapshot.listeners.get(&self.peer.listener)?.config.redirect_to_https?;
+        if self.secure() || !self.snapshot.is_named(&visit.host) {
+            return None;
+        }
+        let port = if port == 443 { String::new() } else { format!(":{port}") };
+        let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let mut answer = redirect(&format!("https://{}{port}{target}", visit.host));
+        // RFC 9110, section 15.4.9: only 308 keeps a method and its body; older clients know 301 better.
+        let reads = matches!(visit.head.method, hyper::Method::GET | hyper::Method::HEAD);
+        *answer.status_mut() = if reads { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
+        Some(answer)
+    }
+
+    /// Browsers that come by TLS are told to come by nothing else (RFC 6797, section 7.2: others are not told).
+    pub(super) fn with_hsts(&self, mut answer: Answer) -> Answer {
+        if let (Some(hsts), true) = (&self.snapshot.forwarding.hsts, self.secure()) {
+            answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         answer
     }
@@ -189,7 +213,12 @@ impl Exchange {
         let (detail, id) = (text::escape_html(&look.detail), self.finish.id());
         let html =
             format!("<!doctype html><title>{reason}</title><h1>{reason}</h1><p>{detail}</p><p><small>{id}</small></p>");
-        page_answer(look.status, html)
+        let mut answer = page_answer(look.status, html);
+        // Whoever sends such a request may mean something else by what follows it.
+        if self.peer.tls.as_ref().is_none_or(|tls| !tls.http2) {
+            append(&mut answer, header::CONNECTION, "close");
+        }
+        answer
     }
 
     /// What a refusal looks like; the log gets to know of it.
@@ -247,7 +276,7 @@ impl Exchange {
         if recipe.is_logout(visit.head.uri.path(), visit.head.uri.query()) && recipe.logout_done(response.headers()) {
             return Some(Gone::LoggedOut);
         }
-        (recipe.expired.all(&answer) && !super::is_script(&visit.head)).then_some(Gone::Expired)
+        (recipe.expired.all(&answer) && !visit.script).then_some(Gone::Expired)
     }
 
     /// Both sessions are over: their cookies go, and the login page comes.

@@ -1,4 +1,4 @@
-//! Before TLS and before a byte is read: may this client connect, and is there room for it?
+//! Before TLS and before a byte of the client's is read: may it connect, and is there room for it?
 
 use std::sync::Arc;
 
@@ -8,13 +8,16 @@ use crate::policy::{Access, Facts};
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
-/// Asks the access policies, then counts the connection. `None` closes it; the reason is in the log only.
+/// Asks the access policies, then counts the connection. `None` closes it; the reason is in the log and the metrics.
 pub(super) fn admit(worker: &Worker, snapshot: &Snapshot, peer: &Arc<Peer>) -> Option<FlowPermit> {
+    let (state, listener) = (&worker.shared.state, peer.listener.as_str());
     let facts = Facts::of_connection(peer.clone());
     let class = match snapshot.policies.access(&mut worker.guests.borrow_mut(), &facts) {
         Access::Allow(class) => class,
         Access::Deny(reason) => {
-            tracing::info!(client = %peer.address, listener = peer.listener, reason, "connection denied");
+            if let Some(before) = state.refused.count(listener, "access") {
+                tracing::info!(client = %peer.address, listener, reason, before, "connection denied");
+            }
             return None;
         }
     };
@@ -26,9 +29,15 @@ pub(super) fn admit(worker: &Worker, snapshot: &Snapshot, peer: &Arc<Peer>) -> O
         limits.map(|limits| (format!("class {name}"), *limits))
     });
     let (scope, limits) = class.or_else(|| {
-        let listener = snapshot.listeners.get(&peer.listener)?;
-        Some((format!("listener {}", peer.listener), listener.config.limits))
+        let own = snapshot.listeners.get(listener)?;
+        Some((format!("listener {listener}"), own.config.limits))
     })?;
-    let permit = worker.shared.state.flow.admit(&scope, &limits, peer.address);
-    permit.map_err(|limit| tracing::info!(client = %peer.address, scope, %limit, "connection over a limit")).ok()
+    let permit = state.flow.admit(&scope, &limits, &snapshot.flow, peer.address);
+    permit
+        .map_err(|(scope, limit)| {
+            if let Some(before) = state.refused.count(listener, limit.name()) {
+                tracing::info!(client = %peer.address, listener, scope, %limit, before, "connection over a limit");
+            }
+        })
+        .ok()
 }

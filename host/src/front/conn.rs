@@ -1,29 +1,49 @@
 //! One connection: TLS under a deadline, then HTTP/1.1 or HTTP/2, one call of the exchange for each request.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::head::Limits;
 use super::listener::{Drain, stopped};
-use super::timed::{Busy, BusyBody, Timed};
+use super::stream::Stream;
+use super::streams::{StreamBody, Streams};
+use super::strict::Strict;
+use super::timed::{BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
 use crate::peer::{Peer, PeerTls};
 use crate::snapshot::Listener;
+use crate::tls;
 use crate::worker::Worker;
 
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
 const STREAMS: u32 = 100;
+
+/// What a client may send of one stream, and of all, before we read it: as the edge profile of Envoy has it.
+const STREAM_WINDOW: u32 = 64 << 10;
+/// See [`STREAM_WINDOW`].
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// What waits to be sent on a stream.
+const SEND_BUFFER: usize = 128 << 10;
+/// The most that `headers-max-size` means over HTTP/2, where each header counts 32 bytes besides its own: more would not
+/// fit the map that holds them.
+const LIST_SIZE: u32 = 1 << 20;
+/// Bytes of a request line that hyper counts and we do not, generously.
+const MARGIN: usize = 1 << 10;
+/// How much a client may still send after the last answer, and for how long: it has nothing more to say.
+const LINGER_SIZE: usize = 256 << 10;
+/// See [`LINGER_SIZE`].
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Serves a connection to its end.
 pub(super) async fn serve(
@@ -31,7 +51,7 @@ pub(super) async fn serve(
     listener: &Listener,
     http: Http,
     mut peer: Arc<Peer>,
-    stream: TcpStream,
+    stream: Stream,
     drain: Drain,
 ) {
     let Some(acceptor) = &listener.tls else {
@@ -46,6 +66,7 @@ pub(super) async fn serve(
     let tls = PeerTls {
         server_name: session.server_name().map(str::to_ascii_lowercase),
         http2: session.alpn_protocol() == Some(b"h2"),
+        client_subject: session.peer_certificates().and_then(|chain| tls::subject(chain.first()?)),
     };
     let http2 = tls.http2;
     Arc::make_mut(&mut peer).tls = Some(tls);
@@ -61,13 +82,62 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
-    let headers = usize::try_from(http.headers_max_size).unwrap_or(64 << 10);
+    let limits = Limits::of(&http);
+    let (stream, ledger) = Strict::new(stream, limits, starter.clone());
     let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None).max_header_size(headers).max_buf_size(headers.max(64 << 10) * 2);
+    // What passed the strict reading is never too much for hyper.
+    let most = limits.whole() + MARGIN;
+    builder
+        .header_read_timeout(None)
+        .max_headers(limits.count())
+        .max_header_size(most)
+        .max_buf_size(most.max(128 << 10));
     let client = peer.address;
-    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), starter.begin(), request));
-    let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    to_its_end(connection, |connection| connection.graceful_shutdown(), drain, client).await;
+    let tunnel = Rc::new(Cell::new(None));
+    let agreed = tunnel.clone();
+    let service = service_fn(move |request| {
+        let refusal = ledger.next();
+        let (ledger, agreed) = (ledger.clone(), agreed.clone());
+        let busy = starter.begin();
+        let answer = exchange::run(worker.clone(), peer.clone(), request, refusal);
+        async move {
+            let mut answer = answer.await;
+            match answer.body_mut().take_tunnel() {
+                Some(tunnel) => agreed.set(Some((tunnel, busy.clone()))),
+                None => ledger.stays_http(),
+            }
+            Ok::<_, Infallible>(answer.map(|body| BusyBody::new(body, busy)))
+        }
+    });
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    let driven =
+        to_its_end(Pin::new(&mut connection), |connection| connection.graceful_shutdown(), drain, client).await;
+    if !driven {
+        return;
+    }
+    let parts = connection.into_parts();
+    let (stream, rest) = parts.io.into_inner().into_parts();
+    match tunnel.take() {
+        Some((tunnel, _busy)) => tunnel.run(stream, &[&parts.read_buf[..], &rest].concat()).await,
+        None => linger(stream).await,
+    }
+}
+
+/// The client may still be sending what nobody will read. If the socket were closed at once, the kernel would reset the
+/// connection, and the answer could be lost on its way (RFC 9112, section 9.6).
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut nowhere = [0; 4096];
+    let drained = async {
+        let mut left = LINGER_SIZE;
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        while let Ok(read @ 1..) = stream.read(&mut nowhere).await {
+            let Some(rest) = left.checked_sub(read) else { return };
+            left = rest;
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, drained).await;
 }
 
 async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, drain: Drain)
@@ -77,23 +147,34 @@ where
     // Frames are no heads: between requests there is the one deadline for all that a client may send.
     let idle = listener.config.idle_timeout;
     let (stream, starter) = Timed::new(stream, idle, idle);
-    let mut builder = http2::Builder::new(Local);
+    let streams = Streams::new(idle);
+    let mut builder = http2::Builder::new(streams.clone());
     builder
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(64 << 10));
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(LIST_SIZE).min(LIST_SIZE));
     let client = peer.address;
-    let service = service_fn(move |request| answer(worker.clone(), peer.clone(), starter.begin(), request));
+    let service = service_fn(move |request| {
+        let (stall, busy) = (streams.begin(), starter.begin());
+        let answer = exchange::run(worker.clone(), peer.clone(), request, None);
+        async move {
+            let answer = answer.await;
+            Ok::<_, Infallible>(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall)))
+        }
+    });
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     to_its_end(connection, |connection| connection.graceful_shutdown(), drain, client).await;
 }
 
-/// Drives a connection; once it is time to stop, it finishes what it has begun.
+/// Drives a connection; once it is time to stop, it finishes what it has begun. Whether it ended in good order.
 async fn to_its_end<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     shut_down: fn(Pin<&mut C>),
     mut drain: Drain,
     client: IpAddr,
-) {
+) -> bool {
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = stopped(&mut drain) => {
@@ -101,26 +182,8 @@ async fn to_its_end<C: Future<Output = hyper::Result<()>>>(
             connection.await
         }
     };
-    if let Err(error) = result {
+    if let Err(error) = &result {
         tracing::debug!(%client, %error, "a connection ended");
     }
-}
-
-async fn answer(
-    worker: Rc<Worker>,
-    peer: Arc<Peer>,
-    busy: Busy,
-    request: Request<Incoming>,
-) -> Result<Response<BusyBody<exchange::Body>>, Infallible> {
-    Ok(exchange::run(worker, peer, request).await.map(|body| BusyBody::new(body, busy)))
-}
-
-/// Runs the tasks of HTTP/2 streams on this worker.
-#[derive(Clone)]
-struct Local;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
+    result.is_ok()
 }

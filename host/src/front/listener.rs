@@ -5,34 +5,50 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{admit, conn};
+use super::stream::{Listening, Stream};
+use super::{admit, conn, proxied};
 use crate::peer::Peer;
 use crate::worker::Worker;
 
-/// Tells connections to finish what they do and close: `true` once it is time.
-pub type Drain = watch::Receiver<bool>;
+/// What a listener does on a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub enum Phase {
+    /// Takes connections and serves them.
+    Accepting,
+    /// Serves those that it has, for as long as they last: the worker retires.
+    Retiring,
+    /// Tells connections to finish what they do and close.
+    Draining,
+}
+
+/// Says which phase it is. When nobody is left who could say so, it is time to drain.
+pub(super) type Drain = watch::Receiver<Phase>;
 
 /// Accepts until `drain` says stop or the future is dropped; then waits for the connections to end.
-pub async fn serve(worker: Rc<Worker>, name: String, socket: TcpListener, mut drain: Drain) {
+pub async fn serve(worker: Rc<Worker>, name: String, socket: Listening, mut drain: Drain) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stopped(&mut drain) => break,
+            () = reached(&mut drain, Phase::Retiring) => break,
             Some(_) = connections.join_next() => continue,
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => {
-                connections.spawn_local(connection(worker.clone(), name.clone(), stream, address, drain.clone()));
+            Ok((stream, peer, local)) => {
+                connections.spawn_local(connection(worker.clone(), name.clone(), stream, (peer, local), drain.clone()));
             }
+            // The client left before it was its turn.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 // Mostly: no descriptor is left. Waiting a little lets some come back, where spinning would not.
-                tracing::warn!(listener = name, %error, "a connection cannot be accepted");
+                let refused = &worker.shared.state.refused;
+                if let Some(before) = refused.count(&name, "accept") {
+                    tracing::warn!(listener = name, %error, before, "a connection cannot be accepted");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -43,20 +59,34 @@ pub async fn serve(worker: Rc<Worker>, name: String, socket: TcpListener, mut dr
 
 /// Until it is time to stop; also when nobody is left who could say so.
 pub(super) async fn stopped(drain: &mut Drain) {
-    let _ = drain.wait_for(|stop| *stop).await;
+    reached(drain, Phase::Draining).await;
 }
 
-async fn connection(worker: Rc<Worker>, listener: String, stream: TcpStream, address: SocketAddr, drain: Drain) {
-    let Ok(local) = stream.local_addr() else { return };
+async fn reached(drain: &mut Drain, phase: Phase) {
+    let _ = drain.wait_for(|now| *now >= phase).await;
+}
+
+async fn connection(
+    worker: Rc<Worker>,
+    name: String,
+    mut stream: Stream,
+    socket: (SocketAddr, SocketAddr),
+    drain: Drain,
+) {
+    let Some(listener) = worker.snapshot().listeners.get(&name).cloned() else { return };
+    let (from, local) = match proxied::ends(&listener.config.proxied, &mut stream, socket).await {
+        Ok(ends) => ends,
+        Err(reason) => {
+            if let Some(before) = worker.shared.state.refused.count(&name, "proxy-protocol") {
+                tracing::info!(peer = %socket.0.ip(), listener = name, reason, before, "connection closed");
+            }
+            return;
+        }
+    };
+    let peer = Arc::new(Peer::new(name, from, local));
     let snapshot = worker.snapshot();
-    let peer = Peer { listener, address: address.ip().to_canonical(), port: address.port(), local, tls: None };
-    let peer = Arc::new(peer);
     let Some(_permit) = admit::admit(&worker, &snapshot, &peer) else { return };
-    let Some(listener) = snapshot.listeners.get(&peer.listener).cloned() else { return };
-    let http = snapshot.http;
+    let http = snapshot.http.clone();
     drop(snapshot);
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     conn::serve(worker, &listener, http, peer, stream, drain).await;
 }

@@ -1,8 +1,15 @@
 //! Sockets and TLS: from accept to a request, which is handed to the exchange.
 
 mod admit;
+mod chunks;
 mod conn;
+mod head;
 mod listener;
+mod proxied;
+mod stream;
+mod streams;
+mod strict;
 mod timed;
 
-pub use listener::{Drain, serve};
+pub use listener::{Phase, serve};
+pub use stream::Listening;

@@ -24,15 +24,23 @@ enum Phase {
     Busy,
 }
 
-/// How many requests of a connection are being answered, and whether a head has begun.
+/// How many requests of a connection are being answered, how many there were, and whether a head has begun.
 #[derive(Debug, Default)]
 struct Activity {
     busy: Cell<usize>,
+    begun: Cell<u64>,
     head: Cell<bool>,
 }
 
 /// One request being answered, until this is dropped.
 pub(super) struct Busy(Rc<Activity>);
+
+impl Clone for Busy {
+    fn clone(&self) -> Self {
+        self.0.busy.set(self.0.busy.get() + 1);
+        Self(self.0.clone())
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -48,10 +56,18 @@ impl Starter {
     /// A request begins to be answered.
     pub(super) fn begin(&self) -> Busy {
         self.0.busy.set(self.0.busy.get() + 1);
-        self.0.head.set(false);
+        self.0.begun.set(self.0.begun.get() + 1);
         Busy(self.0.clone())
     }
+
+    /// Whether the beginning of a head is there, and not its end.
+    pub(super) fn in_head(&self, begun: bool) {
+        self.0.head.set(begun);
+    }
 }
+
+/// One wait for the client: in this phase, after so many requests.
+type Wait = (Phase, u64);
 
 /// A stream with deadlines.
 pub(super) struct Timed<S> {
@@ -59,20 +75,22 @@ pub(super) struct Timed<S> {
     activity: Rc<Activity>,
     head_timeout: Duration,
     idle_timeout: Duration,
-    reading: Option<(Phase, Pin<Box<Sleep>>)>,
+    reading: Option<(Wait, Pin<Box<Sleep>>)>,
     writing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Timed<S> {
     /// Deadlines for a fresh connection, whose first head is awaited at once.
     pub(super) fn new(stream: S, head_timeout: Duration, idle_timeout: Duration) -> (Self, Starter) {
-        let activity = Rc::new(Activity { busy: Cell::new(0), head: Cell::new(true) });
+        let activity = Rc::new(Activity::default());
         let starter = Starter(activity.clone());
         (Self { stream, activity, head_timeout, idle_timeout, reading: None, writing: None }, starter)
     }
 
     fn phase(&self) -> Phase {
-        match (self.activity.busy.get(), self.activity.head.get()) {
+        // The first head of a connection is awaited from the connection on.
+        let head = self.activity.head.get() || self.activity.begun.get() == 0;
+        match (self.activity.busy.get(), head) {
             (0, true) => Phase::Head,
             (0, false) => Phase::Idle,
             _ => Phase::Busy,
@@ -90,8 +108,9 @@ impl<S> Timed<S> {
             Phase::Head => self.head_timeout,
             Phase::Idle => self.idle_timeout,
         };
-        if self.reading.as_ref().is_none_or(|(of, _)| *of != phase) {
-            self.reading = Some((phase, Box::pin(tokio::time::sleep(wait))));
+        let this = (phase, self.activity.begun.get());
+        if self.reading.as_ref().is_none_or(|(of, _)| *of != this) {
+            self.reading = Some((this, Box::pin(tokio::time::sleep(wait))));
         }
         let Some((_, timer)) = &mut self.reading else { return Poll::Pending };
         timer.as_mut().poll(cx).map(|()| io::Error::new(io::ErrorKind::TimedOut, "the client sent nothing in time"))
@@ -112,14 +131,8 @@ impl<S> Timed<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
-            Poll::Ready(result) => {
-                if self.phase() == Phase::Idle && buffer.filled().len() > before {
-                    self.activity.head.set(true);
-                }
-                Poll::Ready(result)
-            }
+            Poll::Ready(result) => Poll::Ready(result),
             Poll::Pending => self.poll_reading(cx).map(Err),
         }
     }
@@ -210,6 +223,7 @@ mod tests {
         assert_eq!(started.elapsed().as_secs(), 300, "idle");
         client.write_all(b"G").await.unwrap();
         timed.read_exact(&mut byte).await.unwrap();
+        starter.in_head(true);
         let started = tokio::time::Instant::now();
         assert!(timed.read_exact(&mut byte).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 10, "the rest of a head");

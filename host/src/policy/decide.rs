@@ -66,6 +66,27 @@ pub(super) struct Tally {
     pub bytes: AtomicU64,
 }
 
+impl Tally {
+    /// One more worker's. Those of workers that are gone become one, so that coming and going does not fill the list.
+    fn join(self: Arc<Self>, all: &mut Vec<Arc<Self>>) {
+        let mut gone: Option<Arc<Self>> = None;
+        all.retain(|one| {
+            if Arc::strong_count(one) > 1 {
+                return true;
+            }
+            let Some(sum) = &gone else {
+                gone = Some(one.clone());
+                return true;
+            };
+            for (sum, one) in [(&sum.hits, &one.hits), (&sum.misses, &one.misses), (&sum.evictions, &one.evictions)] {
+                sum.fetch_add(one.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            false
+        });
+        all.push(self);
+    }
+}
+
 /// Adds one where nobody else writes.
 fn count(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -92,7 +113,7 @@ impl Guests {
     fn place(&mut self, policy: &Policy) -> Place<'_> {
         let at = self.shelves.iter().position(|(id, _)| *id == policy.id).unwrap_or_else(|| {
             let tally = Arc::new(Tally::default());
-            policy.tallies().push(tally.clone());
+            tally.clone().join(&mut policy.tallies());
             let memo = Memo::new(policy.memo);
             let shelf = Shelf { guest: None, memo, tally, decided: 0, next_audit: Instant::now() };
             self.shelves.push((policy.id, shelf));

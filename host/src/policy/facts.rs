@@ -92,8 +92,10 @@ impl Read for Facts {
                 let name = self.peer.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
                 Value::optional(name.map(Cow::Borrowed))
             }
-            // Client certificates are not asked for yet, so there is never a subject.
-            Fact::TlsClientSubject => Value::Missing,
+            Fact::TlsClientSubject => {
+                let subject = self.peer.tls.as_ref().and_then(|tls| tls.client_subject.as_deref());
+                Value::optional(subject.map(Cow::Borrowed))
+            }
             Fact::Method => self.of_request(|request| Value::text(request.head.method.as_str())),
             Fact::Scheme => Value::text(self.peer.scheme()),
             Fact::Host => self.of_request(|request| Value::text(&request.host)),

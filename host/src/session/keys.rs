@@ -29,6 +29,12 @@ impl Keys {
         Self(vec![XChaCha20Poly1305::new(&(*new_key()).into())])
     }
 
+    /// A new key that seals, and the one that sealed until now.
+    pub fn renewed(&self) -> Self {
+        let new = XChaCha20Poly1305::new(&(*new_key()).into());
+        Self(std::iter::once(new).chain(self.0.first().cloned()).collect())
+    }
+
     /// Reads a key file: one base64 key of 32 bytes a line, the newest first. Makes it, readable for its owner only,
     /// when it is missing.
     ///

@@ -3,9 +3,10 @@
 //! Invariants: what is in a cookie was sealed by a key of ours; a session ended is dead wherever its cookie turns up.
 
 mod keys;
+mod opened;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::HeaderMap;
 
 pub use keys::Keys;
+pub use opened::Opened;
 
 use crate::auth::Identity;
 use crate::config;
@@ -111,18 +113,29 @@ impl Sessions {
     }
 
     /// The live session of a request, if it has one: sealed by us, of this site, neither idle, old nor ended.
-    pub fn find(&self, headers: &HeaderMap, secure: bool, site: &str, ended: &Ended) -> Option<Session> {
+    pub fn find(
+        &self,
+        headers: &HeaderMap,
+        secure: bool,
+        site: &str,
+        ended: &Ended,
+        opened: &mut Opened,
+    ) -> Option<Arc<Session>> {
         let mut copies = text::cookies(headers).filter(|(name, _)| *name == cookie_name(secure));
         let (_, sealed) = copies.next()?;
         // Two copies: somebody put one there. Neither is believed.
         if copies.next().is_some() {
             return None;
         }
-        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let session: Session = serde_json::from_slice(&self.keys.open(&sealed)?).ok()?;
+        let session = opened.get(sealed, |sealed| self.open(sealed))?;
         let now = seconds_now();
         let young = now.saturating_sub(session.started) < self.absolute && now.saturating_sub(session.seen) < self.idle;
         (young && session.site == site && !ended.contains(&session.id)).then_some(session)
+    }
+
+    fn open(&self, sealed: &str) -> Option<Session> {
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        serde_json::from_slice(&self.keys.open(&sealed)?).ok()
     }
 
     /// The `Set-Cookie` that hands a session to the browser.
@@ -216,19 +229,29 @@ mod tests {
         let cookie = ours.cookie(&session(), true);
         assert!(cookie.starts_with("__Host-doorward=") && cookie.contains("Secure") && cookie.contains("HttpOnly"));
         let sent = headers(&[&cookie]);
-        assert_eq!(ours.find(&sent, true, "a.test", &ended), Some(session()));
-        assert_eq!(ours.find(&sent, true, "b.test", &ended), None);
-        assert_eq!(ours.find(&sent, false, "a.test", &ended), None);
-        assert_eq!(theirs.find(&sent, true, "a.test", &ended), None);
-        assert_eq!(ours.find(&headers(&[&cookie, &cookie]), true, "a.test", &ended), None);
+        let mut opened = Opened::default();
+        let mut find = |sessions: &Sessions, sent: &HeaderMap, secure, site| {
+            let first = sessions.find(sent, secure, site, &ended, &mut Opened::default());
+            // What was opened before says the same.
+            assert_eq!(sessions.find(sent, secure, site, &ended, &mut opened).is_some(), first.is_some());
+            first.as_deref().cloned()
+        };
+        assert_eq!(find(&ours, &sent, true, "a.test"), Some(session()));
+        assert_eq!(find(&ours, &sent, true, "b.test"), None);
+        assert_eq!(find(&ours, &sent, false, "a.test"), None);
+        assert_eq!(find(&ours, &headers(&[&cookie, &cookie]), true, "a.test"), None);
         let (half, _) = cookie.split_at(40);
-        assert_eq!(ours.find(&headers(&[half]), true, "a.test", &ended), None);
+        assert_eq!(find(&ours, &headers(&[half]), true, "a.test"), None);
+        assert_eq!(theirs.find(&sent, true, "a.test", &ended, &mut Opened::default()), None);
     }
 
     #[test]
     fn sessions_end_by_idleness_age_and_word() {
         let (all, ended) = (sessions(900, 9000), Ended::default());
-        let find = |session: &Session| all.find(&headers(&[&all.cookie(session, false)]), false, "a.test", &ended);
+        let mut opened = Opened::default();
+        let mut find = |session: &Session| {
+            all.find(&headers(&[&all.cookie(session, false)]), false, "a.test", &ended, &mut opened)
+        };
         let ago = |seen, started| Session { seen: seconds_now() - seen, started: seconds_now() - started, ..session() };
         assert!(find(&ago(899, 899)).is_some());
         assert!(find(&ago(901, 901)).is_none());

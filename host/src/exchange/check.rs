@@ -1,0 +1,118 @@
+//! Which requests are not answered as asked, whatever they ask for: what holds for HTTP/1.1 and HTTP/2 alike.
+//!
+//! Pure.
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Version};
+
+use crate::config::Http;
+use crate::reply::Refusal;
+use crate::text;
+
+/// Host and port a request is for: from its one `Host`, or from `:authority` (RFC 9112, section 3.2; RFC 9113,
+/// section 8.3.1). Where both are there they must agree.
+pub(super) fn authority_of(head: &Parts) -> Result<HeaderValue, Refusal> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err(Refusal::BadRequest("it has two Host headers"));
+    }
+    let no_host = Refusal::BadRequest("its Host is no host name");
+    let authority = match (host, head.uri.authority()) {
+        (Some(host), Some(authority)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+            return Err(Refusal::BadRequest("its Host is not that of its target"));
+        }
+        (Some(host), _) => host.clone(),
+        (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).map_err(|_| no_host.clone())?,
+        (None, None) => return Err(Refusal::BadRequest("it has no Host")),
+    };
+    if text::is_authority(authority.as_bytes()) { Ok(authority) } else { Err(no_host) }
+}
+
+/// What hyper takes and Doorward does not: a request is read in one way, or not at all. `front::head` has seen more of
+/// HTTP/1; here is what both versions have in common, and what HTTP/2 must not have.
+pub(super) fn check_head(head: &Parts) -> Result<(), Refusal> {
+    if matches!(head.method, Method::CONNECT | Method::TRACE) || head.method.as_str().len() > 32 {
+        return Err(Refusal::MethodRefused);
+    }
+    if !head.uri.path().starts_with('/') {
+        return Err(match head.method {
+            // `OPTIONS *` asks for the server as a whole, and would have to be answered for all nodes.
+            Method::OPTIONS => Refusal::MethodRefused,
+            _ => Refusal::BadRequest("its target is no path"),
+        });
+    }
+    if head.headers.get(header::EXPECT).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::ExpectationRefused);
+    }
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    if lengths.next().is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
+        || lengths.next().is_some()
+    {
+        return Err(Refusal::BadRequest("it has two lengths"));
+    }
+    if head.version == Version::HTTP_2 {
+        check_http2(head)?;
+    }
+    check_path(head.uri.path())
+}
+
+/// The limits of a head. Over HTTP/1 it did not get here; over HTTP/2 the size of the headers is hyper's to count.
+pub(super) fn check_size(head: &Parts, http: &Http) -> Result<(), Refusal> {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target as u64 > http.uri_max_size {
+        return Err(Refusal::UriTooLong(http.uri_max_size));
+    }
+    // HTTP/2 may cut its cookies in many (RFC 9113, section 8.2.3).
+    let count = head.headers.len() - head.headers.get_all(header::COOKIE).iter().count();
+    if count as u64 > http.headers_max_count { Err(Refusal::TooManyHeaders(http.headers_max_count)) } else { Ok(()) }
+}
+
+/// Headers of one connection have no place in HTTP/2, nor have other schemes (RFC 9113, sections 8.2.2 and 8.3.1).
+fn check_http2(head: &Parts) -> Result<(), Refusal> {
+    let of_connection = [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ];
+    if head.uri.scheme().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
+        return Err(Refusal::BadRequest("its scheme is neither http nor https"));
+    }
+    let te = head.headers.get(header::TE).is_some_and(|value| value.as_bytes() != b"trailers");
+    if te || of_connection.iter().any(|name| head.headers.contains_key(name)) {
+        return Err(Refusal::BadRequest("it has headers that HTTP/2 does not have"));
+    }
+    Ok(())
+}
+
+/// What a node decodes once more must not become another path there.
+fn check_path(path: &str) -> Result<(), Refusal> {
+    let bad = Err(Refusal::BadRequest("its path is ambiguous"));
+    if path.contains('\\') {
+        return bad;
+    }
+    if !path.contains('%') && !path.contains("/.") {
+        return Ok(());
+    }
+    let path = path.to_ascii_lowercase();
+    let climbs = path.split('/').any(|part| matches!(part.replace("%2e", ".").as_str(), ".." | "."));
+    if climbs || ["%2f", "%5c", "%00"].iter().any(|odd| path.contains(odd)) { bad } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_means_the_same_to_everybody() {
+        for good in ["/", "/a.b/c..d/...", "/a%20b", "/.well-known/x", "/%c3%bc"] {
+            assert_eq!(check_path(good), Ok(()), "{good}");
+        }
+        for bad in ["/a/../b", "/..", "/.", "/a/.", "/%2e%2E/b", "/.%2e", "/a%2fb", "/a%5Cb", "/a%00", "/a\\b"] {
+            assert!(check_path(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Requests for another protocol: which are forwarded as such, and the tunnel that comes of one.
+
+use std::time::Duration;
+
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Version};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::finish::Finish;
+use crate::back::{self, headers};
+
+/// A tunnel between client and node that was agreed on, with the exchange that it ends.
+pub struct Tunnel {
+    pub(super) node: back::Tunnel,
+    pub(super) idle: Duration,
+    pub(super) finish: Finish,
+}
+
+impl Tunnel {
+    /// Copies both ways to the end; `early` is what the client sent before it had the answer.
+    pub async fn run<S: AsyncRead + AsyncWrite>(mut self, client: S, early: &[u8]) {
+        let sent = self.node.run(client, early, self.idle).await;
+        self.finish.sent(sent);
+    }
+}
+
+/// The protocol that a request may change to: one that is allowed, asked for in full and in the one proper way (RFC 9110,
+/// section 7.8; for WebSocket RFC 6455, section 4.1). All other such wishes are dropped, as hop-by-hop headers are.
+pub(super) fn wanted(head: &Parts, allowed: &[Box<str>]) -> Option<HeaderValue> {
+    let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+    let (protocol, second) = (protocols.next()?, protocols.next());
+    let name = protocol.to_str().ok()?;
+    let known = allowed.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let has_body = head.headers.contains_key(header::TRANSFER_ENCODING)
+        || head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    let proper = second.is_none()
+        && known
+        && head.version == Version::HTTP_11
+        && head.method == Method::GET
+        && !has_body
+        && headers::names(&head.headers, "upgrade")
+        && (!name.eq_ignore_ascii_case("websocket") || is_websocket(head));
+    proper.then(|| protocol.clone())
+}
+
+/// A key of 16 bytes in base64, and the one version that there is.
+fn is_websocket(head: &Parts) -> bool {
+    let one = |name: header::HeaderName| {
+        let mut values = head.headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
+    };
+    let key = one(header::SEC_WEBSOCKET_KEY).is_some_and(|key| key.len() == 24 && key.ends_with(b"=="));
+    key && one(header::SEC_WEBSOCKET_VERSION) == Some(b"13")
+}

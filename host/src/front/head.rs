@@ -1,0 +1,404 @@
+//! The strict reading of an HTTP/1 request head (RFC 9112): each has exactly one meaning, or is refused.
+//!
+//! Pure.
+//!
+//! Invariants: lines are checked as soon as they are whole, so a bad one is refused before the head's end has come; what
+//! is kept of a head that is not whole is bounded by the limits.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr2};
+
+use crate::config::Http;
+use crate::reply::Refusal;
+use crate::text;
+
+/// A request line has besides its target a method of at most 32 bytes, a version and two blanks.
+const LINE_BESIDES: usize = 64;
+/// Methods are short; registered ones have at most 17 letters.
+const METHOD: usize = 32;
+
+/// What follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// No body.
+    None,
+    /// A body of this length.
+    Length(u64),
+    /// A chunked body.
+    Chunked,
+}
+
+/// A head that was found good.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Its length in bytes.
+    pub(super) length: usize,
+    /// What follows it.
+    pub(super) framing: Framing,
+    /// Whether it asks for another protocol: what comes next may then be no HTTP.
+    pub(super) upgrade: bool,
+}
+
+/// Limits of a head; see `[http]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    uri: usize,
+    headers: usize,
+    count: usize,
+}
+
+impl Limits {
+    /// Those of the configuration.
+    pub(super) fn of(http: &Http) -> Self {
+        let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        Self {
+            uri: bounded(http.uri_max_size),
+            headers: bounded(http.headers_max_size),
+            count: bounded(http.headers_max_count),
+        }
+    }
+
+    /// The most headers.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The longest head that can be good.
+    pub(super) fn whole(&self) -> usize {
+        self.uri + LINE_BESIDES + self.headers
+    }
+}
+
+/// What is known of the lines so far. Ranges are places in the head.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// Where the line begins that is not whole yet.
+    line: usize,
+    /// Up to here no end of a line was found.
+    searched: usize,
+    first: First,
+    /// Where the headers begin.
+    headers: usize,
+    count: usize,
+    host: Option<Range<usize>>,
+    /// The authority of a target in absolute form.
+    authority: Option<Range<usize>>,
+    length: Option<u64>,
+    chunked: bool,
+    upgrade: bool,
+    /// HTTP/1.1, and not 1.0.
+    modern: bool,
+}
+
+/// Where the request line is.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum First {
+    /// Nothing came yet.
+    #[default]
+    Nothing,
+    /// One empty line came, which is ignored (RFC 9112, section 2.2).
+    EmptyLine,
+    /// It was read.
+    Read,
+}
+
+impl Reader {
+    /// Reads on. `bytes` begins with the head, and has all that came of it and perhaps more; none as long as the head is
+    /// not whole.
+    ///
+    /// # Errors
+    /// What is wrong with the head. Nothing that follows it means anything then.
+    pub(super) fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Head>, Refusal> {
+        while let Some(found) = memchr(b'\n', bytes.get(self.searched..).unwrap_or_default()) {
+            let (start, end) = (self.line, self.searched + found);
+            (self.line, self.searched) = (end + 1, end + 1);
+            let line = bytes.get(start..end).and_then(|line| line.strip_suffix(b"\r"));
+            let line = line.ok_or(Refusal::BadRequest("a line does not end with CR LF"))?;
+            match self.first {
+                First::Read if line.is_empty() => return self.end(bytes, limits).map(Some),
+                First::Read => self.header(line, start, limits)?,
+                First::Nothing if line.is_empty() => self.first = First::EmptyLine,
+                _ => self.request_line(line, start, limits)?,
+            }
+        }
+        self.searched = bytes.len();
+        self.check_size(bytes.len(), limits)?;
+        Ok(None)
+    }
+
+    /// Refuses a head that is too large already.
+    fn check_size(&self, length: usize, limits: &Limits) -> Result<(), Refusal> {
+        if self.first != First::Read {
+            let over = length - self.line > limits.uri + LINE_BESIDES;
+            return if over { Err(Refusal::UriTooLong(limits.uri as u64)) } else { Ok(()) };
+        }
+        let over = length - self.headers > limits.headers;
+        if over { Err(Refusal::HeadersTooLarge(limits.headers as u64)) } else { Ok(()) }
+    }
+
+    fn request_line(&mut self, line: &[u8], start: usize, limits: &Limits) -> Result<(), Refusal> {
+        let bad = Refusal::BadRequest;
+        let cut = memchr(b' ', line).ok_or(bad("its first line is no request line"))?;
+        let (method, rest) = (&line[..cut], &line[cut + 1..]);
+        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
+            return Err(bad("its method is no word"));
+        }
+        let end = memchr(b' ', rest).unwrap_or(rest.len());
+        let (target, version) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+        if target.len() > limits.uri {
+            return Err(Refusal::UriTooLong(limits.uri as u64));
+        }
+        self.modern = match version {
+            b"HTTP/1.1" => true,
+            b"HTTP/1.0" => false,
+            // HTTP/0.9 has no version (`GET /`); there is nothing to it but the method and the target.
+            b"" if end == rest.len() && !target.is_empty() => return Err(Refusal::VersionRefused),
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+                return Err(Refusal::VersionRefused);
+            }
+            _ => return Err(bad("its version is none of HTTP")),
+        };
+        if method.len() > METHOD || matches!(method, b"CONNECT" | b"TRACE") {
+            return Err(Refusal::MethodRefused);
+        }
+        self.target(target, start + cut + 1, method)?;
+        self.first = First::Read;
+        self.headers = self.line;
+        Ok(())
+    }
+
+    /// Checks a target (RFC 9112, section 3.2): a path, or a URL of http or https, whose authority must be `Host`'s.
+    fn target(&mut self, target: &[u8], at: usize, method: &[u8]) -> Result<(), Refusal> {
+        let bad = Refusal::BadRequest;
+        let odd = |byte: u8| (byte <= b' ') | (byte >= 0x7f) | matches!(byte, b'#' | b'<' | b'>' | b'"');
+        if target.iter().fold(false, |found, byte| found | odd(*byte)) {
+            return Err(bad("its target has characters that no address has"));
+        }
+        let mut path = target;
+        if target.first() != Some(&b'/') {
+            if target == b"*" && method == b"OPTIONS" {
+                return Err(Refusal::MethodRefused);
+            }
+            let scheme = [&b"http://"[..], b"https://"]
+                .into_iter()
+                .find(|scheme| target.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)));
+            let scheme = scheme.ok_or(bad("its target is no path"))?.len();
+            let rest = &target[scheme..];
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+            if !text::is_authority(&rest[..end]) {
+                return Err(bad("its target has no host name"));
+            }
+            self.authority = Some(at + scheme..at + scheme + end);
+            path = &rest[end..];
+            if path.first() != Some(&b'/') {
+                return Err(bad("its target has no path"));
+            }
+        }
+        let path = &path[..memchr(b'?', path).unwrap_or(path.len())];
+        if memchr2(b'\\', b'`', path).is_some() {
+            return Err(bad("its path is ambiguous"));
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, line: &[u8], start: usize, limits: &Limits) -> Result<(), Refusal> {
+        let bad = Refusal::BadRequest;
+        self.count += 1;
+        if self.count > limits.count {
+            return Err(Refusal::TooManyHeaders(limits.count as u64));
+        }
+        self.check_size(start + line.len(), limits)?;
+        let colon = line.iter().position(|byte| !is_token(*byte)).ok_or(bad("a header has no colon"))?;
+        if colon == 0 || line[colon] != b':' {
+            return Err(bad("a header has no proper name"));
+        }
+        let (name, raw) = (&line[..colon], &line[colon + 1..]);
+        // Without branches, so that the compiler takes many bytes at once.
+        if raw.iter().fold(false, |found, byte| found | ((*byte < 0x20) & (*byte != b'\t')) | (*byte == 0x7f)) {
+            return Err(bad("a header has control characters"));
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(raw, start + colon + 1),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(trim(raw)),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(trim(raw)),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrade = true;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn host(&mut self, raw: &[u8], at: usize) -> Result<(), Refusal> {
+        if self.host.is_some() {
+            return Err(Refusal::BadRequest("it has two Host headers"));
+        }
+        let value = trim(raw);
+        let blanks = raw.len() - raw.trim_ascii_start().len();
+        self.host = Some(at + blanks..at + blanks + value.len());
+        if text::is_authority(value) { Ok(()) } else { Err(Refusal::BadRequest("its Host is no host name")) }
+    }
+
+    /// One `Content-Length` of 1 to 18 digits: what a signed number of 64 bits can hold, so that it is the same number
+    /// everywhere.
+    fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.length.is_some() {
+            return Err(Refusal::BadRequest("it has two lengths"));
+        }
+        let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+        let number = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
+        self.length = Some(number.ok_or(Refusal::BadRequest("its Content-Length is no number"))?);
+        Ok(())
+    }
+
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.chunked {
+            return Err(Refusal::BadRequest("it has two Transfer-Encoding headers"));
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::EncodingRefused);
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    /// What can be said only of the whole.
+    fn end(&mut self, bytes: &[u8], limits: &Limits) -> Result<Head, Refusal> {
+        let bad = Refusal::BadRequest;
+        self.check_size(self.line, limits)?;
+        match (&self.host, &self.authority) {
+            (None, _) if self.modern => return Err(bad("it has no Host")),
+            (Some(host), Some(authority)) => {
+                let part = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or_default();
+                if !part(host).eq_ignore_ascii_case(part(authority)) {
+                    return Err(bad("its Host is not that of its target"));
+                }
+            }
+            _ => {}
+        }
+        let framing = match (self.length, self.chunked) {
+            (Some(_), true) => return Err(bad("it has both a length and a Transfer-Encoding")),
+            (None, true) if !self.modern => return Err(bad("HTTP/1.0 has no Transfer-Encoding")),
+            (None, true) => Framing::Chunked,
+            (None | Some(0), false) => Framing::None,
+            (Some(length), false) => Framing::Length(length),
+        };
+        let upgrade = self.upgrade && self.modern && framing == Framing::None;
+        Ok(Head { length: self.line, framing, upgrade })
+    }
+}
+
+/// Blanks and tabs around a value are none of it (RFC 9112, section 5).
+fn trim(value: &[u8]) -> &[u8] {
+    value.trim_ascii()
+}
+
+/// A character of a token (RFC 9110, section 5.6.2).
+pub(super) fn is_token(byte: u8) -> bool {
+    const TOKEN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0u8;
+        loop {
+            table[byte as usize] = byte.is_ascii_alphanumeric()
+                || matches!(
+                    byte,
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
+                );
+            if byte == u8::MAX {
+                break;
+            }
+            byte += 1;
+        }
+        table
+    };
+    TOKEN[usize::from(byte)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { uri: 100, headers: 200, count: 5 };
+
+    /// Reads at once and byte by byte; both must say the same of a good head, and refuse a bad one.
+    fn read(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+        let whole = Reader::default().read(bytes, &LIMITS);
+        let mut reader = Reader::default();
+        let steps = (1..=bytes.len()).map(|end| reader.read(&bytes[..end], &LIMITS));
+        let first = steps.take(bytes.len()).find(|said| !matches!(said, Ok(None))).unwrap_or(Ok(None));
+        assert_eq!(first.is_ok(), whole.is_ok(), "{:?}", String::from_utf8_lossy(bytes));
+        whole
+    }
+
+    fn head(text: &str) -> Head {
+        read(text.as_bytes()).unwrap_or_else(|refusal| panic!("{text:?}: {refusal:?}")).expect("a whole head")
+    }
+
+    #[test]
+    fn a_good_head_tells_what_follows_it() {
+        let check = |text: &str, framing, upgrade| {
+            let expected = Head { length: text.len(), framing, upgrade };
+            assert_eq!(head(text), expected, "{text:?}");
+            assert_eq!(head(&format!("{text}GET")), expected, "{text:?} and more");
+            assert_eq!(read(&text.as_bytes()[..text.len() - 1]), Ok(None), "{text:?} and less");
+        };
+        check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false);
+        check("\r\nGET / HTTP/1.0\r\n\r\n", Framing::None, false);
+        check("POST / HTTP/1.1\r\nHost:a\r\ncontent-length: 7 \r\n\r\n", Framing::Length(7), false);
+        check("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tChunked\r\n\r\n", Framing::Chunked, false);
+        check("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n", Framing::None, true);
+        check("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n", Framing::Length(1), false);
+        check("GET http://A:80/?x HTTP/1.1\r\nHost: a:80\r\n\r\n", Framing::None, false);
+    }
+
+    #[test]
+    fn a_bad_head_is_refused_as_soon_as_it_is_known() {
+        let check = |text: &str, refusal: Refusal| assert_eq!(read(text.as_bytes()), Err(refusal), "{text:?}");
+        check("GET / HTTP/1.1\n", Refusal::BadRequest("a line does not end with CR LF"));
+        check("GET / HTTP/3.0\r\n", Refusal::VersionRefused);
+        check("CONNECT a:1 HTTP/1.1\r\n", Refusal::MethodRefused);
+        check("GET / HTTP/1.1\r\nX\0: y\r\n", Refusal::BadRequest("a header has no proper name"));
+        check("GET / HTTP/1.1\r\nTransfer-Encoding: x\r\n", Refusal::EncodingRefused);
+        check(&format!("GET /{}", "x".repeat(200)), Refusal::UriTooLong(100));
+        check(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(100)), Refusal::UriTooLong(100));
+        check(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(200)), Refusal::HeadersTooLarge(200));
+        check(&format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(6)), Refusal::TooManyHeaders(5));
+    }
+
+    /// No bytes make the reader panic, or take more than there is.
+    #[test]
+    fn any_bytes_are_survived() {
+        let seed = b"GET http://a/%2f?x HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\nUpgrade: x\r\n\r\n";
+        let mut state = 1u64;
+        for _ in 0..20_000 {
+            let mut bytes = seed.to_vec();
+            for _ in 0..3 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let random = (state >> 33) as usize;
+                let at = random % bytes.len();
+                match random % 3 {
+                    0 => bytes[at] = b"\r\n\0 :\x80/[]@"[(random >> 8) % 10],
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, b"\r\n\0 :\x80/[]@"[(random >> 8) % 10]),
+                }
+            }
+            if let Ok(Some(head)) = read(&bytes) {
+                assert!(head.length <= bytes.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Listening sockets: bound here, or handed over by systemd; what stays in the configuration is never closed.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use listenfd::ListenFd;
+use socket2::{Domain, Protocol, Type};
+
+use super::upgrade::Handed;
+use crate::config::{Address, Collector, Faults, Listener};
+use crate::front::Listening;
+use crate::snapshot::Snapshot;
+use crate::unix;
+
+/// Connections that the kernel keeps waiting for accept.
+const BACKLOG: i32 = 4096;
+
+/// A listening socket. Workers accept from copies of it.
+pub(super) enum Socket {
+    /// On the network.
+    Net(TcpListener),
+    /// A Unix socket, with its file where that is ours to remove.
+    Unix(UnixListener, OnceLock<unix::File>),
+}
+
+/// Sockets by the listener's name, with the address asked for (whose port may be 0).
+pub(super) type ByName = HashMap<String, (Address, Arc<Socket>)>;
+
+/// All sockets of the process.
+#[derive(Default)]
+pub(super) struct Sockets {
+    live: Mutex<ByName>,
+    /// What systemd handed over, by name. It stays open, for a later configuration may ask for it again.
+    handed: HashMap<String, Arc<Socket>>,
+}
+
+impl Sockets {
+    /// What the process before this one listened on, and what the environment says systemd handed over.
+    pub(super) fn from_environment(before: Vec<Handed>) -> Self {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut descriptors = ListenFd::from_env();
+        let mut handed = HashMap::new();
+        // Without names they all have this one (`sd_listen_fds_with_names(3)`).
+        let names = names.split(':').map(str::to_owned).chain(std::iter::repeat("unknown".to_owned()));
+        for (at, name) in (0..descriptors.len()).zip(names) {
+            let net = descriptors.take_tcp_listener(at).ok().flatten();
+            let net = net.and_then(|socket| socket.set_nonblocking(true).ok().map(|()| Socket::Net(socket)));
+            let unix = || {
+                let socket = descriptors.take_unix_listener(at).ok().flatten()?;
+                socket.set_nonblocking(true).ok().map(|()| Socket::Unix(socket, OnceLock::new()))
+            };
+            match net.or_else(unix) {
+                Some(socket) => drop(handed.insert(name, Arc::new(socket))),
+                None => tracing::warn!(name, "what systemd hands over here is no listening socket"),
+            }
+        }
+        let live = before.into_iter().filter_map(|one| {
+            let socket = Socket::from_descriptor(one.socket).ok()?;
+            Some((one.listener, (Address::parse(&one.address, Path::new(""))?, Arc::new(socket))))
+        });
+        Self { live: Mutex::new(live.collect()), handed }
+    }
+
+    /// Copies of the live sockets, for the process after this one.
+    pub(super) fn hand_over(&self) -> std::io::Result<Vec<Handed>> {
+        let live = self.live();
+        let one = |(listener, (address, socket)): (&String, &(Address, Arc<Socket>))| {
+            let socket = match &**socket {
+                Socket::Net(socket) => OwnedFd::from(socket.try_clone()?),
+                Socket::Unix(socket, _) => OwnedFd::from(socket.try_clone()?),
+            };
+            Ok(Handed { listener: listener.clone(), address: address.to_string(), socket })
+        };
+        live.iter().map(one).collect()
+    }
+
+    /// The process before this one is leaving: the files of Unix sockets are ours now.
+    pub(super) fn own_files(&self) {
+        for (address, socket) in self.live().values() {
+            if let (Address::Unix(path), Socket::Unix(_, file)) = (address, &**socket) {
+                file.get_or_init(|| unix::File::at(path));
+            }
+        }
+    }
+
+    /// The process after this one has them now.
+    pub(super) fn leave_files(&self) {
+        for (_, socket) in self.live().values() {
+            if let Socket::Unix(_, file) = &**socket {
+                file.get().inspect(|file| file.leave());
+            }
+        }
+    }
+
+    /// The sockets of the live listeners.
+    pub(super) fn live(&self) -> MutexGuard<'_, ByName> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sockets for every listener of the next Snapshot: those that stay are kept, new ones are bound.
+    ///
+    /// # Errors
+    /// Every listener that cannot listen; nothing has changed then.
+    pub(super) fn follow(&self, next: &Snapshot) -> Result<(), Faults> {
+        let mut live = self.live();
+        let faults = Collector::default();
+        let mut sockets = ByName::new();
+        for listener in next.listeners.values().map(|listener| &listener.config) {
+            let address = &listener.address;
+            // By name first; a listener that only got another name keeps its socket too.
+            let by_name = live.get(&listener.name).filter(|(of, _)| of == address);
+            let any_port = matches!(address, Address::Net(address) if address.port() == 0);
+            let by_address = || live.values().find(|(of, _)| of == address && !any_port);
+            let kept = by_name.or_else(by_address).map(|(_, socket)| socket.clone());
+            if let (Some(_), Address::Unix(path)) = (&kept, address) {
+                let mode = std::fs::Permissions::from_mode(listener.mode);
+                if let Err(error) = std::fs::set_permissions(path, mode) {
+                    tracing::warn!(listener = listener.name, %error, "the socket's mode cannot be set");
+                }
+            }
+            let socket = kept.map_or_else(|| self.open(listener), Ok).map_err(|error| {
+                let found = format!("{address}: {error}");
+                listener.place.key("address").fault(found, "an address that is free here").into()
+            });
+            if let Some(socket) = faults.keep(socket) {
+                sockets.insert(listener.name.clone(), (address.clone(), socket));
+            }
+        }
+        faults.finish()?;
+        *live = sockets;
+        Ok(())
+    }
+
+    fn open(&self, listener: &Listener) -> std::io::Result<Arc<Socket>> {
+        match &listener.address {
+            Address::Net(address) => open(*address, listener.v6_only).map(|socket| Arc::new(Socket::Net(socket))),
+            Address::Unix(path) => {
+                let (socket, file) = unix::bind(path, listener.mode)?;
+                Ok(Arc::new(Socket::Unix(socket, OnceLock::from(file))))
+            }
+            Address::Systemd(name) => self.handed.get(name).cloned().ok_or_else(|| {
+                let names: Vec<&str> = self.handed.keys().map(String::as_str).collect();
+                std::io::Error::other(format!("systemd handed over no socket of that name, but [{}]", names.join(", ")))
+            }),
+        }
+    }
+}
+
+impl Socket {
+    fn from_descriptor(descriptor: OwnedFd) -> std::io::Result<Self> {
+        let socket = socket2::Socket::from(descriptor);
+        socket.set_nonblocking(true)?;
+        let is_unix = socket.local_addr()?.is_unix();
+        let descriptor = OwnedFd::from(socket);
+        Ok(if is_unix { Self::Unix(descriptor.into(), OnceLock::new()) } else { Self::Net(descriptor.into()) })
+    }
+
+    /// A copy to accept from.
+    pub(super) fn listening(&self) -> std::io::Result<Listening> {
+        match self {
+            Self::Net(socket) => tokio::net::TcpListener::from_std(socket.try_clone()?).map(Listening::Net),
+            Self::Unix(socket, _) => tokio::net::UnixListener::from_std(socket.try_clone()?).map(Listening::Unix),
+        }
+    }
+
+    /// Where it listens: as configured, but with the port that it got.
+    pub(super) fn address(&self, configured: &Address) -> String {
+        let bound = match self {
+            Self::Net(socket) => socket.local_addr().ok(),
+            Self::Unix(..) => None,
+        };
+        bound.map_or_else(|| configured.to_string(), |address| address.to_string())
+    }
+}
+
+fn open(address: SocketAddr, v6_only: bool) -> std::io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}

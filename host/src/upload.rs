@@ -1,0 +1,283 @@
+//! A client's body on its way in: counted against its limit, under deadlines, and knowing whose fault it is when it ends
+//! too early.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use crate::reply::Refusal;
+
+/// A limit of the configuration: its key, and how many bytes it allows.
+pub type Limit = (&'static str, u64);
+
+/// What a body must keep to.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// How large it may be.
+    pub limit: Limit,
+    /// How long the client may send nothing of it.
+    pub timeout: Duration,
+    /// Bytes a second that it must have on the whole, beyond one `timeout`; 0 is any.
+    pub min_rate: u64,
+}
+
+/// How a body goes, for those who wait for what comes of it.
+#[derive(Debug)]
+pub struct Flow {
+    last: Cell<Instant>,
+    whole: Cell<bool>,
+    stopped: Cell<bool>,
+    fault: RefCell<Option<Refusal>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self {
+            last: Cell::new(Instant::now()),
+            whole: Cell::new(false),
+            stopped: Cell::new(false),
+            fault: RefCell::default(),
+            waker: RefCell::default(),
+        }
+    }
+}
+
+impl Flow {
+    /// Of a body that is whole already.
+    pub fn whole() -> Self {
+        let flow = Self::default();
+        flow.whole.set(true);
+        flow
+    }
+
+    /// When its last bytes moved.
+    pub fn last(&self) -> Instant {
+        self.last.get()
+    }
+
+    /// It waits for something else than the client now.
+    pub fn touch(&self) {
+        self.last.set(Instant::now());
+    }
+
+    /// Whether all of it was handed on.
+    pub fn is_whole(&self) -> bool {
+        self.whole.get()
+    }
+
+    /// Why the client is to blame that it ended, if it is.
+    pub fn fault(&self) -> Option<Refusal> {
+        self.fault.borrow().clone()
+    }
+
+    /// Nobody wants the rest: what there is was answered.
+    pub fn stop(&self) {
+        self.stopped.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The rest of a body that nobody wants is not read.
+#[derive(Debug)]
+pub struct Stop(pub Rc<Flow>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Why a body ends before its end. Whose fault it is stands in its [`Flow`].
+#[derive(Debug, thiserror::Error)]
+#[error("the client's body ends early")]
+pub struct Cut;
+
+/// A client's body.
+pub struct Upload<B = Incoming> {
+    body: B,
+    rules: Rules,
+    received: u64,
+    /// Time spent waiting for the client, before the present wait.
+    waited: Duration,
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    flow: Rc<Flow>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
+    /// A body that keeps to rules.
+    pub fn new(body: B, rules: Rules) -> Self {
+        let flow = Rc::new(Flow::default());
+        flow.whole.set(body.is_end_stream());
+        Self { body, rules, received: 0, waited: Duration::ZERO, waiting: None, flow }
+    }
+
+    /// How it goes.
+    pub fn flow(&self) -> Rc<Flow> {
+        self.flow.clone()
+    }
+
+    /// Reads the rest of the body without keeping it, at most `limit` bytes of it, and for no longer than a client may be
+    /// silent.
+    pub async fn drain(mut self, limit: u64) {
+        self.rules.limit.1 = limit;
+        let time = self.rules.timeout;
+        let _ = tokio::time::timeout(time, async { while let Some(Ok(_)) = self.frame().await {} }).await;
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// It broke a rule, or the client stopped sending.
+    pub async fn whole(mut self) -> Result<Vec<u8>, Refusal> {
+        let mut whole = Vec::new();
+        while let Some(frame) = self.frame().await {
+            let frame = frame.map_err(|_| self.flow.fault().unwrap_or(Refusal::Internal))?;
+            if let Some(data) = frame.data_ref() {
+                whole.extend_from_slice(data);
+            }
+        }
+        Ok(whole)
+    }
+
+    fn cut(&self, fault: Refusal) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        *self.flow.fault.borrow_mut() = Some(fault);
+        Poll::Ready(Some(Err(Cut)))
+    }
+
+    /// Whether the client has had its time. What it waits for others does not count.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Rules { timeout, min_rate, .. } = self.rules;
+        let (received, waited) = (self.received, self.waited);
+        let (_, timer) = self.waiting.get_or_insert_with(|| {
+            let earned = received.saturating_mul(1000).checked_div(min_rate).map(Duration::from_millis);
+            // As Apache's mod_reqtimeout counts: some time at first, and more with each byte.
+            let left = earned.map_or(timeout, |earned| (timeout + earned).saturating_sub(waited).min(timeout));
+            (Instant::now(), Box::pin(tokio::time::sleep(left)))
+        });
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Upload<B> {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = self.get_mut();
+        if this.flow.stopped.get() {
+            return Poll::Ready(Some(Err(Cut)));
+        }
+        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Pending => {
+                *this.flow.waker.borrow_mut() = Some(cx.waker().clone());
+                ready!(this.poll_deadline(cx));
+                return this.cut(Refusal::ClientTimeout);
+            }
+            Poll::Ready(frame) => frame,
+        };
+        if let Some((since, _)) = this.waiting.take() {
+            this.waited += since.elapsed();
+        }
+        this.flow.touch();
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => return this.cut(Refusal::BadRequest("its body is broken or ends early")),
+            None => {
+                this.flow.whole.set(true);
+                return Poll::Ready(None);
+            }
+        };
+        this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if this.received > this.rules.limit.1 {
+            let (name, bytes) = this.rules.limit;
+            return this.cut(Refusal::BodyTooLarge(name, bytes));
+        }
+        // Trailers end here: what they mean was not agreed on with the node (RFC 9110, section 6.5.1).
+        if frame.is_trailers() {
+            this.flow.whole.set(true);
+            return Poll::Ready(None);
+        }
+        this.flow.whole.set(this.body.is_end_stream());
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that come one by one, with a pause before each.
+    struct Drip(Pin<Box<Sleep>>, Duration);
+
+    impl Body for Drip {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+            let this = self.get_mut();
+            ready!(this.0.as_mut().poll(cx));
+            this.0.as_mut().reset(Instant::now() + this.1);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"0123456789")))))
+        }
+    }
+
+    fn drip(pause: u64, limit: u64, min_rate: u64) -> Upload<Drip> {
+        let pause = Duration::from_secs(pause);
+        let rules = Rules { limit: ("body-max-size", limit), timeout: Duration::from_secs(30), min_rate };
+        Upload::new(Drip(Box::pin(tokio::time::sleep(pause)), pause), rules)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_must_send_something_and_enough_of_it() {
+        let check = async |pause, limit, rate, refusal: Refusal, seconds: u64| {
+            let started = Instant::now();
+            assert_eq!(drip(pause, limit, rate).whole().await.unwrap_err(), refusal);
+            assert_eq!(started.elapsed().as_secs(), seconds, "{refusal:?}");
+        };
+        check(31, 1000, 0, Refusal::ClientTimeout, 30).await;
+        // Ten bytes each 10 s are 1 byte/s: after 30 s, 10 bytes/s have earned it 2 s more, and then another.
+        check(10, 1000, 10, Refusal::ClientTimeout, 33).await;
+        check(10, 50, 1, Refusal::BodyTooLarge("body-max-size", 50), 60).await;
+        check(29, 100, 0, Refusal::BodyTooLarge("body-max-size", 100), 29 * 11).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_client_waits_for_others_does_not_count() {
+        let mut upload = drip(1, 10_000, 100);
+        for _ in 0..20 {
+            assert!(upload.frame().await.unwrap().is_ok());
+            tokio::time::sleep(Duration::from_secs(100)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_nobody_wants_is_stopped() {
+        let mut upload = drip(29, 1000, 0);
+        let flow = upload.flow();
+        let stop = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(Stop(flow.clone()));
+        };
+        let started = Instant::now();
+        let (frame, ()) = tokio::join!(upload.frame(), stop);
+        assert!(frame.unwrap().is_err() && !flow.is_whole() && flow.fault().is_none());
+        assert_eq!(started.elapsed().as_secs(), 1);
+    }
+}
