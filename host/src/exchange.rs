@@ -177,7 +177,7 @@ impl Exchange {
         let path = visit.head.uri.path();
         if let Some(own) = path.strip_prefix(own::PREFIX) {
             return match (own, &visit.head.method) {
-                // On the heap, as all that is rare and large: what every request has would carry its weight.
+                // Boxed: a login has much to remember, and each request would carry the room for it.
                 ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
                 ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/")),
                 (asset, &Method::GET | &Method::HEAD) => self.asset(visit, asset),

@@ -59,6 +59,31 @@ fn a_node_that_speaks_older_tls_than_allowed_is_not_spoken_to() {
 }
 
 #[test]
+fn a_node_is_known_by_the_name_in_its_certificate() {
+    let certs = Certs::new();
+    let node = Backend::tls(&certs.server(&["other.test"]), logins(|_| Answer::text("fine")));
+    let tls = |more: &str| format!("[backend.tls]\nca = \"{}\"\n{more}", certs.ca().display());
+    for (more, status) in [("", 503), ("name = \"wrong.test\"\n", 503), ("name = \"other.test\"\n", 303)] {
+        let proxy = proxy("", &[("node-a", &node, &tls(more))]);
+        let answer = crate::support::post_login(&mut proxy.client(), "/", "alice", "alice-secret");
+        assert_eq!(answer.status, status, "{more}");
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_checked_is_told_at_each_load() {
+    let certs = Certs::new();
+    let node = Backend::tls(&certs.expired(&["other.test"]), logins(|_| Answer::text("fine")));
+    let proxy = proxy("", &[("node-a", &node, "[backend.tls]\ninsecure = true\n")]);
+    log_in(&proxy, "alice").get("/x").expect(200);
+    let told = "WARN the node's certificate is not checked";
+    proxy.wait_for_log(told, SOON);
+    let from = proxy.log().len();
+    proxy.reload();
+    proxy.wait_for_log_after(from, told, SOON);
+}
+
+#[test]
 fn long_polls_have_places_and_a_timeout_of_their_own() {
     let hold = Hold::new();
     let held = hold.clone();
@@ -186,6 +211,7 @@ fn http2_node(pair: Option<&Pair>) -> Http2Node {
     Http2Node::start(pair, |request| {
         let answer = hyper::Response::builder();
         let answer = match request.uri().path() {
+            "/large" => return answer.body(vec![b'x'; 16 << 20]).expect("an answer"),
             "/login" => answer.status(303).header("location", "/inbox").header("set-cookie", "sid=alice; Path=/"),
             _ => answer.header("x-answer", "1"),
         };
@@ -239,4 +265,26 @@ fn a_node_that_should_speak_http2_and_does_not_is_told_and_not_used() {
     assert_eq!(page.status, 503);
     proxy.wait_for_log("does not speak HTTP/2", SOON);
     assert_eq!(node.hits().len(), 0);
+}
+
+#[test]
+fn clients_that_do_not_read_stop_nobody_elses_stream() {
+    let node = http2_node(None);
+    let workers = "[threads]\nmax = 1\n";
+    let text = format!("{}{}", config(workers, &[]), backend("node-a", &node.url(), "http = \"2\""));
+    let proxy = setup().serve(&text);
+    let mut client = log_in(&proxy, "alice");
+    let session = client.cookie("doorward").expect("a session").to_owned();
+    let head = format!("GET /large HTTP/1.1\r\nHost: x\r\nCookie: doorward={session}\r\n\r\n");
+    let mut slow: Vec<_> = (0..8).map(|_| proxy.client().connect()).collect();
+    for connection in &mut slow {
+        connection.write(&head);
+        // The answer has begun, and is not read on.
+        connection.read_some().expect("the beginning of an answer");
+    }
+    for size in [1, 60_000] {
+        let answer = client.send(Request::new("POST", "/x").body(vec![b'x'; size]));
+        assert_eq!((answer.status, answer.body.len()), (200, size));
+    }
+    assert_eq!(node.accepted(), 1);
 }

@@ -114,6 +114,27 @@ fn a_node_that_takes_connections_and_says_nothing_is_found_by_probes() {
 }
 
 #[test]
+fn nobody_waits_in_the_queue_of_a_node_that_went_down() {
+    let (hold, status) = (Hold::new(), Arc::new(AtomicU16::new(200)));
+    let (held, told) = (hold.clone(), Arc::clone(&status));
+    let node = Backend::start(logins(move |request| match request.what().1 {
+        "/up" => Answer::text("as I am").status(told.load(Ordering::Relaxed)),
+        _ => Answer::text("late").after(&held),
+    }));
+    let settings = format!("max-connections = 1\nqueue-timeout = \"1h\"\n{PROBES}");
+    let proxy = proxy(ADMIN, &[("node-a", &node, &settings)]);
+    let (mut first, mut second) = (log_in(&proxy, "alice"), log_in(&proxy, "alice"));
+    let first = thread::spawn(move || first.get("/x").status);
+    proxy.wait_for_status("one is there", |status| status["backends"][0]["requests"] == 1);
+    let second = thread::spawn(move || second.get("/x").status);
+    proxy.wait_for_status("one waits", |status| status["backends"][0]["waiting"] == 1);
+    status.store(500, Ordering::Relaxed);
+    assert_eq!(second.join().expect("an answer"), 503);
+    hold.release();
+    assert_eq!(first.join().expect("an answer"), 200, "what was on its way comes");
+}
+
+#[test]
 fn what_is_known_of_a_node_outlives_a_reload() {
     let node = Backend::start(logins(|_| Answer::text("no").status(500)));
     let text = config(ADMIN, &[("node-a", &node, PROBES)]);

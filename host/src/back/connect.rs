@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::forward::Outgoing;
 use super::unsent::Unsent;
 use super::{Node, proxy_header};
+use crate::config;
 use crate::peer::Peer;
 
 /// Connections of one node that a worker keeps while idle.
@@ -30,6 +31,9 @@ const KEPT_FOR: Duration = Duration::from_secs(50);
 const HEAD_SIZE: u32 = 256 << 10;
 /// An HTTP/2 connection that has requests on it is asked so often whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// What a client that does not read holds back of its answer over HTTP/2.
+const STREAM_WINDOW: u32 = 128 << 10;
 
 /// A worker's connections that can be used again, by node.
 #[derive(Default)]
@@ -172,7 +176,12 @@ where
 {
     if node.config.http2 {
         let mut builder = http2::Builder::new(Local);
-        builder.max_header_list_size(HEAD_SIZE).timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
+        builder
+            .max_header_list_size(HEAD_SIZE)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(connection_window(&node.config));
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         drive(connection);
         idle.share(node, &sender);
@@ -182,6 +191,14 @@ where
     builder.max_buf_size(HEAD_SIZE as usize);
     let (sender, connection) = builder.handshake(TokioIo::new(Unsent::new(stream))).await?;
     Ok(Connection::Single(sender, Task(drive(connection.with_upgrades()))))
+}
+
+/// Room for the windows of all streams that there can be, so that clients which do not read hold up nobody else: the
+/// connection's window is shared by all of them (RFC 9113, section 5.2.1). A window has at most 31 bits.
+fn connection_window(config: &config::Backend) -> u32 {
+    let streams = config.max_connections + config.long_poll_max_connections + 1;
+    let window = u32::try_from(streams).unwrap_or(u32::MAX).saturating_mul(STREAM_WINDOW);
+    window.min(i32::MAX.unsigned_abs())
 }
 
 fn drive<C: Future<Output = Result<(), hyper::Error>> + 'static>(connection: C) -> AbortHandle {

@@ -175,6 +175,7 @@ pub async fn forward(hop: Hop<'_>, request: Request<Outgoing>) -> Result<Respons
     let permit = gate.enter().await.map_err(|shut| match shut {
         Shut::Full => Refusal::QueueFull,
         Shut::TimedOut => Refusal::QueueTimeout,
+        Shut::InVain => Refusal::NodeAway,
     })?;
     // Asked only here, since the one request that tries a node that was down must not be lost in the queue.
     if node.health.is_troubled() && !node.health.admits(std::time::Instant::now()) {
@@ -228,7 +229,9 @@ async fn send(
             (None, error, _) => return Err(broken(node, flow, &error)),
         };
     }
-    let mut connection = Box::pin(connect::connect(node, hop.idle, hop.peer)).await.map_err(|error| {
+    // Boxed, since connecting is rare and has much to remember, and each request would carry the room for it.
+    let connecting = Box::pin(connect::connect(node, hop.idle, hop.peer));
+    let mut connection = connecting.await.map_err(|error| {
         tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
         node.turned(node.health.failed(std::time::Instant::now()), "it cannot be reached");
         Refusal::NodeAway
@@ -254,10 +257,10 @@ fn once_more(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     Some(again)
 }
 
-/// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1).
+/// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1); nor can it change to another
+/// protocol (section 8.2.2).
 fn for_http2(node: &Node, mut request: Request<Outgoing>) -> Request<Outgoing> {
     let host = request.headers_mut().remove(header::HOST);
-    // There is no changing of protocols in HTTP/2 (RFC 9113, section 8.6).
     request.headers_mut().remove(header::CONNECTION);
     request.headers_mut().remove(header::UPGRADE);
     let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&node.authority);

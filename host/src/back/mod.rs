@@ -151,11 +151,15 @@ impl Node {
         }
     }
 
-    /// Says in the log that it went down or came up, and begins slowly in the second case.
+    /// Says in the log that it went down or came up. In the first case nobody waits for it any more, in the second it
+    /// begins slowly.
     fn turned(&self, turn: Turn, why: &str) {
         match turn {
             Turn::Same => {}
-            Turn::Down => tracing::error!(backend = self.name(), address = self.authority, why, "a node is down"),
+            Turn::Down => {
+                self.gate.send_away();
+                tracing::error!(backend = self.name(), address = self.authority, why, "a node is down");
+            }
             Turn::Up(after) => {
                 self.gate.start_slowly(self.config.slow_start);
                 let seconds = after.as_secs();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// A bounded number of places, with a bounded line of waiting in front of it, served in order of arrival.
@@ -16,6 +16,8 @@ pub struct Gate {
     waiting: AtomicUsize,
     queue: usize,
     patience: Duration,
+    /// Told to all who wait that it is in vain.
+    in_vain: Notify,
     /// Whether places are withheld: read by everybody who enters, so that the lock is only met during a slow start.
     starting: AtomicBool,
     slow_start: Mutex<Option<SlowStart>>,
@@ -43,6 +45,9 @@ pub enum Shut {
     /// Waited for as long as one may.
     #[error("waited in the queue for too long")]
     TimedOut,
+    /// It is in vain to wait.
+    #[error("it is in vain to wait")]
+    InVain,
 }
 
 impl Gate {
@@ -54,6 +59,7 @@ impl Gate {
             waiting: AtomicUsize::new(0),
             queue,
             patience,
+            in_vain: Notify::new(),
             starting: AtomicBool::new(false),
             slow_start: Mutex::default(),
         }
@@ -71,10 +77,20 @@ impl Gate {
             return Ok(Permit(permit));
         }
         let _place_in_line = self.line_up()?;
-        match tokio::time::timeout(self.patience, self.places.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Permit(permit)),
-            _ => Err(Shut::TimedOut),
+        let in_vain = self.in_vain.notified();
+        tokio::select! {
+            biased;
+            permit = tokio::time::timeout(self.patience, self.places.clone().acquire_owned()) => match permit {
+                Ok(Ok(permit)) => Ok(Permit(permit)),
+                _ => Err(Shut::TimedOut),
+            },
+            () = in_vain => Err(Shut::InVain),
         }
+    }
+
+    /// Sends away all who wait.
+    pub fn send_away(&self) {
+        self.in_vain.notify_waiters();
     }
 
     /// Withholds all free places but a tenth of the whole, and lets them come back evenly over `time`.
@@ -159,6 +175,19 @@ mod tests {
         let gate = Gate::new(1, 1, Duration::from_secs(30));
         let _inside = gate.enter().await.unwrap();
         assert_eq!(gate.enter().await.unwrap_err(), Shut::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_in_vain_are_sent_away() {
+        let gate = Gate::new(1, 2, Duration::from_secs(3600));
+        let inside = gate.enter().await.unwrap();
+        let mut waiting = Box::pin(gate.enter());
+        assert!(futures_poll(&mut waiting).await.is_none());
+        gate.send_away();
+        assert_eq!(waiting.await.unwrap_err(), Shut::InVain);
+        assert_eq!(gate.waiting(), 0);
+        drop(inside);
+        assert!(gate.enter().await.is_ok(), "it is not so for those who come later");
     }
 
     #[tokio::test]
