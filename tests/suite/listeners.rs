@@ -124,12 +124,12 @@ fn a_header_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
-fn believing_everybody_is_a_fault() {
+fn believing_everybody_and_limits_with_a_slip_are_faults() {
     let text = "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\nproxy-protocol = \"required\"\n\
         [[listener]]\nname = \"b\"\naddress = \"127.0.0.1:0\"\nproxy-protocol-from = [\"10.0.0.1/8\"]\n\
-        [[backend]]\nname = \"n\"\nurl = \"http://127.0.0.1:1\"\nrecipe = \"roundcube\"\n[[site]]\nhosts = [\"*\"]\n";
+        [limits]\nmax-connection = 5\n[[backend]]\nname = \"n\"\nurl = \"http://127.0.0.1:1\"\nrecipe = \"roundcube\"\n[[site]]\nhosts = [\"*\"]\n";
     let ran = harness::Setup::new().refused(text);
-    for key in ["listener[0].proxy-protocol-from", "listener[1].proxy-protocol-from"] {
+    for key in ["listener[0].proxy-protocol-from", "listener[1].proxy-protocol-from", "limits.max-connection:"] {
         assert!(ran.stderr.contains(key), "{key} in {}", ran.stderr);
     }
 }

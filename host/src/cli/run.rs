@@ -225,7 +225,8 @@ async fn upgrade(
     answer: oneshot::Sender<Result<u32, crate::proxy::Error>>,
 ) -> bool {
     let Some(program) = program else {
-        tracing::error!("a demo is not upgraded");
+        let source = std::io::Error::other("it has nodes of its own");
+        let _ = answer.send(Err(crate::proxy::Error::Io { what: "a demo is not upgraded".to_owned(), source }));
         return false;
     };
     let outcome = match tokio::task::spawn_blocking(move || proxy.upgrade(&program)).await {

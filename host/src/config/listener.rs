@@ -284,7 +284,14 @@ pub(super) fn flow(t: &Table<'_>) -> (Flow, Vec<(String, Limits)>) {
         prefix_v6: bits(t, "peer-prefix-v6", default.prefix_v6, 128),
     };
     let classes = t.keys().into_iter().filter(|key| !KEYS.contains(&key.as_str()));
-    let classes = classes.filter_map(|key| Some((key.clone(), t.table(&key, |t| limits(t, Limits::default()))?)));
+    let classes = classes.filter_map(|key| {
+        // A slip in a key must not be told as a class of that name.
+        if !t.json(&key).is_some_and(|value| value.is_object()) {
+            t.fault(&key, "neither a known key nor a class", format!("the table of a class, or {}", KEYS.join(", ")));
+            return None;
+        }
+        Some((key.clone(), t.table(&key, |t| limits(t, Limits::default()))?))
+    });
     (flow, classes.collect())
 }
 
