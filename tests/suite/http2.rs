@@ -116,10 +116,10 @@ impl Frames {
         }
     }
 
-    /// Whether the answer is 200, which is the one byte 0x88 (RFC 7541, appendix A).
+    /// Whether the answer is 200: its first field is the one byte 0x88 (RFC 7541, appendix A).
     fn is_accepted(&mut self) -> bool {
         let first = self.next(&[HEADERS, RESET, GOAWAY]);
-        first.is_some_and(|(kind, payload)| kind == HEADERS && payload.contains(&0x88))
+        first.is_some_and(|(kind, payload)| kind == HEADERS && payload.first() == Some(&0x88))
     }
 }
 
