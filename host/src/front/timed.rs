@@ -227,20 +227,20 @@ mod tests {
         let (mut client, server) = duplex(64);
         let (mut timed, starter) = Timed::new(server, HEAD, IDLE);
         let mut byte = [0; 1];
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(timed.read_exact(&mut byte).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 10, "the first head");
         let busy = starter.begin();
         assert!(tokio::time::timeout(IDLE * 2, timed.read_exact(&mut byte)).await.is_err(), "no deadline while busy");
         drop(busy);
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(timed.read_exact(&mut byte).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 300, "idle");
         // hyper does not read again when the answer was sent; the wait ends all the same.
         let (_client, server) = duplex(64);
         let (mut answered, answering) = Timed::new(server, HEAD, IDLE);
         let busy = answering.begin();
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         let answer = async {
             tokio::time::sleep(Duration::from_secs(100)).await;
             drop(busy);
@@ -251,7 +251,7 @@ mod tests {
         client.write_all(b"G").await.unwrap();
         timed.read_exact(&mut byte).await.unwrap();
         starter.in_head(true);
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(timed.read_exact(&mut byte).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 10, "the rest of a head");
     }
@@ -261,7 +261,7 @@ mod tests {
         let (_client, server) = duplex(64);
         let (mut timed, starter) = Timed::new(server, HEAD, IDLE);
         let _busy = starter.begin();
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(timed.write_all(&[0; 1000]).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 300);
     }
