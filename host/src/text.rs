@@ -104,8 +104,8 @@ pub fn only_we_write(name: &str) -> bool {
     let begins = |ours: &str| name.len() >= ours.len() && name.iter().zip(ours.as_bytes()).all(|(a, b)| same(a, b));
     let is = |ours: &&str| name.len() == ours.len() && begins(ours);
     // In the proper spelling the framing is hyper's to write.
-    let twin = || name.contains(&b'_') && FRAMING.iter().any(|ours| is(ours));
-    BEGINNINGS.iter().any(|ours| begins(ours)) || NAMES.iter().any(|ours| is(ours)) || twin()
+    let twin = || name.contains(&b'_') && FRAMING.iter().any(is);
+    BEGINNINGS.iter().any(|ours| begins(ours)) || NAMES.iter().any(is) || twin()
 }
 
 /// Cookies of a request, in order (RFC 6265, section 5.4).

@@ -69,6 +69,14 @@ impl Client {
         self
     }
 
+    /// Asks for this protocol in the TLS handshake, for those who speak it themselves: `h2`.
+    #[must_use]
+    pub fn alpn(mut self, protocol: &str) -> Self {
+        let tls = self.way.tls.as_mut().expect("TLS comes first");
+        std::sync::Arc::make_mut(tls).alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        self
+    }
+
     /// Connects from this address (127.0.0.0/8 is all there on Linux): another peer for limits and rules.
     #[must_use]
     pub fn from(mut self, address: &str) -> Self {

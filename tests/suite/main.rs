@@ -7,6 +7,7 @@ mod configuration;
 mod login;
 mod forwarding;
 mod hostile;
+mod http2;
 mod streaming;
 mod upgrades;
 mod queue;

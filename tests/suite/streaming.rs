@@ -257,3 +257,16 @@ fn a_head_too_large_is_told_by_the_name_of_its_limit() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(text), "{answer}");
     }
 }
+
+#[test]
+fn a_connection_that_is_idle_for_too_long_is_closed() {
+    let node = webmail(|_| Answer::text("x"));
+    let listener = "[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\nidle-timeout = \"500ms\"";
+    let proxy = one_worker(listener, &[("node-a", &node, "")]);
+    let mut connection = proxy.client().timeout(SOON).connect();
+    for _ in 0..2 {
+        connection.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(connection.read_response("GET").expect("an answer").status, 200);
+    }
+    connection.read_end().expect("the end");
+}

@@ -12,7 +12,7 @@ const ASKS: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-V
 /// A node that agrees to every upgrade that it sees, and echoes.
 fn node() -> Backend {
     webmail(|request| match request.seen.header("upgrade") {
-        Some(protocol) => Answer::echo_upgrade(&protocol.to_owned()),
+        Some(protocol) => Answer::echo_upgrade(protocol),
         None => Answer::text("plain"),
     })
 }
@@ -64,6 +64,20 @@ fn a_websocket_goes_both_ways_and_loses_nothing_that_came_early() {
     assert_eq!(hits[1].header("x-forwarded-for"), Some("127.0.0.1"));
     drop(connection);
     node.wait_for_open(0, Duration::from_secs(10));
+}
+
+#[test]
+fn a_wish_behind_another_request_waits_for_its_own_answer() {
+    let node = node();
+    let proxy = one_worker("", &[("node-a", &node, "")]);
+    let mut client = log_in(&proxy, "alice");
+    let session = client.cookie("doorward").expect("a session").to_owned();
+    let request = format!("HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: doorward={session}\r\n");
+    let mut connection = client.connect();
+    connection.write(format!("GET /first {request}\r\nGET /socket {request}{ASKS}\r\n\0no http\n"));
+    assert_eq!(connection.read_response("GET").expect("an answer").text(), "plain");
+    assert_eq!(connection.read_response("GET").expect("an answer").status, 101);
+    read_exactly(&mut connection, "\0no http\n");
 }
 
 #[test]

@@ -96,7 +96,7 @@ where
     let tunnel = Rc::new(Cell::new(None));
     let agreed = tunnel.clone();
     let service = service_fn(move |request| {
-        let refusal = ledger.next();
+        let (number, refusal) = ledger.next();
         let (ledger, agreed) = (ledger.clone(), agreed.clone());
         let busy = starter.begin();
         let answer = exchange::run(worker.clone(), peer.clone(), request, refusal);
@@ -104,7 +104,7 @@ where
             let mut answer = answer.await;
             match answer.body_mut().take_tunnel() {
                 Some(tunnel) => agreed.set(Some((tunnel, busy.clone()))),
-                None => ledger.stays_http(),
+                None => ledger.stays_http(number),
             }
             Ok::<_, Infallible>(answer.map(|body| BusyBody::new(body, busy)))
         }

@@ -64,24 +64,27 @@ pub(super) struct Ledger {
     served: Cell<u64>,
     /// The number of the request that is refused, and why.
     refused: RefCell<Option<(u64, Refusal)>>,
-    /// Waits for the end of being undecided.
-    undecided: RefCell<Option<Waker>>,
-    decided: Cell<bool>,
+    /// The number of the request for another protocol that is not decided; 0 is none.
+    undecided: Cell<u64>,
+    /// Who waits for that.
+    waiting: RefCell<Option<Waker>>,
 }
 
 impl Ledger {
-    /// The next request is about to be answered: why it is refused, if it is.
-    pub(super) fn next(&self) -> Option<Refusal> {
+    /// The next request is about to be answered: its number, and why it is refused, if it is.
+    pub(super) fn next(&self) -> (u64, Option<Refusal>) {
         let number = self.served.get() + 1;
         self.served.set(number);
-        self.refused.borrow_mut().take_if(|(of, _)| *of == number).map(|(_, refusal)| refusal)
+        (number, self.refused.borrow_mut().take_if(|(of, _)| *of == number).map(|(_, refusal)| refusal))
     }
 
-    /// The request for another protocol was answered as any other: what comes next is HTTP.
-    pub(super) fn stays_http(&self) {
-        self.decided.set(true);
-        if let Some(waker) = self.undecided.take() {
-            waker.wake();
+    /// The request of this number was answered as HTTP. If it was one for another protocol, what comes next is HTTP.
+    pub(super) fn stays_http(&self, number: u64) {
+        if self.undecided.get() == number {
+            self.undecided.set(0);
+            if let Some(waker) = self.waiting.take() {
+                waker.wake();
+            }
         }
     }
 }
@@ -93,8 +96,8 @@ impl<S> Strict<S> {
             starter,
             served: Cell::new(0),
             refused: RefCell::default(),
-            undecided: RefCell::default(),
-            decided: Cell::new(false),
+            undecided: Cell::new(0),
+            waiting: RefCell::default(),
         });
         let at = At::Head(Reader::default());
         let strict = Self { stream, limits, at, held: Vec::new(), good: 0, given: 0, heads: 0, ledger: ledger.clone() };
@@ -117,7 +120,7 @@ impl<S> Strict<S> {
                         self.heads += 1;
                         self.at = match head.framing {
                             _ if head.upgrade => {
-                                self.ledger.decided.set(false);
+                                self.ledger.undecided.set(self.heads);
                                 At::Undecided
                             }
                             Framing::None => At::Head(Reader::default()),
@@ -233,12 +236,12 @@ impl<S: AsyncRead + Unpin> Strict<S> {
 
     /// Reads on behind a request for another protocol, until that is decided. A client that leaves is noticed.
     fn poll_undecided(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.ledger.decided.get() {
+        if self.ledger.undecided.get() == 0 {
             self.at = At::Head(Reader::default());
             self.read_held();
             return Poll::Ready(Ok(true));
         }
-        *self.ledger.undecided.borrow_mut() = Some(cx.waker().clone());
+        *self.ledger.waiting.borrow_mut() = Some(cx.waker().clone());
         if self.held.len() >= WAITING { Poll::Pending } else { self.poll_hold(cx) }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +24,19 @@ enum Phase {
     Busy,
 }
 
-/// How many requests of a connection are being answered, how many there were, and whether a head has begun.
-#[derive(Debug, Default)]
+/// The timer does not spin where a timeout is 0.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How many requests of a connection are being answered, and what is awaited while none is.
+#[derive(Debug)]
 struct Activity {
     busy: Cell<usize>,
-    begun: Cell<u64>,
+    /// No request came yet. The first head of a connection is awaited from the connection on.
+    fresh: Cell<bool>,
+    /// A head has begun.
     head: Cell<bool>,
+    /// When the present wait began.
+    since: Cell<Instant>,
 }
 
 /// One request being answered, until this is dropped.
@@ -45,6 +52,7 @@ impl Clone for Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(self.0.busy.get().saturating_sub(1));
+        self.0.since.set(Instant::now());
     }
 }
 
@@ -56,18 +64,18 @@ impl Starter {
     /// A request begins to be answered.
     pub(super) fn begin(&self) -> Busy {
         self.0.busy.set(self.0.busy.get() + 1);
-        self.0.begun.set(self.0.begun.get() + 1);
+        self.0.fresh.set(false);
         Busy(self.0.clone())
     }
 
     /// Whether the beginning of a head is there, and not its end.
     pub(super) fn in_head(&self, begun: bool) {
+        if begun && !self.0.head.replace(begun) && !self.0.fresh.get() {
+            self.0.since.set(Instant::now());
+        }
         self.0.head.set(begun);
     }
 }
-
-/// One wait for the client: in this phase, after so many requests.
-type Wait = (Phase, u64);
 
 /// A stream with deadlines.
 pub(super) struct Timed<S> {
@@ -75,21 +83,25 @@ pub(super) struct Timed<S> {
     activity: Rc<Activity>,
     head_timeout: Duration,
     idle_timeout: Duration,
-    reading: Option<(Wait, Pin<Box<Sleep>>)>,
+    reading: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Timed<S> {
     /// Deadlines for a fresh connection, whose first head is awaited at once.
     pub(super) fn new(stream: S, head_timeout: Duration, idle_timeout: Duration) -> (Self, Starter) {
-        let activity = Rc::new(Activity::default());
+        let activity = Rc::new(Activity {
+            busy: Cell::new(0),
+            fresh: Cell::new(true),
+            head: Cell::new(false),
+            since: Cell::new(Instant::now()),
+        });
         let starter = Starter(activity.clone());
         (Self { stream, activity, head_timeout, idle_timeout, reading: None, writing: None }, starter)
     }
 
     fn phase(&self) -> Phase {
-        // The first head of a connection is awaited from the connection on.
-        let head = self.activity.head.get() || self.activity.begun.get() == 0;
+        let head = self.activity.head.get() || self.activity.fresh.get();
         match (self.activity.busy.get(), head) {
             (0, true) => Phase::Head,
             (0, false) => Phase::Idle,
@@ -97,23 +109,26 @@ impl<S> Timed<S> {
         }
     }
 
-    /// Whether the client has had its time to write.
+    /// Whether the client has had its time to write. Nobody reads again when a request was answered, so there is one
+    /// timer that goes on through all of them, and looks what is the matter when it goes off.
     fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let phase = self.phase();
-        let wait = match phase {
-            Phase::Busy => {
-                self.reading = None;
-                return Poll::Pending;
+        loop {
+            let (phase, since) = (self.phase(), self.activity.since.get());
+            let deadline = match phase {
+                Phase::Busy => Instant::now() + self.idle_timeout.max(LOOK),
+                Phase::Head => since + self.head_timeout,
+                Phase::Idle => since + self.idle_timeout,
+            };
+            let timer = self.reading.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.deadline() > deadline {
+                timer.as_mut().reset(deadline);
             }
-            Phase::Head => self.head_timeout,
-            Phase::Idle => self.idle_timeout,
-        };
-        let this = (phase, self.activity.begun.get());
-        if self.reading.as_ref().is_none_or(|(of, _)| *of != this) {
-            self.reading = Some((this, Box::pin(tokio::time::sleep(wait))));
+            ready!(timer.as_mut().poll(cx));
+            if phase != Phase::Busy && deadline <= Instant::now() {
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client sent nothing in time"));
+            }
+            timer.as_mut().reset(deadline);
         }
-        let Some((_, timer)) = &mut self.reading else { return Poll::Pending };
-        timer.as_mut().poll(cx).map(|()| io::Error::new(io::ErrorKind::TimedOut, "the client sent nothing in time"))
     }
 
     /// Whether the client has had its time to read.
@@ -212,19 +227,31 @@ mod tests {
         let (mut client, server) = duplex(64);
         let (mut timed, starter) = Timed::new(server, HEAD, IDLE);
         let mut byte = [0; 1];
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(timed.read_exact(&mut byte).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 10, "the first head");
         let busy = starter.begin();
         assert!(tokio::time::timeout(IDLE * 2, timed.read_exact(&mut byte)).await.is_err(), "no deadline while busy");
         drop(busy);
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(timed.read_exact(&mut byte).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 300, "idle");
+        // hyper does not read again when the answer was sent; the wait ends all the same.
+        let (_client, server) = duplex(64);
+        let (mut answered, answering) = Timed::new(server, HEAD, IDLE);
+        let busy = answering.begin();
+        let started = Instant::now();
+        let answer = async {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            drop(busy);
+        };
+        let (read, ()) = tokio::join!(answered.read_exact(&mut byte), answer);
+        assert!(read.is_err());
+        assert_eq!(started.elapsed().as_secs(), 400, "idle after an answer");
         client.write_all(b"G").await.unwrap();
         timed.read_exact(&mut byte).await.unwrap();
         starter.in_head(true);
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(timed.read_exact(&mut byte).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 10, "the rest of a head");
     }
@@ -234,7 +261,7 @@ mod tests {
         let (_client, server) = duplex(64);
         let (mut timed, starter) = Timed::new(server, HEAD, IDLE);
         let _busy = starter.begin();
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(timed.write_all(&[0; 1000]).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 300);
     }

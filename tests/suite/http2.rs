@@ -1,0 +1,211 @@
+//! HTTP/2 in frames of our own: what has no place in it is refused, and nobody holds a stream for ever.
+
+use harness::{Answer, Backend, Certs, Connection, Proxy};
+
+use crate::support::{config, last, setup, webmail};
+
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Literal fields without indexing (RFC 7541, section 6.2.2), as short as they are.
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let text = |text: &str| {
+        let length = text.len();
+        // An integer with a prefix of 7 bits.
+        let mut out = vec![u8::try_from(length.min(127)).expect("7 bits")];
+        if length >= 127 {
+            let mut rest = length - 127;
+            while rest >= 128 {
+                out.push(u8::try_from(rest % 128).expect("7 bits") | 128);
+                rest /= 128;
+            }
+            out.push(u8::try_from(rest).expect("7 bits"));
+        }
+        out.extend_from_slice(text.as_bytes());
+        out
+    };
+    fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
+}
+
+struct Front {
+    _certs: Certs,
+    node: Backend,
+    _proxy: Proxy,
+    client: harness::Client,
+    cookie: String,
+}
+
+impl Front {
+    fn new(extra: &str) -> Self {
+        let (certs, node) = (Certs::new(), webmail(|request| Answer::text(format!("{} bytes", request.body().len()))));
+        let pair = certs.server(&["mail.test"]);
+        let read = |path: &std::path::Path| std::fs::read(path).expect("a PEM file");
+        let listener = "[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\nidle-timeout = \"600ms\"\n\
+             certificates = [{ chain = \"a.pem\", key = \"a.key\" }]\n\
+             [listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0\n";
+        let setup = setup().file("a.pem", read(&pair.chain)).file("a.key", read(&pair.key));
+        let proxy = setup.serve(&config(&format!("{extra}\n{listener}"), &[("node-a", &node, "")]));
+        let mut client = proxy.client().site("mail.test").tls(certs.ca());
+        last(client.login("alice", "alice-secret"));
+        let cookie = format!("__Host-doorward={}", client.cookie("__Host-doorward").expect("a session"));
+        let client = proxy.client().site("mail.test").tls(certs.ca()).alpn("h2");
+        Self { _certs: certs, node, _proxy: proxy, client, cookie }
+    }
+
+    /// A connection with these settings on which these frames were sent.
+    fn send(&mut self, settings: &[u8], frames: &[u8]) -> Frames {
+        let mut connection = self.client.connect();
+        let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, settings)[..], frames].concat();
+        connection.write(preface);
+        Frames { connection, bytes: Vec::new() }
+    }
+
+    /// The fields of a good request, but for those that are given.
+    fn request(&self, method: &str, other: &[(&str, &str)]) -> Vec<u8> {
+        let given = |name: &str| other.iter().any(|(other, _)| *other == name) && name.starts_with(':');
+        let usual = [
+            (":method", method),
+            (":scheme", "https"),
+            (":authority", "mail.test"),
+            (":path", "/x"),
+            ("cookie", self.cookie.as_str()),
+        ];
+        let mut fields: Vec<(&str, &str)> = usual.into_iter().filter(|(name, _)| !given(name)).collect();
+        // Pseudo fields come first.
+        fields.splice(0..0, other.iter().filter(|(name, _)| name.starts_with(':')).copied());
+        fields.extend(other.iter().filter(|(name, _)| !name.starts_with(':')));
+        block(&fields)
+    }
+}
+
+struct Frames {
+    connection: Connection,
+    bytes: Vec<u8>,
+}
+
+impl Frames {
+    /// The next frame of one of these kinds; none at the end.
+    fn next(&mut self, kinds: &[u8]) -> Option<(u8, Vec<u8>)> {
+        loop {
+            if self.bytes.len() >= 9 {
+                let length = u32::from_be_bytes([0, self.bytes[0], self.bytes[1], self.bytes[2]]) as usize;
+                if self.bytes.len() >= 9 + length {
+                    let rest = self.bytes.split_off(9 + length);
+                    let whole = std::mem::replace(&mut self.bytes, rest);
+                    if kinds.contains(&whole[3]) {
+                        return Some((whole[3], whole[9..].to_vec()));
+                    }
+                    continue;
+                }
+            }
+            let some = self.connection.read_some().unwrap_or_default();
+            if some.is_empty() {
+                return None;
+            }
+            self.bytes.extend(some);
+        }
+    }
+
+    /// Whether the answer is 200: its first field is the one byte 0x88 (RFC 7541, appendix A).
+    fn is_accepted(&mut self) -> bool {
+        let first = self.next(&[HEADERS, RESET, GOAWAY]);
+        first.is_some_and(|(kind, payload)| kind == HEADERS && payload.first() == Some(&0x88))
+    }
+}
+
+#[test]
+fn what_has_no_place_in_http_2_is_refused_and_never_forwarded() {
+    let mut front = Front::new("");
+    let long = format!("/{}", "x".repeat(9000));
+    let good: [&[(&str, &str)]; 4] =
+        [&[], &[("te", "trailers")], &[("host", "mail.test")], &[("cookie", "a=1"), ("cookie", "b=2")]];
+    let bad: [&[(&str, &str)]; 30] = [
+        &[("connection", "x")],
+        &[("keep-alive", "5")],
+        &[("proxy-connection", "x")],
+        &[("transfer-encoding", "chunked")],
+        &[("upgrade", "websocket")],
+        &[("te", "gzip")],
+        &[("host", "other.test")],
+        &[("host", "mail.test"), ("host", "mail.test")],
+        &[("X-Upper", "1")],
+        &[("x-split", "1\r\nx-evil: 1")],
+        &[("x-nul", "a\0b")],
+        &[("x space", "1")],
+        &[("x:colon", "1")],
+        &[("", "1")],
+        &[(":authority", "user@mail.test")],
+        &[(":authority", "mail.test/x")],
+        &[(":authority", "mail test")],
+        &[(":path", "")],
+        &[(":path", "x")],
+        &[(":path", "/a/../b")],
+        &[(":path", "/a%2fb")],
+        &[(":path", "/a\\b")],
+        &[(":path", "/a b")],
+        &[(":path", &long)],
+        &[(":scheme", "ftp")],
+        &[(":method", "TRACE")],
+        &[(":method", "G ET")],
+        &[(":status", "200")],
+        &[("content-length", "0"), ("content-length", "0")],
+        &[("content-length", "5")],
+    ];
+    for (accepted, fields) in good.iter().map(|fields| (true, fields)).chain(bad.iter().map(|fields| (false, fields))) {
+        let before = front.node.hits().len();
+        let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &front.request("GET", fields));
+        assert_eq!(front.send(&[], &request).is_accepted(), accepted, "{fields:?}");
+        assert_eq!(front.node.hits().len() - before, usize::from(accepted), "{fields:?}");
+    }
+    let hits = front.node.hits();
+    let cookies = hits.iter().filter_map(|hit| hit.header("cookie")).next_back();
+    assert!(cookies.is_some_and(|cookies| cookies.contains("a=1; b=2")), "{cookies:?}");
+}
+
+#[test]
+fn trailers_name_nothing_to_the_node() {
+    let mut front = Front::new("");
+    let body = frame(0, 0, 1, b"hello");
+    let trailers = block(&[("x-forwarded-for", "6.6.6.6"), ("x-sum", "1")]);
+    let request = [
+        frame(HEADERS, END_HEADERS, 1, &front.request("POST", &[])),
+        body,
+        frame(HEADERS, END_STREAM | END_HEADERS, 1, &trailers),
+    ];
+    assert!(front.send(&[], &request.concat()).is_accepted());
+    let hits = front.node.hits();
+    let seen = hits.last().expect("a hit");
+    assert_eq!((seen.text().as_str(), seen.header("x-forwarded-for")), ("hello", Some("127.0.0.1")));
+}
+
+#[test]
+fn a_client_that_takes_nothing_does_not_hold_its_stream() {
+    let mut front = Front::new("");
+    // SETTINGS_INITIAL_WINDOW_SIZE 0
+    let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &front.request("GET", &[]));
+    let mut frames = front.send(&[0, 4, 0, 0, 0, 0], &request);
+    assert!(frames.is_accepted());
+    let reset = frames.next(&[0, RESET, GOAWAY]).expect("a frame");
+    assert_eq!(reset.0, RESET);
+    assert!(frames.next(&[0, HEADERS]).is_none(), "the connection ends as well");
+}
+
+#[test]
+fn a_body_that_does_not_come_ends_its_stream() {
+    let mut front = Front::new("[http]\nbody-timeout = \"400ms\"");
+    let request = [frame(HEADERS, END_HEADERS, 1, &front.request("POST", &[])), frame(0, 0, 1, b"hel")];
+    let mut frames = front.send(&[], &request.concat());
+    assert!(!frames.is_accepted());
+    let seen = front.node.hits().into_iter().next_back().expect("a hit");
+    assert!(!seen.complete, "{seen:?}");
+}
