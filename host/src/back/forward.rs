@@ -183,8 +183,10 @@ pub async fn forward(hop: Hop<'_>, request: Request<Outgoing>) -> Result<Respons
     }
     let flow = request.body().flow();
     let asked = request.headers().get(header::UPGRADE).cloned();
-    let sending = send(hop, request, &flow);
-    let (connection, mut response) = within_silence(silence, &flow, sending).await?;
+    let (connection, mut response) = {
+        let sending = std::pin::pin!(send(hop, request, &flow));
+        within_silence(silence, &flow, sending).await?
+    };
     let upgrade = match response.status() {
         StatusCode::SWITCHING_PROTOCOLS if tunnel::agrees(response.headers(), asked.as_ref()) => {
             Some(hyper::upgrade::on(&mut response))
@@ -225,7 +227,7 @@ async fn send(
         request = match (error.take_message(), error.into_error(), again) {
             (Some(unsent), _, _) => unsent,
             // An answer that makes no sense makes none the second time.
-            (None, error, Some(again)) if !error.is_parse() => again,
+            (None, error, Some(again)) if !error.is_parse() => *again,
             (None, error, _) => return Err(broken(node, flow, &error)),
         };
     }
@@ -243,7 +245,7 @@ async fn send(
 
 /// A copy of a request without a body, whose method has the same effect however often it is sent (RFC 9110, section
 /// 9.2.2).
-fn once_more(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+fn once_more(request: &Request<Outgoing>) -> Option<Box<Request<Outgoing>>> {
     let idempotent =
         matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
     if !idempotent || !request.body().is_end_stream() {
@@ -254,7 +256,7 @@ fn once_more(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
     again.uri_mut().clone_from(request.uri());
     *again.version_mut() = request.version();
     again.headers_mut().clone_from(request.headers());
-    Some(again)
+    Some(Box::new(again))
 }
 
 /// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1); nor can it change to another
@@ -297,9 +299,8 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 async fn within_silence<T>(
     silence: Duration,
     flow: &Flow,
-    answer: impl Future<Output = Result<T, Refusal>>,
+    mut answer: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
 ) -> Result<T, Refusal> {
-    let mut answer = std::pin::pin!(answer);
     flow.touch();
     loop {
         let deadline = flow.last() + silence;

@@ -98,10 +98,9 @@ where
     let service = service_fn(move |request| {
         let (number, refusal) = ledger.next();
         let (ledger, agreed) = (ledger.clone(), agreed.clone());
-        let busy = starter.begin();
-        let answer = exchange::run(worker.clone(), peer.clone(), request, refusal);
+        let (worker, peer, busy) = (worker.clone(), peer.clone(), starter.begin());
         async move {
-            let mut answer = answer.await;
+            let mut answer = exchange::run(worker, peer, request, refusal).await;
             match answer.body_mut().take_tunnel() {
                 Some(tunnel) => agreed.set(Some((tunnel, busy.clone()))),
                 None => ledger.stays_http(number),
@@ -158,9 +157,9 @@ where
     let client = peer.address;
     let service = service_fn(move |request| {
         let (stall, busy) = (streams.begin(), starter.begin());
-        let answer = exchange::run(worker.clone(), peer.clone(), request, None);
+        let (worker, peer) = (worker.clone(), peer.clone());
         async move {
-            let answer = answer.await;
+            let answer = exchange::run(worker, peer, request, None).await;
             Ok::<_, Infallible>(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall)))
         }
     });
