@@ -150,9 +150,7 @@ fn follow(
         if let Some(socket) = admin {
             tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
         }
-        let heeding = tokio::spawn(heed(proxy.clone()));
-        let shared = proxy.shared().clone();
-        let probing = tokio::spawn(watch_over(move || shared.snapshot.load().nodes().to_vec()));
+        let beside = tokio::spawn(beside(proxy.clone()));
         let upgraded = loop {
             let wish: Option<Wish> = tokio::select! {
                 _ = terminate.recv() => break false,
@@ -193,8 +191,7 @@ fn follow(
             }
             systemd::ready();
         };
-        heeding.abort();
-        probing.abort();
+        beside.abort();
         if !upgraded {
             systemd::stopping();
             return false;
@@ -249,6 +246,12 @@ async fn upgrade(
     let done = outcome.is_ok();
     let _ = answer.send(outcome);
     done
+}
+
+/// What goes on beside reloads: policies in trouble are heeded, and nodes are probed.
+async fn beside(proxy: Arc<Proxy>) {
+    let shared = proxy.shared().clone();
+    tokio::join!(heed(proxy), watch_over(move || shared.snapshot.load().nodes().to_vec()));
 }
 
 /// Heeds policies whose breakers open.
