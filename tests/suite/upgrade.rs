@@ -3,9 +3,10 @@
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{Answer, Backend, Proxy};
+use rustix::process::{Pid, Signal};
 
 use crate::support::{config, log_in, setup, webmail};
 
@@ -73,6 +74,18 @@ fn another_process_takes_over_and_no_connection_is_refused_or_closed() {
     assert_eq!(proxy.admin("POST", "/upgrade").0, 200);
     assert_ne!(process(&proxy), second);
     ask(TcpStream::connect(address).expect("a connection")).expect("an answer");
+    end(&proxy);
+}
+
+/// Ends the process that serves now, which the harness did not start, and waits until it has removed its socket.
+fn end(proxy: &Proxy) {
+    let process = i32::try_from(process(proxy)).ok().and_then(Pid::from_raw).expect("a process");
+    rustix::process::kill_process(process, Signal::TERM).expect("it runs");
+    let started = Instant::now();
+    while proxy.dir().join("admin.sock").exists() {
+        assert!(started.elapsed() < Duration::from_secs(20), "it does not end");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub fn start(level: Level) {
         .with_max_level(level)
         .with_target(false)
         .with_ansi(false)
+        // A reader of the log that left ends nothing: telling of it there would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .finish();
     // A second start (in tests) keeps the first.
