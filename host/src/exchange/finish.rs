@@ -115,8 +115,9 @@ impl Drop for Finish {
 
 /// Sixteen hexadecimal digits: the process's mark, and the request's number. Written by hand, since every request has one.
 fn request_id(mark: u32, number: u64) -> Arc<str> {
-    let both = u64::from(mark) << 32 | number & 0xffff_ffff;
-    let digits: [u8; 16] = std::array::from_fn(|at| b"0123456789abcdef"[(both >> (60 - 4 * at)) as usize & 15]);
+    let bytes = (u64::from(mark) << 32 | number & 0xffff_ffff).to_be_bytes();
+    let half = |at: usize| if at.is_multiple_of(2) { bytes[at / 2] >> 4 } else { bytes[at / 2] & 15 };
+    let digits: [u8; 16] = std::array::from_fn(|at| b"0123456789abcdef"[usize::from(half(at))]);
     Arc::from(std::str::from_utf8(&digits).unwrap_or_default())
 }
 
