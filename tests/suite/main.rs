@@ -1,5 +1,6 @@
 //! The suite: doorward from outside the process. This file is its table of contents.
 
+mod slow;
 mod support;
 
 mod demo;
