@@ -4,6 +4,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::COOKIE;
+use memchr::memchr;
 
 /// Fields of `application/x-www-form-urlencoded`, decoded (WHATWG URL, section 5.1). Bytes that are no UTF-8 become
 /// the replacement character.
@@ -110,12 +111,25 @@ pub fn only_we_write(name: &str) -> bool {
 
 /// Cookies of a request, in order (RFC 6265, section 5.4).
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    headers.get_all(COOKIE).iter().flat_map(|line| cookie_pairs(line.as_bytes())).filter_map(move |pair| {
+        let cut = memchr(b'=', pair)?;
+        Some((text(&pair[..cut])?, text(&pair[cut + 1..])?))
+    })
+}
+
+/// The parts of a `Cookie` line, without the blanks around them.
+pub fn cookie_pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let (pair, after) = match memchr(b';', line) {
+            Some(cut) => (&line[..cut], Some(&line[cut + 1..])),
+            None => (line, None),
+        };
+        rest = after;
+        Some(pair.trim_ascii())
+    })
 }
 
 /// Host without port, lower case, without a final dot; none when it is no host (RFC 3986, section 3.2.2).

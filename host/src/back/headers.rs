@@ -5,35 +5,40 @@
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
+use memchr::memchr;
 
-/// Headers of one connection (RFC 9110, section 7.6.1), and those that only matter to a proxy.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+/// Whether a header is of one connection only (RFC 9110, section 7.6.1), or matters to a proxy only.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// Removes what belongs to one connection only, and whatever `Connection` names besides.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        // The usual words name no header, or one that goes anyway.
-        .filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
-        .filter_map(|name| name.parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let options = lines.flat_map(|line| line.split(',')).map(str::trim);
+    // The usual options name no header, or one that goes anyway.
+    let usual = |name: &str| ["keep-alive", "close", "upgrade"].iter().any(|usual| name.eq_ignore_ascii_case(usual));
+    let named: Vec<HeaderName> = options.filter(|name| !usual(name)).filter_map(|name| name.parse().ok()).collect();
+    remove(headers, |name| is_hop_by_hop(name) || named.iter().any(|named| named.as_str() == name));
+}
+
+/// Removes some headers. Most often there are none of them, and then this is one look at each name.
+fn remove(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
+    let going: Vec<HeaderName> = headers.keys().filter(|name| goes(name.as_str())).cloned().collect();
+    for name in going {
         headers.remove(name);
     }
-    headers.remove("proxy-connection");
 }
 
 /// Whether `Connection` names this option (RFC 9110, section 7.6.1).
@@ -68,11 +73,7 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
 
 /// Removes what a client may not say, so that what the node reads is what Doorward wrote.
 pub fn strip_ours(headers: &mut HeaderMap) {
-    let forged: Vec<HeaderName> =
-        headers.keys().filter(|name| crate::text::only_we_write(name.as_str())).cloned().collect();
-    for name in forged {
-        headers.remove(name);
-    }
+    remove(headers, crate::text::only_we_write);
 }
 
 /// Writes the `Cookie` header anew: one line, as HTTP/1.1 has it (HTTP/2 may bring several; RFC 9113, section 8.2.3),
@@ -80,8 +81,8 @@ pub fn strip_ours(headers: &mut HeaderMap) {
 pub fn strip_our_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&str) -> bool) {
     let lines = headers.get_all(header::COOKIE).iter();
     let mut joined = Vec::with_capacity(headers.get(header::COOKIE).map_or(0, HeaderValue::len));
-    for pair in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii) {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+    for pair in lines.flat_map(|line| crate::text::cookie_pairs(line.as_bytes())) {
+        let name = memchr(b'=', pair).map_or(pair, |cut| &pair[..cut]).trim_ascii();
         if !pair.is_empty() && !std::str::from_utf8(name).is_ok_and(&is_ours) {
             if !joined.is_empty() {
                 joined.extend_from_slice(b"; ");
