@@ -115,9 +115,12 @@ where
         return;
     }
     let parts = connection.into_parts();
-    let (stream, rest) = parts.io.into_inner().into_parts();
+    let strict = parts.io.into_inner();
+    let all_read = strict.is_between_requests() && parts.read_buf.is_empty();
+    let (stream, rest) = strict.into_parts();
     match tunnel.take() {
         Some((tunnel, _busy)) => tunnel.run(stream, &[&parts.read_buf[..], &rest].concat()).await,
+        None if all_read => {}
         None => linger(stream).await,
     }
 }

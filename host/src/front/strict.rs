@@ -104,6 +104,11 @@ impl<S> Strict<S> {
         (strict, ledger)
     }
 
+    /// Whether all that came was read to the end of a request, so that nothing is on its way that nobody reads.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self.at, At::Head(_)) && self.held.is_empty()
+    }
+
     /// The stream below, and what was read of it and belongs to nobody yet.
     pub(super) fn into_parts(mut self) -> (S, Vec<u8>) {
         (self.stream, self.held.split_off(self.good))
