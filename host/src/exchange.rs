@@ -135,11 +135,11 @@ impl Exchange {
     /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
     /// section 15.5.20).
     fn check_server_name(&self, site: &Arc<Site>) -> Result<(), Refusal> {
+        let Some(name) = self.peer.tls.as_ref().and_then(|tls| tls.server_name.as_deref()) else { return Ok(()) };
         let listener = self.snapshot.listeners.get(&self.peer.listener);
         let asks = listener.is_some_and(|listener| listener.config.tls.client_auth != ClientAuth::Off);
-        let name = self.peer.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
-        let other = name.is_some_and(|name| self.snapshot.site(name).is_none_or(|named| !Arc::ptr_eq(named, site)));
-        if asks && other { Err(Refusal::UnknownSite) } else { Ok(()) }
+        let same = || self.snapshot.site(name).is_some_and(|named| Arc::ptr_eq(named, site));
+        if asks && !same() { Err(Refusal::UnknownSite) } else { Ok(()) }
     }
 
     /// A policy may name a template that is not there; then the site's own is shown.

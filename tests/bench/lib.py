@@ -33,18 +33,19 @@ BACKEND = """
       proxy_pass http://127.0.0.1:{backend}/; }}
     location / {{ default_type text/html; return 200 "{page}"; }} }}
 """
+UNLIMITED = """[listener.limits]
+max-connections = 0
+max-interval-connections = 0
+peer-max-connections = 0
+peer-max-interval-connections = 0
+"""
 DOORWARD = """
 [admin]
 socket = "{name}.sock"
 [[listener]]
 name = "public"
 address = "127.0.0.1:{port}"
-[listener.limits]
-max-connections = 0
-max-interval-connections = 0
-peer-max-connections = 0
-peer-max-interval-connections = 0
-{more}
+{unlimited}{more}
 [directory]
 file = "people.ldif"
 
@@ -229,7 +230,7 @@ class Bench:
     def doorward(self, name, program, policies, core="0", more=""):
         """A Doorward in front of the back-end, and the cookie of a session there."""
         self.ports[name] = free_ports(1)[0]
-        text = DOORWARD.format(name=name, port=self.ports[name], policies=policies, more=more, **self.ports)
+        text = DOORWARD.format(name=name, port=self.ports[name], policies=policies, more=more, unlimited=UNLIMITED, **self.ports)
         self.write(f"{name}.toml", text)
         self.start(name, core, [program, "serve", "--config", f"{self.folder}/{name}.toml"])
         return session_cookie(self.ports[name])

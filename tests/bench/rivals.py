@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 
-from lib import BACKEND, Bench, CHROME, ROOT, free_ports, four_policies, memory_mib, session_cookie, wrk
+from lib import BACKEND, Bench, CHROME, ROOT, UNLIMITED, free_ports, four_policies, memory_mib, session_cookie, wrk
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOSTS = [f"mail{i}.example.test" for i in range(16)]
@@ -20,12 +20,7 @@ address = "127.0.0.1:{tls}"
 [[listener.certificates]]
 chain = "cert.pem"
 key = "key.pem"
-[listener.limits]
-max-connections = 0
-max-interval-connections = 0
-peer-max-connections = 0
-peer-max-interval-connections = 0
-{log}
+{unlimited}{log}
 """
 UPLOAD = 'wrk.method = "POST"\nwrk.headers["Content-Type"] = "multipart/form-data; boundary=x"\nwrk.body = string.rep("x", 1048576)\n'
 ENVOY_LOG = """access_log:
@@ -102,8 +97,8 @@ class Rivals(Bench):
 
     def start_doorward(self, key, logged):
         log = f'[log]\naccess = "{self.folder}/doorward-access.log"\n' if logged else ""
-        more = TLS.format(tls=self.ports[f"{key}-tls"], log=log)
         tls = self.ports[f"{key}-tls"]
+        more = TLS.format(tls=tls, unlimited=UNLIMITED, log=log)
         self.cookies[key] = self.doorward(key, self.program, four_policies(), more=more)
         self.cookies[f"{key}-tls"] = session_cookie(tls, "https")
 

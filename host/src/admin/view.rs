@@ -38,6 +38,7 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         "quarantine": quarantine,
         "decisions": {"written": written, "dropped": dropped},
         "aside": {"dropped": shared.desk.dropped()},
+        "access-log": {"dropped": shared.log.dropped()},
     })
 }
 
@@ -181,6 +182,11 @@ pub(super) fn metrics(proxy: &Proxy) -> String {
     ));
     line(format_args!("doorward_decisions_total{{outcome=\"written\"}} {written}"));
     line(format_args!("doorward_decisions_total{{outcome=\"dropped\"}} {dropped}"));
+    line(format_args!(
+        "# HELP doorward_access_lines_dropped_total Access lines that found no room.\n\
+         # TYPE doorward_access_lines_dropped_total counter"
+    ));
+    line(format_args!("doorward_access_lines_dropped_total {}", shared.log.dropped()));
     line(format_args!("# HELP doorward_quarantined Components under quarantine.\n# TYPE doorward_quarantined gauge"));
     line(format_args!("doorward_quarantined {}", shared.desk.quarantine.all().len()));
     text

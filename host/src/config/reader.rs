@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,11 +181,6 @@ impl<'a> Table<'a> {
         let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
         let expected = format!("one of {}", names.join(", "));
         self.parsed(key, &expected, |text| choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value))
-    }
-
-    /// An address without a port.
-    pub fn address(&self, key: &str) -> Option<IpAddr> {
-        self.parsed(key, "an IPv4 or IPv6 address", |text| text.parse().ok())
     }
 
     /// A list of strings; one string alone is a list of one.
