@@ -6,9 +6,39 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chacha20poly1305::aead::Aead;
+use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
+
+/// What something is sealed for: it opens for nothing else, so that one kind never passes for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A session, in its cookie.
+    Session,
+    /// That a form was shown to this browser.
+    Form,
+    /// That a device has logged in before.
+    Device,
+    /// A login that waits for its second factor.
+    SecondFactor,
+    /// What a browser sent without a session, kept until there is one.
+    Held,
+    /// A session ticket of TLS.
+    Ticket,
+}
+
+impl Purpose {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Session => b"session",
+            Self::Form => b"form",
+            Self::Device => b"device",
+            Self::SecondFactor => b"second-factor",
+            Self::Held => b"held",
+            Self::Ticket => b"ticket",
+        }
+    }
+}
 
 /// Bytes of a nonce.
 const NONCE: usize = 24;
@@ -61,18 +91,19 @@ impl Keys {
     }
 
     /// Seals with the newest key.
-    pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
+    pub fn seal(&self, purpose: Purpose, plain: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE];
         fill_random(&mut nonce);
-        let sealed = self.0.first().and_then(|key| key.encrypt(&XNonce::from(nonce), plain).ok());
+        let payload = Payload { msg: plain, aad: purpose.name() };
+        let sealed = self.0.first().and_then(|key| key.encrypt(&XNonce::from(nonce), payload).ok());
         [&nonce[..], &sealed.unwrap_or_default()].concat()
     }
 
-    /// Opens what one of the keys sealed.
-    pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+    /// Opens what one of the keys sealed for this purpose.
+    pub fn open(&self, purpose: Purpose, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE)?;
         let nonce = XNonce::try_from(nonce).ok()?;
-        self.0.iter().find_map(|key| key.decrypt(&nonce, sealed).ok())
+        self.0.iter().find_map(|key| key.decrypt(&nonce, Payload { msg: sealed, aad: purpose.name() }).ok())
     }
 }
 
@@ -99,11 +130,12 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("doorward-keys-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("session.keys");
-        let sealed = Keys::load(&path).unwrap().seal(b"x");
-        assert_eq!(Keys::load(&path).unwrap().open(&sealed).unwrap(), b"x");
+        let sealed = Keys::load(&path).unwrap().seal(Purpose::Session, b"x");
+        assert_eq!(Keys::load(&path).unwrap().open(Purpose::Session, &sealed).unwrap(), b"x");
+        assert!(Keys::load(&path).unwrap().open(Purpose::Form, &sealed).is_none());
         let rotated = format!("{}\n{}", STANDARD.encode([9; 32]), std::fs::read_to_string(&path).unwrap());
         std::fs::write(&path, rotated).unwrap();
-        assert_eq!(Keys::load(&path).unwrap().open(&sealed).unwrap(), b"x");
+        assert_eq!(Keys::load(&path).unwrap().open(Purpose::Session, &sealed).unwrap(), b"x");
         std::fs::write(&path, "short\n").unwrap();
         assert!(Keys::load(&path).is_err());
         std::fs::remove_dir_all(&folder).unwrap();

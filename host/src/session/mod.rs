@@ -12,8 +12,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::HeaderMap;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
-pub use keys::Keys;
+pub use keys::{Keys, Purpose};
 pub use opened::Opened;
 
 use crate::auth::Identity;
@@ -135,13 +138,26 @@ impl Sessions {
 
     fn open(&self, sealed: &str) -> Option<Session> {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        serde_json::from_slice(&self.keys.open(&sealed)?).ok()
+        serde_json::from_slice(&self.keys.open(Purpose::Session, &sealed)?).ok()
+    }
+
+    /// Seals something for a while: with the time, as text for a cookie or a form.
+    pub fn seal<T: Serialize>(&self, purpose: Purpose, what: &T) -> String {
+        let plain = Zeroizing::new(serde_json::to_vec(&(seconds_now(), what)).unwrap_or_default());
+        URL_SAFE_NO_PAD.encode(self.keys.seal(purpose, &plain))
+    }
+
+    /// Opens what was sealed for this purpose, if that is less than `lifetime` ago.
+    pub fn unseal<T: DeserializeOwned>(&self, purpose: Purpose, sealed: &str, lifetime: Duration) -> Option<T> {
+        let plain = Zeroizing::new(self.keys.open(purpose, &URL_SAFE_NO_PAD.decode(sealed).ok()?)?);
+        let (time, what): (u64, T) = serde_json::from_slice(&plain).ok()?;
+        (seconds_now().saturating_sub(time) < lifetime.as_secs()).then_some(what)
     }
 
     /// The `Set-Cookie` that hands a session to the browser.
     pub fn cookie(&self, session: &Session, secure: bool) -> String {
         let plain = serde_json::to_vec(session).unwrap_or_default();
-        set_cookie(cookie_name(secure), &URL_SAFE_NO_PAD.encode(self.keys.seal(&plain)), secure)
+        set_cookie(cookie_name(secure), &URL_SAFE_NO_PAD.encode(self.keys.seal(Purpose::Session, &plain)), secure)
     }
 
     /// The `Set-Cookie` that keeps a session in use alive; none while the old one is fresh enough. The step is a
@@ -159,22 +175,18 @@ impl Sessions {
 
     /// A token that only a form shown to this browser has: it opens to the form cookie's value.
     pub fn form_token(&self, cookie: &str) -> String {
-        let plain = format!("{} {cookie}", seconds_now());
-        URL_SAFE_NO_PAD.encode(self.keys.seal(plain.as_bytes()))
+        self.seal(Purpose::Form, &cookie)
     }
 
     /// Whether a posted token belongs to the browser's form cookie and is not too old.
     pub fn form_token_fits(&self, token: &str, cookie: &str) -> bool {
-        let opened = URL_SAFE_NO_PAD.decode(token).ok().and_then(|sealed| self.keys.open(&sealed));
-        let text = opened.and_then(|plain| String::from_utf8(plain).ok()).unwrap_or_default();
-        let Some((time, of_cookie)) = text.split_once(' ') else { return false };
-        let age = time.parse().map_or(u64::MAX, |time: u64| seconds_now().saturating_sub(time));
-        age < FORM_LIFETIME && !cookie.is_empty() && of_cookie == cookie
+        let of_cookie: Option<String> = self.unseal(Purpose::Form, token, FORM_LIFETIME);
+        !cookie.is_empty() && of_cookie.as_deref() == Some(cookie)
     }
 }
 
 /// A login page may lie open for a day before it is sent.
-const FORM_LIFETIME: u64 = 86_400;
+const FORM_LIFETIME: Duration = Duration::from_secs(86_400);
 
 /// A random value for the form cookie.
 pub fn new_form_cookie() -> String {

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::session::Keys;
+use crate::session::{Keys, Purpose};
 use crate::tls;
 
 /// Keys of a file. They change when the file does.
@@ -37,21 +37,21 @@ impl Renewed {
 
 impl tls::Tickets for Shared {
     fn seal(&self, plain: &[u8]) -> Vec<u8> {
-        self.0.seal(plain)
+        self.0.seal(Purpose::Ticket, plain)
     }
 
     fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        self.0.open(sealed)
+        self.0.open(Purpose::Ticket, sealed)
     }
 }
 
 impl tls::Tickets for Renewed {
     fn seal(&self, plain: &[u8]) -> Vec<u8> {
-        self.keys().seal(plain)
+        self.keys().seal(Purpose::Ticket, plain)
     }
 
     fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        self.keys().open(sealed)
+        self.keys().open(Purpose::Ticket, sealed)
     }
 }
 
