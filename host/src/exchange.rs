@@ -8,6 +8,7 @@ mod finish;
 mod login;
 mod moved;
 mod own;
+mod throttle;
 mod upgrade;
 
 use std::rc::Rc;
@@ -31,6 +32,7 @@ use crate::worker::Worker;
 
 pub use finish::Body;
 use finish::Finish;
+use upgrade::Terms;
 pub use upgrade::Tunnel;
 
 /// An answer to a browser.
@@ -192,9 +194,9 @@ impl Exchange {
 
     /// The live session, and its node, if both are there.
     fn session(&mut self, visit: &Visit) -> Option<(Arc<Session>, Arc<Node>)> {
-        let (secure, ended) = (self.secure(), &self.worker.shared.state.ended);
+        let (secure, revoked) = (self.secure(), &self.worker.shared.state.revoked);
         let opened = &mut self.worker.opened.borrow_mut();
-        let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, ended, opened)?;
+        let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, revoked, opened)?;
         let node = self.snapshot.node(session.backend())?.clone();
         self.finish.session(&session);
         Some((session, node))
@@ -217,7 +219,7 @@ impl Exchange {
         &mut self,
         visit: &mut Visit,
         body: Incoming,
-        session: &Session,
+        session: &Arc<Session>,
         node: &Arc<Node>,
     ) -> Result<Answer, Refusal> {
         let limit = body_limit(&visit.head, &self.snapshot.http);
@@ -243,12 +245,12 @@ impl Exchange {
         };
         let secure = self.secure();
         if let Some(logout) = self.logged_out(visit, node, &response) {
-            self.snapshot.sessions.end(session, &self.worker.shared.state.ended);
+            self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
             tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
             drop(response);
             return Ok(self.after_logout(logout, node));
         }
-        let mut answer = self.fitted(visit, node, response);
+        let mut answer = self.fitted(visit, session, node, response);
         if let Some(cookie) = self.snapshot.sessions.touch(session, secure) {
             own::append(&mut answer, header::SET_COOKIE, &cookie);
         }
@@ -306,7 +308,7 @@ impl Exchange {
     }
 
     /// A node's answer as the browser should have it.
-    fn fitted(&self, visit: &Visit, node: &Node, response: Response<NodeBody>) -> Answer {
+    fn fitted(&self, visit: &Visit, session: &Arc<Session>, node: &Node, response: Response<NodeBody>) -> Answer {
         let (mut parts, body) = response.into_parts();
         let protocol = parts.headers.get(header::UPGRADE).filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS);
         let protocol = protocol.cloned();
@@ -331,7 +333,9 @@ impl Exchange {
         let Some(protocol) = protocol else { return Response::from_parts(parts, Body::node(body)) };
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, protocol);
-        Response::from_parts(parts, Body::tunnel(body, self.snapshot.http.tunnel_idle_timeout))
+        let (shared, session) = (self.worker.shared.clone(), session.clone());
+        let terms = Terms { shared, session, idle: self.snapshot.http.tunnel_idle_timeout };
+        Response::from_parts(parts, Body::tunnel(body, terms))
     }
 
     /// What a body must keep to.

@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub directory: Directory,
     /// How a login is checked when no policy says.
     pub mode: config::Mode,
+    /// What guessing of passwords meets.
+    pub throttle: config::Throttle,
     /// What seals and opens session cookies.
     pub sessions: Sessions,
     /// Cookies that no policy reads and that end with a session.
@@ -143,7 +145,9 @@ impl Snapshot {
         };
         let by_host = index(&nodes);
         let hidden_cookies = nodes.iter().flat_map(|node| node.recipe.session_cookies.iter().cloned());
-        let ours = [true, false].into_iter().flat_map(|s| [session::cookie_name(s), session::form_cookie_name(s)]);
+        let ours = [true, false]
+            .into_iter()
+            .flat_map(|s| [session::cookie_name(s), session::form_cookie_name(s), session::device_cookie_name(s)]);
         let ours = ours.map(str::to_owned);
         Ok(Self {
             generation: materials.generation,
@@ -157,6 +161,7 @@ impl Snapshot {
             pages,
             directory,
             mode: config.authentication.mode.clone(),
+            throttle: config.authentication.throttle,
             sessions: Sessions::new(keys, &config.session),
             hidden_cookies: Arc::new(hidden_cookies.chain(ours).collect()),
             default_nodes: config

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
-use crate::limits::{Flow, Refused};
+use crate::limits::{Flow, Refused, Throttle};
 use crate::log::access::Log;
 use crate::policy::Desk;
-use crate::session::Ended;
+use crate::session::Revoked;
 use crate::snapshot::Snapshot;
 
 /// What survives a reload.
@@ -18,8 +18,10 @@ pub struct State {
     pub flow: Arc<Flow>,
     /// Counts of connections that were not let in.
     pub refused: Refused,
-    /// Sessions that were ended.
-    pub ended: Ended,
+    /// Sessions that were ended early.
+    pub revoked: Revoked,
+    /// Counts of failed logins.
+    pub throttle: Arc<Throttle>,
 }
 
 /// What all workers share.

@@ -6,6 +6,8 @@ mod support;
 mod demo;
 mod configuration;
 mod login;
+mod sessions;
+mod throttle;
 mod forwarding;
 mod hostile;
 mod http2;

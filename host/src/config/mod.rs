@@ -10,6 +10,7 @@ mod listener;
 mod network;
 mod policy;
 mod reader;
+mod session;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, Lis
 pub use network::{Network, Networks, prefix};
 pub use policy::GRANTS;
 pub use reader::{Table, read, read_anyway};
+pub use session::{Session, Throttle};
+use session::{authentication, default_session, session};
 
 /// The whole configuration.
 #[derive(Debug)]
@@ -325,6 +328,8 @@ pub struct Ldap {
 pub struct Authentication {
     /// How a login is checked when no policy says.
     pub mode: Mode,
+    /// What guessing of passwords meets.
+    pub throttle: Throttle,
 }
 
 /// How a login is checked.
@@ -338,19 +343,6 @@ pub enum Mode {
     BackEnd,
     /// Not at all; the text is shown.
     Refuse(String),
-}
-
-/// `[session]`: the original's back-end `sessionIdleTimeout` and `sessionActivityTimeout`.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// A session unused for so long ends.
-    pub idle_timeout: Duration,
-    /// No session lives longer.
-    pub absolute_timeout: Duration,
-    /// File with the sealing keys; made when missing. Without one, sessions end with the process.
-    pub key_file: Option<PathBuf>,
-    /// Where it stands.
-    pub place: Place,
 }
 
 /// `[[site]]`: a virtual host.
@@ -454,7 +446,9 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         policies: t.tables("policy", |t| policy::policy(t, base)),
         templates: t.text("templates").map(|path| base.join(path)),
         directory: t.table("directory", |t| directory(t, base)).unwrap_or_else(|| default_directory(t.place())),
-        authentication: t.table("authentication", authentication).unwrap_or(Authentication { mode: Mode::LdapBind }),
+        authentication: t
+            .table("authentication", authentication)
+            .unwrap_or(Authentication { mode: Mode::LdapBind, throttle: Throttle::default() }),
         session: t.table("session", |t| session(t, base)).unwrap_or_else(|| default_session(t.place())),
         backends: t.tables("backend", |t| backend::backend(t, base)),
         default_backends: t.texts("default-backend"),
@@ -672,35 +666,6 @@ fn ldap(t: &Table<'_>, base: &Path) -> Ldap {
         connect_timeout: t.duration("connect-timeout", Duration::from_secs(4)),
         timeout: t.duration("timeout", Duration::from_secs(4)),
         retry_interval: t.duration("retry-interval", Duration::from_secs(5)),
-    }
-}
-
-fn authentication(t: &Table<'_>) -> Authentication {
-    let modes = [("ldap-bind", 0), ("ldap-password", 1), ("back-end", 2)];
-    let mode = match t.choice("mode", &modes) {
-        Some(1) => Mode::LdapPassword,
-        Some(2) => Mode::BackEnd,
-        _ => Mode::LdapBind,
-    };
-    Authentication { mode }
-}
-
-fn default_session(place: Place) -> Session {
-    Session {
-        idle_timeout: Duration::from_secs(900),
-        absolute_timeout: Duration::from_secs(216_000),
-        key_file: None,
-        place,
-    }
-}
-
-fn session(t: &Table<'_>, base: &Path) -> Session {
-    let default = default_session(t.place());
-    Session {
-        idle_timeout: t.duration("idle-timeout", default.idle_timeout),
-        absolute_timeout: t.duration("absolute-timeout", default.absolute_timeout),
-        key_file: t.text("key-file").map(|path| base.join(path)),
-        place: t.place(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A login: form → directory → auth-mode policy → proof → the node's own login → session.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -15,7 +16,7 @@ use crate::directory::{self, User};
 use crate::policy::LoginFacts;
 use crate::reply::Refusal;
 use crate::secret::Secret;
-use crate::session::{self, Session};
+use crate::session::{self, Device, Session};
 use crate::text;
 use crate::upload::Upload;
 
@@ -42,15 +43,20 @@ impl Exchange {
         if !self.is_our_form(visit, &form) {
             return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.name, &form.next, Some(STALE)));
         }
-        let outcome = self.try_log_in(visit, &form).await;
-        let (word, mode) = match &outcome {
-            Ok(LoginOutcome::In { mode, .. }) => ("in", *mode),
-            Ok(LoginOutcome::Wrong) => ("wrong", "-"),
-            Ok(LoginOutcome::Refused(_)) => ("refused", "-"),
-            Err(_) => ("failed", "-"),
+        let device = self.device(visit);
+        let permit = match self.admit_login(visit, &form.name, device.as_ref()) {
+            Ok(permit) => permit,
+            Err(wait) => return Ok(self.throttled(visit, &form.name, &form.next, wait)),
         };
-        // The one security line of a login; what is typed is escaped by the log.
-        tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome = word, mode, "login");
+        // Before anybody is asked, so that right and wrong take the same time.
+        tokio::time::sleep(permit.delay).await;
+        let outcome = self.try_log_in(visit, &form, device.as_ref()).await;
+        self.tell_login(visit, &form, &outcome);
+        match &outcome {
+            Ok(LoginOutcome::Wrong) => permit.wrong(form.secret.expose()),
+            Ok(LoginOutcome::In { .. }) => permit.right(),
+            _ => drop(permit),
+        }
         let again = |status, message| self.login_form(visit, status, &form.name, &form.next, Some(message));
         match outcome {
             Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, WRONG)),
@@ -64,9 +70,22 @@ impl Exchange {
             }
             Ok(LoginOutcome::In { session, logged_in, node, .. }) => {
                 self.finish.session(&session);
-                Ok(self.hand_over(visit, &form, &session, &logged_in, &node))
+                let mut answer = self.hand_over(visit, &form, &session, &logged_in, &node);
+                self.remember_device(&mut answer, visit, device, session.user());
+                Ok(answer)
             }
         }
+    }
+
+    /// The one security line of a login; what is typed is escaped by the log.
+    fn tell_login(&self, visit: &Visit, form: &Form, outcome: &Result<LoginOutcome, Refusal>) {
+        let (outcome, mode, session) = match outcome {
+            Ok(LoginOutcome::In { mode, session, .. }) => ("in", *mode, session.id()),
+            Ok(LoginOutcome::Wrong) => ("wrong", "-", String::new()),
+            Ok(LoginOutcome::Refused(_)) => ("refused", "-", String::new()),
+            Err(_) => ("failed", "-", String::new()),
+        };
+        tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome, mode, session, "login");
     }
 
     /// Whether the form is one that we showed to this browser: its token fits the browser's cookie, and the browser
@@ -79,13 +98,13 @@ impl Exchange {
         from != b"cross-site" && self.snapshot.sessions.form_token_fits(&form.token, cookie)
     }
 
-    async fn try_log_in(&self, visit: &Visit, form: &Form) -> Result<LoginOutcome, Refusal> {
+    async fn try_log_in(&self, visit: &Visit, form: &Form, device: Option<&Device>) -> Result<LoginOutcome, Refusal> {
         if form.name.len() > NAME_SIZE || form.name.chars().any(char::is_control) || form.name.trim().is_empty() {
             return Ok(LoginOutcome::Wrong);
         }
         let (directory, connections) = (&self.snapshot.directory, &self.worker.directory);
         let user = directory.find(connections, &form.name).await.map_err(|error| self.directory_down(&error))?;
-        let mode = self.auth_mode(visit, form, user.as_ref());
+        let mode = self.auth_mode(visit, form, user.as_ref(), device);
         if let Mode::Refuse(text) = mode {
             return Ok(LoginOutcome::Refused(text));
         }
@@ -126,13 +145,15 @@ impl Exchange {
     }
 
     /// Asks the policies how this attempt is checked.
-    fn auth_mode(&self, visit: &Visit, form: &Form, user: Option<&User>) -> Mode {
+    fn auth_mode(&self, visit: &Visit, form: &Form, user: Option<&User>, device: Option<&Device>) -> Mode {
         let mut facts = visit.facts.clone();
+        let failures = self.failures(visit, &form.name, device);
         facts.login = Some(Arc::new(LoginFacts {
             username: form.name.clone(),
             known: user.is_some(),
             attributes: user.map(|user| self.snapshot.directory.exposed(user)).unwrap_or_default(),
-            ..LoginFacts::default()
+            failures_from_address: failures.from_network,
+            failures_for_user: failures.for_user,
         }));
         let mode = self.snapshot.policies.auth_mode(&mut self.worker.guests.borrow_mut(), &facts);
         mode.unwrap_or_else(|| self.snapshot.mode.clone())
@@ -152,6 +173,25 @@ impl Exchange {
         }
     }
 
+    /// Whoever was logged in here before is not any more, wherever copies of the cookie are; and what the former node
+    /// set must not reach the new one.
+    fn end_former(&self, answer: &mut Answer, visit: &Visit, node: &Node, new: &[String]) {
+        let (secure, shared, sessions) = (self.secure(), &self.worker.shared, &self.snapshot.sessions);
+        let opened = &mut self.worker.opened.borrow_mut();
+        let headers = &visit.head.headers;
+        if let Some(former) = sessions.find(headers, secure, &visit.site.name, &shared.state.revoked, opened) {
+            sessions.end(&former, &shared.state.revoked);
+            tracing::info!(user = former.user(), session = former.id(), "a new login ends the former session");
+        }
+        let stale = self.snapshot.nodes().iter().flat_map(|node| &node.recipe.session_cookies);
+        let stale: BTreeSet<&str> = stale.chain(&node.recipe.session_cookies).map(String::as_str).collect();
+        let sent: BTreeSet<&str> = text::cookies(headers).map(|(name, _)| name).collect();
+        for name in stale.intersection(&sent).filter(|name| !new.iter().any(|cookie| cookie_name_of(cookie) == **name))
+        {
+            append(answer, header::SET_COOKIE, &session::delete_cookie(name, secure));
+        }
+    }
+
     /// The browser gets the node's cookies, then ours, and goes where it wanted to.
     fn hand_over(&self, visit: &Visit, form: &Form, session: &Session, logged_in: &LoggedIn, node: &Node) -> Answer {
         let secure = self.secure();
@@ -159,6 +199,7 @@ impl Exchange {
         let landing = text::local_path(&landing).unwrap_or("/");
         let next = text::local_path(&form.next).filter(|next| *next != "/").unwrap_or(landing);
         let mut answer = redirect(next);
+        self.end_former(&mut answer, visit, node, &logged_in.cookies);
         for cookie in &logged_in.cookies {
             if let Some(fitted) = headers::fit_cookie(cookie, node.base_path(), secure, session::is_ours) {
                 append(&mut answer, header::SET_COOKIE, &fitted);
@@ -169,6 +210,11 @@ impl Exchange {
         append(&mut answer, header::SET_COOKIE, &form_cookie);
         answer
     }
+}
+
+/// The name of the cookie that a `Set-Cookie` sets.
+fn cookie_name_of(set_cookie: &str) -> &str {
+    set_cookie.split(['=', ';']).next().unwrap_or_default().trim()
 }
 
 /// How an attempt ended.
