@@ -5,6 +5,7 @@
 mod check;
 mod client;
 mod finish;
+mod held;
 mod login;
 mod moved;
 mod own;

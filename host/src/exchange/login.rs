@@ -85,6 +85,7 @@ impl Exchange {
             Ok(LoginOutcome::Refused(_)) => ("refused", "-", String::new()),
             Err(_) => ("failed", "-", String::new()),
         };
+        self.worker.shared.state.logins.count(outcome);
         tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome, mode, session, "login");
     }
 

@@ -24,6 +24,7 @@ impl Exchange {
     ) -> Result<LoginPermit, Duration> {
         let (throttle, settings) = (&self.worker.shared.state.throttle, &self.snapshot.throttle);
         throttle.admit(&self.who(visit, name, device), settings).inspect_err(|wait| {
+            self.worker.shared.state.logins.count("throttled");
             let (client, wait) = (self.peer.address, wait.as_secs());
             tracing::warn!(user = ?name, %client, host = %visit.host, wait, outcome = "throttled", "login");
         })

@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::body::Body;
-use super::multipart::{self, Event, Parser};
+use crate::multipart::{self, Event, Parser};
 use super::{Node, is_bodyless, reply, session, text, wants_json};
 
 /// The largest attachment: 64 MiB, above what mail servers commonly take. Tests of this module do with less, for an
