@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
+use crate::auth::Pace;
 use crate::limits::{Flow, Refused};
 use crate::log::access::Log;
 use crate::policy::Desk;
@@ -20,6 +21,8 @@ pub struct State {
     pub refused: Refused,
     /// Sessions that were ended.
     pub ended: Ended,
+    /// How long wrong logins take.
+    pub pace: Pace,
 }
 
 /// What all workers share.

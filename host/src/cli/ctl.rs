@@ -43,6 +43,11 @@ enum Verb {
         /// Its number; the last one, if missing.
         generation: Option<u64>,
     },
+    /// Forget which back-end a user is on, so that the directory is asked again.
+    PurgeRoutes {
+        /// The user's name; all users, if missing.
+        user: Option<String>,
+    },
     /// Lift the quarantine of a component that went bad.
     Lift {
         /// `sha256:…`
@@ -59,6 +64,11 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
         Verb::Upgrade => ("POST", "/upgrade".to_owned()),
         Verb::Rollback { generation: None } => ("POST", "/rollback".to_owned()),
         Verb::Rollback { generation: Some(to) } => ("POST", format!("/rollback?generation={to}")),
+        Verb::PurgeRoutes { user: None } => ("POST", "/purge-routes".to_owned()),
+        Verb::PurgeRoutes { user: Some(user) } => {
+            let query = crate::text::form_encode([("user", user.as_str())]);
+            ("POST", format!("/purge-routes?{query}"))
+        }
         Verb::Lift { digest } => {
             let query = crate::text::form_encode([("digest", digest.as_str())]);
             ("POST", format!("/lift?{query}"))
