@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::auth::Pace;
 use crate::limits::{Flow, Refused, Throttle};
 use crate::log::access::Log;
 use crate::policy::Desk;
@@ -25,6 +26,8 @@ pub struct State {
     pub throttle: Arc<Throttle>,
     /// Counts of all logins.
     pub logins: Logins,
+    /// How long wrong logins take.
+    pub pace: Pace,
 }
 
 /// How logins ended, counted by their outcome.
