@@ -12,10 +12,24 @@ use std::sync::{Arc, Mutex};
 /// One thing that the server was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// A simple bind, with the names of its controls.
-    Bind { dn: String, password: String, controls: Vec<String> },
-    /// A search: its base, its filter as text, and what is wanted.
-    Search { base: String, filter: String, attributes: Vec<String> },
+    /// A simple bind.
+    Bind {
+        /// Who.
+        dn: String,
+        /// With which password.
+        password: String,
+        /// And which controls.
+        controls: Vec<String>,
+    },
+    /// A search.
+    Search {
+        /// Where.
+        base: String,
+        /// The filter as text, not escaped.
+        filter: String,
+        /// What is wanted of an entry.
+        attributes: Vec<String>,
+    },
     /// StartTLS.
     StartTls,
     /// The connection ends.
