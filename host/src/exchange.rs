@@ -6,9 +6,12 @@ mod account;
 mod check;
 mod client;
 mod finish;
+mod held;
 mod login;
 mod moved;
 mod own;
+mod route;
+mod throttle;
 mod upgrade;
 
 use std::rc::Rc;
@@ -32,6 +35,7 @@ use crate::worker::Worker;
 
 pub use finish::Body;
 use finish::Finish;
+use upgrade::Terms;
 pub use upgrade::Tunnel;
 
 /// An answer to a browser.
@@ -180,37 +184,40 @@ impl Exchange {
             return match (own, &visit.head.method) {
                 // Boxed: a login has much to remember, and each request would carry the room for it.
                 ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
-                ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/")),
+                ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/", "")),
                 (asset, &Method::GET | &Method::HEAD) => self.asset(visit, asset),
                 _ => Err(Refusal::MethodRefused),
             };
         }
         match self.session(visit) {
             Some((session, node)) => self.forward(visit, body, &session, &node).await,
-            None => Ok(self.ask_for_login(visit)),
+            None => Ok(self.ask_for_login(visit, body).await),
         }
     }
 
     /// The live session, and its node, if both are there.
     fn session(&mut self, visit: &Visit) -> Option<(Arc<Session>, Arc<Node>)> {
-        let (secure, ended) = (self.secure(), &self.worker.shared.state.ended);
+        let (secure, revoked) = (self.secure(), &self.worker.shared.state.revoked);
         let opened = &mut self.worker.opened.borrow_mut();
-        let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, ended, opened)?;
+        let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, revoked, opened)?;
         let node = self.snapshot.node(session.backend())?.clone();
         self.finish.session(&session);
         Some((session, node))
     }
 
     /// Without a session: a person gets the login page, a script is told.
-    fn ask_for_login(&self, visit: &Visit) -> Answer {
+    async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Answer {
         if visit.script {
             return self.session_needed();
         }
         if !matches!(visit.head.method, Method::GET | Method::HEAD) {
-            return own::redirect("/");
+            return match Box::pin(self.hold(visit, body)).await {
+                Some(held) => self.login_page(visit, "/", &held),
+                None => own::redirect("/"),
+            };
         }
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        self.login_page(visit, text::local_path(target).unwrap_or("/"))
+        self.login_page(visit, text::local_path(target).unwrap_or("/"), "")
     }
 
     /// To the session's node, and its answer back.
@@ -218,7 +225,7 @@ impl Exchange {
         &mut self,
         visit: &mut Visit,
         body: Incoming,
-        session: &Session,
+        session: &Arc<Session>,
         node: &Arc<Node>,
     ) -> Result<Answer, Refusal> {
         let limit = body_limit(&visit.head, &self.snapshot.http);
@@ -244,12 +251,12 @@ impl Exchange {
         };
         let secure = self.secure();
         if let Some(logout) = self.logged_out(visit, node, &response) {
-            self.snapshot.sessions.end(session, &self.worker.shared.state.ended);
+            self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
             tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
             drop(response);
             return Ok(self.after_logout(logout, node));
         }
-        let mut answer = self.fitted(visit, node, response);
+        let mut answer = self.fitted(visit, session, node, response);
         if let Some(cookie) = self.snapshot.sessions.touch(session, secure) {
             own::append(&mut answer, header::SET_COOKIE, &cookie);
         }
@@ -307,7 +314,7 @@ impl Exchange {
     }
 
     /// A node's answer as the browser should have it.
-    fn fitted(&self, visit: &Visit, node: &Node, response: Response<NodeBody>) -> Answer {
+    fn fitted(&self, visit: &Visit, session: &Arc<Session>, node: &Node, response: Response<NodeBody>) -> Answer {
         let (mut parts, body) = response.into_parts();
         let protocol = parts.headers.get(header::UPGRADE).filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS);
         let protocol = protocol.cloned();
@@ -332,7 +339,9 @@ impl Exchange {
         let Some(protocol) = protocol else { return Response::from_parts(parts, Body::node(body)) };
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, protocol);
-        Response::from_parts(parts, Body::tunnel(body, self.snapshot.http.tunnel_idle_timeout))
+        let (shared, session) = (self.worker.shared.clone(), session.clone());
+        let terms = Terms { shared, session, idle: self.snapshot.http.tunnel_idle_timeout };
+        Response::from_parts(parts, Body::tunnel(body, terms))
     }
 
     /// What a body must keep to.

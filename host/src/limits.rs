@@ -4,6 +4,8 @@
 
 mod flow;
 mod gate;
+mod throttle;
 
 pub use flow::{Flow, FlowLimit, FlowPermit, Refused};
 pub use gate::{Gate, Permit, Shut};
+pub use throttle::{Failures, LoginPermit, Throttle, Who};

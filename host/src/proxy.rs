@@ -74,6 +74,14 @@ pub enum Error {
     Engine(String),
 }
 
+fn keep_revocations(state: &State, config: &Config, rewrite: bool) -> Result<(), Error> {
+    let (file, lifetime) = (config.session.revocations_file.as_deref(), config.session.absolute_timeout.as_secs());
+    state.revoked.keep_in(file, lifetime, rewrite).map_err(|source| {
+        let file = file.unwrap_or(Path::new("")).display();
+        Error::Io { what: format!("session.revocations-file {file} cannot be used"), source }
+    })
+}
+
 impl Proxy {
     /// Starts sockets and workers for a configuration.
     ///
@@ -102,8 +110,11 @@ impl Proxy {
         sockets.follow(&snapshot)?;
         let log = Log::start(&config.log.access)
             .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
+        let state = State::default();
+        // While the process before this one still serves, it writes to the file as it is.
+        keep_revocations(&state, config, before.is_none())?;
         let snapshot = ArcSwap::from_pointee(snapshot);
-        let shared = Arc::new(Shared { snapshot, state: State::default(), log, desk, seen: Mutex::default() });
+        let shared = Arc::new(Shared { snapshot, state, log, desk, seen: Mutex::default() });
         let threads = Threads::start(shared.clone(), sockets.clone(), config.threads)
             .map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
         let history = Mutex::new(History { last: 1, past: VecDeque::new() });
@@ -126,6 +137,7 @@ impl Proxy {
             trial: false,
         };
         let next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_unused(&self.history()))?;
+        keep_revocations(&self.shared.state, config, false)?;
         let built = Instant::now();
         let generation = next.generation;
         self.go_live(Arc::new(next))?;

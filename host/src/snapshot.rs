@@ -43,6 +43,12 @@ pub struct Snapshot {
     pub directory: Directory,
     /// How a login is checked when no policy says.
     pub mode: config::Mode,
+    /// Bytes of a form that are kept for a user whose session has ended.
+    pub hold_max_size: u64,
+    /// How long they are kept.
+    pub hold_timeout: std::time::Duration,
+    /// What guessing of passwords meets.
+    pub throttle: config::Throttle,
     /// What seals and opens session cookies.
     pub sessions: Sessions,
     /// Cookies that no policy reads and that end with a session.
@@ -137,7 +143,7 @@ impl Snapshot {
         if let Some(pages) = &pages {
             check_templates(config, pages, &faults);
         }
-        let is_node = |name: &str| config.backends.iter().any(|backend| backend.names().any(|known| known == name));
+        let is_node = |name: &str| config.backends.iter().any(|backend| backend.names().any(|known| known.eq_ignore_ascii_case(name)));
         let previous_directory = previous.map(|previous| &previous.directory);
         let directory = faults.keep(Directory::build(&config.directory, previous_directory, &is_node));
         let keys = faults.keep(keys(config, materials));
@@ -147,7 +153,9 @@ impl Snapshot {
         };
         let hosts = Hosts::build(&nodes);
         let hidden_cookies = nodes.iter().flat_map(|node| node.recipe.session_cookies.iter().cloned());
-        let ours = [true, false].into_iter().flat_map(|s| [session::cookie_name(s), session::form_cookie_name(s)]);
+        let ours = [true, false]
+            .into_iter()
+            .flat_map(|s| [session::cookie_name(s), session::form_cookie_name(s), session::device_cookie_name(s)]);
         let ours = ours.map(str::to_owned);
         Ok(Self {
             generation: materials.generation,
@@ -161,13 +169,12 @@ impl Snapshot {
             pages,
             directory,
             mode: config.authentication.mode.clone(),
+            throttle: config.authentication.throttle,
+            hold_max_size: config.session.hold_max_size,
+            hold_timeout: config.session.hold_timeout,
             sessions: Sessions::new(keys, &config.session),
             hidden_cookies: Arc::new(hidden_cookies.chain(ours).collect()),
-            default_nodes: config
-                .default_backends
-                .iter()
-                .filter_map(|name| hosts.find(name).cloned())
-                .collect(),
+            default_nodes: config.default_backends.iter().filter_map(|name| hosts.find(name).cloned()).collect(),
             draining: config.backends.iter().filter(|b| b.drain).map(|b| b.name.clone()).collect(),
             hosts,
             nodes,

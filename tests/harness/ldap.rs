@@ -277,7 +277,8 @@ impl<T: Read + Write> Line for T {}
 
 impl Inner {
     fn serve(&self, tcp: TcpStream, number: usize) -> io::Result<()> {
-        let mut line: Box<dyn Line> = if self.ldaps { self.secure(tcp.try_clone()?)? } else { Box::new(tcp.try_clone()?) };
+        let mut line: Box<dyn Line> =
+            if self.ldaps { self.secure(tcp.try_clone()?)? } else { Box::new(tcp.try_clone()?) };
         let mut tls = self.ldaps;
         loop {
             let (id, tag, body, controls) = read_message(&mut line)?;
@@ -401,7 +402,8 @@ fn question(tag: u8, body: &[u8], controls: Vec<String>) -> io::Result<(Asked, u
 fn filter(tag: u8, contents: &[u8]) -> io::Result<String> {
     let parts = if tag == 0x87 { Vec::new() } else { elements(contents)? };
     let many = |sign: &str| -> io::Result<String> {
-        let inner: Vec<String> = parts.iter().map(|(tag, contents)| filter(*tag, contents)).collect::<Result<_, _>>()?;
+        let inner: Vec<String> =
+            parts.iter().map(|(tag, contents)| filter(*tag, contents)).collect::<Result<_, _>>()?;
         Ok(format!("({sign}{})", inner.concat()))
     };
     Ok(match tag {

@@ -149,6 +149,8 @@ nope = 1
 nope = 1
 [authentication]
 nope = 1
+[authentication.throttle]
+nope = 1
 [limits.x]
 nope = 1
 [[listener]]

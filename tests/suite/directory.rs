@@ -75,7 +75,8 @@ fn a_login_is_one_search_and_one_bind_and_a_request_is_nothing() {
     }
     let of_alice = binds(&server).into_iter().filter(|(dn, _)| dn == "uid=alice,dc=test").count();
     assert_eq!((searches(&server), of_alice), (1, 1));
-    let connection = |is: fn(&Asked) -> bool| server.asked().iter().find(|question| is(&question.asked)).map(|q| q.connection);
+    let connection =
+        |is: fn(&Asked) -> bool| server.asked().iter().find(|question| is(&question.asked)).map(|q| q.connection);
     let search = connection(|asked| matches!(asked, Asked::Search { .. }));
     let bind = connection(|asked| matches!(asked, Asked::Bind { dn, .. } if dn.starts_with("uid=alice")));
     assert_ne!(search, bind, "a user's bind is on a connection that never searches");
@@ -83,13 +84,18 @@ fn a_login_is_one_search_and_one_bind_and_a_request_is_nothing() {
 
 #[test]
 fn nothing_is_asked_for_a_blank_password_or_a_name_that_nobody_can_have() {
-    let (node, server) = (inbox(), LdapServer::start(|question| match &question.asked {
-        // As directories do that take a name without a password for "anonymous".
-        Asked::Bind { .. } => Reply::result(0),
-        _ => people(question),
-    }));
+    let (node, server) = (
+        inbox(),
+        LdapServer::start(|question| match &question.asked {
+            // As directories do that take a name without a password for "anonymous".
+            Asked::Bind { .. } => Reply::result(0),
+            _ => people(question),
+        }),
+    );
     let proxy = serve(&[&server], "", &node);
-    for (name, password) in [("alice", ""), ("alice", " "), ("alice", "\0"), ("alice", "a\0b"), ("  ", "x"), ("al\0ice", "x")] {
+    for (name, password) in
+        [("alice", ""), ("alice", " "), ("alice", "\0"), ("alice", "a\0b"), ("  ", "x"), ("al\0ice", "x")]
+    {
         assert_eq!(log_in(&proxy, name, password).status, 403, "{name:?} {password:?}");
     }
     // Bytes that are no UTF-8, in the name and in the password.
@@ -98,7 +104,8 @@ fn nothing_is_asked_for_a_blank_password_or_a_name_that_nobody_can_have() {
         let page = client.get("/").expect(200).text();
         let form = harness::forms(&page).into_iter().find(harness::Form::asks_for_password).expect("a form");
         let body = format!("{body}&token={}", form.field("token").expect("a token").value);
-        let request = harness::Request::new("POST", &form.action).header("Content-Type", "application/x-www-form-urlencoded");
+        let request =
+            harness::Request::new("POST", &form.action).header("Content-Type", "application/x-www-form-urlencoded");
         assert_eq!(client.send(request.body(body)).status, 403);
     }
     assert!(binds(&server).iter().all(|(dn, _)| dn == "uid=service,dc=test"), "{:?}", binds(&server));
@@ -160,6 +167,41 @@ fn while_all_servers_are_silent_logins_are_told_at_once() {
         assert!(page.text().contains("value=\"alice\""));
     }
     assert_eq!(silent.accepted(), 1);
+}
+
+#[test]
+fn a_server_that_never_begins_tls_is_silent_too() {
+    let (node, well) = (inbox(), LdapServer::start(people));
+    // The kernel takes connections, and nobody ever reads.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let text = config(&[&well], "connect-timeout = \"1s\"\nretry-interval = \"600s\"", &node);
+    let url = format!("\"ldaps://{}\", ", silent.local_addr().expect("an address"));
+    let proxy = setup().file("bind.secret", "service-secret\n").serve(&text.replace("urls = [", &format!("urls = [{url}")));
+    for _ in 0..3 {
+        assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 303);
+    }
+    silent.set_nonblocking(true).expect("a socket");
+    assert_eq!(std::iter::from_fn(|| silent.accept().ok()).count(), 1);
+}
+
+#[test]
+fn connections_are_kept_until_they_are_too_old() {
+    let node = inbox();
+    let server = LdapServer::start(people);
+    let proxy = serve(&[&server], "", &node);
+    for _ in 0..5 {
+        assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 303);
+    }
+    assert!(server.accepted() <= 4, "two for each worker");
+    for setting in ["idle-timeout = \"1ms\"", "max-age = \"1ms\""] {
+        let server = LdapServer::start(people);
+        let proxy = serve(&[&server], setting, &node);
+        let started = Instant::now();
+        while server.accepted() <= 8 {
+            assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 303);
+            assert!(started.elapsed() < SOON, "{setting}: connections are kept for ever");
+        }
+    }
 }
 
 #[test]
@@ -287,7 +329,9 @@ fn a_server_that_talks_nonsense_is_one_that_does_not_answer() {
     ];
     let said = std::sync::Mutex::new(nonsense.into_iter());
     let server = LdapServer::start(move |question| match question.asked {
-        Asked::Search { .. } => said.lock().unwrap().next().map_or_else(|| people(question), |bytes| Reply::raw(&bytes)),
+        Asked::Search { .. } => {
+            said.lock().unwrap().next().map_or_else(|| people(question), |bytes| Reply::raw(&bytes))
+        }
         _ => people(question),
     });
     let mut proxy = serve(&[&server], "timeout = \"1s\"\nretry-interval = \"1ms\"", &node);
@@ -313,7 +357,8 @@ fn problems_that_active_directory_tells_after_the_right_password_are_told() {
     let node = inbox();
     let server = LdapServer::start(|question| match &question.asked {
         Asked::Search { filter, .. } => {
-            let name = filter.split("(sAMAccountName=").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or_default();
+            let name =
+                filter.split("(sAMAccountName=").nth(1).and_then(|rest| rest.split(')').next()).unwrap_or_default();
             Reply::result(0).entry(&format!("CN={name},DC=corp"), &[("mailHost", "node-a")])
         }
         Asked::Bind { dn, .. } if dn.starts_with("CN=") => {
@@ -342,7 +387,10 @@ fn problems_that_active_directory_tells_after_the_right_password_are_told() {
         for name in [format!("u{code}@corp.test"), format!("CORP\\u{code}")] {
             let (status, page) = told(&log_in(&proxy, &name, "secret"));
             assert!(status == 403 && page.contains(text), "{name}: {page}");
-            assert_eq!(page.contains("https:&#x2f;&#x2f;help.test") || page.contains("https://help.test/password"), code == "532");
+            assert_eq!(
+                page.contains("https:&#x2f;&#x2f;help.test") || page.contains("https://help.test/password"),
+                code == "532"
+            );
         }
     }
     let filters = server.asked().into_iter().filter_map(|question| match question.asked {
@@ -401,7 +449,13 @@ fn that_somebody_is_not_there_is_remembered_for_a_moment_and_can_be_forgotten() 
     // As many binds as for somebody who is there.
     let others = |(dn, _): &(String, String)| dn != "uid=service,dc=test";
     assert_eq!(binds(&server).iter().filter(|bind| others(bind)).count(), 3);
-    let ran = Setup::new().run(&["ctl", "--socket", &proxy.dir().join("admin.sock").display().to_string(), "purge-routes", "Nobody "]);
+    let ran = Setup::new().run(&[
+        "ctl",
+        "--socket",
+        &proxy.dir().join("admin.sock").display().to_string(),
+        "purge-routes",
+        "Nobody ",
+    ]);
     assert!(ran.status.success() && ran.stdout.contains("{\"purged\":1}"), "{ran:?}");
     assert_eq!(log_in(&proxy, "nobody", "x").status, 403);
     assert_eq!(searches(&server), 2);

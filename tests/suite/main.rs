@@ -7,6 +7,8 @@ mod demo;
 mod configuration;
 mod login;
 mod directory;
+mod sessions;
+mod throttle;
 mod forwarding;
 mod hostile;
 mod http2;

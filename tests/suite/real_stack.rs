@@ -141,7 +141,8 @@ fn start_all(stack: &Stack, extra: &str) -> Vec<(&'static str, Proxy)> {
     let start = |mode: &'static str| {
         let (_, password) = if mode == "ldap-password" { stack.password_reader() } else { stack.service() };
         let times = "connect-timeout = \"1s\"\ntimeout = \"1s\"\nretry-interval = \"300ms\"\nroute-lifetime = \"1ms\"";
-        let text = config(stack, mode, &Wire::Tls, false).replace("kind = \"ldap\"", &format!("kind = \"ldap\"\n{times}"));
+        let text =
+            config(stack, mode, &Wire::Tls, false).replace("kind = \"ldap\"", &format!("kind = \"ldap\"\n{times}"));
         let text = text.replace("recipe = \"roundcube\"", "recipe = \"roundcube\"\nrw-timeout = \"3s\"");
         let text = format!("[admin]\nsocket = \"admin.sock\"\n{extra}\n{text}");
         (mode, Setup::new().file("bind.secret", format!("{password}\n")).serve(&text))
@@ -170,7 +171,10 @@ fn wait_for_primary(stack: &Stack, proxies: &[(&str, Proxy)]) {
         while proxy.status()["directory"][0]["up"] != true {
             let mut client = proxy.client().site("localhost").tls(stack.ca());
             crate::support::post_login(&mut client, "/", "alice", "not-it");
-            assert!(started.elapsed() < std::time::Duration::from_secs(30), "{mode}: the first server is not asked again");
+            assert!(
+                started.elapsed() < std::time::Duration::from_secs(30),
+                "{mode}: the first server is not asked again"
+            );
         }
     }
 }
@@ -248,14 +252,10 @@ fn the_directory_sees_one_search_and_one_bind_for_a_login_and_nothing_for_a_requ
         log.lines().filter(|line| what.iter().all(|word| line.contains(word))).count()
     };
     let seen = |name: &str| {
-        [
-            count(&["SRCH base=", &format!("uid={name}")]),
-            count(&["BIND dn=\"uid=", &format!("uid={name},"), "method="]),
-        ]
+        [count(&["SRCH base=", &format!("uid={name}")]), count(&["BIND dn=\"uid=", &format!("uid={name},"), "method="])]
     };
     let proxies = start_all(&stack, "");
-    for ((mode, proxy), (name, expected)) in
-        proxies.iter().zip([("alice", [1, 1]), ("bob", [2, 0]), ("carol", [1, 0])])
+    for ((mode, proxy), (name, expected)) in proxies.iter().zip([("alice", [1, 1]), ("bob", [2, 0]), ("carol", [1, 0])])
     {
         let mut client = proxy.client().site("localhost").tls(stack.ca());
         assert_eq!(crate::support::post_login(&mut client, "/", name, &format!("{name}-secret")).status, 303);
@@ -282,7 +282,10 @@ fn a_real_password_policy_tells_that_a_password_has_expired_or_must_change() {
          pwdPolicySubentry: cn=strict,ou=policies,dc=example,dc=test\n-\nreplace: pwdReset\npwdReset: TRUE\n",
     );
     for (mode, outcomes) in [
-        ("ldap-bind", &[("dave", "password has expired"), ("frank", "change your password"), ("locked", "is not right")][..]),
+        (
+            "ldap-bind",
+            &[("dave", "password has expired"), ("frank", "change your password"), ("locked", "is not right")][..],
+        ),
         ("ldap-password", &[("frank", "change your password"), ("locked", "account is locked")]),
     ] {
         let proxy = start(&stack, mode, &Wire::Tls, false);

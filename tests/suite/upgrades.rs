@@ -213,3 +213,12 @@ fn a_client_that_leaves_before_the_node_agreed_frees_the_place() {
     hold.release();
     node.wait_for_open(0, Duration::from_secs(10));
 }
+
+#[test]
+fn a_session_that_is_over_takes_its_tunnel_along() {
+    let node = node();
+    let proxy = one_worker("[admin]\nsocket = \"admin.sock\"", &[("node-a", &node, "")]);
+    let mut connection = tunnel(&proxy);
+    assert_eq!(proxy.admin("POST", "/revoke?user=alice").0, 200);
+    assert_eq!(connection.read_to_end(), b"");
+}

@@ -8,6 +8,7 @@
 //! POST /upgrade                   the program on disk takes over
 //! POST /purge-routes?user=alice    forgets which back-end a user is on; without one, which all are
 //! POST /lift?digest=sha256:…      lifts a quarantine
+//! POST /revoke?user=alice         ends sessions: ?user=, ?session= (an id of the log), or ?all
 //! ```
 
 mod view;
@@ -29,6 +30,7 @@ use tokio::net::UnixListener as Listening;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::proxy::{Error, Proxy};
+use crate::session::{self, Revocation};
 use crate::text;
 use crate::unix;
 
@@ -143,7 +145,32 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
             }
             _ => told(StatusCode::NOT_FOUND, &json!({"error": "no such digest is under quarantine"})),
         },
+        (&Method::POST, "/revoke") => {
+            let what = match (parameter("session"), parameter("user"), parameter("all")) {
+                (Some(id), None, None) => session::parse_id(id).map(Revocation::Session),
+                (None, Some(user), None) if !user.trim().is_empty() => Some(Revocation::User(user.to_owned())),
+                (None, None, Some(_)) => Some(Revocation::All),
+                _ => None,
+            };
+            what.map_or_else(
+                || told(StatusCode::BAD_REQUEST, &json!({"error": "one of user, all, and session with 32 digits"})),
+                |what| revoke(proxy, &what),
+            )
+        }
         _ => told(StatusCode::NOT_FOUND, &json!({"error": "there is nothing at this address"})),
+    }
+}
+
+fn revoke(proxy: &Proxy, what: &Revocation) -> Response<Full<Bytes>> {
+    let shared = proxy.shared();
+    let lifetime = shared.snapshot.load().sessions.lifetime();
+    tracing::warn!(?what, "sessions are revoked");
+    match shared.state.revoked.revoke(what, lifetime) {
+        Ok(()) => told(StatusCode::OK, &json!({"revoked": true})),
+        Err(error) => {
+            let error = format!("revoked, but not kept over a restart: {error}");
+            told(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error}))
+        }
     }
 }
 

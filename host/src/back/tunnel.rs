@@ -24,9 +24,15 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Copies both ways, `early` first towards the node. Ends when one side ends, or when nothing moved for `idle`.
-    /// How many bytes the client got.
-    pub async fn run<S: AsyncRead + AsyncWrite>(self, client: S, early: &[u8], idle: Duration) -> u64 {
+    /// Copies both ways, `early` first towards the node. Ends when one side ends, when nothing moved for `idle`, or when
+    /// it is over. How many bytes the client got.
+    pub async fn run<S: AsyncRead + AsyncWrite>(
+        self,
+        client: S,
+        early: &[u8],
+        idle: Duration,
+        over: impl Future<Output = ()>,
+    ) -> u64 {
         let node = match self.node.await {
             Ok(node) => TokioIo::new(node),
             Err(error) => {
@@ -53,6 +59,7 @@ impl Tunnel {
         tokio::select! {
             _ = up => {}
             _ = down => {}
+            () = over => {}
             () = silence => tracing::debug!("a tunnel was silent for too long"),
         }
         let _ = tokio::join!(to_client.shutdown(), to_node.shutdown());

@@ -43,6 +43,19 @@ enum Verb {
         /// Its number; the last one, if missing.
         generation: Option<u64>,
     },
+    /// End sessions that began until now: of a user, one by the id in the log, or all.
+    #[command(group = clap::ArgGroup::new("whose").required(true))]
+    Revoke {
+        /// All sessions of this user, at every site.
+        #[arg(long, group = "whose")]
+        user: Option<String>,
+        /// One session: 32 hexadecimal digits, as the log has them.
+        #[arg(long, group = "whose")]
+        session: Option<String>,
+        /// All sessions of all users.
+        #[arg(long, group = "whose")]
+        all: bool,
+    },
     /// Forget which back-end a user is on, so that the directory is asked again.
     PurgeRoutes {
         /// The user's name; all users, if missing.
@@ -64,6 +77,14 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
         Verb::Upgrade => ("POST", "/upgrade".to_owned()),
         Verb::Rollback { generation: None } => ("POST", "/rollback".to_owned()),
         Verb::Rollback { generation: Some(to) } => ("POST", format!("/rollback?generation={to}")),
+        Verb::Revoke { user, session, .. } => {
+            let pair = match (user, session) {
+                (Some(user), _) => ("user", user.as_str()),
+                (None, Some(session)) => ("session", session.as_str()),
+                (None, None) => ("all", ""),
+            };
+            ("POST", format!("/revoke?{}", crate::text::form_encode([pair])))
+        }
         Verb::PurgeRoutes { user: None } => ("POST", "/purge-routes".to_owned()),
         Verb::PurgeRoutes { user: Some(user) } => {
             let query = crate::text::form_encode([("user", user.as_str())]);

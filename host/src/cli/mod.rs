@@ -2,6 +2,7 @@
 
 mod build;
 mod ctl;
+mod keys;
 mod policy;
 mod run;
 mod systemd;
@@ -30,6 +31,9 @@ enum Command {
     Check(Serve),
     /// Ask a running Doorward, or tell it something, by its admin socket.
     Ctl(ctl::Ctl),
+    /// Keys of session cookies and session tickets.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Policies.
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -76,6 +80,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => run::serve(&serve.config, serve.json),
         Command::Check(check) => run::check(&check.config, check.json),
         Command::Ctl(ctl) => ctl::run(&ctl),
+        Command::Keys(keys) => keys::run(&keys),
         Command::Compile { time, memory } => Ok(ExitCode::from(crate::policy::compile_run(time, memory))),
         Command::Policy(policy) => policy::run(&policy),
     }

@@ -133,7 +133,11 @@ pub(super) fn directory(t: &Table<'_>, base: &Path) -> Directory {
         passwords.iter().any(|password| password.eq_ignore_ascii_case(name))
     };
     for name in exposed_attributes.iter().filter(is_password) {
-        t.fault("exposed-attributes", format!("\"{name}\", which holds passwords"), "attributes that policies may read");
+        t.fault(
+            "exposed-attributes",
+            format!("\"{name}\", which holds passwords"),
+            "attributes that policies may read",
+        );
     }
     Directory {
         kind,

@@ -11,6 +11,7 @@ mod listener;
 mod network;
 mod policy;
 mod reader;
+mod session;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, Lis
 pub use network::{Network, Networks, prefix};
 pub use policy::GRANTS;
 pub use reader::{Table, read, read_anyway};
+pub use session::{Session, Throttle};
+use session::{authentication, default_session, session};
 
 /// The whole configuration.
 #[derive(Debug)]
@@ -276,6 +279,8 @@ pub enum OnError {
 pub struct Authentication {
     /// How a login is checked when no policy says.
     pub mode: Mode,
+    /// What guessing of passwords meets.
+    pub throttle: Throttle,
 }
 
 /// How a login is checked.
@@ -301,19 +306,6 @@ impl Mode {
             Self::Refuse(_) => "refuse",
         }
     }
-}
-
-/// `[session]`: the original's back-end `sessionIdleTimeout` and `sessionActivityTimeout`.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// A session unused for so long ends.
-    pub idle_timeout: Duration,
-    /// No session lives longer.
-    pub absolute_timeout: Duration,
-    /// File with the sealing keys; made when missing. Without one, sessions end with the process.
-    pub key_file: Option<PathBuf>,
-    /// Where it stands.
-    pub place: Place,
 }
 
 /// `[[site]]`: a virtual host.
@@ -410,8 +402,12 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         forwarding,
         policies: t.tables("policy", |t| policy::policy(t, base)),
         templates: t.text("templates").map(|path| base.join(path)),
-        directory: t.table("directory", |t| directory::directory(t, base)).unwrap_or_else(|| directory::default(t.place())),
-        authentication: t.table("authentication", authentication).unwrap_or(Authentication { mode: Mode::LdapBind }),
+        directory: t
+            .table("directory", |t| directory::directory(t, base))
+            .unwrap_or_else(|| directory::default(t.place())),
+        authentication: t
+            .table("authentication", authentication)
+            .unwrap_or(Authentication { mode: Mode::LdapBind, throttle: Throttle::default() }),
         session: t.table("session", |t| session(t, base)).unwrap_or_else(|| default_session(t.place())),
         backends: t.tables("backend", |t| backend::backend(t, base)),
         default_backends: t.texts("default-backend"),
@@ -566,35 +562,6 @@ fn http(t: &Table<'_>) -> Http {
         body_min_rate: t.count("body-min-rate", default.body_min_rate, 0..=1_000_000),
         upgrades: upgrades(t, default.upgrades),
         tunnel_idle_timeout: t.duration("tunnel-idle-timeout", default.tunnel_idle_timeout),
-    }
-}
-
-fn authentication(t: &Table<'_>) -> Authentication {
-    let modes = [("ldap-bind", 0), ("ldap-password", 1), ("back-end", 2)];
-    let mode = match t.choice("mode", &modes) {
-        Some(1) => Mode::LdapPassword,
-        Some(2) => Mode::BackEnd,
-        _ => Mode::LdapBind,
-    };
-    Authentication { mode }
-}
-
-fn default_session(place: Place) -> Session {
-    Session {
-        idle_timeout: Duration::from_secs(900),
-        absolute_timeout: Duration::from_secs(216_000),
-        key_file: None,
-        place,
-    }
-}
-
-fn session(t: &Table<'_>, base: &Path) -> Session {
-    let default = default_session(t.place());
-    Session {
-        idle_timeout: t.duration("idle-timeout", default.idle_timeout),
-        absolute_timeout: t.duration("absolute-timeout", default.absolute_timeout),
-        key_file: t.text("key-file").map(|path| base.join(path)),
-        place: t.place(),
     }
 }
 

@@ -41,7 +41,11 @@ pub(super) enum Found {
 pub(super) fn message(bytes: &[u8], most: usize) -> Found {
     // Six bytes have tag and length of any message that may be.
     let Some((tag, start, end)) = head(bytes) else {
-        return if bytes.len() < 6 && bytes.first().is_none_or(|tag| *tag == 0x30) { Found::More } else { Found::Nonsense };
+        return if bytes.len() < 6 && bytes.first().is_none_or(|tag| *tag == 0x30) {
+            Found::More
+        } else {
+            Found::Nonsense
+        };
     };
     if tag != 0x30 || end > most {
         return Found::Nonsense;

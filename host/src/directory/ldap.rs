@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ldap3::controls::RawControl;
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions, StdStream};
+use ldap3::{
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions, StdStream,
+};
 
 use super::line::Target;
 use super::pool::{Connections, Use, caught};
@@ -147,12 +149,7 @@ impl Servers {
     }
 
     /// Whether the server takes this password for this name.
-    pub(super) async fn bind(
-        self: &Arc<Self>,
-        pool: &Connections,
-        dn: &str,
-        secret: &Secret,
-    ) -> Result<Bound, Error> {
+    pub(super) async fn bind(self: &Arc<Self>, pool: &Connections, dn: &str, secret: &Secret) -> Result<Bound, Error> {
         if dn.is_empty() || secret.is_blank() {
             return Ok(Bound::Wrong);
         }
@@ -223,7 +220,8 @@ impl Servers {
         let url = &server.target.url;
         let given_up = Standing::silenced(server.standing.changes());
         let answer = async {
-            if let Some(mut ldap) = pool.take(self.settings.idle_timeout, self.settings.max_age, (self.id, url, usage)) {
+            if let Some(mut ldap) = pool.take(self.settings.idle_timeout, self.settings.max_age, (self.id, url, usage))
+            {
                 match self.in_time(&mut ldap.ldap, ask).await {
                     Ok(answer) => {
                         pool.put(ldap);
@@ -306,9 +304,8 @@ impl Servers {
             }
         });
         if usage == Use::Search && !self.settings.bind_dn.is_empty() {
-            let bind = async |ldap: &mut Ldap| {
-                ldap.simple_bind(&self.settings.bind_dn, self.bind_password.expose()).await
-            };
+            let bind =
+                async |ldap: &mut Ldap| ldap.simple_bind(&self.settings.bind_dn, self.bind_password.expose()).await;
             let result = self.in_time(&mut ldap, &bind).await?;
             if result.rc != 0 {
                 return Err(Trouble::Failed(format!("the service account may not bind: {}", told(&result))));
@@ -316,7 +313,6 @@ impl Servers {
         }
         Ok(ldap)
     }
-
 }
 
 fn user(entry: SearchEntry) -> User {

@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn names_that_look_alike_are_one() {
-        let check = |typed: &str, folded: Option<&str>| assert_eq!(canonical(typed, true).as_deref(), folded, "{typed:?}");
+        let check =
+            |typed: &str, folded: Option<&str>| assert_eq!(canonical(typed, true).as_deref(), folded, "{typed:?}");
         check("alice", Some("alice"));
         check("  Alice@Example.TEST \u{a0}", Some("alice@example.test"));
         check("CORP\\Alice", Some("corp\\alice"));

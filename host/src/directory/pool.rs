@@ -70,11 +70,9 @@ impl Connections {
 /// What comes of a question, or `None` where reading the answer panics: `ldap3` does so on some that are no LDAP.
 pub(super) async fn caught<T>(question: impl Future<Output = T>) -> Option<T> {
     let mut question = pin!(question);
-    std::future::poll_fn(move |cx| {
-        match std::panic::catch_unwind(AssertUnwindSafe(|| question.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
+    std::future::poll_fn(move |cx| match std::panic::catch_unwind(AssertUnwindSafe(|| question.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
     })
     .await
 }

@@ -2,6 +2,7 @@
 
 use hyper::StatusCode;
 
+use super::own::Filled;
 use super::{Answer, Exchange, Visit};
 use crate::auth::Problem;
 
@@ -19,9 +20,9 @@ fn message(problem: Problem) -> &'static str {
 
 impl Exchange {
     /// The login page with the problem, and with the link that the operator has for it.
-    pub(super) fn account_problem(&self, visit: &Visit, (name, next): (&str, &str), problem: Problem) -> Answer {
+    pub(super) fn account_problem(&self, visit: &Visit, filled: &Filled<'_>, problem: Problem) -> Answer {
         let link = self.snapshot.directory.help(problem);
         let text = link.map_or_else(|| message(problem).to_owned(), |link| format!("{} {link}", message(problem)));
-        self.login_form(visit, StatusCode::FORBIDDEN, name, next, Some(&text))
+        self.login_form(visit, StatusCode::FORBIDDEN, filled, Some(&text))
     }
 }

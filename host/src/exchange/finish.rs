@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 
+use super::upgrade::Terms;
 use super::{Answer, Tunnel};
 use crate::back::NodeBody;
 use crate::log::access::{Line, Log};
@@ -25,8 +26,8 @@ pub struct Body {
 enum Content {
     Whole(Full<Bytes>),
     Node(NodeBody),
-    /// No body, but what comes after the answer, and how long it may be silent.
-    Tunnel(Option<(NodeBody, Duration)>),
+    /// No body, but what comes after the answer, and on what terms.
+    Tunnel(Option<Box<(NodeBody, Terms)>>),
 }
 
 /// Writes the access line when it is dropped: after the last byte, or when the client left.
@@ -139,15 +140,15 @@ impl Body {
     }
 
     /// A node's answer that changes the protocol.
-    pub fn tunnel(body: NodeBody, idle: Duration) -> Self {
-        Self { content: Content::Tunnel(Some((body, idle))), finish: None }
+    pub(super) fn tunnel(body: NodeBody, terms: Terms) -> Self {
+        Self { content: Content::Tunnel(Some(Box::new((body, terms)))), finish: None }
     }
 
     /// The tunnel that begins behind this answer, if one does. With it goes the end of the exchange.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
         let Content::Tunnel(tunnel) = &mut self.content else { return None };
-        let (body, idle) = tunnel.take()?;
-        Some(Tunnel { node: body.into_tunnel()?, idle, finish: self.finish.take()? })
+        let (body, terms) = *tunnel.take()?;
+        Some(Tunnel { node: body.into_tunnel()?, terms, finish: self.finish.take()? })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A login: form → directory → auth-mode policy → proof → the node's own login → session.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,20 +8,20 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
 
-use super::own::{self, append, redirect};
+use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::{self, Attempt, Problem, Verdict};
 use crate::back::{self, LoggedIn, LoginError, Node, headers};
-use crate::config::{Mode, Question};
-use crate::directory::{self, User};
+use crate::config::Mode;
+use crate::directory::User;
 use crate::policy::LoginFacts;
 use crate::reply::Refusal;
 use crate::secret::Secret;
-use crate::session::{self, Session};
+use crate::session::{self, Device, Session};
 use crate::text;
 use crate::upload::Upload;
 
-/// A login form has a name, a password, a token and a path: this is plenty.
+/// A login form has a name, a password, a token and a path: this is plenty. What is held comes on top.
 const FORM_SIZE: u64 = 16 << 10;
 
 /// The one message for every login that failed, so that nobody learns which names exist.
@@ -33,30 +34,38 @@ struct Form {
     secret: Secret,
     token: String,
     next: String,
+    /// What was kept for the user until the login, sealed.
+    held: String,
 }
 
 impl Exchange {
     pub(super) async fn log_in(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
-        let form = Form::read(&Upload::new(body, self.rules(("the login form", FORM_SIZE))).whole().await?);
+        // Sealed, written in base64 and encoded for a form, what is held is less than twice as long.
+        let size = FORM_SIZE + 2 * self.snapshot.hold_max_size;
+        let form = Form::read(&Upload::new(body, self.rules(("the login form", size))).whole().await?);
         if !self.is_our_form(visit, &form) {
-            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.name, &form.next, Some(STALE)));
+            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(STALE)));
         }
-        let outcome = self.try_log_in(visit, &form).await;
-        let (word, mode) = match &outcome {
-            Ok(LoginOutcome::In { mode, .. }) => ("in", *mode),
-            Ok(LoginOutcome::Wrong) => ("wrong", "-"),
-            Ok(LoginOutcome::Account(problem)) => (problem.name(), "-"),
-            Ok(LoginOutcome::Refused(_)) => ("refused", "-"),
-            Err(_) => ("failed", "-"),
+        let device = self.device(visit);
+        // However a name is typed, it is one name that is guessed at.
+        let name = self.snapshot.directory.canonical(&form.name).unwrap_or_default();
+        let permit = match self.admit_login(visit, &name, device.as_ref()) {
+            Ok(permit) => permit,
+            Err(wait) => return Ok(self.throttled(visit, &form.filled(), wait)),
         };
-        // The one security line of a login; what is typed is escaped by the log.
-        tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome = word, mode, "login");
-        let again = |status, message| self.login_form(visit, status, &form.name, &form.next, Some(message));
+        // Before anybody is asked, so that right and wrong take the same time.
+        tokio::time::sleep(permit.delay).await;
+        let outcome = self.try_log_in(visit, &form, device.as_ref()).await;
+        self.tell_login(visit, &form, &outcome);
+        match &outcome {
+            Ok(LoginOutcome::Wrong) => permit.wrong(form.secret.expose()),
+            Ok(LoginOutcome::In { .. }) => permit.right(),
+            _ => drop(permit),
+        }
+        let again = |status, message| self.login_form(visit, status, &form.filled(), Some(message));
         match outcome {
             Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, WRONG)),
-            Ok(LoginOutcome::Account(problem)) => {
-                Ok(self.account_problem(visit, (&form.name, &form.next), problem))
-            }
+            Ok(LoginOutcome::Account(problem)) => Ok(self.account_problem(visit, &form.filled(), problem)),
             Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &text)),
             // An outage is told on the login page too: the name is kept, and the next try is one click away.
             Err(refusal) => {
@@ -67,9 +76,24 @@ impl Exchange {
             }
             Ok(LoginOutcome::In { session, logged_in, node, .. }) => {
                 self.finish.session(&session);
-                Ok(self.hand_over(visit, &form, &session, &logged_in, &node))
+                let mut answer = self.hand_over(visit, &form, &session, &logged_in, &node);
+                self.remember_device(&mut answer, visit, device, session.user());
+                Ok(answer)
             }
         }
+    }
+
+    /// The one security line of a login; what is typed is escaped by the log.
+    fn tell_login(&self, visit: &Visit, form: &Form, outcome: &Result<LoginOutcome, Refusal>) {
+        let (outcome, mode, session) = match outcome {
+            Ok(LoginOutcome::In { mode, session, .. }) => ("in", *mode, session.id()),
+            Ok(LoginOutcome::Wrong) => ("wrong", "-", String::new()),
+            Ok(LoginOutcome::Account(problem)) => (problem.name(), "-", String::new()),
+            Ok(LoginOutcome::Refused(_)) => ("refused", "-", String::new()),
+            Err(_) => ("failed", "-", String::new()),
+        };
+        self.worker.shared.state.logins.count(outcome);
+        tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome, mode, session, "login");
     }
 
     /// Whether the form is one that we showed to this browser: its token fits the browser's cookie, and the browser
@@ -82,19 +106,14 @@ impl Exchange {
         from != b"cross-site" && self.snapshot.sessions.form_token_fits(&form.token, cookie)
     }
 
-    async fn try_log_in(&self, visit: &Visit, form: &Form) -> Result<LoginOutcome, Refusal> {
+    async fn try_log_in(&self, visit: &Visit, form: &Form, device: Option<&Device>) -> Result<LoginOutcome, Refusal> {
         let began = Instant::now();
         let (directory, connections) = (&self.snapshot.directory, &self.worker.directory);
         // A blank password is refused before anybody is asked, and so is a name that nobody can have.
         let name = directory.canonical(&form.name).filter(|_| !form.secret.is_blank());
         let Some(name) = name else { return Ok(LoginOutcome::Wrong) };
-        let user = if self.needs_no_entry() {
-            directory.route(connections, &name).await
-        } else {
-            directory.find(connections, &name).await
-        };
-        let user = user.map_err(|error| self.directory_down(&error))?;
-        let mode = self.auth_mode(visit, &name, user.as_ref());
+        let user = self.look_up(&name).await?;
+        let mode = self.auth_mode(visit, &name, user.as_ref(), device);
         if let Mode::Refuse(text) = mode {
             return Ok(LoginOutcome::Refused(text));
         }
@@ -123,7 +142,6 @@ impl Exchange {
         };
         let (mut node, mut outcome) = (node.clone(), self.log_in_at(visit, form, &node).await);
         if outcome.is_err()
-            && self.needs_no_entry()
             && let Some(other) = self.other_node(&name, began, &node).await
         {
             outcome = self.log_in_at(visit, form, &other).await;
@@ -139,17 +157,11 @@ impl Exchange {
                 Ok(LoginOutcome::Wrong)
             }
             Err(LoginError::Wrong) => {
-                tracing::warn!(user = ?user, backend = node.name(), "the node refuses a user whom the directory takes");
+                tracing::warn!(user = ?name, backend = node.name(), "the node refuses a user whom the directory takes");
                 Ok(LoginOutcome::Wrong)
             }
             Err(LoginError::Refusal(refusal)) => Err(refusal),
         }
-    }
-
-    /// Whether a login needs of the directory only which node to ask: no policy looks at the entry, and no password is
-    /// checked with it.
-    fn needs_no_entry(&self) -> bool {
-        self.snapshot.mode == Mode::BackEnd && !self.snapshot.policies.answer(Question::AuthMode)
     }
 
     async fn log_in_at(&self, visit: &Visit, form: &Form, node: &Arc<Node>) -> Result<LoggedIn, LoginError> {
@@ -160,43 +172,38 @@ impl Exchange {
         back::log_in(self.hop(node), &headers, form.name.trim(), &form.secret).await
     }
 
-    /// Another node than the one that was remembered and did not take the user, if the directory names one by now.
-    async fn other_node(&self, name: &str, began: Instant, node: &Node) -> Option<Arc<Node>> {
-        let known = self.snapshot.directory.known(&self.worker.directory, name, began.elapsed()).await;
-        let user = known.inspect_err(|error| drop(self.directory_down(error))).ok()??;
-        self.node_of(&user).filter(|other| other.name() != node.name())
-    }
-
-    pub(super) fn directory_down(&self, error: &directory::Error) -> Refusal {
-        tracing::error!(id = self.finish.id(), %error, "the directory gives no answer");
-        Refusal::DirectoryDown
-    }
-
     /// Asks the policies how this attempt is checked.
-    fn auth_mode(&self, visit: &Visit, name: &str, user: Option<&User>) -> Mode {
+    fn auth_mode(&self, visit: &Visit, name: &str, user: Option<&User>, device: Option<&Device>) -> Mode {
         let mut facts = visit.facts.clone();
+        let failures = self.failures(visit, name, device);
         facts.login = Some(Arc::new(LoginFacts {
             username: name.to_owned(),
             known: user.is_some_and(User::has_entry),
             attributes: user.map(|user| self.snapshot.directory.exposed(user)).unwrap_or_default(),
-            ..LoginFacts::default()
+            failures_from_address: failures.from_network,
+            failures_for_user: failures.for_user,
         }));
         let mode = self.snapshot.policies.auth_mode(&mut self.worker.guests.borrow_mut(), &facts);
         mode.unwrap_or_else(|| self.snapshot.mode.clone())
     }
 
-    /// The node that map or entry name, if it is one of ours: they choose among them, and no more. Of several values the
-    /// first that is a node counts; the default node is for those who have none at all.
-    pub(super) fn node_of(&self, user: &User) -> Option<Arc<Node>> {
-        let hosts = self.snapshot.directory.hosts_of(user);
-        if hosts.is_empty() {
-            return self.snapshot.default_node().cloned();
+    /// Whoever was logged in here before is not any more, wherever copies of the cookie are; and what the former node
+    /// set must not reach the new one.
+    fn end_former(&self, answer: &mut Answer, visit: &Visit, node: &Node, new: &[String]) {
+        let (secure, shared, sessions) = (self.secure(), &self.worker.shared, &self.snapshot.sessions);
+        let opened = &mut self.worker.opened.borrow_mut();
+        let headers = &visit.head.headers;
+        if let Some(former) = sessions.find(headers, secure, &visit.site.name, &shared.state.revoked, opened) {
+            sessions.end(&former, &shared.state.revoked);
+            tracing::info!(user = former.user(), session = former.id(), "a new login ends the former session");
         }
-        let node = hosts.iter().find_map(|host| self.snapshot.node(host));
-        if node.is_none() {
-            tracing::error!(dn = user.dn, ?hosts, "the directory names a node that is not configured");
+        let stale = self.snapshot.nodes().iter().flat_map(|node| &node.recipe.session_cookies);
+        let stale: BTreeSet<&str> = stale.chain(&node.recipe.session_cookies).map(String::as_str).collect();
+        let sent: BTreeSet<&str> = text::cookies(headers).map(|(name, _)| name).collect();
+        for name in stale.intersection(&sent).filter(|name| !new.iter().any(|cookie| cookie_name_of(cookie) == **name))
+        {
+            append(answer, header::SET_COOKIE, &session::delete_cookie(name, secure));
         }
-        node.cloned()
     }
 
     /// The browser gets the node's cookies, then ours, and goes where it wanted to.
@@ -205,7 +212,11 @@ impl Exchange {
         let landing = headers::fit_location(&logged_in.landing, node.authority(), visit.authority(), node.base_path());
         let landing = text::local_path(&landing).unwrap_or("/");
         let next = text::local_path(&form.next).filter(|next| *next != "/").unwrap_or(landing);
-        let mut answer = redirect(next);
+        let mut answer = match self.held_for(session, &form.held, visit) {
+            Some(held) => self.held_page(visit, held, next),
+            None => redirect(next),
+        };
+        self.end_former(&mut answer, visit, node, &logged_in.cookies);
         for cookie in &logged_in.cookies {
             if let Some(fitted) = headers::fit_cookie(cookie, node.base_path(), secure, session::is_ours) {
                 append(&mut answer, header::SET_COOKIE, &fitted);
@@ -216,6 +227,11 @@ impl Exchange {
         append(&mut answer, header::SET_COOKIE, &form_cookie);
         answer
     }
+}
+
+/// The name of the cookie that a `Set-Cookie` sets.
+fn cookie_name_of(set_cookie: &str) -> &str {
+    set_cookie.split(['=', ';']).next().unwrap_or_default().trim()
 }
 
 /// How an attempt ended.
@@ -231,9 +247,19 @@ enum LoginOutcome {
 }
 
 impl Form {
+    /// What the next login form is filled with if this one does not lead in.
+    fn filled(&self) -> Filled<'_> {
+        Filled { username: &self.name, next: &self.next, held: &self.held }
+    }
+
     fn read(body: &[u8]) -> Self {
-        let mut form =
-            Self { name: String::new(), secret: Secret::new(String::new()), token: String::new(), next: String::new() };
+        let mut form = Self {
+            name: String::new(),
+            secret: Secret::new(String::new()),
+            token: String::new(),
+            next: String::new(),
+            held: String::new(),
+        };
         let mut typed = false;
         for (name, value) in text::form_fields(body) {
             match name.as_str() {
@@ -243,6 +269,7 @@ impl Form {
                 "password" => form.secret = Secret::new(String::new()),
                 "token" => form.token = value,
                 "next" => form.next = value,
+                "held" => form.held = value,
                 _ => {}
             }
         }

@@ -1,5 +1,6 @@
 //! Requests for another protocol: which are forwarded as such, and the tunnel that comes of one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{self, HeaderValue};
@@ -9,19 +10,44 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::finish::Finish;
 use crate::back::{self, headers};
+use crate::session::Session;
+use crate::state::Shared;
 
 /// A tunnel between client and node that was agreed on, with the exchange that it ends.
 pub struct Tunnel {
     pub(super) node: back::Tunnel,
-    pub(super) idle: Duration,
+    pub(super) terms: Terms,
     pub(super) finish: Finish,
 }
+
+/// How long a tunnel may be: as long as its session lives, and never silent for so long.
+pub(super) struct Terms {
+    pub(super) shared: Arc<Shared>,
+    pub(super) session: Arc<Session>,
+    pub(super) idle: Duration,
+}
+
+/// A session that was ended ends its tunnels within this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 impl Tunnel {
     /// Copies both ways to the end; `early` is what the client sent before it had the answer.
     pub async fn run<S: AsyncRead + AsyncWrite>(mut self, client: S, early: &[u8]) {
-        let sent = self.node.run(client, early, self.idle).await;
+        let sent = self.node.run(client, early, self.terms.idle, self.terms.over()).await;
         self.finish.sent(sent);
+    }
+}
+
+impl Terms {
+    /// Waits until the session is over.
+    async fn over(&self) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let snapshot = self.shared.snapshot.load();
+            if !snapshot.sessions.is_alive(&self.session, &self.shared.state.revoked) {
+                return tracing::debug!(session = self.session.id(), "a tunnel ends with its session");
+            }
+        }
     }
 }
 

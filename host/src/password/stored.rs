@@ -213,9 +213,22 @@ mod tests {
             assert!(matches!(verify(unknown, "x"), Err(Error::Unknown(_))), "{unknown}");
         }
         for broken in [
-            "{SSHA}", "{SSHA}!!", "{SHA}AAAA", "{ARGON2}x", "{CRYPT}$6$", "{CRYPT}$2b$", NOBODY, "{PBKDF2}", "{PBKDF2}0$AA$AA",
-            "{PBKDF2}1$AA$", "{PBKDF2-SHA256}x$AA$AA", "{CRYPT}$y$j9T$salt$", "{CRYPT}$y$", "{CRYPT}$y$j9T$salt$AAAA",
-            "{CRYPT}$5$rounds=x$salt$x", "{ARGON2}$argon2id$v=19$m=4096,t=3,p=1$c2FsdHNhbHQ$",
+            "{SSHA}",
+            "{SSHA}!!",
+            "{SHA}AAAA",
+            "{ARGON2}x",
+            "{CRYPT}$6$",
+            "{CRYPT}$2b$",
+            NOBODY,
+            "{PBKDF2}",
+            "{PBKDF2}0$AA$AA",
+            "{PBKDF2}1$AA$",
+            "{PBKDF2-SHA256}x$AA$AA",
+            "{CRYPT}$y$j9T$salt$",
+            "{CRYPT}$y$",
+            "{CRYPT}$y$j9T$salt$AAAA",
+            "{CRYPT}$5$rounds=x$salt$x",
+            "{ARGON2}$argon2id$v=19$m=4096,t=3,p=1$c2FsdHNhbHQ$",
         ] {
             assert_eq!(verify(broken, ""), Ok(false), "{broken}");
         }

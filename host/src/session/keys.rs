@@ -1,14 +1,21 @@
 //! The keys that seal cookies: XChaCha20-Poly1305 with a random nonce, from a file that is made when missing.
+//!
+//! A line of the file is a key of 32 bytes in base64, and perhaps the time from which on it seals, in seconds since 1970:
+//! so that several front doors get a new key first and begin to use it all at once. The newest key stands first.
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
+
+use super::seconds_now;
 
 /// What something is sealed for: it opens for nothing else, so that one kind never passes for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +50,16 @@ impl Purpose {
 /// Bytes of a nonce.
 const NONCE: usize = 24;
 
-/// Keys, the sealing one first; the others still open.
+/// Keys, the newest first. All of them open.
 #[derive(Clone)]
-pub struct Keys(Vec<XChaCha20Poly1305>);
+pub struct Keys(Vec<Key>);
+
+#[derive(Clone)]
+struct Key {
+    cipher: XChaCha20Poly1305,
+    /// Seals from this time on: seconds since 1970.
+    from: u64,
+}
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,13 +70,12 @@ impl std::fmt::Debug for Keys {
 impl Keys {
     /// A key that nobody else has and that ends with the process.
     pub fn random() -> Self {
-        Self(vec![XChaCha20Poly1305::new(&(*new_key()).into())])
+        Self(vec![Key::new()])
     }
 
     /// A new key that seals, and the one that sealed until now.
     pub fn renewed(&self) -> Self {
-        let new = XChaCha20Poly1305::new(&(*new_key()).into());
-        Self(std::iter::once(new).chain(self.0.first().cloned()).collect())
+        Self(std::iter::once(Key::new()).chain(self.0.first().cloned()).collect())
     }
 
     /// Reads a key file: one base64 key of 32 bytes a line, the newest first. Makes it, readable for its owner only,
@@ -75,27 +88,48 @@ impl Keys {
             Ok(text) => Zeroizing::new(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let text = Zeroizing::new(format!("{}\n", STANDARD.encode(*new_key())));
-                let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
                 file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| error.to_string())?;
                 text
             }
             Err(error) => return Err(error.to_string()),
         };
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let key = |line: &str| {
-            let bytes = Zeroizing::new(STANDARD.decode(line).ok()?);
-            XChaCha20Poly1305::new_from_slice(&bytes).ok()
-        };
-        let keys: Option<Vec<_>> = lines.map(key).collect();
+        let keys: Option<Vec<Key>> = key_lines(&text).map(Key::read).collect();
         keys.filter(|keys| !keys.is_empty()).map(Self).ok_or_else(|| "a line that is no key".to_owned())
     }
 
-    /// Seals with the newest key.
+    /// Puts a new key into a file, which seals after this time, and keeps the newest of the others: `keep` keys in all.
+    ///
+    /// # Errors
+    /// What is wrong with the file; it is as it was then.
+    pub fn rotate(path: &Path, after: Duration, keep: usize) -> Result<(), String> {
+        Self::load(path)?;
+        let told = |error: std::io::Error| error.to_string();
+        let old = Zeroizing::new(std::fs::read_to_string(path).map_err(told)?);
+        let from = seconds_now().saturating_add(after.as_secs());
+        let mut text = Zeroizing::new(format!("{} {from}\n", STANDARD.encode(*new_key())));
+        for line in key_lines(&old).take(keep.max(1) - 1) {
+            text.push_str(line);
+            text.push('\n');
+        }
+        let new = path.with_extension("new");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+        file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all())).map_err(told)?;
+        std::fs::rename(&new, path).map_err(told)
+    }
+
+    /// The newest key whose time has come.
+    fn sealing(&self) -> Option<&Key> {
+        let now = seconds_now();
+        self.0.iter().find(|key| key.from <= now).or(self.0.last())
+    }
+
+    /// Seals with the newest key whose time has come.
     pub fn seal(&self, purpose: Purpose, plain: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE];
         fill_random(&mut nonce);
         let payload = Payload { msg: plain, aad: purpose.name() };
-        let sealed = self.0.first().and_then(|key| key.encrypt(&XNonce::from(nonce), payload).ok());
+        let sealed = self.sealing().and_then(|key| key.cipher.encrypt(&XNonce::from(nonce), payload).ok());
         [&nonce[..], &sealed.unwrap_or_default()].concat()
     }
 
@@ -103,8 +137,25 @@ impl Keys {
     pub fn open(&self, purpose: Purpose, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE)?;
         let nonce = XNonce::try_from(nonce).ok()?;
-        self.0.iter().find_map(|key| key.decrypt(&nonce, Payload { msg: sealed, aad: purpose.name() }).ok())
+        self.0.iter().find_map(|key| key.cipher.decrypt(&nonce, Payload { msg: sealed, aad: purpose.name() }).ok())
     }
+}
+
+impl Key {
+    fn new() -> Self {
+        Self { cipher: XChaCha20Poly1305::new(&(*new_key()).into()), from: 0 }
+    }
+
+    fn read(line: &str) -> Option<Self> {
+        let (key, from) = line.split_once(char::is_whitespace).unwrap_or((line, "0"));
+        let bytes = Zeroizing::new(STANDARD.decode(key).ok()?);
+        let cipher = XChaCha20Poly1305::new_from_slice(&bytes).ok()?;
+        Some(Self { cipher, from: from.trim().parse().ok()? })
+    }
+}
+
+fn key_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 fn new_key() -> Zeroizing<[u8; 32]> {
@@ -136,8 +187,30 @@ mod tests {
         let rotated = format!("{}\n{}", STANDARD.encode([9; 32]), std::fs::read_to_string(&path).unwrap());
         std::fs::write(&path, rotated).unwrap();
         assert_eq!(Keys::load(&path).unwrap().open(Purpose::Session, &sealed).unwrap(), b"x");
-        std::fs::write(&path, "short\n").unwrap();
-        assert!(Keys::load(&path).is_err());
+        for bad in ["short\n".to_owned(), format!("{} soon\n", STANDARD.encode([9; 32]))] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(Keys::load(&path).is_err());
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_rotated_key_seals_when_its_time_has_come_and_opens_at_once() {
+        let folder = std::env::temp_dir().join(format!("doorward-rotate-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("session.keys");
+        let old = Keys::load(&path).unwrap();
+        Keys::rotate(&path, Duration::from_secs(3600), 3).unwrap();
+        let both = Keys::load(&path).unwrap();
+        // Another front door that has only the old key opens what this one seals until then.
+        assert!(old.open(Purpose::Session, &both.seal(Purpose::Session, b"x")).is_some());
+        Keys::rotate(&path, Duration::ZERO, 3).unwrap();
+        let three = Keys::load(&path).unwrap();
+        let sealed = three.seal(Purpose::Session, b"y");
+        assert!(both.open(Purpose::Session, &sealed).is_none() && three.open(Purpose::Session, &sealed).is_some());
+        assert!(three.open(Purpose::Session, &old.seal(Purpose::Session, b"x")).is_some());
+        Keys::rotate(&path, Duration::ZERO, 2).unwrap();
+        assert!(Keys::load(&path).unwrap().open(Purpose::Session, &old.seal(Purpose::Session, b"x")).is_none());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Invariants: what is in a cookie was sealed by a key of ours; a session ended is dead wherever its cookie turns up.
 
+mod device;
 mod keys;
 mod opened;
+mod revoked;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -16,8 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+pub use device::{Device, device_cookie_name};
 pub use keys::{Keys, Purpose};
 pub use opened::Opened;
+pub use revoked::{Revocation, Revoked, parse_id};
 
 use crate::auth::Identity;
 use crate::config;
@@ -44,6 +47,11 @@ impl Session {
         Self { id, site, user, backend, started: now, seen: now }
     }
 
+    /// What the log calls it, and what `ctl revoke` takes. It opens nothing.
+    pub fn id(&self) -> String {
+        hex(&self.id)
+    }
+
     /// The user's name.
     pub fn user(&self) -> &str {
         &self.user
@@ -68,7 +76,7 @@ pub fn form_cookie_name(secure: bool) -> &'static str {
 /// Whether a cookie is one of ours; those never go to a back-end, and none comes from there.
 pub fn is_ours(name: &str) -> bool {
     let bare = name.strip_prefix("__Host-").or_else(|| name.strip_prefix("__Secure-")).unwrap_or(name);
-    bare == "doorward" || bare == "doorward-form"
+    bare.strip_prefix("doorward").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// What opens and seals cookies, by the settings of a Snapshot.
@@ -77,36 +85,6 @@ pub struct Sessions {
     keys: Keys,
     idle: u64,
     absolute: u64,
-}
-
-/// Sessions that were ended before their time, until they would have ended anyway. Part of State.
-#[derive(Debug, Default)]
-pub struct Ended(Mutex<HashMap<[u8; 16], u64>>);
-
-/// Ended sessions remembered; a day of logouts of a large cluster at 64 bytes each.
-const ENDED_KEPT: usize = 1 << 20;
-
-impl Ended {
-    fn contains(&self, id: &[u8; 16]) -> bool {
-        let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        !ended.is_empty() && ended.contains_key(id)
-    }
-
-    fn insert(&self, id: [u8; 16], until: u64) {
-        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.len() >= ENDED_KEPT {
-            let now = seconds_now();
-            ended.retain(|_, until| *until > now);
-            // Still full: those that would end first anyway make room, half of them at once so that this is rare.
-            if ended.len() >= ENDED_KEPT {
-                let mut untils: Vec<u64> = ended.values().copied().collect();
-                let (_, middle, _) = untils.select_nth_unstable(ENDED_KEPT / 2);
-                let middle = *middle;
-                ended.retain(|_, until| *until > middle);
-            }
-        }
-        ended.insert(id, until);
-    }
 }
 
 impl Sessions {
@@ -121,19 +99,19 @@ impl Sessions {
         headers: &HeaderMap,
         secure: bool,
         site: &str,
-        ended: &Ended,
+        revoked: &Revoked,
         opened: &mut Opened,
     ) -> Option<Arc<Session>> {
-        let mut copies = text::cookies(headers).filter(|(name, _)| *name == cookie_name(secure));
-        let (_, sealed) = copies.next()?;
-        // Two copies: somebody put one there. Neither is believed.
-        if copies.next().is_some() {
-            return None;
-        }
-        let session = opened.get(sealed, |sealed| self.open(sealed))?;
+        let session = opened.get(sealed_in(headers, secure)?, |sealed| self.open(sealed))?;
         let now = seconds_now();
         let young = now.saturating_sub(session.started) < self.absolute && now.saturating_sub(session.seen) < self.idle;
-        (young && session.site == site && !ended.contains(&session.id)).then_some(session)
+        (young && session.site == site && !revoked.has(&session)).then_some(session)
+    }
+
+    /// The session of a request that ended by itself, if the request still has its cookie: it was not ended by anybody.
+    pub fn find_expired(&self, headers: &HeaderMap, secure: bool, site: &str, revoked: &Revoked) -> Option<Session> {
+        let session = self.open(sealed_in(headers, secure)?)?;
+        (session.site == site && !revoked.has(&session)).then_some(session)
     }
 
     fn open(&self, sealed: &str) -> Option<Session> {
@@ -169,8 +147,8 @@ impl Sessions {
     }
 
     /// Ends a session for good.
-    pub fn end(&self, session: &Session, ended: &Ended) {
-        ended.insert(session.id, session.started.saturating_add(self.absolute));
+    pub fn end(&self, session: &Session, revoked: &Revoked) {
+        revoked.end(session, session.started.saturating_add(self.absolute));
     }
 
     /// A token that only a form shown to this browser has: it opens to the form cookie's value.
@@ -178,11 +156,28 @@ impl Sessions {
         self.seal(Purpose::Form, &cookie)
     }
 
+    /// Whether a session that was found before is still alive: it was not ended, and is not too old.
+    pub fn is_alive(&self, session: &Session, revoked: &Revoked) -> bool {
+        seconds_now().saturating_sub(session.started) < self.absolute && !revoked.has(session)
+    }
+
+    /// Seconds that a session lives at most.
+    pub fn lifetime(&self) -> u64 {
+        self.absolute
+    }
+
     /// Whether a posted token belongs to the browser's form cookie and is not too old.
     pub fn form_token_fits(&self, token: &str, cookie: &str) -> bool {
         let of_cookie: Option<String> = self.unseal(Purpose::Form, token, FORM_LIFETIME);
         !cookie.is_empty() && of_cookie.as_deref() == Some(cookie)
     }
+}
+
+/// The session's cookie. Two copies: somebody put one there, and neither is believed.
+fn sealed_in(headers: &HeaderMap, secure: bool) -> Option<&str> {
+    let mut copies = text::cookies(headers).filter(|(name, _)| *name == cookie_name(secure));
+    let (_, sealed) = copies.next()?;
+    copies.next().is_none().then_some(sealed)
 }
 
 /// A login page may lie open for a day before it is sent.
@@ -206,17 +201,21 @@ pub fn delete_cookie(name: &str, secure: bool) -> String {
     format!("{}; Max-Age=0", set_cookie(name, "", secure))
 }
 
+fn hex(bytes: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*bytes))
+}
+
 fn seconds_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use hyper::header::{COOKIE, HeaderValue};
 
     use super::*;
 
-    fn sessions(idle: u64, absolute: u64) -> Sessions {
+    pub(crate) fn sessions(idle: u64, absolute: u64) -> Sessions {
         Sessions { keys: Keys::random(), idle, absolute }
     }
 
@@ -237,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_cookie_opens_to_its_session_here_and_nowhere_else() {
-        let (ours, theirs, ended) = (sessions(900, 9000), sessions(900, 9000), Ended::default());
+        let (ours, theirs, ended) = (sessions(900, 9000), sessions(900, 9000), Revoked::default());
         let cookie = ours.cookie(&session(), true);
         assert!(cookie.starts_with("__Host-doorward=") && cookie.contains("Secure") && cookie.contains("HttpOnly"));
         let sent = headers(&[&cookie]);
@@ -259,7 +258,7 @@ mod tests {
 
     #[test]
     fn sessions_end_by_idleness_age_and_word() {
-        let (all, ended) = (sessions(900, 9000), Ended::default());
+        let (all, ended) = (sessions(900, 9000), Revoked::default());
         let mut opened = Opened::default();
         let mut find = |session: &Session| {
             all.find(&headers(&[&all.cookie(session, false)]), false, "a.test", &ended, &mut opened)
