@@ -281,8 +281,8 @@ impl Inner {
             if self.ldaps { self.secure(tcp.try_clone()?)? } else { Box::new(tcp.try_clone()?) };
         let mut tls = self.ldaps;
         loop {
-            let (id, tag, body, controls) = read_message(&mut line)?;
-            let (asked, done) = question(tag, &body, controls)?;
+            let message = read_message(&mut line)?;
+            let (asked, done) = question(message.tag, &message.body, message.controls)?;
             let question = Question { asked, connection: number, tls };
             self.seen.lock().unwrap().push(question.clone());
             if question.asked == Asked::Unbind {
@@ -295,7 +295,7 @@ impl Inner {
                 // Until the other side ends it.
                 Then::Silence => return io::copy(&mut line, &mut io::sink()).map(drop),
             }
-            line.write_all(&reply.bytes(&id, done))?;
+            line.write_all(&reply.bytes(&message.id, done))?;
             line.flush()?;
             if question.asked == Asked::StartTls && reply.code == 0 {
                 line = self.secure(tcp.try_clone()?)?;
@@ -359,8 +359,15 @@ fn elements(mut bytes: &[u8]) -> io::Result<Vec<(u8, Vec<u8>)>> {
     Ok(all)
 }
 
-/// The number, the operation's tag and contents, and the names of the controls.
-fn read_message(line: &mut dyn Line) -> io::Result<(Vec<u8>, u8, Vec<u8>, Vec<String>)> {
+/// A message as it came.
+struct Message {
+    id: Vec<u8>,
+    tag: u8,
+    body: Vec<u8>,
+    controls: Vec<String>,
+}
+
+fn read_message(line: &mut dyn Line) -> io::Result<Message> {
     let (_, contents) = read_element(line)?;
     let mut parts = elements(&contents)?.into_iter();
     let (Some((2, id)), Some((tag, body))) = (parts.next(), parts.next()) else {
@@ -373,7 +380,7 @@ fn read_message(line: &mut dyn Line) -> io::Result<(Vec<u8>, u8, Vec<u8>, Vec<St
             controls.push(text(name));
         }
     }
-    Ok((id, tag, body, controls))
+    Ok(Message { id, tag, body, controls })
 }
 
 fn text(bytes: Vec<u8>) -> String {

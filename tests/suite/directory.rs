@@ -176,7 +176,8 @@ fn a_server_that_never_begins_tls_is_silent_too() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
     let text = config(&[&well], "connect-timeout = \"1s\"\nretry-interval = \"600s\"", &node);
     let url = format!("\"ldaps://{}\", ", silent.local_addr().expect("an address"));
-    let proxy = setup().file("bind.secret", "service-secret\n").serve(&text.replace("urls = [", &format!("urls = [{url}")));
+    let proxy =
+        setup().file("bind.secret", "service-secret\n").serve(&text.replace("urls = [", &format!("urls = [{url}")));
     for _ in 0..3 {
         assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 303);
     }

@@ -47,7 +47,7 @@ impl Exchange {
             return None;
         }
         let known = self.snapshot.directory.known(&self.worker.directory, name, began.elapsed()).await;
-        let user = known.inspect_err(|error| drop(self.directory_down(error))).ok()??;
+        let user = known.map_err(|error| self.directory_down(&error)).ok()??;
         self.node_of(&user).filter(|other| other.name() != node.name())
     }
 
