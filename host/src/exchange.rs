@@ -11,6 +11,7 @@ mod login;
 mod moved;
 mod own;
 mod preferences;
+mod route;
 mod throttle;
 mod upgrade;
 
