@@ -5,6 +5,7 @@
 mod check;
 mod client;
 mod finish;
+mod held;
 mod login;
 mod moved;
 mod own;
@@ -181,14 +182,14 @@ impl Exchange {
             return match (own, &visit.head.method) {
                 // Boxed: a login has much to remember, and each request would carry the room for it.
                 ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
-                ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/")),
+                ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/", "")),
                 (asset, &Method::GET | &Method::HEAD) => self.asset(visit, asset),
                 _ => Err(Refusal::MethodRefused),
             };
         }
         match self.session(visit) {
             Some((session, node)) => self.forward(visit, body, &session, &node).await,
-            None => Ok(self.ask_for_login(visit)),
+            None => Ok(self.ask_for_login(visit, body).await),
         }
     }
 
@@ -203,15 +204,18 @@ impl Exchange {
     }
 
     /// Without a session: a person gets the login page, a script is told.
-    fn ask_for_login(&self, visit: &Visit) -> Answer {
+    async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Answer {
         if visit.script {
             return self.session_needed();
         }
         if !matches!(visit.head.method, Method::GET | Method::HEAD) {
-            return own::redirect("/");
+            return match Box::pin(self.hold(visit, body)).await {
+                Some(held) => self.login_page(visit, "/", &held),
+                None => own::redirect("/"),
+            };
         }
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        self.login_page(visit, text::local_path(target).unwrap_or("/"))
+        self.login_page(visit, text::local_path(target).unwrap_or("/"), "")
     }
 
     /// To the session's node, and its answer back.

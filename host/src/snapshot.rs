@@ -41,6 +41,10 @@ pub struct Snapshot {
     pub directory: Directory,
     /// How a login is checked when no policy says.
     pub mode: config::Mode,
+    /// Bytes of a form that are kept for a user whose session has ended.
+    pub hold_max_size: u64,
+    /// How long they are kept.
+    pub hold_timeout: std::time::Duration,
     /// What guessing of passwords meets.
     pub throttle: config::Throttle,
     /// What seals and opens session cookies.
@@ -162,6 +166,8 @@ impl Snapshot {
             directory,
             mode: config.authentication.mode.clone(),
             throttle: config.authentication.throttle,
+            hold_max_size: config.session.hold_max_size,
+            hold_timeout: config.session.hold_timeout,
             sessions: Sessions::new(keys, &config.session),
             hidden_cookies: Arc::new(hidden_cookies.chain(ours).collect()),
             default_nodes: config

@@ -1,7 +1,8 @@
 //! State: what outlives a generation. And the pair of both, which every worker shares.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -22,6 +23,24 @@ pub struct State {
     pub revoked: Revoked,
     /// Counts of failed logins.
     pub throttle: Arc<Throttle>,
+    /// Counts of all logins.
+    pub logins: Logins,
+}
+
+/// How logins ended, counted by their outcome.
+#[derive(Default)]
+pub struct Logins(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Logins {
+    /// Counts one.
+    pub fn count(&self, outcome: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(outcome).or_default() += 1;
+    }
+
+    /// All, by outcome.
+    pub fn all(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What all workers share.

@@ -35,6 +35,8 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         "listeners": listeners(proxy),
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
         "backends": snapshot.nodes().iter().map(|node| of_node(node, snapshot.is_draining(node))).collect::<Json>(),
+        "logins": shared.state.logins.all(),
+        "throttle": {"entries": shared.state.throttle.size()},
         "quarantine": quarantine,
         "decisions": {"written": written, "dropped": dropped},
         "aside": {"dropped": shared.desk.dropped()},
@@ -153,6 +155,10 @@ pub(super) fn metrics(proxy: &Proxy) -> String {
     for (listener, reason, count) in shared.state.refused.all() {
         let listener = label(&listener);
         line(format_args!("doorward_refused_connections_total{{listener=\"{listener}\",reason=\"{reason}\"}} {count}"));
+    }
+    line(format_args!("# HELP doorward_logins_total Logins by outcome.\n# TYPE doorward_logins_total counter"));
+    for (outcome, count) in shared.state.logins.all() {
+        line(format_args!("doorward_logins_total{{outcome=\"{outcome}\"}} {count}"));
     }
     for (name, kind, help, of) in METRICS {
         line(format_args!("# HELP doorward_policy_{name} {help}\n# TYPE doorward_policy_{name} {kind}"));

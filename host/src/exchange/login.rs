@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
 
-use super::own::{self, append, redirect};
+use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::{self, Attempt};
 use crate::back::{self, LoggedIn, LoginError, Node, headers};
@@ -20,7 +20,7 @@ use crate::session::{self, Device, Session};
 use crate::text;
 use crate::upload::Upload;
 
-/// A login form has a name, a password, a token and a path: this is plenty.
+/// A login form has a name, a password, a token and a path: this is plenty. What is held comes on top.
 const FORM_SIZE: u64 = 16 << 10;
 /// Longer names are nobody's (RFC 5321 allows 254 characters for an address).
 const NAME_SIZE: usize = 256;
@@ -35,18 +35,22 @@ struct Form {
     secret: Secret,
     token: String,
     next: String,
+    /// What was kept for the user until the login, sealed.
+    held: String,
 }
 
 impl Exchange {
     pub(super) async fn log_in(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
-        let form = Form::read(&Upload::new(body, self.rules(("the login form", FORM_SIZE))).whole().await?);
+        // Sealed, written in base64 and encoded for a form, what is held is less than twice as long.
+        let size = FORM_SIZE + 2 * self.snapshot.hold_max_size;
+        let form = Form::read(&Upload::new(body, self.rules(("the login form", size))).whole().await?);
         if !self.is_our_form(visit, &form) {
-            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.name, &form.next, Some(STALE)));
+            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(STALE)));
         }
         let device = self.device(visit);
         let permit = match self.admit_login(visit, &form.name, device.as_ref()) {
             Ok(permit) => permit,
-            Err(wait) => return Ok(self.throttled(visit, &form.name, &form.next, wait)),
+            Err(wait) => return Ok(self.throttled(visit, &form.filled(), wait)),
         };
         // Before anybody is asked, so that right and wrong take the same time.
         tokio::time::sleep(permit.delay).await;
@@ -57,7 +61,7 @@ impl Exchange {
             Ok(LoginOutcome::In { .. }) => permit.right(),
             _ => drop(permit),
         }
-        let again = |status, message| self.login_form(visit, status, &form.name, &form.next, Some(message));
+        let again = |status, message| self.login_form(visit, status, &form.filled(), Some(message));
         match outcome {
             Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, WRONG)),
             Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &text)),
@@ -85,6 +89,7 @@ impl Exchange {
             Ok(LoginOutcome::Refused(_)) => ("refused", "-", String::new()),
             Err(_) => ("failed", "-", String::new()),
         };
+        self.worker.shared.state.logins.count(outcome);
         tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome, mode, session, "login");
     }
 
@@ -198,7 +203,10 @@ impl Exchange {
         let landing = headers::fit_location(&logged_in.landing, node.authority(), visit.authority(), node.base_path());
         let landing = text::local_path(&landing).unwrap_or("/");
         let next = text::local_path(&form.next).filter(|next| *next != "/").unwrap_or(landing);
-        let mut answer = redirect(next);
+        let mut answer = match self.held_for(session, &form.held, visit) {
+            Some(held) => self.held_page(visit, held, next),
+            None => redirect(next),
+        };
         self.end_former(&mut answer, visit, node, &logged_in.cookies);
         for cookie in &logged_in.cookies {
             if let Some(fitted) = headers::fit_cookie(cookie, node.base_path(), secure, session::is_ours) {
@@ -228,9 +236,19 @@ enum LoginOutcome {
 }
 
 impl Form {
+    /// What the next login form is filled with if this one does not lead in.
+    fn filled(&self) -> Filled<'_> {
+        Filled { username: &self.name, next: &self.next, held: &self.held }
+    }
+
     fn read(body: &[u8]) -> Self {
-        let mut form =
-            Self { name: String::new(), secret: Secret::new(String::new()), token: String::new(), next: String::new() };
+        let mut form = Self {
+            name: String::new(),
+            secret: Secret::new(String::new()),
+            token: String::new(),
+            next: String::new(),
+            held: String::new(),
+        };
         let mut typed = false;
         for (name, value) in text::form_fields(body) {
             match name.as_str() {
@@ -240,6 +258,7 @@ impl Form {
                 "password" => form.secret = Secret::new(String::new()),
                 "token" => form.token = value,
                 "next" => form.next = value,
+                "held" => form.held = value,
                 _ => {}
             }
         }

@@ -3,6 +3,7 @@
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::held::Held;
 use super::{Answer, Body, Exchange, Visit};
 use crate::back::{Node, NodeBody};
 use crate::config::Level;
@@ -76,6 +77,16 @@ fn page_answer(status: StatusCode, html: String) -> Answer {
     answer
 }
 
+/// What a login form is filled with.
+pub(super) struct Filled<'a> {
+    /// The user name.
+    pub(super) username: &'a str,
+    /// Where the login leads to.
+    pub(super) next: &'a str,
+    /// What is kept until then, sealed.
+    pub(super) held: &'a str,
+}
+
 /// How the end of a node's session shows.
 pub(super) enum Gone {
     /// The user asked for it.
@@ -99,6 +110,9 @@ impl Exchange {
             message: None,
             token: String::new(),
             next: String::new(),
+            held: String::new(),
+            action: String::new(),
+            fields: Vec::new(),
             status: 200,
             reason: "OK",
             detail: String::new(),
@@ -108,8 +122,8 @@ impl Exchange {
         }
     }
 
-    /// The login page, to log in and come back to `next`.
-    pub(super) fn login_page(&self, visit: &Visit, next: &str) -> Answer {
+    /// The login page, to log in and come back to `next`, with what is kept until then.
+    pub(super) fn login_page(&self, visit: &Visit, next: &str, held: &str) -> Answer {
         let message = match visit.head.uri.query() {
             Some("out") if visit.head.uri.path().starts_with(PREFIX) => Some("You have been logged out."),
             Some("gone") if visit.head.uri.path().starts_with(PREFIX) => {
@@ -120,7 +134,7 @@ impl Exchange {
             }
             _ => None,
         };
-        self.login_form(visit, StatusCode::OK, "", next, message)
+        self.login_form(visit, StatusCode::OK, &Filled { username: "", next, held }, message)
     }
 
     /// The login page with a name kept and a message shown; its form fits only the browser that gets it.
@@ -128,8 +142,7 @@ impl Exchange {
         &self,
         visit: &Visit,
         status: StatusCode,
-        username: &str,
-        next: &str,
+        filled: &Filled<'_>,
         message: Option<&str>,
     ) -> Answer {
         let secure = self.secure();
@@ -138,13 +151,22 @@ impl Exchange {
         let known = known.filter(|value| value.len() == 22 && value.bytes().all(|b| b.is_ascii_graphic()));
         let cookie = known.map_or_else(session::new_form_cookie, str::to_owned);
         let mut content = self.content(visit, Page::Login);
-        content.username = username.to_owned();
-        content.next = next.to_owned();
+        content.username = filled.username.to_owned();
+        content.next = filled.next.to_owned();
+        content.held = filled.held.to_owned();
         content.message = message.map(str::to_owned);
         content.token = self.snapshot.sessions.form_token(&cookie);
         let mut answer = self.render(status, &content);
         append(&mut answer, header::SET_COOKIE, &session::set_cookie(name, &cookie, secure));
         answer
+    }
+
+    /// A form that was kept for its user, who has logged in now, to be looked at and sent again.
+    pub(super) fn held_page(&self, visit: &Visit, held: Held, landing: &str) -> Answer {
+        let mut content = self.content(visit, Page::Held);
+        landing.clone_into(&mut content.next);
+        (content.action, content.fields) = (held.target, held.fields);
+        self.render(StatusCode::OK, &content)
     }
 
     fn render(&self, status: StatusCode, content: &Content) -> Answer {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::{StatusCode, header};
 
-use super::own::append;
+use super::own::{Filled, append};
 use super::{Answer, Exchange, Visit};
 use crate::limits::{Failures, LoginPermit, Who};
 use crate::session::Device;
@@ -24,6 +24,7 @@ impl Exchange {
     ) -> Result<LoginPermit, Duration> {
         let (throttle, settings) = (&self.worker.shared.state.throttle, &self.snapshot.throttle);
         throttle.admit(&self.who(visit, name, device), settings).inspect_err(|wait| {
+            self.worker.shared.state.logins.count("throttled");
             let (client, wait) = (self.peer.address, wait.as_secs());
             tracing::warn!(user = ?name, %client, host = %visit.host, wait, outcome = "throttled", "login");
         })
@@ -40,13 +41,13 @@ impl Exchange {
     }
 
     /// Too many logins failed: the page again, with the time to wait.
-    pub(super) fn throttled(&self, visit: &Visit, name: &str, next: &str, wait: Duration) -> Answer {
+    pub(super) fn throttled(&self, visit: &Visit, filled: &Filled<'_>, wait: Duration) -> Answer {
         let minutes = wait.as_secs().div_ceil(60);
         let message = format!(
             "Too many logins have failed. Please try again in {minutes} minute{}.",
             if minutes == 1 { "" } else { "s" }
         );
-        let mut answer = self.login_form(visit, StatusCode::TOO_MANY_REQUESTS, name, next, Some(&message));
+        let mut answer = self.login_form(visit, StatusCode::TOO_MANY_REQUESTS, filled, Some(&message));
         append(&mut answer, header::RETRY_AFTER, &wait.as_secs().to_string());
         answer
     }

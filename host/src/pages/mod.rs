@@ -25,6 +25,8 @@ const FILES: usize = 1000;
 pub enum Page {
     /// The login form.
     Login,
+    /// A form that a user sent without a session, to be sent again.
+    Held,
     /// Something did not work.
     Error,
 }
@@ -33,6 +35,7 @@ impl Page {
     fn file(self) -> &'static str {
         match self {
             Self::Login => "login.html",
+            Self::Held => "held.html",
             Self::Error => "error.html",
         }
     }
@@ -61,6 +64,12 @@ pub struct Content {
     pub token: String,
     /// Where the login leads to.
     pub next: String,
+    /// What a user sent without a session, sealed; it comes back with the login.
+    pub held: String,
+    /// Where such a form goes when it is sent again.
+    pub action: String,
+    /// Its fields: names and texts.
+    pub fields: Vec<(String, String)>,
     /// Status code.
     pub status: u16,
     /// Its reason phrase.
@@ -158,9 +167,8 @@ impl Pages {
 
     fn prove(&self, place: &Place) -> Result<(), Fault> {
         for look in &self.looks {
-            for (form, page) in
-                [("desktop", Page::Login), ("desktop", Page::Error), ("mobile", Page::Login), ("mobile", Page::Error)]
-            {
+            let pages = [Page::Login, Page::Held, Page::Error];
+            for (form, page) in ["desktop", "mobile"].into_iter().flat_map(|form| pages.map(|page| (form, page))) {
                 let content = sample(look, form, page);
                 self.render(&content).map_err(|error| {
                     place.fault(format!("{look}/{form}/{}: {error:#}", page.file()), "a template that renders")
@@ -183,6 +191,9 @@ fn sample(look: &str, form: &'static str, page: Page) -> Content {
         message: Some("message".to_owned()),
         token: "token".to_owned(),
         next: "/".to_owned(),
+        held: "held".to_owned(),
+        action: "/".to_owned(),
+        fields: vec![("name".to_owned(), "text".to_owned())],
         status: 503,
         reason: "Service Unavailable",
         detail: "detail".to_owned(),

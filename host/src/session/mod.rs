@@ -102,16 +102,16 @@ impl Sessions {
         revoked: &Revoked,
         opened: &mut Opened,
     ) -> Option<Arc<Session>> {
-        let mut copies = text::cookies(headers).filter(|(name, _)| *name == cookie_name(secure));
-        let (_, sealed) = copies.next()?;
-        // Two copies: somebody put one there. Neither is believed.
-        if copies.next().is_some() {
-            return None;
-        }
-        let session = opened.get(sealed, |sealed| self.open(sealed))?;
+        let session = opened.get(sealed_in(headers, secure)?, |sealed| self.open(sealed))?;
         let now = seconds_now();
         let young = now.saturating_sub(session.started) < self.absolute && now.saturating_sub(session.seen) < self.idle;
         (young && session.site == site && !revoked.has(&session)).then_some(session)
+    }
+
+    /// The session of a request that ended by itself, if the request still has its cookie: it was not ended by anybody.
+    pub fn find_expired(&self, headers: &HeaderMap, secure: bool, site: &str, revoked: &Revoked) -> Option<Session> {
+        let session = self.open(sealed_in(headers, secure)?)?;
+        (session.site == site && !revoked.has(&session)).then_some(session)
     }
 
     fn open(&self, sealed: &str) -> Option<Session> {
@@ -171,6 +171,13 @@ impl Sessions {
         let of_cookie: Option<String> = self.unseal(Purpose::Form, token, FORM_LIFETIME);
         !cookie.is_empty() && of_cookie.as_deref() == Some(cookie)
     }
+}
+
+/// The session's cookie. Two copies: somebody put one there, and neither is believed.
+fn sealed_in(headers: &HeaderMap, secure: bool) -> Option<&str> {
+    let mut copies = text::cookies(headers).filter(|(name, _)| *name == cookie_name(secure));
+    let (_, sealed) = copies.next()?;
+    copies.next().is_none().then_some(sealed)
 }
 
 /// A login page may lie open for a day before it is sent.
