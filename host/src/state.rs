@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use crate::limits::{Flow, Refused, Throttle};
 use crate::log::access::Log;
 use crate::policy::Desk;
-use crate::session::Revoked;
+use crate::session::{Once, Revoked};
 use crate::snapshot::Snapshot;
 
 /// What survives a reload.
@@ -25,6 +25,8 @@ pub struct State {
     pub throttle: Arc<Throttle>,
     /// Counts of all logins.
     pub logins: Logins,
+    /// What may be used once only.
+    pub once: Once,
 }
 
 /// How logins ended, counted by their outcome.

@@ -322,8 +322,8 @@ impl Way<'_> {
             Some(Verdict::SecondFactor) => {
                 let recipe = &self.hop.node.recipe;
                 // What is optional and was not there.
-                for extract in recipe.extracts.iter().filter(|extract| self.values.get(&extract.name).is_none()) {
-                    if let Some(default) = &extract.default {
+                for extract in &recipe.extracts {
+                    if let (None, Some(default)) = (self.values.get(&extract.name), &extract.default) {
                         self.values.set(&extract.name, default);
                     }
                 }

@@ -26,7 +26,7 @@ use rustls::pki_types::ServerName;
 pub use connect::Idle;
 pub use forward::{Hop, NodeBody, Outgoing, forward};
 pub use health::Told;
-pub use login::{Event, LoggedIn, LoginError, Pending, Person, equip, log_in, log_out, second_factor};
+pub use login::{Event, LoggedIn, LoginError, Pending, Person, Watcher, equip, log_in, log_out, second_factor};
 pub use peek::{beginning, narrow_encoding};
 pub use probe::watch_over;
 pub use recipe::{Answered, BUILT_IN, Choice, Recipe};

@@ -135,8 +135,10 @@ fn add_cookies(request: &mut Request<Outgoing>, line: &str) -> Result<(), Error>
 }
 
 fn form(fields: &[(String, Template)], values: &Values) -> Result<String, Missing> {
-    let fill = |(name, template): &(String, Template)| Ok((name.as_str(), template.fill(values, Escape::Nothing)?));
-    let filled: Vec<(&str, String)> = fields.iter().map(fill).collect::<Result<_, _>>()?;
+    let mut filled = Vec::new();
+    for (name, template) in fields {
+        filled.push((name.as_str(), template.fill(values, Escape::Nothing)?));
+    }
     Ok(text::form_encode(filled.iter().map(|(name, value)| (*name, value.as_str()))))
 }
 

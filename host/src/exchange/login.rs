@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -10,7 +11,7 @@ use hyper::header;
 use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::{self, Attempt};
-use crate::back::{self, LoggedIn, LoginError, Node, headers};
+use crate::back::{LoggedIn, LoginError, Node, Pending, headers};
 use crate::config::Mode;
 use crate::directory::{self, User};
 use crate::policy::LoginFacts;
@@ -27,16 +28,17 @@ const NAME_SIZE: usize = 256;
 
 /// The one message for every login that failed, so that nobody learns which names exist.
 const WRONG: &str = "The user name or the password is not right.";
-const STALE: &str = "The login page was too old. Please try again.";
+pub(super) const STALE: &str = "The login page was too old. Please try again.";
+const EXPIRED: &str = "Your password has expired. Please set a new one.";
 
 /// What the login page sends.
-struct Form {
-    name: String,
-    secret: Secret,
-    token: String,
-    next: String,
+pub(super) struct Form {
+    pub(super) name: String,
+    pub(super) secret: Secret,
+    pub(super) token: String,
+    pub(super) next: String,
     /// What was kept for the user until the login, sealed.
-    held: String,
+    pub(super) held: String,
 }
 
 impl Exchange {
@@ -65,6 +67,14 @@ impl Exchange {
         match outcome {
             Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, WRONG)),
             Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &text)),
+            Ok(LoginOutcome::SecondFactor(session, pending)) => {
+                self.ask_for_second_factor(visit, &form, *session, *pending)
+            }
+            Ok(LoginOutcome::PasswordExpired) => Ok(again(StatusCode::FORBIDDEN, EXPIRED)),
+            // A node that does not say how long is asked again in a minute.
+            Ok(LoginOutcome::Throttled(wait)) => {
+                Ok(self.throttled(visit, &form.filled(), wait.unwrap_or(Duration::from_secs(60))))
+            }
             // An outage is told on the login page too: the name is kept, and the next try is one click away.
             Err(refusal) => {
                 let look = self.tell(&refusal);
@@ -87,6 +97,9 @@ impl Exchange {
             Ok(LoginOutcome::In { mode, session, .. }) => ("in", *mode, session.id()),
             Ok(LoginOutcome::Wrong) => ("wrong", "-", String::new()),
             Ok(LoginOutcome::Refused(_)) => ("refused", "-", String::new()),
+            Ok(LoginOutcome::SecondFactor(..)) => ("second-factor", "-", String::new()),
+            Ok(LoginOutcome::PasswordExpired) => ("password-expired", "-", String::new()),
+            Ok(LoginOutcome::Throttled(_)) => ("throttled", "-", String::new()),
             Err(_) => ("failed", "-", String::new()),
         };
         self.worker.shared.state.logins.count(outcome);
@@ -95,7 +108,7 @@ impl Exchange {
 
     /// Whether the form is one that we showed to this browser: its token fits the browser's cookie, and the browser
     /// does not say that another site sent it.
-    fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
+    pub(super) fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
         let cookie_name = session::form_cookie_name(self.secure());
         let cookie = text::cookies(&visit.head.headers).find(|(name, _)| *name == cookie_name);
         let from = visit.head.headers.get("sec-fetch-site").map_or(&b"same-origin"[..], |value| value.as_bytes());
@@ -127,19 +140,26 @@ impl Exchange {
         if self.snapshot.is_draining(&node) {
             return Err(Refusal::NodeDraining);
         }
-        let headers = self.headers_for_node(visit, visit.head.headers.clone());
-        let user = identity.user();
-        match back::log_in(self.hop(&node), &headers, user, &form.secret).await {
+        if mode == Mode::BackEnd && !node.recipe.checks_password() {
+            tracing::error!(backend = node.name(), "its recipe does not check passwords, so mode back-end lets nobody in");
+            return Err(Refusal::Internal);
+        }
+        let session = || Session::open(&identity, &visit.site.name, node.name());
+        match self.log_in_to(visit, form, &node, identity.user(), &user).await {
             Ok(logged_in) => {
-                let session = Arc::new(Session::open(&identity, &visit.site.name, node.name()));
+                let session = Arc::new(session().keeping(logged_in.kept.clone()));
                 Ok(LoginOutcome::In { session, logged_in, node, mode: identity.mode() })
             }
             Err(LoginError::Wrong) => {
                 if mode != Mode::BackEnd {
+                    let user = identity.user();
                     tracing::warn!(user = ?user, backend = node.name(), "the node refuses a user whom the directory takes");
                 }
                 Ok(LoginOutcome::Wrong)
             }
+            Err(LoginError::SecondFactor(pending)) => Ok(LoginOutcome::SecondFactor(Box::new(session()), pending)),
+            Err(LoginError::PasswordExpired) => Ok(LoginOutcome::PasswordExpired),
+            Err(LoginError::Throttled(wait)) => Ok(LoginOutcome::Throttled(wait)),
             Err(LoginError::Refusal(refusal)) => Err(refusal),
         }
     }
@@ -198,7 +218,14 @@ impl Exchange {
     }
 
     /// The browser gets the node's cookies, then ours, and goes where it wanted to.
-    fn hand_over(&self, visit: &Visit, form: &Form, session: &Session, logged_in: &LoggedIn, node: &Node) -> Answer {
+    pub(super) fn hand_over(
+        &self,
+        visit: &Visit,
+        form: &Form,
+        session: &Session,
+        logged_in: &LoggedIn,
+        node: &Node,
+    ) -> Answer {
         let secure = self.secure();
         let landing = headers::fit_location(&logged_in.landing, node.authority(), visit.authority(), node.base_path());
         let landing = text::local_path(&landing).unwrap_or("/");
@@ -233,15 +260,21 @@ enum LoginOutcome {
     Wrong,
     /// A policy says no, with a text for the person.
     Refused(String),
+    /// The node wants a code, and then this is the session.
+    SecondFactor(Box<Session>, Box<Pending>),
+    /// The node wants the password changed first.
+    PasswordExpired,
+    /// The node takes no more logins for a while.
+    Throttled(Option<Duration>),
 }
 
 impl Form {
     /// What the next login form is filled with if this one does not lead in.
-    fn filled(&self) -> Filled<'_> {
+    pub(super) fn filled(&self) -> Filled<'_> {
         Filled { username: &self.name, next: &self.next, held: &self.held }
     }
 
-    fn read(body: &[u8]) -> Self {
+    pub(super) fn read(body: &[u8]) -> Self {
         let mut form = Self {
             name: String::new(),
             secret: Secret::new(String::new()),

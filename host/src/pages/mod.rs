@@ -27,6 +27,8 @@ pub enum Page {
     Login,
     /// A form that a user sent without a session, to be sent again.
     Held,
+    /// The code after the password.
+    SecondFactor,
     /// Something did not work.
     Error,
 }
@@ -36,6 +38,7 @@ impl Page {
         match self {
             Self::Login => "login.html",
             Self::Held => "held.html",
+            Self::SecondFactor => "second-factor.html",
             Self::Error => "error.html",
         }
     }
@@ -66,6 +69,8 @@ pub struct Content {
     pub next: String,
     /// What a user sent without a session, sealed; it comes back with the login.
     pub held: String,
+    /// A login that waits for its code, sealed.
+    pub state: String,
     /// Where such a form goes when it is sent again.
     pub action: String,
     /// Its fields: names and texts.
@@ -167,7 +172,7 @@ impl Pages {
 
     fn prove(&self, place: &Place) -> Result<(), Fault> {
         for look in &self.looks {
-            let pages = [Page::Login, Page::Held, Page::Error];
+            let pages = [Page::Login, Page::SecondFactor, Page::Held, Page::Error];
             for (form, page) in ["desktop", "mobile"].into_iter().flat_map(|form| pages.map(|page| (form, page))) {
                 let content = sample(look, form, page);
                 self.render(&content).map_err(|error| {
@@ -192,6 +197,7 @@ fn sample(look: &str, form: &'static str, page: Page) -> Content {
         token: "token".to_owned(),
         next: "/".to_owned(),
         held: "held".to_owned(),
+        state: "state".to_owned(),
         action: "/".to_owned(),
         fields: vec![("name".to_owned(), "text".to_owned())],
         status: 503,

@@ -34,8 +34,8 @@ struct Reader {
 
 /// Reads a recipe's top table. `place` is that of the back-end, for faults of its settings.
 pub(super) fn recipe(t: &Table<'_>, choice: Choice<'_>, place: &Place) -> Recipe {
-    let own = t.table("settings", |t| t.keys().into_iter().map(|key| (key.clone(), t.text(&key).unwrap_or_default())));
-    let mut settings: BTreeMap<String, String> = own.into_iter().flatten().collect();
+    let own = |t: &Table<'_>| t.keys().into_iter().map(|key| (key.clone(), t.text(&key).unwrap_or_default())).collect();
+    let mut settings: BTreeMap<String, String> = t.table("settings", own).unwrap_or_default();
     for (name, text) in choice.settings {
         if let Some(setting) = settings.get_mut(name) {
             setting.clone_from(text);
@@ -120,7 +120,7 @@ impl Reader {
             (self.required(t, "name"), self.template(t, "value", &never).unwrap_or_default())
         });
         let path = t.has("path").then(|| self.path(t, "path")).unwrap_or_else(|| "/".to_owned());
-        let cookies = t.texts("cookies").iter().map(|name| self.put_in(t, "cookies", name));
+        let cookies = t.texts("cookies").into_iter().map(|name| self.put_in(t, "cookies", &name));
         (cookies.filter(|name| !name.is_empty()).collect(), path, query)
     }
 
@@ -220,6 +220,7 @@ impl Reader {
             json,
             body: t.texts("body").iter().map(|text| self.put_in(t, "body", text)).filter(|s| !s.is_empty()).collect(),
             body_regex: self.pattern(t, "body-regex"),
+            not: t.table("not", |t| self.test(t)).filter(|test| !test.is_empty()).map(Box::new),
             or: t.tables("or", |t| self.test(t)).into_iter().filter(|test| !test.is_empty()).collect(),
         }
     }

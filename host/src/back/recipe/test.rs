@@ -48,6 +48,8 @@ pub struct Test {
     pub body: Vec<String>,
     /// The body fits.
     pub body_regex: Option<Pattern>,
+    /// This does not hold.
+    pub not: Option<Box<Self>>,
     /// Other ways to hold.
     pub or: Vec<Self>,
 }
@@ -82,7 +84,7 @@ impl<'a> Answered<'a> {
     fn sets(&self, name: &str) -> bool {
         let lines = self.headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = lines.filter_map(|line| line.split(';').next()?.split_once('='));
-        pairs.any(|(known, value)| known.trim() == name && !matches!(value.trim(), "" | "-del-" | "deleted"))
+        pairs.any(|(known, value)| known.trim() == name && !matches!(value.trim(), "" | "-del-" | "deleted" | "discard"))
     }
 }
 
@@ -113,7 +115,8 @@ impl Test {
     }
 
     fn asks_body(&self) -> bool {
-        !self.json.is_empty() || !self.body.is_empty() || self.body_regex.is_some()
+        let not = self.not.as_ref().is_some_and(|test| test.reads_bodies());
+        not || !self.json.is_empty() || !self.body.is_empty() || self.body_regex.is_some()
     }
 
     fn head_holds(&self, answer: &Answered<'_>) -> bool {
@@ -133,6 +136,7 @@ impl Test {
         self.json.iter().all(|(pointer, wanted)| answer.json(pointer) == Some(wanted))
             && (self.body.is_empty() || self.body.iter().any(|wanted| answer.page.contains(wanted)))
             && self.body_regex.as_ref().is_none_or(|pattern| pattern.0.is_match(answer.page))
+            && self.not.as_ref().is_none_or(|test| !test.holds(answer))
     }
 }
 
@@ -168,6 +172,8 @@ mod tests {
         check(&Test { location_regex: Some(pattern("mail$")), ..Test::default() }, &headers, true);
         check(&Test { headers: vec![(header::SET_COOKIE, pattern("^auth=x"))], ..Test::default() }, &headers, true);
         check(&Test { headers: vec![(header::ALLOW, pattern(""))], ..Test::default() }, &headers, false);
+        check(&Test { not: Some(Box::new(test.clone())), ..Test::default() }, &headers, false);
+        check(&Test { not: Some(Box::new(Test { status: vec![200], ..test.clone() })), ..test.clone() }, &headers, true);
         check(&Test { status: vec![200], or: vec![test], ..Test::default() }, &headers, true);
     }
 
