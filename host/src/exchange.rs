@@ -2,6 +2,7 @@
 //!
 //! Invariants: every request ends in exactly one response and one access line, whatever happens to its client.
 
+mod account;
 mod check;
 mod client;
 mod finish;

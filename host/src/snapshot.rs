@@ -1,5 +1,6 @@
 //! Snapshot: one compiled generation of everything an operator can change. Built whole, or refused whole.
 
+mod hosts;
 mod tickets;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,6 +16,7 @@ use crate::policy::{self, Compiler, Policies, Quarantine};
 use crate::session::{self, Keys, Sessions};
 use crate::tls;
 
+use hosts::Hosts;
 pub use tickets::Renewed;
 
 /// One generation. A request takes it once and keeps it to its end.
@@ -52,7 +54,7 @@ pub struct Snapshot {
     /// Cookies that no policy reads and that end with a session.
     pub hidden_cookies: Arc<HashSet<String>>,
     nodes: Vec<Arc<Node>>,
-    by_host: HashMap<String, Arc<Node>>,
+    hosts: Hosts,
     default_nodes: Vec<Arc<Node>>,
     /// Names of nodes that take no new logins.
     draining: HashSet<String>,
@@ -141,13 +143,15 @@ impl Snapshot {
         if let Some(pages) = &pages {
             check_templates(config, pages, &faults);
         }
-        let directory = faults.keep(Directory::build(&config.directory));
+        let is_node = |name: &str| config.backends.iter().any(|backend| backend.names().any(|known| known == name));
+        let previous_directory = previous.map(|previous| &previous.directory);
+        let directory = faults.keep(Directory::build(&config.directory, previous_directory, &is_node));
         let keys = faults.keep(keys(config, materials));
         faults.finish()?;
         let (Some(pages), Some(directory), Some(keys)) = (pages, directory, keys) else {
             return Err(Faults::default());
         };
-        let by_host = index(&nodes);
+        let hosts = Hosts::build(&nodes);
         let hidden_cookies = nodes.iter().flat_map(|node| node.recipe.session_cookies.iter().cloned());
         let ours = [true, false]
             .into_iter()
@@ -170,13 +174,9 @@ impl Snapshot {
             hold_timeout: config.session.hold_timeout,
             sessions: Sessions::new(keys, &config.session),
             hidden_cookies: Arc::new(hidden_cookies.chain(ours).collect()),
-            default_nodes: config
-                .default_backends
-                .iter()
-                .filter_map(|name| by_host.get(&name.to_lowercase()).cloned())
-                .collect(),
+            default_nodes: config.default_backends.iter().filter_map(|name| hosts.find(name).cloned()).collect(),
             draining: config.backends.iter().filter(|b| b.drain).map(|b| b.name.clone()).collect(),
-            by_host,
+            hosts,
             nodes,
             sites: Sites::build(&config.sites),
         })
@@ -192,9 +192,9 @@ impl Snapshot {
         self.sites.named(host).is_some()
     }
 
-    /// The node that a directory's host attribute names.
+    /// The node that a value of a directory's host attribute names.
     pub fn node(&self, host: &str) -> Option<&Arc<Node>> {
-        self.by_host.get(&host.trim().to_lowercase())
+        self.hosts.find(host)
     }
 
     /// The node of users whose entry names none: the first that takes logins and is up, or else the first.
@@ -212,10 +212,6 @@ impl Snapshot {
     pub fn nodes(&self) -> &[Arc<Node>] {
         &self.nodes
     }
-}
-
-fn index(nodes: &[Arc<Node>]) -> HashMap<String, Arc<Node>> {
-    nodes.iter().flat_map(|node| node.names().map(|name| (name.to_lowercase(), node.clone()))).collect()
 }
 
 fn keys(config: &Config, materials: &Materials<'_>) -> Result<Keys, Faults> {

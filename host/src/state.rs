@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::auth::Pace;
 use crate::limits::{Flow, Refused, Throttle};
 use crate::log::access::Log;
 use crate::policy::Desk;
@@ -27,6 +28,8 @@ pub struct State {
     pub logins: Logins,
     /// What may be used once only.
     pub once: Once,
+    /// How long wrong logins take.
+    pub pace: Pace,
 }
 
 /// How logins ended, counted by their outcome.

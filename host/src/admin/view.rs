@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value as Json, json};
 
 use crate::back::Node;
+use crate::directory::State;
 use crate::policy::{Health, Policy};
 use crate::proxy::Proxy;
 
@@ -37,6 +38,7 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         "backends": snapshot.nodes().iter().map(|node| of_node(node, snapshot.is_draining(node))).collect::<Json>(),
         "logins": shared.state.logins.all(),
         "throttle": {"entries": shared.state.throttle.size()},
+        "directory": snapshot.directory.servers().into_iter().map(|(url, state)| of_server(&url, state)).collect::<Json>(),
         "quarantine": quarantine,
         "decisions": {"written": written, "dropped": dropped},
         "aside": {"dropped": shared.desk.dropped()},
@@ -82,6 +84,14 @@ fn node_metrics(node: &Node) -> [(&'static str, &'static str, &'static str, u64)
         ("failed_connects_total", "counter", "Connects that failed.", told.failed),
         ("downs_total", "counter", "How often it went down.", told.downs),
     ]
+}
+
+fn of_server(url: &str, state: State) -> Json {
+    let (up, silent) = match state {
+        State::Well => (true, false),
+        State::Failed { silent, .. } => (false, silent),
+    };
+    json!({"url": url, "up": up, "silent": silent})
 }
 
 fn of_policy(policy: &Policy) -> Json {

@@ -134,6 +134,11 @@ impl Node {
         &self.authority
     }
 
+    /// Its URL, as configured.
+    pub fn url(&self) -> &str {
+        &self.config.url
+    }
+
     /// The path in front of every path.
     pub fn base_path(&self) -> &str {
         &self.base_path

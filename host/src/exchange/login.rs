@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -10,9 +10,9 @@ use hyper::header;
 
 use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
-use crate::auth::{self, Attempt};
+use crate::auth::{self, Attempt, Problem, Verdict};
 use crate::back::{LoggedIn, LoginError, Node, Pending, headers};
-use crate::config::Mode;
+use crate::config::{Mode, Question};
 use crate::directory::{self, User};
 use crate::policy::LoginFacts;
 use crate::reply::Refusal;
@@ -23,13 +23,10 @@ use crate::upload::Upload;
 
 /// A login form has a name, a password, a token and a path: this is plenty. What is held comes on top.
 const FORM_SIZE: u64 = 16 << 10;
-/// Longer names are nobody's (RFC 5321 allows 254 characters for an address).
-const NAME_SIZE: usize = 256;
 
 /// The one message for every login that failed, so that nobody learns which names exist.
 const WRONG: &str = "The user name or the password is not right.";
 pub(super) const STALE: &str = "The login page was too old. Please try again.";
-const EXPIRED: &str = "Your password has expired. Please set a new one.";
 
 /// What the login page sends.
 pub(super) struct Form {
@@ -66,11 +63,11 @@ impl Exchange {
         let again = |status, message| self.login_form(visit, status, &form.filled(), Some(message));
         match outcome {
             Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, WRONG)),
+            Ok(LoginOutcome::Account(problem)) => Ok(self.account_problem(visit, &form.filled(), problem)),
             Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &text)),
             Ok(LoginOutcome::SecondFactor(session, pending)) => {
                 self.ask_for_second_factor(visit, &form, *session, *pending)
             }
-            Ok(LoginOutcome::PasswordExpired) => Ok(again(StatusCode::FORBIDDEN, EXPIRED)),
             // A node that does not say how long is asked again in a minute.
             Ok(LoginOutcome::Throttled(wait)) => {
                 Ok(self.throttled(visit, &form.filled(), wait.unwrap_or(Duration::from_secs(60))))
@@ -96,9 +93,9 @@ impl Exchange {
         let (outcome, mode, session) = match outcome {
             Ok(LoginOutcome::In { mode, session, .. }) => ("in", *mode, session.id()),
             Ok(LoginOutcome::Wrong) => ("wrong", "-", String::new()),
+            Ok(LoginOutcome::Account(problem)) => (problem.name(), "-", String::new()),
             Ok(LoginOutcome::Refused(_)) => ("refused", "-", String::new()),
             Ok(LoginOutcome::SecondFactor(..)) => ("second-factor", "-", String::new()),
-            Ok(LoginOutcome::PasswordExpired) => ("password-expired", "-", String::new()),
             Ok(LoginOutcome::Throttled(_)) => ("throttled", "-", String::new()),
             Err(_) => ("failed", "-", String::new()),
         };
@@ -117,51 +114,102 @@ impl Exchange {
     }
 
     async fn try_log_in(&self, visit: &Visit, form: &Form, device: Option<&Device>) -> Result<LoginOutcome, Refusal> {
-        if form.name.len() > NAME_SIZE || form.name.chars().any(char::is_control) || form.name.trim().is_empty() {
-            return Ok(LoginOutcome::Wrong);
-        }
+        let began = Instant::now();
         let (directory, connections) = (&self.snapshot.directory, &self.worker.directory);
-        let user = directory.find(connections, &form.name).await.map_err(|error| self.directory_down(&error))?;
-        let mode = self.auth_mode(visit, form, user.as_ref(), device);
+        // A blank password is refused before anybody is asked, and so is a name that nobody can have.
+        let name = directory.canonical(&form.name).filter(|_| !form.secret.is_blank());
+        let Some(name) = name else { return Ok(LoginOutcome::Wrong) };
+        let user = if self.needs_no_entry() {
+            directory.route(connections, &name).await
+        } else {
+            directory.find(connections, &name).await
+        };
+        let user = user.map_err(|error| self.directory_down(&error))?;
+        let mode = self.auth_mode(visit, &name, user.as_ref(), device);
         if let Mode::Refuse(text) = mode {
             return Ok(LoginOutcome::Refused(text));
         }
-        let attempt = Attempt { name: &form.name, user: user.as_ref(), secret: &form.secret };
-        let identity = auth::authenticate(&attempt, &mode, directory, connections)
+        let attempt = Attempt { name: &name, user: user.as_ref(), secret: &form.secret };
+        let verdict = auth::authenticate(&attempt, &mode, directory, connections)
             .await
             .map_err(|error| self.directory_down(&error))?;
-        let (Some(identity), Some(user)) = (identity, user) else { return Ok(LoginOutcome::Wrong) };
+        let pace = &self.worker.shared.state.pace;
+        let (identity, user) = match (verdict, user) {
+            (Verdict::Right(identity), Some(user)) => (identity, user),
+            (Verdict::Account(problem), _) => return Ok(LoginOutcome::Account(problem)),
+            (_, user) => {
+                let real = mode != Mode::BackEnd && user.is_some_and(|user| user.has_entry());
+                pace.wrong(mode.name(), began, real).await;
+                return Ok(LoginOutcome::Wrong);
+            }
+        };
         let node = match self.node_of(&user) {
             Some(node) => node,
             // Nobody has checked the password yet, so nobody may learn that the name exists.
-            None if mode == Mode::BackEnd => return Ok(LoginOutcome::Wrong),
+            None if mode == Mode::BackEnd => {
+                pace.wrong(mode.name(), began, false).await;
+                return Ok(LoginOutcome::Wrong);
+            }
             None => return Err(Refusal::NoNode),
         };
-        if self.snapshot.is_draining(&node) {
-            return Err(Refusal::NodeDraining);
-        }
-        if mode == Mode::BackEnd && !node.recipe.checks_password() {
-            tracing::error!(backend = node.name(), "its recipe does not check passwords, so mode back-end lets nobody in");
-            return Err(Refusal::Internal);
+        let (mut node, mut outcome) = (node.clone(), self.log_in_at(visit, form, &node, (&mode, &user)).await);
+        if matches!(outcome, Err(LoginError::Wrong | LoginError::Refusal(_)))
+            && self.needs_no_entry()
+            && let Some(other) = self.other_node(&name, began, &node).await
+        {
+            outcome = self.log_in_at(visit, form, &other, (&mode, &user)).await;
+            node = other;
         }
         let session = || Session::open(&identity, &visit.site.name, node.name());
-        match self.log_in_to(visit, form, &node, identity.user(), &user).await {
+        match outcome {
             Ok(logged_in) => {
                 let session = Arc::new(session().keeping(logged_in.kept.clone()));
                 Ok(LoginOutcome::In { session, logged_in, node, mode: identity.mode() })
             }
+            Err(LoginError::Wrong) if mode == Mode::BackEnd => {
+                pace.wrong(mode.name(), began, true).await;
+                Ok(LoginOutcome::Wrong)
+            }
             Err(LoginError::Wrong) => {
-                if mode != Mode::BackEnd {
-                    let user = identity.user();
-                    tracing::warn!(user = ?user, backend = node.name(), "the node refuses a user whom the directory takes");
-                }
+                tracing::warn!(user = ?name, backend = node.name(), "the node refuses a user whom the directory takes");
                 Ok(LoginOutcome::Wrong)
             }
             Err(LoginError::SecondFactor(pending)) => Ok(LoginOutcome::SecondFactor(Box::new(session()), pending)),
-            Err(LoginError::PasswordExpired) => Ok(LoginOutcome::PasswordExpired),
+            Err(LoginError::PasswordExpired) => Ok(LoginOutcome::Account(Problem::PasswordExpired)),
             Err(LoginError::Throttled(wait)) => Ok(LoginOutcome::Throttled(wait)),
             Err(LoginError::Refusal(refusal)) => Err(refusal),
         }
+    }
+
+    /// Whether a login needs of the directory only which node to ask: neither policy nor recipe looks at the entry, and no
+    /// password is checked with it.
+    fn needs_no_entry(&self) -> bool {
+        let needed = || self.snapshot.nodes().iter().any(|node| node.recipe.needs_entry());
+        self.snapshot.mode == Mode::BackEnd && !self.snapshot.policies.answer(Question::AuthMode) && !needed()
+    }
+
+    async fn log_in_at(
+        &self,
+        visit: &Visit,
+        form: &Form,
+        node: &Arc<Node>,
+        (mode, user): (&Mode, &User),
+    ) -> Result<LoggedIn, LoginError> {
+        if self.snapshot.is_draining(node) {
+            return Err(Refusal::NodeDraining.into());
+        }
+        if *mode == Mode::BackEnd && !node.recipe.checks_password() {
+            tracing::error!(backend = node.name(), "its recipe checks no password, so mode back-end lets nobody in");
+            return Err(Refusal::Internal.into());
+        }
+        self.log_in_to(visit, form, node, user).await
+    }
+
+    /// Another node than the one that was remembered and did not take the user, if the directory names one by now.
+    async fn other_node(&self, name: &str, began: Instant, node: &Node) -> Option<Arc<Node>> {
+        let known = self.snapshot.directory.known(&self.worker.directory, name, began.elapsed()).await;
+        let user = known.inspect_err(|error| drop(self.directory_down(error))).ok()??;
+        self.node_of(&user).filter(|other| other.name() != node.name())
     }
 
     pub(super) fn directory_down(&self, error: &directory::Error) -> Refusal {
@@ -170,12 +218,12 @@ impl Exchange {
     }
 
     /// Asks the policies how this attempt is checked.
-    fn auth_mode(&self, visit: &Visit, form: &Form, user: Option<&User>, device: Option<&Device>) -> Mode {
+    fn auth_mode(&self, visit: &Visit, name: &str, user: Option<&User>, device: Option<&Device>) -> Mode {
         let mut facts = visit.facts.clone();
-        let failures = self.failures(visit, &form.name, device);
+        let failures = self.failures(visit, name, device);
         facts.login = Some(Arc::new(LoginFacts {
-            username: form.name.clone(),
-            known: user.is_some(),
+            username: name.to_owned(),
+            known: user.is_some_and(User::has_entry),
             attributes: user.map(|user| self.snapshot.directory.exposed(user)).unwrap_or_default(),
             failures_from_address: failures.from_network,
             failures_for_user: failures.for_user,
@@ -184,18 +232,18 @@ impl Exchange {
         mode.unwrap_or_else(|| self.snapshot.mode.clone())
     }
 
-    /// The node that the entry names, if it is one of ours: the directory chooses among them, and no more.
+    /// The node that map or entry name, if it is one of ours: they choose among them, and no more. Of several values the
+    /// first that is a node counts; the default node is for those who have none at all.
     pub(super) fn node_of(&self, user: &User) -> Option<Arc<Node>> {
-        match self.snapshot.directory.host_of(user) {
-            Some(host) => {
-                let node = self.snapshot.node(host);
-                if node.is_none() {
-                    tracing::error!(dn = user.dn, host, "the directory names a node that is not configured");
-                }
-                node.cloned()
-            }
-            None => self.snapshot.default_node().cloned(),
+        let hosts = self.snapshot.directory.hosts_of(user);
+        if hosts.is_empty() {
+            return self.snapshot.default_node().cloned();
         }
+        let node = hosts.iter().find_map(|host| self.snapshot.node(host));
+        if node.is_none() {
+            tracing::error!(dn = user.dn, ?hosts, "the directory names a node that is not configured");
+        }
+        node.cloned()
     }
 
     /// Whoever was logged in here before is not any more, wherever copies of the cookie are; and what the former node
@@ -258,12 +306,12 @@ enum LoginOutcome {
     In { session: Arc<Session>, logged_in: LoggedIn, node: Arc<Node>, mode: &'static str },
     /// Name or password is wrong, or one of many reasons that look the same.
     Wrong,
+    /// The password is right, and the account has a problem.
+    Account(Problem),
     /// A policy says no, with a text for the person.
     Refused(String),
     /// The node wants a code, and then this is the session.
     SecondFactor(Box<Session>, Box<Pending>),
-    /// The node wants the password changed first.
-    PasswordExpired,
     /// The node takes no more logins for a while.
     Throttled(Option<Duration>),
 }

@@ -63,14 +63,13 @@ impl Exchange {
         visit: &Visit,
         form: &Form,
         node: &Arc<Node>,
-        name: &str,
         user: &User,
     ) -> Result<LoggedIn, LoginError> {
         let headers = self.headers_for_node(visit, visit.head.headers.clone());
         let attributes = self.snapshot.directory.exposed(user);
         let origin = format!("{}://{}", self.peer.scheme(), visit.authority());
         let person = Person {
-            user: name,
+            user: form.name.trim(),
             secret: &form.secret,
             attributes: &attributes,
             lang: language(visit),

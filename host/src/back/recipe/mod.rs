@@ -283,6 +283,13 @@ impl Recipe {
         self.keeps(name) || templates.flat_map(Template::holes).any(|hole| hole == name)
     }
 
+    /// Whether anything but the back-end's name is needed of the directory's entry.
+    pub fn needs_entry(&self) -> bool {
+        let steps = self.prefetch.iter().chain(&self.login).flat_map(Step::templates);
+        let others = self.inject.iter().map(|(_, template)| template).chain(self.sign.iter().map(|sign| &sign.text));
+        steps.chain(others).flat_map(Template::holes).any(|hole| hole.starts_with("attr."))
+    }
+
     fn uses(&self, names: &[&str]) -> bool {
         let steps = self.prefetch.iter().chain(&self.login).chain(&self.second_factor);
         let mut holes = steps.flat_map(Step::templates).flat_map(Template::holes);
