@@ -10,6 +10,7 @@ mod held;
 mod login;
 mod moved;
 mod own;
+mod route;
 mod second;
 mod throttle;
 mod upgrade;

@@ -22,9 +22,10 @@ impl Secret {
     }
 
     /// Whether it cannot be a password: empty or blank. LDAP takes an empty one for "anonymous" and says yes
-    /// (RFC 4513, section 5.1.2), and a zero byte ends it early in C programs.
+    /// (RFC 4513, section 5.1.2), a zero byte ends it early in C programs, and bytes that were no UTF-8 are lost.
     pub fn is_blank(&self) -> bool {
-        self.0.trim_matches(|c: char| c.is_whitespace() || c == '\0').is_empty() || self.0.contains('\0')
+        let nothing = |c: char| c.is_whitespace() || c == '\0';
+        self.0.trim_matches(nothing).is_empty() || self.0.contains(['\0', char::REPLACEMENT_CHARACTER])
     }
 }
 

@@ -143,7 +143,9 @@ impl Snapshot {
         if let Some(pages) = &pages {
             check_templates(config, pages, &faults);
         }
-        let is_node = |name: &str| config.backends.iter().any(|backend| backend.names().any(|known| known == name));
+        let is_node = |name: &str| {
+            config.backends.iter().any(|backend| backend.names().any(|known| known.eq_ignore_ascii_case(name)))
+        };
         let previous_directory = previous.map(|previous| &previous.directory);
         let directory = faults.keep(Directory::build(&config.directory, previous_directory, &is_node));
         let keys = faults.keep(keys(config, materials));

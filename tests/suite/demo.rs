@@ -48,10 +48,11 @@ fn a_wrong_password_keeps_the_name_and_tells_no_more_than_an_unknown_name() {
     };
     let wrong = said("alice", "alice-demo2");
     for (name, password) in
-        [("alice", ""), ("alice", "   "), ("nobody", "x"), ("*", "x"), ("\"><script>", "x"), ("dora", "dora-demo")]
+        [("alice", ""), ("alice", "   "), ("nobody", "x"), ("*", "x"), ("\"><script>", "x"), ("dora", "dora-demo2")]
     {
         assert_eq!(said(name, password), wrong, "{name}");
     }
+    assert_eq!(said("dora", "dora-demo"), "Your account is locked.", "told to who has the password");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 mod demo;
 mod configuration;
 mod login;
+mod directory;
 mod sessions;
 mod throttle;
 mod forwarding;

@@ -59,8 +59,7 @@ pub async fn authenticate(
     directory: &Directory,
     connections: &Connections,
 ) -> Result<Verdict, Error> {
-    // What stands for bytes that are no UTF-8 is in nobody's password.
-    if attempt.secret.is_blank() || attempt.secret.expose().contains(char::REPLACEMENT_CHARACTER) {
+    if attempt.secret.is_blank() {
         return Ok(Verdict::Wrong);
     }
     let entry = attempt.user.filter(|user| user.has_entry());

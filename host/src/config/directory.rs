@@ -125,6 +125,20 @@ pub(super) fn directory(t: &Table<'_>, base: &Path) -> Directory {
     } else {
         DirectoryKind::Ldif(t.text("file").map(|path| base.join(path)))
     };
+    let password_attribute = t.text("password-attribute").unwrap_or(default.password_attribute);
+    let exposed_attributes = t.texts("exposed-attributes");
+    // No policy gets to see a password, and no cache to keep one.
+    let is_password = |name: &&String| {
+        let passwords = [password_attribute.as_str(), "userPassword", "unicodePwd"];
+        passwords.iter().any(|password| password.eq_ignore_ascii_case(name))
+    };
+    for name in exposed_attributes.iter().filter(is_password) {
+        t.fault(
+            "exposed-attributes",
+            format!("\"{name}\", which holds passwords"),
+            "attributes that policies may read",
+        );
+    }
     Directory {
         kind,
         map: t.text("map").map(|path| base.join(path)),
@@ -132,8 +146,8 @@ pub(super) fn directory(t: &Table<'_>, base: &Path) -> Directory {
         fold_case: t.flag("fold-case", default.fold_case),
         name_attribute: t.text("name-attribute"),
         host_attribute: t.text("host-attribute").unwrap_or(default.host_attribute),
-        password_attribute: t.text("password-attribute").unwrap_or(default.password_attribute),
-        exposed_attributes: t.texts("exposed-attributes"),
+        password_attribute,
+        exposed_attributes,
         routes: Routes {
             lifetime: t.duration("route-lifetime", default.routes.lifetime),
             negative_lifetime: t.duration("route-negative-lifetime", default.routes.negative_lifetime),

@@ -242,7 +242,9 @@ impl Servers {
         };
         let (silent, error) = match answer {
             Ok(answer) => {
-                server.standing.answered();
+                if server.standing.answered() {
+                    tracing::warn!(url, "a directory server answers again");
+                }
                 return Ok(answer);
             }
             Err(Trouble::GivenUp) => return Err(format!("{url}: silent")),
@@ -263,8 +265,10 @@ impl Servers {
         tokio::task::spawn_local(async move {
             let failed = match servers.connect(&target, Use::Search).await {
                 Ok(_) => {
-                    tracing::warn!(url = target.url, "a directory server answers again");
-                    return probe.well();
+                    if probe.well() {
+                        tracing::warn!(url = target.url, "a directory server answers again");
+                    }
+                    return;
                 }
                 Err(trouble) => trouble,
             };

@@ -51,9 +51,9 @@ impl Standing {
         });
     }
 
-    /// It gave an answer, though it is passed over perhaps.
-    pub(super) fn answered(&self) {
-        self.0.send_if_modified(|state| std::mem::replace(state, State::Well) != State::Well);
+    /// It gave an answer; whether that is news, since it was passed over.
+    pub(super) fn answered(&self) -> bool {
+        self.0.send_if_modified(|state| std::mem::replace(state, State::Well) != State::Well)
     }
 
     /// The right to try it, if its time has come and nobody does.
@@ -93,8 +93,8 @@ impl Standing {
 
 impl Probe {
     /// The server is asked again.
-    pub(super) fn well(self) {
-        self.0.answered();
+    pub(super) fn well(self) -> bool {
+        self.0.answered()
     }
 
     /// It is passed over again.
@@ -130,7 +130,7 @@ mod tests {
         assert!(standing.probe().is_none(), "and not because somebody else is told");
         drop(probe);
         let probe = standing.probe().unwrap();
-        let ((), ()) = tokio::join!(standing.probed(), async { probe.well() });
+        let ((), ()) = tokio::join!(standing.probed(), async { assert!(probe.well()) });
         assert_eq!(standing.state(), State::Well);
     }
 

@@ -12,8 +12,8 @@ use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::{self, Attempt, Problem, Verdict};
 use crate::back::{LoggedIn, LoginError, Node, Pending, headers};
-use crate::config::{Mode, Question};
-use crate::directory::{self, User};
+use crate::config::Mode;
+use crate::directory::User;
 use crate::policy::LoginFacts;
 use crate::reply::Refusal;
 use crate::secret::Secret;
@@ -47,7 +47,9 @@ impl Exchange {
             return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(STALE)));
         }
         let device = self.device(visit);
-        let permit = match self.admit_login(visit, &form.name, device.as_ref()) {
+        // However a name is typed, it is one name that is guessed at.
+        let name = self.snapshot.directory.canonical(&form.name).unwrap_or_default();
+        let permit = match self.admit_login(visit, &name, device.as_ref()) {
             Ok(permit) => permit,
             Err(wait) => return Ok(self.throttled(visit, &form.filled(), wait)),
         };
@@ -119,12 +121,7 @@ impl Exchange {
         // A blank password is refused before anybody is asked, and so is a name that nobody can have.
         let name = directory.canonical(&form.name).filter(|_| !form.secret.is_blank());
         let Some(name) = name else { return Ok(LoginOutcome::Wrong) };
-        let user = if self.needs_no_entry() {
-            directory.route(connections, &name).await
-        } else {
-            directory.find(connections, &name).await
-        };
-        let user = user.map_err(|error| self.directory_down(&error))?;
+        let user = self.look_up(&name).await?;
         let mode = self.auth_mode(visit, &name, user.as_ref(), device);
         if let Mode::Refuse(text) = mode {
             return Ok(LoginOutcome::Refused(text));
@@ -154,7 +151,6 @@ impl Exchange {
         };
         let (mut node, mut outcome) = (node.clone(), self.log_in_at(visit, form, &node, (&mode, &user)).await);
         if matches!(outcome, Err(LoginError::Wrong | LoginError::Refusal(_)))
-            && self.needs_no_entry()
             && let Some(other) = self.other_node(&name, began, &node).await
         {
             outcome = self.log_in_at(visit, form, &other, (&mode, &user)).await;
@@ -181,13 +177,6 @@ impl Exchange {
         }
     }
 
-    /// Whether a login needs of the directory only which node to ask: neither policy nor recipe looks at the entry, and no
-    /// password is checked with it.
-    fn needs_no_entry(&self) -> bool {
-        let needed = || self.snapshot.nodes().iter().any(|node| node.recipe.needs_entry());
-        self.snapshot.mode == Mode::BackEnd && !self.snapshot.policies.answer(Question::AuthMode) && !needed()
-    }
-
     async fn log_in_at(
         &self,
         visit: &Visit,
@@ -205,18 +194,6 @@ impl Exchange {
         self.log_in_to(visit, form, node, user).await
     }
 
-    /// Another node than the one that was remembered and did not take the user, if the directory names one by now.
-    async fn other_node(&self, name: &str, began: Instant, node: &Node) -> Option<Arc<Node>> {
-        let known = self.snapshot.directory.known(&self.worker.directory, name, began.elapsed()).await;
-        let user = known.inspect_err(|error| drop(self.directory_down(error))).ok()??;
-        self.node_of(&user).filter(|other| other.name() != node.name())
-    }
-
-    pub(super) fn directory_down(&self, error: &directory::Error) -> Refusal {
-        tracing::error!(id = self.finish.id(), %error, "the directory gives no answer");
-        Refusal::DirectoryDown
-    }
-
     /// Asks the policies how this attempt is checked.
     fn auth_mode(&self, visit: &Visit, name: &str, user: Option<&User>, device: Option<&Device>) -> Mode {
         let mut facts = visit.facts.clone();
@@ -230,20 +207,6 @@ impl Exchange {
         }));
         let mode = self.snapshot.policies.auth_mode(&mut self.worker.guests.borrow_mut(), &facts);
         mode.unwrap_or_else(|| self.snapshot.mode.clone())
-    }
-
-    /// The node that map or entry name, if it is one of ours: they choose among them, and no more. Of several values the
-    /// first that is a node counts; the default node is for those who have none at all.
-    pub(super) fn node_of(&self, user: &User) -> Option<Arc<Node>> {
-        let hosts = self.snapshot.directory.hosts_of(user);
-        if hosts.is_empty() {
-            return self.snapshot.default_node().cloned();
-        }
-        let node = hosts.iter().find_map(|host| self.snapshot.node(host));
-        if node.is_none() {
-            tracing::error!(dn = user.dn, ?hosts, "the directory names a node that is not configured");
-        }
-        node.cloned()
     }
 
     /// Whoever was logged in here before is not any more, wherever copies of the cookie are; and what the former node

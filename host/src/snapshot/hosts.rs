@@ -60,9 +60,12 @@ mod tests {
     use super::*;
 
     fn node(name: &str, url: &str) -> Arc<Node> {
-        let text = format!("[[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"roundcube\"\n");
+        let text = format!(
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"*\"]\n\
+             [[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"roundcube\"\n"
+        );
         let source = Arc::new(crate::config::Source { path: "test".into(), text });
-        let (config, _) = crate::config::read_anyway(&source, |t| t.tables("backend", crate::config::backend));
+        let config = crate::config::parse(&source, std::path::Path::new(".")).unwrap().backends;
         Arc::new(Node::build(&config[0], std::path::Path::new(".")).unwrap())
     }
 
