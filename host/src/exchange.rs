@@ -10,6 +10,7 @@ mod held;
 mod login;
 mod moved;
 mod own;
+mod preferences;
 mod route;
 mod second;
 mod throttle;
@@ -129,7 +130,8 @@ impl Exchange {
             hidden_cookies: self.snapshot.hidden_cookies.clone(),
         });
         let mut guests = self.worker.guests.borrow_mut();
-        let form = self.snapshot.policies.device(&mut guests, &facts);
+        let detected = self.snapshot.policies.device(&mut guests, &facts);
+        let form = preferences::view(&head.headers, self.secure()).unwrap_or(detected);
         facts.form = Some(form);
         let look = match self.snapshot.policies.template(&mut guests, &facts).as_deref() {
             Some(Said::Template(Some(look))) if self.known_look(look) => look.clone(),
@@ -181,13 +183,18 @@ impl Exchange {
 
     async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Answer, Refusal> {
         let path = visit.head.uri.path();
+        // At whatever path a node's cookies are.
+        if path.ends_with(second::LOGOUT) {
+            return Ok(Box::pin(self.log_out(visit)).await);
+        }
         if let Some(own) = path.strip_prefix(own::PREFIX) {
             return match (own, &visit.head.method) {
                 // Boxed: a login has much to remember, and each request would carry the room for it.
                 ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
                 ("second-factor", &Method::POST) => Box::pin(self.take_second_factor(visit, body)).await,
-                ("logout", &Method::GET | &Method::POST) => Ok(Box::pin(self.log_out(visit)).await),
                 ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/", "")),
+                ("logged-out", &Method::GET | &Method::HEAD) => Ok(self.logged_out_page(visit)),
+                (preferences::PATH, &Method::GET | &Method::HEAD) => self.prefer(visit),
                 (asset, &Method::GET | &Method::HEAD) => self.asset(visit, asset),
                 _ => Err(Refusal::MethodRefused),
             };
@@ -211,7 +218,7 @@ impl Exchange {
     /// Without a session: a person gets the login page, a script is told.
     async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Answer {
         if visit.script {
-            return self.session_needed();
+            return self.session_needed(visit);
         }
         if !matches!(visit.head.method, Method::GET | Method::HEAD) {
             return match Box::pin(self.hold(visit, body)).await {

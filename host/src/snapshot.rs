@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::back::Node;
 use crate::config::{self, Collector, Config, Faults, Limits};
 use crate::directory::Directory;
-use crate::pages::Pages;
+use crate::pages::{Languages, Pages};
 use crate::policy::{self, Compiler, Policies, Quarantine};
 use crate::session::{self, Keys, Sessions};
 use crate::tls;
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub policies: Policies,
     /// Doorward's own pages.
     pub pages: Pages,
+    /// Their texts.
+    pub languages: Languages,
     /// Where users are found.
     pub directory: Directory,
     /// How a login is checked when no policy says.
@@ -138,8 +140,12 @@ impl Snapshot {
             Some((listener.config.name.clone(), Arc::new(listener)))
         });
         let listeners = listeners.collect();
-        let pages = Pages::build(config.templates.as_deref(), &config.place.key("templates")).map_err(Faults::from);
-        let pages = faults.keep(pages);
+        let languages = Languages::build(config.languages.as_deref(), &config.default_language, &config.place);
+        let languages = faults.keep(languages);
+        let pages = languages.as_ref().and_then(|languages| {
+            let place = config.place.key("templates");
+            faults.keep(Pages::build(config.templates.as_deref(), languages, &place).map_err(Faults::from))
+        });
         if let Some(pages) = &pages {
             check_templates(config, pages, &faults);
         }
@@ -150,7 +156,7 @@ impl Snapshot {
         let directory = faults.keep(Directory::build(&config.directory, previous_directory, &is_node));
         let keys = faults.keep(keys(config, materials));
         faults.finish()?;
-        let (Some(pages), Some(directory), Some(keys)) = (pages, directory, keys) else {
+        let (Some(pages), Some(languages), Some(directory), Some(keys)) = (pages, languages, directory, keys) else {
             return Err(Faults::default());
         };
         let hosts = Hosts::build(&nodes);
@@ -169,6 +175,7 @@ impl Snapshot {
             drain_timeout: config.drain_timeout,
             policies: Policies::new(policies),
             pages,
+            languages,
             directory,
             mode: config.authentication.mode.clone(),
             throttle: config.authentication.throttle,

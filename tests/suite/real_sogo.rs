@@ -46,7 +46,7 @@ fn a_user_reads_mail_in_sogo_and_logs_out() {
         let list = browser.send(list).expect(200).text();
         assert!(list.contains("You are on node A"), "{list}");
         let page = browser.get("/SOGo/so/alice/logoff").expect(200);
-        assert_eq!(body_attribute(&page.text(), "data-page"), "login");
+        assert_eq!(body_attribute(&page.text(), "data-page"), "logged-out");
         assert_eq!((browser.cookie("doorward"), browser.cookie("0xHIGHFLYxSOGo")), (None, None));
         assert!(!proxy.log().join("\n").contains(password.as_str()));
     }
@@ -57,8 +57,7 @@ fn a_session_that_sogo_has_forgotten_is_over_here_too() {
     let stack = Stack::start();
     let proxy = start(stack, "ldap-bind");
     let password = &stack.user("alice").password;
-    let mut page = proxy.client();
-    let mut script = proxy.client().header("Sec-Fetch-Dest", "empty");
+    let (mut page, mut script) = (proxy.client(), proxy.client());
     for client in [&mut page, &mut script] {
         post_login(client, "/", "alice", password).expect(303);
         let host = client.host_name().to_owned();
@@ -66,7 +65,8 @@ fn a_session_that_sogo_has_forgotten_is_over_here_too() {
     }
     assert_eq!(page.get("/SOGo/so/alice/Mail/view").header("location"), Some("/.doorward/login?gone"));
     assert_eq!(page.cookie("doorward"), None);
-    let told = script.get("/SOGo/so/alice/Mail/mailAccounts");
+    let told = Request::new("GET", "/SOGo/so/alice/Mail/mailAccounts").header("Sec-Fetch-Dest", "empty");
+    let told = script.send(told);
     assert_eq!((told.status, told.json()["login"].as_str()), (401, Some("/")));
 }
 
@@ -78,7 +78,8 @@ fn a_logout_at_doorward_is_made_at_sogo() {
     post_login(&mut client, "/", "alice", &stack.user("alice").password).expect(303);
     let host = client.host_name().to_owned();
     let theirs = client.cookie("0xHIGHFLYxSOGo").expect("a session of SOGo").to_owned();
-    client.get("/.doorward/logout").expect(303);
+    assert_eq!(client.get("/.doorward/logout").header("location"), Some("/SOGo/.doorward/logout"));
+    assert_eq!(client.get("/SOGo/.doorward/logout").header("location"), Some("/.doorward/logged-out"));
     // The cookie that somebody kept opens nothing at SOGo either.
     post_login(&mut client, "/", "alice", &stack.user("alice").password).expect(303);
     client.cookies.set(&host, "0xHIGHFLYxSOGo", &theirs);

@@ -198,7 +198,7 @@ fn conclude(outcome: Result<LoggedIn, LoginError>) -> bool {
         Err(LoginError::PasswordExpired) => "Refused: the password must be changed first.".to_owned(),
         Err(LoginError::Throttled(Some(wait))) => format!("Refused: to be tried again in {} s.", wait.as_secs()),
         Err(LoginError::Throttled(None)) => "Refused: too many logins.".to_owned(),
-        Err(LoginError::Refusal(refusal)) => format!("Failed: {}", refusal.look().detail),
+        Err(LoginError::Refusal(refusal)) => format!("Failed: {refusal:?}."),
     });
     outcome.is_ok()
 }

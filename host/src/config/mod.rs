@@ -63,6 +63,10 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// Folder of page templates; the built-in looks when missing.
     pub templates: Option<PathBuf>,
+    /// Folder of texts in more languages, or other words.
+    pub languages: Option<PathBuf>,
+    /// Tag of the language for those who ask for none that there is.
+    pub default_language: String,
     /// `[directory]`.
     pub directory: Directory,
     /// `[authentication]`.
@@ -327,6 +331,7 @@ impl Config {
         let mut files = vec![self.place.file().to_owned()];
         files.extend(self.policies.iter().flat_map(|policy| [&policy.file, &policy.shadow]).flatten().cloned());
         files.extend(self.templates.clone());
+        files.extend(self.languages.clone());
         for certificate in self.listeners.iter().flat_map(|listener| &listener.certificates) {
             files.extend([certificate.chain.clone(), certificate.key.clone()]);
             files.extend(certificate.ocsp.clone());
@@ -403,6 +408,8 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         forwarding,
         policies: t.tables("policy", |t| policy::policy(t, base)),
         templates: t.text("templates").map(|path| base.join(path)),
+        languages: t.text("languages").map(|path| base.join(path)),
+        default_language: t.text("default-language").unwrap_or_else(|| "en".to_owned()),
         directory: t
             .table("directory", |t| directory::directory(t, base))
             .unwrap_or_else(|| directory::default(t.place())),

@@ -2,27 +2,28 @@
 
 use hyper::StatusCode;
 
-use super::own::Filled;
 use super::{Answer, Exchange, Visit};
 use crate::auth::Problem;
+use crate::pages::Page;
 
 /// What the person is told.
 fn message(problem: Problem) -> &'static str {
     match problem {
-        Problem::PasswordExpired => "Your password has expired. Please set a new one.",
-        Problem::MustChange => "You have to change your password before you can log in.",
-        Problem::Locked => "Your account is locked.",
-        Problem::Disabled => "Your account is switched off.",
-        Problem::Expired => "Your account has expired.",
-        Problem::NotNow => "You cannot log in at this time or from this computer.",
+        Problem::PasswordExpired => "password_expired",
+        Problem::MustChange => "must_change",
+        Problem::Locked => "account_locked",
+        Problem::Disabled => "account_disabled",
+        Problem::Expired => "account_expired",
+        Problem::NotNow => "account_not_now",
     }
 }
 
 impl Exchange {
-    /// The login page with the problem, and with the link that the operator has for it.
-    pub(super) fn account_problem(&self, visit: &Visit, filled: &Filled<'_>, problem: Problem) -> Answer {
-        let link = self.snapshot.directory.help(problem);
-        let text = link.map_or_else(|| message(problem).to_owned(), |link| format!("{} {link}", message(problem)));
-        self.login_form(visit, StatusCode::FORBIDDEN, filled, Some(&text))
+    /// The problem, and the link that the operator has for it.
+    pub(super) fn account_problem(&self, visit: &Visit, next: &str, problem: Problem) -> Answer {
+        self.page(visit, StatusCode::FORBIDDEN, Page::Account, next, |content, language| {
+            content.message = Some(language.text(message(problem)).to_owned());
+            content.link = self.snapshot.directory.help(problem).map(ToString::to_string);
+        })
     }
 }

@@ -15,7 +15,7 @@ use crate::back::{LoggedIn, LoginError, Node, Pending, headers};
 use crate::config::Mode;
 use crate::directory::User;
 use crate::policy::LoginFacts;
-use crate::reply::Refusal;
+use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
 use crate::session::{self, Device, Session};
 use crate::text;
@@ -25,8 +25,8 @@ use crate::upload::Upload;
 const FORM_SIZE: u64 = 16 << 10;
 
 /// The one message for every login that failed, so that nobody learns which names exist.
-const WRONG: &str = "The user name or the password is not right.";
-pub(super) const STALE: &str = "The login page was too old. Please try again.";
+const WRONG: Message = Message::known("wrong");
+const STALE: Message = Message::known("stale");
 
 /// What the login page sends.
 pub(super) struct Form {
@@ -44,14 +44,14 @@ impl Exchange {
         let size = FORM_SIZE + 2 * self.snapshot.hold_max_size;
         let form = Form::read(&Upload::new(body, self.rules(("the login form", size))).whole().await?);
         if !self.is_our_form(visit, &form) {
-            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(STALE)));
+            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(&STALE)));
         }
         let device = self.device(visit);
         // However a name is typed, it is one name that is guessed at.
         let name = self.snapshot.directory.canonical(&form.name).unwrap_or_default();
         let permit = match self.admit_login(visit, &name, device.as_ref()) {
             Ok(permit) => permit,
-            Err(wait) => return Ok(self.throttled(visit, &form.filled(), wait)),
+            Err(wait) => return Ok(self.throttled(visit, &form.next, wait)),
         };
         // Before anybody is asked, so that right and wrong take the same time.
         tokio::time::sleep(permit.delay).await;
@@ -64,15 +64,15 @@ impl Exchange {
         }
         let again = |status, message| self.login_form(visit, status, &form.filled(), Some(message));
         match outcome {
-            Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, WRONG)),
-            Ok(LoginOutcome::Account(problem)) => Ok(self.account_problem(visit, &form.filled(), problem)),
-            Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &text)),
+            Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, &WRONG)),
+            Ok(LoginOutcome::Account(problem)) => Ok(self.account_problem(visit, &form.next, problem)),
+            Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &Message::Given(text))),
             Ok(LoginOutcome::SecondFactor(session, pending)) => {
                 self.ask_for_second_factor(visit, &form, *session, *pending)
             }
             // A node that does not say how long is asked again in a minute.
             Ok(LoginOutcome::Throttled(wait)) => {
-                Ok(self.throttled(visit, &form.filled(), wait.unwrap_or(Duration::from_secs(60))))
+                Ok(self.throttled(visit, &form.next, wait.unwrap_or(Duration::from_secs(60))))
             }
             // An outage is told on the login page too: the name is kept, and the next try is one click away.
             Err(refusal) => {

@@ -11,16 +11,19 @@ use hyper::body::Incoming;
 use hyper::header;
 use serde::{Deserialize, Serialize};
 
-use super::login::{Form, STALE};
-use super::{Answer, Exchange, Visit};
+use super::login::Form;
+use super::{Answer, Exchange, Visit, own};
 use crate::back::{self, LoggedIn, LoginError, Node, Pending, Person};
 use crate::directory::User;
 use crate::pages::Page;
-use crate::reply::Refusal;
+use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
 use crate::session::{self, Purpose, Session};
 use crate::text;
 use crate::upload::Upload;
+
+/// Where a user logs out without the node's own button.
+pub(super) const LOGOUT: &str = "/.doorward/logout";
 
 /// How long the code may take: long enough to find the telephone.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -31,7 +34,8 @@ const STATE_SIZE: usize = 24 << 10;
 /// Codes have six or eight digits; words of recovery are longer.
 const CODE_SIZE: usize = 64;
 
-const WRONG_CODE: &str = "The code is not right.";
+const WRONG_CODE: Message = Message::known("wrong_code");
+const TOO_LATE: Message = Message::known("code_too_late");
 
 /// A login that waits for its code.
 #[derive(Serialize, Deserialize)]
@@ -98,20 +102,21 @@ impl Exchange {
         visit: &Visit,
         status: StatusCode,
         waiting: &Waiting,
-        message: Option<&str>,
+        message: Option<&Message>,
     ) -> Result<Answer, Refusal> {
         let sessions = &self.snapshot.sessions;
-        let mut content = self.content(visit, Page::SecondFactor);
-        content.username = waiting.session.user().to_owned();
-        content.message = message.map(str::to_owned);
-        content.token = sessions.form_token(&waiting.browser);
-        content.state = sessions.seal(Purpose::SecondFactor, waiting);
-        if content.state.len() > self.most_state() {
+        let state = sessions.seal(Purpose::SecondFactor, waiting);
+        if state.len() > self.most_state() {
             let backend = waiting.session.backend();
             tracing::error!(backend, "the node's cookies are too large to wait for a second factor");
             return Err(Refusal::NodeBroken);
         }
-        Ok(self.render(status, &content))
+        Ok(self.page(visit, status, Page::SecondFactor, &waiting.next, |content, language| {
+            waiting.session.user().clone_into(&mut content.username);
+            content.message = message.map(|message| language.say(message));
+            content.token = sessions.form_token(&waiting.browser);
+            content.state = state;
+        }))
     }
 
     /// What is held for the user is in the state too.
@@ -130,7 +135,7 @@ impl Exchange {
                     && waiting.session.site() == &*visit.site.name
             });
         let waiting = waiting.filter(|waiting| self.worker.shared.state.once.first(&waiting.id, LIFETIME));
-        let stale = |form: &Form| self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(STALE));
+        let stale = |form: &Form| self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(&TOO_LATE));
         let Some(mut waiting) = waiting else { return Ok(stale(&sent.form)) };
         sent.form.name = waiting.session.user().to_owned();
         sent.form.next.clone_from(&waiting.next);
@@ -139,7 +144,7 @@ impl Exchange {
         let device = self.device(visit);
         let permit = match self.admit_login(visit, &sent.form.name, device.as_ref()) {
             Ok(permit) => permit,
-            Err(wait) => return Ok(self.throttled(visit, &sent.form.filled(), wait)),
+            Err(wait) => return Ok(self.throttled(visit, &sent.form.next, wait)),
         };
         tokio::time::sleep(permit.delay).await;
         let outcome = self.try_code(visit, &node, &waiting.pending, &sent.code).await;
@@ -155,7 +160,7 @@ impl Exchange {
             }
             Err(LoginError::Refusal(refusal)) => Err(refusal),
             Err(LoginError::Throttled(wait)) => {
-                Ok(self.throttled(visit, &sent.form.filled(), wait.unwrap_or(Duration::from_secs(60))))
+                Ok(self.throttled(visit, &sent.form.next, wait.unwrap_or(Duration::from_secs(60))))
             }
             Err(_) => {
                 permit.wrong(sent.code.expose());
@@ -165,11 +170,11 @@ impl Exchange {
                         visit,
                         StatusCode::FORBIDDEN,
                         &sent.form.filled(),
-                        Some(WRONG_CODE),
+                        Some(&WRONG_CODE),
                     ));
                 }
                 waiting.id = session::new_form_cookie();
-                self.code_page(visit, StatusCode::FORBIDDEN, &waiting, Some(WRONG_CODE))
+                self.code_page(visit, StatusCode::FORBIDDEN, &waiting, Some(&WRONG_CODE))
             }
         }
     }
@@ -210,19 +215,25 @@ impl Exchange {
     }
 
     /// `/.doorward/logout`: ends the session here, and at the node where the recipe knows how.
+    ///
+    /// A node's cookies may have a path. Then it goes on to the same below that path, where the browser sends them.
     pub(super) async fn log_out(&mut self, visit: &Visit) -> Answer {
         // Another site must not be able to log a user out.
         let from = visit.head.headers.get("sec-fetch-site").map_or(&b"same-origin"[..], |value| value.as_bytes());
         let Some((session, node)) = self.session(visit).filter(|_| !matches!(from, b"cross-site" | b"same-site")) else {
             return self.login_page(visit, "/", "");
         };
+        let below = node.recipe.session_path.trim_end_matches('/');
+        if !below.is_empty() && visit.head.uri.path() == LOGOUT {
+            return own::redirect(&format!("{below}{LOGOUT}"));
+        }
         let headers = self.headers_for_node(visit, visit.head.headers.clone());
         if let Err(refusal) = back::log_out(self.hop(&node), &headers, session.user(), session.kept()).await {
             tracing::warn!(backend = node.name(), ?refusal, "the node was not told of a logout");
         }
         self.snapshot.sessions.end(&session, &self.worker.shared.state.revoked);
         tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
-        self.after_logout(super::own::Gone::LoggedOut, visit, &node)
+        self.after_logout(own::Gone::LoggedOut, visit, &node)
     }
 }
 
