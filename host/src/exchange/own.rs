@@ -5,7 +5,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 
 use super::held::Held;
 use super::{Answer, Body, Exchange, Visit};
-use crate::back::{Node, NodeBody};
+use crate::back::{Answered, Node, NodeBody};
 use crate::config::Level;
 use crate::pages::{Content, Language, Page};
 use crate::policy::Reply;
@@ -341,27 +341,33 @@ impl Exchange {
         Ok(answer)
     }
 
-    /// Whether this exchange ended the node's session: the user logged out, or the node had forgotten it.
-    pub(super) fn logged_out(&self, visit: &Visit, node: &Node, response: &Response<NodeBody>) -> Option<Gone> {
+    /// Whether this exchange ended the node's session: the user logged out, or the node had forgotten it. `page` is the
+    /// beginning of the answer's body where the recipe looks at it.
+    pub(super) fn logged_out(&self, visit: &Visit, node: &Node, response: &Response<NodeBody>, page: &str) -> Option<Gone> {
         let recipe = &node.recipe;
-        let answer = crate::back::Answered { status: response.status(), headers: response.headers(), page: "" };
         if recipe.is_logout(visit.head.uri.path(), visit.head.uri.query()) && recipe.logout_done(response.headers()) {
             return Some(Gone::LoggedOut);
         }
-        (recipe.expired.all(&answer) && !visit.script).then_some(Gone::Expired)
+        let answer = Answered::new(response.status(), response.headers(), page);
+        recipe.expired.holds(&answer).then_some(Gone::Expired)
     }
 
-    /// Both sessions are over: their cookies go, and the login page comes.
-    pub(super) fn after_logout(&self, gone: Gone, node: &Node) -> Answer {
+    /// Both sessions are over: their cookies go, and the login page comes, or a script is told.
+    pub(super) fn after_logout(&self, gone: Gone, visit: &Visit, node: &Node) -> Answer {
         let secure = self.secure();
-        let mut answer = redirect(match gone {
-            Gone::LoggedOut => "/.doorward/logged-out",
-            Gone::Expired => "/.doorward/login?gone",
-            Gone::Moved => "/.doorward/login?moved",
-        });
+        let mut answer = match gone {
+            Gone::Expired | Gone::Moved if visit.script => self.session_needed(visit),
+            Gone::LoggedOut => redirect("/.doorward/logged-out"),
+            Gone::Expired => redirect("/.doorward/login?gone"),
+            Gone::Moved => redirect("/.doorward/login?moved"),
+        };
         append(&mut answer, header::SET_COOKIE, &session::delete_cookie(session::cookie_name(secure), secure));
         for name in &node.recipe.session_cookies {
             append(&mut answer, header::SET_COOKIE, &session::delete_cookie(name, secure));
+            if node.recipe.session_path != "/" {
+                let path = &node.recipe.session_path;
+                append(&mut answer, header::SET_COOKIE, &format!("{name}=; Path={path}; Max-Age=0; HttpOnly"));
+            }
         }
         answer
     }

@@ -74,6 +74,7 @@ mod tests {
             backend: "node-a".to_owned(),
             started: 1,
             seen: 1,
+            kept: crate::secret::Values::default(),
         };
         assert!(opened.get("forged", |_| None).is_none());
         for number in 0..3 * KEPT {

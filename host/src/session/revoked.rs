@@ -225,7 +225,7 @@ mod tests {
     fn session(id: u8, user: &str, ago: u64) -> Session {
         let started = seconds_now() - ago;
         let (site, user, backend) = ("a.test".to_owned(), user.to_owned(), "node-a".to_owned());
-        Session { id: [id; 16], site, user, backend, started, seen: started }
+        Session { id: [id; 16], site, user, backend, started, seen: started, kept: crate::secret::Values::default() }
     }
 
     #[test]
