@@ -185,7 +185,7 @@ fn the_webmail_gets_its_own_name_for_the_interface_and_the_users_wish_for_the_ot
         + "[interface]\ndesktop = \"big\"\nmobile = \"small\"\n";
     let proxy = setup().file("test.toml", recipe).serve(&config("", &[("node-a", &node, "")]));
     let login_of = |client: &mut Client| {
-        assert_eq!(post_login(client, "/", "alice", "alice-secret").status, 303);
+        assert_eq!(post_login(client, "/.doorward/login", "alice", "alice-secret").status, 303);
         let login = node.hits().into_iter().rfind(|hit| hit.target == "/login").expect("a login");
         String::from_utf8(login.body).expect("a form")
     };
