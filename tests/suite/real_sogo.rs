@@ -61,7 +61,8 @@ fn a_session_that_sogo_has_forgotten_is_over_here_too() {
     for client in [&mut page, &mut script] {
         post_login(client, "/", "alice", password).expect(303);
     }
-    let request = Request::new("GET", "/SOGo/so/alice/Mail/view").header("Cookie", &with(&page, "basic%20Zm9yZ290dGVu"));
+    let request =
+        Request::new("GET", "/SOGo/so/alice/Mail/view").header("Cookie", &with(&page, "basic%20Zm9yZ290dGVu"));
     assert_eq!(page.send(request).header("location"), Some("/.doorward/login?gone"));
     assert_eq!(page.cookie("doorward"), None);
     let request = Request::new("GET", "/SOGo/so/alice/Mail/mailAccounts").header("Sec-Fetch-Dest", "empty");

@@ -116,7 +116,8 @@ fn sogo_takes_json_and_gives_two_cookies() {
     assert!(expired.text().contains("expired"), "{}", expired.text());
     // SOGo forgets the session: a page leads to the login page, a script is told.
     let (mut script, _) = logged_in(&proxy);
-    let gone = |client: &Client| format!("doorward={}; 0xHIGHFLYxSOGo=old", client.cookie("doorward").expect("a session"));
+    let gone =
+        |client: &Client| format!("doorward={}; 0xHIGHFLYxSOGo=old", client.cookie("doorward").expect("a session"));
     let page = Request::new("GET", "/SOGo/so/alice/").header("Cookie", &gone(&client));
     assert_eq!(client.send(page).header("location"), Some("/.doorward/login?gone"));
     assert_eq!(outcome(&client.get("/SOGo/so/alice/")), (200, "login".to_owned()), "ours is over too");
@@ -330,9 +331,12 @@ fn zimbra_asks_for_the_code_on_a_page_with_a_token_of_its_own() {
                 (true, "one", "alice-secret", "") => {
                     Answer::html("<input type=hidden name=login_csrf value=two><input id=totp name='totpcode'>")
                 }
-                (true, "two", "", "123456") => Answer::redirect("/zimbra/mail")
-                    .header("Set-Cookie", "ZM_AUTH_TOKEN=z; Path=/; HttpOnly; Secure"),
-                _ => Answer::html("<input type=hidden name=login_csrf value=two>The username or password is incorrect."),
+                (true, "two", "", "123456") => {
+                    Answer::redirect("/zimbra/mail").header("Set-Cookie", "ZM_AUTH_TOKEN=z; Path=/; HttpOnly; Secure")
+                }
+                _ => {
+                    Answer::html("<input type=hidden name=login_csrf value=two>The username or password is incorrect.")
+                }
             }
         }
         _ => Answer::text("zimbra"),
@@ -367,7 +371,10 @@ fn zimbra_preauth_is_signed_and_lets_nobody_in_unchecked() {
         let pair = seen.split(['?', '&']).find_map(|pair| pair.strip_prefix(&format!("{name}=")));
         pair.unwrap_or_default().to_owned()
     };
-    assert_eq!((value("account").as_str(), value("by").as_str(), value("expires").as_str()), ("alice%40a.test", "name", "0"));
+    assert_eq!(
+        (value("account").as_str(), value("by").as_str(), value("expires").as_str()),
+        ("alice%40a.test", "name", "0")
+    );
     let signed = format!("alice@a.test|name|0|{}", value("timestamp"));
     assert_eq!(value("preauth"), hmac_sha1(b"the shared secret", signed.as_bytes()));
     assert!(!seen.contains("secret"));
@@ -626,11 +633,17 @@ fn a_hostile_node_only_harms_itself() {
     let cookies = set_cookies(&login(&mut client).expect(303)).join("\n");
     assert!(!cookies.contains("forged") && cookies.contains("sid=1; Path=/"), "{cookies}");
     assert!(!cookies.contains("evil.test"));
-    let follow = OWN.replace("[login]\n", "[login]\nfollow = 3\n").replace("[success]\nstatus = [200]", "[success]\nstatus = [204]");
+    let follow = OWN
+        .replace("[login]\n", "[login]\nfollow = 3\n")
+        .replace("[success]\nstatus = [200]", "[success]\nstatus = [204]");
     let json = follow.replace("status = [204]", "status = [200]\njson = { \"/ok\" = true }");
     let huge = "x".repeat(3 << 20);
     for (what, recipe, answer) in [
-        ("no token", OWN, Box::new(|_: &str| Answer::html("<input name=other value=1>")) as Box<dyn Fn(&str) -> Answer + Send + Sync>),
+        (
+            "no token",
+            OWN,
+            Box::new(|_: &str| Answer::html("<input name=other value=1>")) as Box<dyn Fn(&str) -> Answer + Send + Sync>,
+        ),
         ("a huge page", OWN, Box::new(move |_: &str| Answer::html(huge.clone()))),
         ("a redirect in a circle", OWN, Box::new(|_: &str| Answer::redirect("/form"))),
         (
@@ -707,8 +720,18 @@ fn a_login_is_tried_by_hand_without_a_secret_on_the_screen() {
     let path = |name: &str| setup.dir().join(name).display().to_string();
     let test = |backend: &str, password: &str| {
         setup.run(&[
-            "recipe", "test", "--config", &path("doorward.toml"), "--backend", backend, "--user", "alice",
-            "--password-file", &path(password), "--code-file", &path("code"),
+            "recipe",
+            "test",
+            "--config",
+            &path("doorward.toml"),
+            "--backend",
+            backend,
+            "--user",
+            "alice",
+            "--password-file",
+            &path(password),
+            "--code-file",
+            &path("code"),
         ])
     };
     let ran = test("node-a", "right");

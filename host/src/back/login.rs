@@ -40,6 +40,10 @@ pub struct Person<'a> {
     pub target: &'a str,
     /// Scheme and host as the browser sees them.
     pub origin: &'a str,
+    /// The form of the device: `desktop`, `mobile`, `tablet` or `bot`.
+    pub device: &'a str,
+    /// The look of our own pages.
+    pub template: &'a str,
 }
 
 /// What a login that worked leaves for the browser.
@@ -219,6 +223,11 @@ fn values(recipe: &Recipe, person: &Person<'_>) -> Values {
     values.set("lang", person.lang);
     values.set("target", person.target);
     values.set("origin", person.origin);
+    values.set("device", person.device);
+    values.set("template", person.template);
+    if let Some(interface) = recipe.interface_for(person.device) {
+        values.set("interface", interface);
+    }
     set_own(recipe, &mut values);
     values
 }
@@ -301,7 +310,8 @@ impl Way<'_> {
                 None => {
                     (self.watcher)(Event::Found(&extract.name, false));
                     tracing::error!(
-                        backend = node.name(), extract = extract.name,
+                        backend = node.name(),
+                        extract = extract.name,
                         "the node's answers lack what the recipe needs"
                     );
                     return Err(Refusal::NodeBroken.into());

@@ -80,6 +80,7 @@ fn is_packed(headers: &HeaderMap) -> Option<bool> {
 fn is_text(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media_type = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    let attached = headers.get(header::CONTENT_DISPOSITION).is_some_and(|value| value.as_bytes().starts_with(b"attach"));
+    let attached =
+        headers.get(header::CONTENT_DISPOSITION).is_some_and(|value| value.as_bytes().starts_with(b"attach"));
     !attached && (media_type == "text/html" || media_type == "text/plain" || media_type.ends_with("json"))
 }

@@ -56,7 +56,9 @@ pub(super) fn sign(recipe: &Recipe, values: &mut Values) -> Result<(), Missing> 
     let key = recipe.secret.as_ref().map_or("", Secret::expose).as_bytes();
     // An HMAC takes a key of any length (RFC 2104, section 2).
     let code = match sign.algorithm {
-        Algorithm::Sha1 => Hmac::<Sha1>::new_from_slice(key).map(|m| hex(&m.chain_update(&text).finalize().into_bytes())),
+        Algorithm::Sha1 => {
+            Hmac::<Sha1>::new_from_slice(key).map(|m| hex(&m.chain_update(&text).finalize().into_bytes()))
+        }
         Algorithm::Sha256 => {
             Hmac::<Sha256>::new_from_slice(key).map(|m| hex(&m.chain_update(&text).finalize().into_bytes()))
         }

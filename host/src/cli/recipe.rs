@@ -130,8 +130,16 @@ async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret)
     headers.insert(header::USER_AGENT, HeaderValue::from_static("Mozilla/5.0 (doorward recipe test)"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     let origin = format!("https://{host}");
-    let person =
-        Person { user: &test.user, secret, attributes: &attributes, lang: "en", target: "/", origin: &origin };
+    let person = Person {
+        user: &test.user,
+        secret,
+        attributes: &attributes,
+        lang: "en",
+        target: "/",
+        origin: &origin,
+        device: "desktop",
+        template: "",
+    };
     if !node.recipe.checks_password() {
         say("This back-end checks no password: Doorward must, and mode \"back-end\" lets nobody in.");
     }

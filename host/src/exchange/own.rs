@@ -343,7 +343,13 @@ impl Exchange {
 
     /// Whether this exchange ended the node's session: the user logged out, or the node had forgotten it. `page` is the
     /// beginning of the answer's body where the recipe looks at it.
-    pub(super) fn logged_out(&self, visit: &Visit, node: &Node, response: &Response<NodeBody>, page: &str) -> Option<Gone> {
+    pub(super) fn logged_out(
+        &self,
+        visit: &Visit,
+        node: &Node,
+        response: &Response<NodeBody>,
+        page: &str,
+    ) -> Option<Gone> {
         let recipe = &node.recipe;
         if recipe.is_logout(visit.head.uri.path(), visit.head.uri.query()) && recipe.logout_done(response.headers()) {
             return Some(Gone::LoggedOut);

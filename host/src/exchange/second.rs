@@ -79,6 +79,8 @@ impl Exchange {
             lang: language(visit),
             target: &form.next,
             origin: &origin,
+            device: visit.form.name(),
+            template: &visit.look,
         };
         back::log_in(self.hop(node), &headers, &person, &|_| {}).await
     }
@@ -166,12 +168,7 @@ impl Exchange {
                 permit.wrong(sent.code.expose());
                 waiting.tries += 1;
                 if waiting.tries >= TRIES {
-                    return Ok(self.login_form(
-                        visit,
-                        StatusCode::FORBIDDEN,
-                        &sent.form.filled(),
-                        Some(&WRONG_CODE),
-                    ));
+                    return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &sent.form.filled(), Some(&WRONG_CODE)));
                 }
                 waiting.id = session::new_form_cookie();
                 self.code_page(visit, StatusCode::FORBIDDEN, &waiting, Some(&WRONG_CODE))
@@ -220,7 +217,8 @@ impl Exchange {
     pub(super) async fn log_out(&mut self, visit: &Visit) -> Answer {
         // Another site must not be able to log a user out.
         let from = visit.head.headers.get("sec-fetch-site").map_or(&b"same-origin"[..], |value| value.as_bytes());
-        let Some((session, node)) = self.session(visit).filter(|_| !matches!(from, b"cross-site" | b"same-site")) else {
+        let Some((session, node)) = self.session(visit).filter(|_| !matches!(from, b"cross-site" | b"same-site"))
+        else {
             return self.login_page(visit, "/", "");
         };
         let below = node.recipe.session_path.trim_end_matches('/');
@@ -241,7 +239,8 @@ impl Exchange {
 fn language(visit: &Visit) -> &str {
     let asked = visit.head.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     let first = asked.and_then(|asked| asked.split([',', ';']).next()).unwrap_or("").trim();
-    let right = (2..=16).contains(&first.len()) && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let right =
+        (2..=16).contains(&first.len()) && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if right { first } else { "en" }
 }
 

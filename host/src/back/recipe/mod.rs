@@ -65,6 +65,8 @@ pub struct Recipe {
     pub session_query: Option<(String, Template)>,
     /// Headers that each request gets.
     pub inject: Vec<(HeaderName, Template)>,
+    /// What the back-end calls its interface for each form of device, by the form's name.
+    pub interface: BTreeMap<String, String>,
     /// What is signed, and how.
     pub sign: Option<Sign>,
     /// What the proxy and the back-end both know.
@@ -227,6 +229,11 @@ pub struct Choice<'a> {
 }
 
 impl Recipe {
+    /// What the back-end calls its interface for a form of device; that for the desktop where it has no other.
+    pub fn interface_for(&self, device: &str) -> Option<&str> {
+        self.interface.get(device).or_else(|| self.interface.get("desktop")).map(String::as_str)
+    }
+
     /// A built-in recipe, or a file. `place` is that of the back-end.
     ///
     /// # Errors

@@ -15,20 +15,34 @@ use super::{
 use crate::config::{Place, Table};
 
 /// Holes that are there in every recipe.
-const HOLES: [&str; 12] = [
-    "user", "user.local", "user.domain", "password", "basic", "otp", "lang", "target", "origin", "timestamp-ms", "secret",
+const HOLES: [&str; 14] = [
+    "user",
+    "user.local",
+    "user.domain",
+    "password",
+    "basic",
+    "otp",
+    "lang",
+    "target",
+    "origin",
+    "timestamp-ms",
+    "secret",
     "signature",
+    "device",
+    "template",
 ];
 /// What would stand in the back-end's logs.
 const NOT_IN_URLS: [&str; 4] = ["password", "basic", "otp", "secret"];
 /// What there is only once.
-const ONLY_AT_LOGIN: [&str; 6] = ["otp", "lang", "target", "origin", "timestamp-ms", "signature"];
+const ONLY_AT_LOGIN: [&str; 9] =
+    ["otp", "lang", "target", "origin", "timestamp-ms", "signature", "device", "template", "interface"];
 /// A program for regular expressions may be so large: some hundred times a usual one.
 const PATTERN_SIZE: usize = 256 << 10;
 
 /// Reads with settings in place.
 struct Reader {
     settings: BTreeMap<String, String>,
+    interface: BTreeMap<String, String>,
     known: Vec<String>,
 }
 
@@ -46,7 +60,11 @@ pub(super) fn recipe(t: &Table<'_>, choice: Choice<'_>, place: &Place) -> Recipe
             t.collector().add(place.fault("no setting of the recipe", expected));
         }
     }
-    let mut reader = Reader { settings, known: HOLES.map(str::to_owned).to_vec() };
+    let mut reader = Reader { settings, interface: BTreeMap::new(), known: HOLES.map(str::to_owned).to_vec() };
+    reader.interface = t.table("interface", |t| reader.interface(t)).unwrap_or_default();
+    if !reader.interface.is_empty() {
+        reader.known.push("interface".to_owned());
+    }
     let extracts = t.tables("extract", |t| reader.extract(t));
     reader.known.extend(extracts.iter().map(|extract| extract.name.clone()));
     reader.whole(t, extracts, choice)
@@ -98,6 +116,7 @@ impl Reader {
             session_path,
             session_query,
             inject,
+            interface: self.interface.clone(),
             sign: t.table("sign", |t| {
                 let algorithms = [("hmac-sha1", Algorithm::Sha1), ("hmac-sha256", Algorithm::Sha256)];
                 let algorithm = t.choice("algorithm", &algorithms).unwrap_or(Algorithm::Sha256);
@@ -108,9 +127,19 @@ impl Reader {
         }
     }
 
+    /// Names of the back-end's interfaces by device, with settings put in.
+    fn interface(&self, t: &Table<'_>) -> BTreeMap<String, String> {
+        if !t.has("desktop") {
+            t.fault("desktop", "nothing", "the interface for desktops, which every other device gets as well");
+        }
+        let of = |device: &str| Some((device.to_owned(), self.text(t, device)?));
+        ["desktop", "mobile", "tablet", "bot"].into_iter().filter_map(of).collect()
+    }
+
     /// One page before the login, or several.
     fn prefetch(&self, t: &Table<'_>) -> Vec<Step> {
-        let read = |t: &Table<'_>| Step { follow: t.count("follow", 5, 0..=10), ..self.step(t, &Method::GET, &["otp"]) };
+        let read =
+            |t: &Table<'_>| Step { follow: t.count("follow", 5, 0..=10), ..self.step(t, &Method::GET, &["otp"]) };
         if t.is_list("prefetch") { t.tables("prefetch", read) } else { t.table("prefetch", read).into_iter().collect() }
     }
 

@@ -84,7 +84,8 @@ impl<'a> Answered<'a> {
     fn sets(&self, name: &str) -> bool {
         let lines = self.headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs = lines.filter_map(|line| line.split(';').next()?.split_once('='));
-        pairs.any(|(known, value)| known.trim() == name && !matches!(value.trim(), "" | "-del-" | "deleted" | "discard"))
+        pairs
+            .any(|(known, value)| known.trim() == name && !matches!(value.trim(), "" | "-del-" | "deleted" | "discard"))
     }
 }
 
@@ -173,7 +174,11 @@ mod tests {
         check(&Test { headers: vec![(header::SET_COOKIE, pattern("^auth=x"))], ..Test::default() }, &headers, true);
         check(&Test { headers: vec![(header::ALLOW, pattern(""))], ..Test::default() }, &headers, false);
         check(&Test { not: Some(Box::new(test.clone())), ..Test::default() }, &headers, false);
-        check(&Test { not: Some(Box::new(Test { status: vec![200], ..test.clone() })), ..test.clone() }, &headers, true);
+        check(
+            &Test { not: Some(Box::new(Test { status: vec![200], ..test.clone() })), ..test.clone() },
+            &headers,
+            true,
+        );
         check(&Test { status: vec![200], or: vec![test], ..Test::default() }, &headers, true);
     }
 
