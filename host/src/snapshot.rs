@@ -125,6 +125,7 @@ impl Snapshot {
                 same.cloned().unwrap_or_else(|| Arc::new(node))
             })
             .collect();
+        check_trust(config, &nodes, &faults);
         let old_policies = previous.map_or(&[][..], |previous| previous.policies.all());
         let policies: Vec<_> = config
             .policies
@@ -240,6 +241,21 @@ fn tickets(config: &Config, materials: &Materials<'_>) -> Result<Arc<dyn tls::Ti
         config.place.key("tls.ticket-key-file").fault(found, "a file of base64 keys of 32 bytes, one a line")
     })?;
     Ok(Arc::new(tickets::Shared(keys)))
+}
+
+/// Where only the node is asked for passwords, each node must check them. A policy that picks the mode is heeded at each
+/// login.
+fn check_trust(config: &Config, nodes: &[Arc<Node>], faults: &Collector) {
+    let picked = config.policies.iter().any(|policy| policy.asks == config::Question::AuthMode);
+    if picked || config.authentication.mode != config::Mode::BackEnd {
+        return;
+    }
+    for backend in &config.backends {
+        if nodes.iter().any(|node| node.name() == backend.name && !node.recipe.checks_password()) {
+            let expected = "one that checks passwords, or another [authentication] mode than \"back-end\"";
+            faults.add(backend.place.key("recipe").fault(format!("\"{}\"", backend.recipe), expected));
+        }
+    }
 }
 
 fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {
