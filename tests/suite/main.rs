@@ -7,6 +7,7 @@ mod demo;
 mod configuration;
 mod login;
 mod recipes;
+mod interface;
 mod directory;
 mod sessions;
 mod throttle;
