@@ -1,6 +1,6 @@
 //! A real SOGo, in front of the stack's directory and IMAP.
 
-use harness::{Proxy, Request, Setup, Stack};
+use harness::{Client, Proxy, Request, Setup, Stack};
 
 use crate::support::{body_attribute, post_login};
 
@@ -60,14 +60,19 @@ fn a_session_that_sogo_has_forgotten_is_over_here_too() {
     let (mut page, mut script) = (proxy.client(), proxy.client());
     for client in [&mut page, &mut script] {
         post_login(client, "/", "alice", password).expect(303);
-        let host = client.host_name().to_owned();
-        client.cookies.set(&host, "0xHIGHFLYxSOGo", "basic%20Zm9yZ290dGVu");
     }
-    assert_eq!(page.get("/SOGo/so/alice/Mail/view").header("location"), Some("/.doorward/login?gone"));
+    let request =
+        Request::new("GET", "/SOGo/so/alice/Mail/view").header("Cookie", &with(&page, "basic%20Zm9yZ290dGVu"));
+    assert_eq!(page.send(request).header("location"), Some("/.doorward/login?gone"));
     assert_eq!(page.cookie("doorward"), None);
-    let told = Request::new("GET", "/SOGo/so/alice/Mail/mailAccounts").header("Sec-Fetch-Dest", "empty");
-    let told = script.send(told);
+    let request = Request::new("GET", "/SOGo/so/alice/Mail/mailAccounts").header("Sec-Fetch-Dest", "empty");
+    let told = script.send(request.header("Cookie", &with(&script, "basic%20Zm9yZ290dGVu")));
     assert_eq!((told.status, told.json()["login"].as_str()), (401, Some("/")));
+}
+
+/// Our session with another one of SOGo.
+fn with(client: &Client, theirs: &str) -> String {
+    format!("doorward={}; 0xHIGHFLYxSOGo={theirs}", client.cookie("doorward").expect("a session"))
 }
 
 #[test]
@@ -76,12 +81,11 @@ fn a_logout_at_doorward_is_made_at_sogo() {
     let proxy = start(stack, "ldap-bind");
     let mut client = proxy.client();
     post_login(&mut client, "/", "alice", &stack.user("alice").password).expect(303);
-    let host = client.host_name().to_owned();
     let theirs = client.cookie("0xHIGHFLYxSOGo").expect("a session of SOGo").to_owned();
     assert_eq!(client.get("/.doorward/logout").header("location"), Some("/SOGo/.doorward/logout"));
     assert_eq!(client.get("/SOGo/.doorward/logout").header("location"), Some("/.doorward/logged-out"));
     // The cookie that somebody kept opens nothing at SOGo either.
     post_login(&mut client, "/", "alice", &stack.user("alice").password).expect(303);
-    client.cookies.set(&host, "0xHIGHFLYxSOGo", &theirs);
-    assert_eq!(client.get("/SOGo/so/alice/Mail/view").header("location"), Some("/.doorward/login?gone"));
+    let request = Request::new("GET", "/SOGo/so/alice/Mail/view").header("Cookie", &with(&client, &theirs));
+    assert_eq!(client.send(request).header("location"), Some("/.doorward/login?gone"));
 }

@@ -148,7 +148,10 @@ impl Reader {
             let never = [&NOT_IN_URLS[..], &ONLY_AT_LOGIN].concat();
             (self.required(t, "name"), self.template(t, "value", &never).unwrap_or_default())
         });
-        let path = t.has("path").then(|| self.path(t, "path")).unwrap_or_else(|| "/".to_owned());
+        let path = self.text(t, "path").unwrap_or_else(|| "/".to_owned());
+        if !path.starts_with('/') || path.contains(|c: char| c == ';' || c.is_control()) {
+            t.fault("path", format!("\"{path}\""), "a path that begins with \"/\"");
+        }
         let cookies = t.texts("cookies").into_iter().map(|name| self.put_in(t, "cookies", &name));
         (cookies.filter(|name| !name.is_empty()).collect(), path, query)
     }
