@@ -36,8 +36,8 @@ const NOT_IN_URLS: [&str; 4] = ["password", "basic", "otp", "secret"];
 /// What there is only once.
 const ONLY_AT_LOGIN: [&str; 9] =
     ["otp", "lang", "target", "origin", "timestamp-ms", "signature", "device", "template", "interface"];
-/// A program for regular expressions may be so large. `.{0,400}` alone has 300 KiB: its dot is any character of Unicode.
-const PATTERN_SIZE: usize = 1 << 20;
+/// A program for regular expressions may be so large: some hundred times a usual one.
+const PATTERN_SIZE: usize = 256 << 10;
 
 /// Reads with settings in place.
 struct Reader {
