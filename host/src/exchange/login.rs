@@ -65,7 +65,7 @@ impl Exchange {
         let again = |status, message| self.login_form(visit, status, &form.filled(), Some(message));
         match outcome {
             Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, &WRONG)),
-            Ok(LoginOutcome::Account(problem)) => Ok(self.account_problem(visit, &form.next, problem)),
+            Ok(LoginOutcome::Account(problem)) => Ok(self.account_problem(visit, &form.filled(), problem)),
             Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &Message::Given(text))),
             Ok(LoginOutcome::SecondFactor(session, pending)) => {
                 self.ask_for_second_factor(visit, &form, *session, *pending)

@@ -182,7 +182,19 @@ impl Exchange {
         self.login_form(visit, StatusCode::OK, &Filled { username: "", next, held }, message.as_ref())
     }
 
-    /// The login page with a name kept and a message shown; its form fits only the browser that gets it.
+    /// The page after a logout, with the form to log in again.
+    pub(super) fn logged_out_page(&self, visit: &Visit) -> Answer {
+        self.form_page(
+            visit,
+            StatusCode::OK,
+            Page::LoggedOut,
+            &Filled { username: "", next: "/", held: "" },
+            None,
+            None,
+        )
+    }
+
+    /// The login page with a name kept and a message shown.
     pub(super) fn login_form(
         &self,
         visit: &Visit,
@@ -190,15 +202,29 @@ impl Exchange {
         filled: &Filled<'_>,
         message: Option<&Message>,
     ) -> Answer {
+        self.form_page(visit, status, Page::Login, filled, message, None)
+    }
+
+    /// A page with the login form, which fits only the browser that gets it, and perhaps a link to help.
+    pub(super) fn form_page(
+        &self,
+        visit: &Visit,
+        status: StatusCode,
+        page: Page,
+        filled: &Filled<'_>,
+        message: Option<&Message>,
+        link: Option<String>,
+    ) -> Answer {
         let secure = self.secure();
         let name = session::form_cookie_name(secure);
         let known = text::cookies(&visit.head.headers).find(|(cookie, _)| *cookie == name).map(|(_, value)| value);
         let known = known.filter(|value| value.len() == 22 && value.bytes().all(|b| b.is_ascii_graphic()));
         let cookie = known.map_or_else(session::new_form_cookie, str::to_owned);
-        let mut answer = self.page(visit, status, Page::Login, filled.next, |content, language| {
+        let mut answer = self.page(visit, status, page, filled.next, |content, language| {
             filled.username.clone_into(&mut content.username);
             filled.held.clone_into(&mut content.held);
             content.message = message.map(|message| language.say(message));
+            content.link = link;
             content.token = self.snapshot.sessions.form_token(&cookie);
         });
         append(&mut answer, header::SET_COOKIE, &session::set_cookie(name, &cookie, secure));
@@ -210,11 +236,6 @@ impl Exchange {
         self.page(visit, StatusCode::OK, Page::Held, landing, |content, _| {
             (content.action, content.fields) = (held.target, held.fields);
         })
-    }
-
-    /// The page after a logout.
-    pub(super) fn logged_out_page(&self, visit: &Visit) -> Answer {
-        self.page(visit, StatusCode::OK, Page::LoggedOut, "/", |_, _| {})
     }
 
     /// A refusal as a page of the site's look, or as JSON for a script.
