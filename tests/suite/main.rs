@@ -33,4 +33,5 @@ mod upgrade;
 mod real_stack;
 mod real_sogo;
 mod browser;
+mod accessibility;
 mod tidy;
