@@ -12,6 +12,7 @@ mod moved;
 mod own;
 mod preferences;
 mod route;
+mod second;
 mod throttle;
 mod upgrade;
 
@@ -182,10 +183,15 @@ impl Exchange {
 
     async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Answer, Refusal> {
         let path = visit.head.uri.path();
+        // At whatever path a node's cookies are.
+        if path.ends_with(second::LOGOUT) {
+            return Ok(Box::pin(self.log_out(visit)).await);
+        }
         if let Some(own) = path.strip_prefix(own::PREFIX) {
             return match (own, &visit.head.method) {
                 // Boxed: a login has much to remember, and each request would carry the room for it.
                 ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
+                ("second-factor", &Method::POST) => Box::pin(self.take_second_factor(visit, body)).await,
                 ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/", "")),
                 ("logged-out", &Method::GET | &Method::HEAD) => Ok(self.logged_out_page(visit)),
                 (preferences::PATH, &Method::GET | &Method::HEAD) => self.prefer(visit),
@@ -247,18 +253,25 @@ impl Exchange {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(header::UPGRADE, protocol);
         }
-        let response = match back::forward(self.hop(node), request).await {
+        back::equip(node, session.user(), session.kept(), &mut request)?;
+        back::narrow_encoding(&node.recipe, request.headers_mut());
+        let mut response = match back::forward(self.hop(node), request).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
             }
             answered => answered?,
         };
         let secure = self.secure();
-        if let Some(logout) = self.logged_out(visit, node, &response) {
+        // Boxed: few recipes look at bodies, and each request would carry the room for it.
+        let page = match node.recipe.expired.reads_bodies() {
+            true => Box::pin(back::beginning(&node.recipe, &mut response)).await,
+            false => String::new(),
+        };
+        if let Some(logout) = self.logged_out(visit, node, &response, &page) {
             self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
             tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
             drop(response);
-            return Ok(self.after_logout(logout, node));
+            return Ok(self.after_logout(logout, visit, node));
         }
         let mut answer = self.fitted(visit, session, node, response);
         if let Some(cookie) = self.snapshot.sessions.touch(session, secure) {

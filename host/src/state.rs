@@ -10,7 +10,7 @@ use crate::auth::Pace;
 use crate::limits::{Flow, Refused, Throttle};
 use crate::log::access::Log;
 use crate::policy::Desk;
-use crate::session::Revoked;
+use crate::session::{Once, Revoked};
 use crate::snapshot::Snapshot;
 
 /// What survives a reload.
@@ -26,6 +26,8 @@ pub struct State {
     pub throttle: Arc<Throttle>,
     /// Counts of all logins.
     pub logins: Logins,
+    /// What may be used once only.
+    pub once: Once,
     /// How long wrong logins take.
     pub pace: Pace,
 }

@@ -307,3 +307,60 @@ fn a_real_password_policy_tells_that_a_password_has_expired_or_must_change() {
         }
     }
 }
+
+#[test]
+fn a_session_that_roundcube_has_forgotten_is_over_for_pages_frames_and_scripts() {
+    let stack = Stack::start();
+    let proxy = start(stack, "ldap-bind", &Wire::Plain, false);
+    let alice = stack.user("alice");
+    let client = || {
+        let mut client = proxy.client().site("localhost").tls(stack.ca());
+        assert_eq!(client.login(&alice.uid, &alice.password).last().expect("an answer").status, 200);
+        client
+    };
+    let (page, script) = ("document", "empty");
+    for (target, destination) in [
+        ("/?_task=mail", page),
+        ("/?_task=mail&_action=show&_uid=1&_framed=1", page),
+        ("/?_task=mail&_action=list&_remote=1", script),
+        ("/?_task=mail&_action=refresh&_remote=1", script),
+    ] {
+        let mut client = client();
+        let request = || {
+            let kind = if destination == script { "XMLHttpRequest" } else { "-" };
+            let request = harness::Request::new("GET", target).header("Sec-Fetch-Dest", destination);
+            // As browsers have it: what the node packs has to be looked at too.
+            request.header("Accept-Encoding", "gzip, deflate, br").header("X-Requested-With", kind)
+        };
+        assert_eq!(client.send(request()).status, 200, "{target}: alive");
+        assert!(client.cookie("__Host-doorward").is_some(), "{target}: alive");
+        let ours = client.cookie("__Host-doorward").expect("a session").to_owned();
+        let forgotten =
+            format!("__Host-doorward={ours}; roundcube_sessid=0123456789abcdef0123456789; roundcube_sessauth=x-1");
+        let answer = client.send(request().header("Cookie", &forgotten));
+        if destination == page {
+            assert_eq!(answer.header("location"), Some("/.doorward/login?gone"), "{target}");
+        } else {
+            assert_eq!((answer.status, answer.json()["login"].as_str()), (401, Some("/")), "{target}");
+        }
+        assert_eq!(client.cookie("__Host-doorward"), None, "{target}");
+    }
+}
+
+#[test]
+fn a_roundcube_that_limits_logins_is_told_apart_from_a_wrong_password() {
+    let stack = Stack::own(&[("RS_RC_LOGIN_RATE", "2")]);
+    let proxy = start(&stack, "ldap-bind", &Wire::Plain, false);
+    let user = stack.user("alice");
+    let try_it = || {
+        let mut client = proxy.client().site("localhost").tls(stack.ca());
+        client.login(&user.uid, &user.password).last().expect("an answer").status
+    };
+    // Roundcube counts only for users whom it has seen before.
+    assert_eq!(try_it(), 200);
+    // From now on the directory takes her and the node does not, so it is the node that counts.
+    let disable = "changetype: modify\nreplace: accountStatus\naccountStatus: disabled\n";
+    stack.modify(&format!("dn: {}\n{disable}", user.dn));
+    let statuses = [try_it(), try_it(), try_it(), try_it()];
+    assert_eq!(statuses, [403, 403, 429, 429]);
+}

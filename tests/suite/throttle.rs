@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Backend, Client, Proxy, Response};
+use harness::{Answer, Backend, Client, Proxy};
 
 use crate::support::{body_attribute, log_in, post_login, proxy, webmail};
 
@@ -116,51 +116,45 @@ fn memory(proxy: &mut Proxy) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// A divisor of 1000, so that each network is one guesser's.
-const GUESSERS: usize = 20;
-
-/// How many of these guesses were refused. A wrong login takes a tenth of a second at least: many guess at once.
-fn guess(proxy: &Proxy, from: usize, to: usize) -> usize {
-    std::thread::scope(|scope| {
-        let start = |own: usize| {
-            let mut client = proxy.client();
-            scope.spawn(move || guesses(&mut client, (from..to).filter(|n| n % GUESSERS == own)))
-        };
-        let guessers: Vec<_> = (0..GUESSERS).map(start).collect();
-        guessers.into_iter().map(|guesser| guesser.join().expect("a guesser")).sum()
-    })
-}
-
-fn guesses(client: &mut Client, numbers: impl Iterator<Item = usize>) -> usize {
-    let page = client.get("/").expect(200).text();
-    let form = harness::forms(&page).into_iter().find(harness::Form::asks_for_password).expect("a form");
-    let token = form.field("token").expect("a token").value.clone();
-    let mut refused = 0;
-    for n in numbers {
-        let address = format!("10.{}.{}.1", n % 1000 / 250, n % 250);
-        let password = format!("guess{n}");
-        let fields = [("username", "alice"), ("password", password.as_str()), ("token", &token), ("next", "/")];
-        let request = harness::Request::new("POST", "/.doorward/login").form(&fields);
-        match client.send(request.header("X-Forwarded-For", &address)).status {
-            403 => {}
-            429 => refused += 1,
-            status => panic!("{status}"),
-        }
-    }
-    refused
-}
-
 #[test]
 fn ten_thousand_guesses_from_a_thousand_addresses_cost_no_memory_and_no_owner() {
     let node = inbox();
     let mut proxy = proxy(FAST, &[("node-a", &node, "")]);
     let owner = log_in(&proxy, "alice");
     let device = owner.cookie("doorward-device").expect("a device cookie").to_owned();
-    let mut refused = guess(&proxy, 0, 1000);
+    let mut guesser = proxy.client();
+    let page = guesser.get("/").expect(200).text();
+    let form = harness::forms(&page).into_iter().find(harness::Form::asks_for_password).expect("a form");
+    let token = form.field("token").expect("a token").value.clone();
+    let cookie = format!("doorward-form={}", guesser.cookie("doorward-form").expect("the form's cookie"));
+    // Statuses of the guesses with these numbers. A wrong login takes its time, so many are made at once.
+    let to = proxy.client().address();
+    let guess = |numbers: std::ops::Range<usize>| -> Vec<u16> {
+        let mut client = Client::new(to).header("Cookie", &cookie);
+        let one = |n: usize| {
+            let (address, password) = (format!("10.{}.{}.1", n % 1000 / 250, n % 250), format!("guess{n}"));
+            let fields = [("username", "alice"), ("password", password.as_str()), ("token", &token), ("next", "/")];
+            let request = harness::Request::new("POST", "/.doorward/login").form(&fields);
+            client.send(request.header("X-Forwarded-For", &address)).status
+        };
+        numbers.map(one).collect()
+    };
+    let round = |numbers: std::ops::Range<usize>| -> Vec<u16> {
+        let share = numbers.len() / 50;
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..50)
+                .map(|k| (numbers.start + k * share)..(numbers.start + (k + 1) * share))
+                .map(|numbers| scope.spawn(|| guess(numbers)))
+                .collect();
+            all.into_iter().flat_map(|thread| thread.join().expect("a thread")).collect()
+        })
+    };
+    let mut statuses = round(0..2000);
     let before = memory(&mut proxy);
-    refused += guess(&proxy, 1000, 10_000);
+    statuses.extend(round(2000..10_000));
     // Of each network four were checked.
-    assert_eq!(refused, 10_000 - 4 * 1000);
+    assert_eq!(statuses.iter().filter(|status| **status == 403).count(), 4 * 1000);
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 10_000 - 4 * 1000);
     let after = memory(&mut proxy);
     assert!(after < before + 4096, "{before} KiB before and {after} KiB after");
     let mut known = proxy.client();

@@ -343,6 +343,7 @@ impl Config {
         for backend in &self.backends {
             files.extend(backend.tls.files().cloned());
             files.extend(Some(self.base.join(&backend.recipe)).filter(|path| path.is_file()));
+            files.extend(backend.recipe_secret_file.clone());
         }
         files
     }

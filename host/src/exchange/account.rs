@@ -2,9 +2,11 @@
 
 use hyper::StatusCode;
 
+use super::own::Filled;
 use super::{Answer, Exchange, Visit};
 use crate::auth::Problem;
 use crate::pages::Page;
+use crate::reply::Message;
 
 /// What the person is told.
 fn message(problem: Problem) -> &'static str {
@@ -19,11 +21,10 @@ fn message(problem: Problem) -> &'static str {
 }
 
 impl Exchange {
-    /// The problem, and the link that the operator has for it.
-    pub(super) fn account_problem(&self, visit: &Visit, next: &str, problem: Problem) -> Answer {
-        self.page(visit, StatusCode::FORBIDDEN, Page::Account, next, |content, language| {
-            content.message = Some(language.text(message(problem)).to_owned());
-            content.link = self.snapshot.directory.help(problem).map(ToString::to_string);
-        })
+    /// The problem, the link that the operator has for it, and the form to try again.
+    pub(super) fn account_problem(&self, visit: &Visit, filled: &Filled<'_>, problem: Problem) -> Answer {
+        let link = self.snapshot.directory.help(problem).map(ToString::to_string);
+        let message = Message::known(message(problem));
+        self.form_page(visit, StatusCode::FORBIDDEN, Page::Account, filled, Some(&message), link)
     }
 }

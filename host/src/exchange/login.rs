@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -11,7 +11,7 @@ use hyper::header;
 use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::{self, Attempt, Problem, Verdict};
-use crate::back::{self, LoggedIn, LoginError, Node, headers};
+use crate::back::{LoggedIn, LoginError, Node, Pending, headers};
 use crate::config::Mode;
 use crate::directory::User;
 use crate::policy::LoginFacts;
@@ -29,13 +29,13 @@ const WRONG: Message = Message::known("wrong");
 const STALE: Message = Message::known("stale");
 
 /// What the login page sends.
-struct Form {
-    name: String,
-    secret: Secret,
-    token: String,
-    next: String,
+pub(super) struct Form {
+    pub(super) name: String,
+    pub(super) secret: Secret,
+    pub(super) token: String,
+    pub(super) next: String,
     /// What was kept for the user until the login, sealed.
-    held: String,
+    pub(super) held: String,
 }
 
 impl Exchange {
@@ -65,8 +65,15 @@ impl Exchange {
         let again = |status, message| self.login_form(visit, status, &form.filled(), Some(message));
         match outcome {
             Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, &WRONG)),
-            Ok(LoginOutcome::Account(problem)) => Ok(self.account_problem(visit, &form.next, problem)),
+            Ok(LoginOutcome::Account(problem)) => Ok(self.account_problem(visit, &form.filled(), problem)),
             Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &Message::Given(text))),
+            Ok(LoginOutcome::SecondFactor(session, pending)) => {
+                self.ask_for_second_factor(visit, &form, *session, *pending)
+            }
+            // A node that does not say how long is asked again in a minute.
+            Ok(LoginOutcome::Throttled(wait)) => {
+                Ok(self.throttled(visit, &form.next, wait.unwrap_or(Duration::from_secs(60))))
+            }
             // An outage is told on the login page too: the name is kept, and the next try is one click away.
             Err(refusal) => {
                 let look = self.tell(&refusal);
@@ -90,6 +97,8 @@ impl Exchange {
             Ok(LoginOutcome::Wrong) => ("wrong", "-", String::new()),
             Ok(LoginOutcome::Account(problem)) => (problem.name(), "-", String::new()),
             Ok(LoginOutcome::Refused(_)) => ("refused", "-", String::new()),
+            Ok(LoginOutcome::SecondFactor(..)) => ("second-factor", "-", String::new()),
+            Ok(LoginOutcome::Throttled(_)) => ("throttled", "-", String::new()),
             Err(_) => ("failed", "-", String::new()),
         };
         self.worker.shared.state.logins.count(outcome);
@@ -98,7 +107,7 @@ impl Exchange {
 
     /// Whether the form is one that we showed to this browser: its token fits the browser's cookie, and the browser
     /// does not say that another site sent it.
-    fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
+    pub(super) fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
         let cookie_name = session::form_cookie_name(self.secure());
         let cookie = text::cookies(&visit.head.headers).find(|(name, _)| *name == cookie_name);
         let from = visit.head.headers.get("sec-fetch-site").map_or(&b"same-origin"[..], |value| value.as_bytes());
@@ -140,16 +149,17 @@ impl Exchange {
             }
             None => return Err(Refusal::NoNode),
         };
-        let (mut node, mut outcome) = (node.clone(), self.log_in_at(visit, form, &node).await);
-        if outcome.is_err()
+        let (mut node, mut outcome) = (node.clone(), self.log_in_at(visit, form, &node, (&mode, &user)).await);
+        if matches!(outcome, Err(LoginError::Wrong | LoginError::Refusal(_)))
             && let Some(other) = self.other_node(&name, began, &node).await
         {
-            outcome = self.log_in_at(visit, form, &other).await;
+            outcome = self.log_in_at(visit, form, &other, (&mode, &user)).await;
             node = other;
         }
+        let session = || Session::open(&identity, &visit.site.name, node.name());
         match outcome {
             Ok(logged_in) => {
-                let session = Arc::new(Session::open(&identity, &visit.site.name, node.name()));
+                let session = Arc::new(session().keeping(logged_in.kept.clone()));
                 Ok(LoginOutcome::In { session, logged_in, node, mode: identity.mode() })
             }
             Err(LoginError::Wrong) if mode == Mode::BackEnd => {
@@ -160,16 +170,28 @@ impl Exchange {
                 tracing::warn!(user = ?name, backend = node.name(), "the node refuses a user whom the directory takes");
                 Ok(LoginOutcome::Wrong)
             }
+            Err(LoginError::SecondFactor(pending)) => Ok(LoginOutcome::SecondFactor(Box::new(session()), pending)),
+            Err(LoginError::PasswordExpired) => Ok(LoginOutcome::Account(Problem::PasswordExpired)),
+            Err(LoginError::Throttled(wait)) => Ok(LoginOutcome::Throttled(wait)),
             Err(LoginError::Refusal(refusal)) => Err(refusal),
         }
     }
 
-    async fn log_in_at(&self, visit: &Visit, form: &Form, node: &Arc<Node>) -> Result<LoggedIn, LoginError> {
+    async fn log_in_at(
+        &self,
+        visit: &Visit,
+        form: &Form,
+        node: &Arc<Node>,
+        (mode, user): (&Mode, &User),
+    ) -> Result<LoggedIn, LoginError> {
         if self.snapshot.is_draining(node) {
             return Err(Refusal::NodeDraining.into());
         }
-        let headers = self.headers_for_node(visit, visit.head.headers.clone());
-        back::log_in(self.hop(node), &headers, form.name.trim(), &form.secret).await
+        if *mode == Mode::BackEnd && !node.recipe.checks_password() {
+            tracing::error!(backend = node.name(), "its recipe checks no password, so mode back-end lets nobody in");
+            return Err(Refusal::Internal.into());
+        }
+        self.log_in_to(visit, form, node, user).await
     }
 
     /// Asks the policies how this attempt is checked.
@@ -207,7 +229,14 @@ impl Exchange {
     }
 
     /// The browser gets the node's cookies, then ours, and goes where it wanted to.
-    fn hand_over(&self, visit: &Visit, form: &Form, session: &Session, logged_in: &LoggedIn, node: &Node) -> Answer {
+    pub(super) fn hand_over(
+        &self,
+        visit: &Visit,
+        form: &Form,
+        session: &Session,
+        logged_in: &LoggedIn,
+        node: &Node,
+    ) -> Answer {
         let secure = self.secure();
         let landing = headers::fit_location(&logged_in.landing, node.authority(), visit.authority(), node.base_path());
         let landing = text::local_path(&landing).unwrap_or("/");
@@ -244,15 +273,19 @@ enum LoginOutcome {
     Account(Problem),
     /// A policy says no, with a text for the person.
     Refused(String),
+    /// The node wants a code, and then this is the session.
+    SecondFactor(Box<Session>, Box<Pending>),
+    /// The node takes no more logins for a while.
+    Throttled(Option<Duration>),
 }
 
 impl Form {
     /// What the next login form is filled with if this one does not lead in.
-    fn filled(&self) -> Filled<'_> {
+    pub(super) fn filled(&self) -> Filled<'_> {
         Filled { username: &self.name, next: &self.next, held: &self.held }
     }
 
-    fn read(body: &[u8]) -> Self {
+    pub(super) fn read(body: &[u8]) -> Self {
         let mut form = Self {
             name: String::new(),
             secret: Secret::new(String::new()),

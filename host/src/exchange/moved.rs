@@ -33,6 +33,6 @@ impl Exchange {
     /// The new node knows nothing of the old one's session: a login is needed.
     pub(super) fn after_move(&self, visit: &Visit, session: &Session, away: &Arc<Node>) -> Answer {
         self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
-        if visit.script { self.session_needed(visit) } else { self.after_logout(Gone::Moved, away) }
+        self.after_logout(Gone::Moved, visit, away)
     }
 }

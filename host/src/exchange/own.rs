@@ -5,7 +5,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 
 use super::held::Held;
 use super::{Answer, Body, Exchange, Visit};
-use crate::back::{Node, NodeBody};
+use crate::back::{Answered, Node, NodeBody};
 use crate::config::Level;
 use crate::pages::{Content, Language, Page};
 use crate::policy::Reply;
@@ -182,7 +182,19 @@ impl Exchange {
         self.login_form(visit, StatusCode::OK, &Filled { username: "", next, held }, message.as_ref())
     }
 
-    /// The login page with a name kept and a message shown; its form fits only the browser that gets it.
+    /// The page after a logout, with the form to log in again.
+    pub(super) fn logged_out_page(&self, visit: &Visit) -> Answer {
+        self.form_page(
+            visit,
+            StatusCode::OK,
+            Page::LoggedOut,
+            &Filled { username: "", next: "/", held: "" },
+            None,
+            None,
+        )
+    }
+
+    /// The login page with a name kept and a message shown.
     pub(super) fn login_form(
         &self,
         visit: &Visit,
@@ -190,15 +202,29 @@ impl Exchange {
         filled: &Filled<'_>,
         message: Option<&Message>,
     ) -> Answer {
+        self.form_page(visit, status, Page::Login, filled, message, None)
+    }
+
+    /// A page with the login form, which fits only the browser that gets it, and perhaps a link to help.
+    pub(super) fn form_page(
+        &self,
+        visit: &Visit,
+        status: StatusCode,
+        page: Page,
+        filled: &Filled<'_>,
+        message: Option<&Message>,
+        link: Option<String>,
+    ) -> Answer {
         let secure = self.secure();
         let name = session::form_cookie_name(secure);
         let known = text::cookies(&visit.head.headers).find(|(cookie, _)| *cookie == name).map(|(_, value)| value);
         let known = known.filter(|value| value.len() == 22 && value.bytes().all(|b| b.is_ascii_graphic()));
         let cookie = known.map_or_else(session::new_form_cookie, str::to_owned);
-        let mut answer = self.page(visit, status, Page::Login, filled.next, |content, language| {
+        let mut answer = self.page(visit, status, page, filled.next, |content, language| {
             filled.username.clone_into(&mut content.username);
             filled.held.clone_into(&mut content.held);
             content.message = message.map(|message| language.say(message));
+            content.link = link;
             content.token = self.snapshot.sessions.form_token(&cookie);
         });
         append(&mut answer, header::SET_COOKIE, &session::set_cookie(name, &cookie, secure));
@@ -210,11 +236,6 @@ impl Exchange {
         self.page(visit, StatusCode::OK, Page::Held, landing, |content, _| {
             (content.action, content.fields) = (held.target, held.fields);
         })
-    }
-
-    /// The page after a logout.
-    pub(super) fn logged_out_page(&self, visit: &Visit) -> Answer {
-        self.page(visit, StatusCode::OK, Page::LoggedOut, "/", |_, _| {})
     }
 
     /// A refusal as a page of the site's look, or as JSON for a script.
@@ -341,27 +362,39 @@ impl Exchange {
         Ok(answer)
     }
 
-    /// Whether this exchange ended the node's session: the user logged out, or the node had forgotten it.
-    pub(super) fn logged_out(&self, visit: &Visit, node: &Node, response: &Response<NodeBody>) -> Option<Gone> {
+    /// Whether this exchange ended the node's session: the user logged out, or the node had forgotten it. `page` is the
+    /// beginning of the answer's body where the recipe looks at it.
+    pub(super) fn logged_out(
+        &self,
+        visit: &Visit,
+        node: &Node,
+        response: &Response<NodeBody>,
+        page: &str,
+    ) -> Option<Gone> {
         let recipe = &node.recipe;
-        let answer = crate::back::Answered { status: response.status(), headers: response.headers(), page: "" };
         if recipe.is_logout(visit.head.uri.path(), visit.head.uri.query()) && recipe.logout_done(response.headers()) {
             return Some(Gone::LoggedOut);
         }
-        (recipe.expired.all(&answer) && !visit.script).then_some(Gone::Expired)
+        let answer = Answered::new(response.status(), response.headers(), page);
+        recipe.expired.holds(&answer).then_some(Gone::Expired)
     }
 
-    /// Both sessions are over: their cookies go, and the login page comes.
-    pub(super) fn after_logout(&self, gone: Gone, node: &Node) -> Answer {
+    /// Both sessions are over: their cookies go, and the login page comes, or a script is told.
+    pub(super) fn after_logout(&self, gone: Gone, visit: &Visit, node: &Node) -> Answer {
         let secure = self.secure();
-        let mut answer = redirect(match gone {
-            Gone::LoggedOut => "/.doorward/logged-out",
-            Gone::Expired => "/.doorward/login?gone",
-            Gone::Moved => "/.doorward/login?moved",
-        });
+        let mut answer = match gone {
+            Gone::Expired | Gone::Moved if visit.script => self.session_needed(visit),
+            Gone::LoggedOut => redirect("/.doorward/logged-out"),
+            Gone::Expired => redirect("/.doorward/login?gone"),
+            Gone::Moved => redirect("/.doorward/login?moved"),
+        };
         append(&mut answer, header::SET_COOKIE, &session::delete_cookie(session::cookie_name(secure), secure));
         for name in &node.recipe.session_cookies {
             append(&mut answer, header::SET_COOKIE, &session::delete_cookie(name, secure));
+            if node.recipe.session_path != "/" {
+                let path = &node.recipe.session_path;
+                append(&mut answer, header::SET_COOKIE, &format!("{name}=; Path={path}; Max-Age=0; HttpOnly"));
+            }
         }
         answer
     }

@@ -21,10 +21,11 @@ impl Exchange {
         user.map_err(|error| self.directory_down(&error))
     }
 
-    /// Whether a login needs of the directory only which node to ask: no policy looks at the entry, and no password is
-    /// checked with it.
+    /// Whether a login needs of the directory only which node to ask: neither policy nor recipe looks at the entry, and no
+    /// password is checked with it.
     fn needs_no_entry(&self) -> bool {
-        self.snapshot.mode == Mode::BackEnd && !self.snapshot.policies.answer(Question::AuthMode)
+        let needed = || self.snapshot.nodes().iter().any(|node| node.recipe.needs_entry());
+        self.snapshot.mode == Mode::BackEnd && !self.snapshot.policies.answer(Question::AuthMode) && !needed()
     }
 
     /// The node that map or entry name, if it is one of ours: they choose among them, and no more. Of several values the

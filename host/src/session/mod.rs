@@ -4,6 +4,7 @@
 
 mod device;
 mod keys;
+mod once;
 mod opened;
 mod revoked;
 
@@ -19,11 +20,13 @@ use zeroize::Zeroizing;
 
 pub use device::{Device, device_cookie_name};
 pub use keys::{Keys, Purpose};
+pub use once::Once;
 pub use opened::Opened;
 pub use revoked::{Revocation, Revoked, parse_id};
 
 use crate::auth::Identity;
 use crate::config;
+use crate::secret::Values;
 use crate::text;
 
 /// Who is logged in, where, and since when. Times are seconds since 1970.
@@ -35,6 +38,9 @@ pub struct Session {
     backend: String,
     started: u64,
     seen: u64,
+    /// What requests to the node need; most often nothing.
+    #[serde(default, skip_serializing_if = "Values::is_empty")]
+    kept: Values,
 }
 
 impl Session {
@@ -44,12 +50,34 @@ impl Session {
         keys::fill_random(&mut id);
         let now = seconds_now();
         let (site, user, backend) = (site.to_owned(), identity.user().to_owned(), backend.to_owned());
-        Self { id, site, user, backend, started: now, seen: now }
+        Self { id, site, user, backend, started: now, seen: now, kept: Values::default() }
     }
 
     /// What the log calls it, and what `ctl revoke` takes. It opens nothing.
     pub fn id(&self) -> String {
         hex(&self.id)
+    }
+
+    /// The same session, which keeps what requests to the node need.
+    #[must_use]
+    pub fn keeping(self, kept: Values) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// The same session, which begins only now.
+    #[must_use]
+    pub fn begun_now(self) -> Self {
+        Self { started: seconds_now(), seen: seconds_now(), ..self }
+    }
+
+    /// What requests to the node need. It was sealed into the cookie, and may hold the password.
+    pub fn kept(&self) -> &Values {
+        &self.kept
+    }
+
+    /// The virtual host's first name.
+    pub fn site(&self) -> &str {
+        &self.site
     }
 
     /// The user's name.
@@ -222,7 +250,7 @@ pub(crate) mod tests {
     fn session() -> Session {
         let now = seconds_now();
         let (site, user, backend) = ("a.test".to_owned(), "zoë".to_owned(), "node-a".to_owned());
-        Session { id: [7; 16], site, user, backend, started: now, seen: now }
+        Session { id: [7; 16], site, user, backend, started: now, seen: now, kept: Values::default() }
     }
 
     fn headers(cookies: &[&str]) -> HeaderMap {
