@@ -35,6 +35,7 @@ rs_tmp=${TMPDIR:-/tmp}
 : "${RS_RC_SESSION_MIN:=10}"                   # minutes a Roundcube session lasts unused
 : "${RS_RC_LOGIN_RATE:=0}"                     # Roundcube: failed logins a minute and user; 0: no limit
 : "${RS_RC_IP_CHECK:=false}"                   # Roundcube: bind sessions to the client address
+: "${RS_RC_DESKTOP_SKIN:=elastic}"             # Roundcube: skin where X-Doorward-Device says desktop; or larry
 : "${RS_PHP_CHILDREN:=6}"                      # PHP processes a node at most
 : "${RS_START_TIMEOUT:=25}"                    # seconds for everything to answer
 
@@ -47,7 +48,7 @@ RS_PORTS=(RS_LDAP1_PORT RS_LDAPS1_PORT RS_LDAP2_PORT RS_LDAPS2_PORT
     RS_HTTPS_ROGUE_A_PORT RS_HTTPS_ROGUE_B_PORT RS_NODE_PORT RS_DB_PORT RS_SOGO_PORT)
 RS_SETTINGS=(RS_DIR "${RS_PORTS[@]}" RS_NODE_A_ADDR RS_NODE_B_ADDR
     RS_LDAP_EMPTY_BIND RS_IMAP_AUTH RS_STRICT_NODES RS_IMAP_FAIL_DELAY
-    RS_RC_SESSION_MIN RS_RC_LOGIN_RATE RS_RC_IP_CHECK RS_PHP_CHILDREN)
+    RS_RC_SESSION_MIN RS_RC_LOGIN_RATE RS_RC_IP_CHECK RS_RC_DESKTOP_SKIN RS_PHP_CHILDREN)
 RS_SERVICES=(ldap1 ldap2 imap-a imap-b php-a php-b web-a web-b)
 # Not started unless they are named: SOGo, and what it keeps its tables and its sessions in.
 RS_MORE=(db cache sogo)

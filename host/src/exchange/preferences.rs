@@ -2,6 +2,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderValue};
+use memchr::memmem;
 
 use super::own::{self, append};
 use super::{Answer, Exchange, Visit};
@@ -42,7 +43,7 @@ impl Preference {
 /// The view that the person asked for, if they did: it counts for more than what the device policy says. Asked of every
 /// request, so those that have no such cookie pay for a look at their cookies and no more.
 pub(super) fn view(headers: &HeaderMap, secure: bool) -> Option<Form> {
-    let chosen = |value: &HeaderValue| value.as_bytes().windows(NEEDLE.len()).any(|window| window == NEEDLE);
+    let chosen = |value: &HeaderValue| memmem::find(value.as_bytes(), NEEDLE).is_some();
     headers.get_all(header::COOKIE).iter().any(chosen).then_some(())?;
     view_named(Preference::View.of(headers, secure)?)
 }
