@@ -116,15 +116,7 @@ impl Snapshot {
     pub fn build(config: &Config, materials: &Materials<'_>) -> Result<Self, Faults> {
         let faults = Collector::default();
         let previous = materials.previous;
-        let nodes: Vec<Arc<Node>> = config
-            .backends
-            .iter()
-            .filter_map(|backend| faults.keep(Node::build(backend, &config.base)))
-            .map(|node| {
-                let same = previous.and_then(|previous| previous.nodes.iter().find(|old| old.is_same(&node)));
-                same.cloned().unwrap_or_else(|| Arc::new(node))
-            })
-            .collect();
+        let nodes = nodes(config, previous, &faults);
         let old_policies = previous.map_or(&[][..], |previous| previous.policies.all());
         let policies: Vec<_> = config
             .policies
@@ -240,6 +232,33 @@ fn tickets(config: &Config, materials: &Materials<'_>) -> Result<Arc<dyn tls::Ti
         config.place.key("tls.ticket-key-file").fault(found, "a file of base64 keys of 32 bytes, one a line")
     })?;
     Ok(Arc::new(tickets::Shared(keys)))
+}
+
+/// The nodes; those that did not change are taken over.
+fn nodes(config: &Config, previous: Option<&Snapshot>, faults: &Collector) -> Vec<Arc<Node>> {
+    let built = config.backends.iter().filter_map(|backend| faults.keep(Node::build(backend, &config.base)));
+    let nodes = built.map(|node| {
+        let same = previous.and_then(|previous| previous.nodes.iter().find(|old| old.is_same(&node)));
+        same.cloned().unwrap_or_else(|| Arc::new(node))
+    });
+    let nodes: Vec<Arc<Node>> = nodes.collect();
+    check_trust(config, &nodes, faults);
+    nodes
+}
+
+/// Where only the node is asked for passwords, each node must check them. A policy that picks the mode is heeded at each
+/// login.
+fn check_trust(config: &Config, nodes: &[Arc<Node>], faults: &Collector) {
+    let picked = config.policies.iter().any(|policy| policy.asks == config::Question::AuthMode);
+    if picked || config.authentication.mode != config::Mode::BackEnd {
+        return;
+    }
+    for backend in &config.backends {
+        if nodes.iter().any(|node| node.name() == backend.name && !node.recipe.checks_password()) {
+            let expected = "one that checks passwords, or another [authentication] mode than \"back-end\"";
+            faults.add(backend.place.key("recipe").fault(format!("\"{}\"", backend.recipe), expected));
+        }
+    }
 }
 
 fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {

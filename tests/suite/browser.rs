@@ -48,7 +48,7 @@ fn a_person_works_in_the_demo_at_a_desk_and_on_a_phone() {
                 }
                 None => browser.wait_for("[role=alert]"),
             }
-            browser.wait_for("body[data-page=login]");
+            browser.wait_for("input[name=password]");
         }
     }
 }
@@ -71,7 +71,7 @@ fn an_upload_arrives_as_it_was_and_a_logout_is_one() {
     shot(&browser, "demo-desktop-upload");
     browser.goto(&format!("{}inbox", demo.url_of("green.localhost")));
     browser.click("form[action='/logout'] button");
-    browser.wait_for("body[data-page=login]");
+    browser.wait_for("body[data-page=logged-out]");
     browser.goto(&format!("{}inbox", demo.url_of("green.localhost")));
     browser.wait_for("body[data-page=login]");
 }
@@ -111,7 +111,7 @@ fn a_person_reads_real_mail_at_a_desk_and_on_a_phone() {
             shot(&browser, &format!("roundcube-{device}-{node}"));
             // Its own logout link, with the token that its script adds.
             browser.script("rcmail.command('switch-task', 'logout')");
-            browser.wait_for("body[data-page=login]");
+            browser.wait_for("body[data-page=logged-out]");
             browser.goto(&base);
             browser.wait_for("body[data-page=login]");
         }

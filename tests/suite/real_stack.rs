@@ -352,7 +352,7 @@ fn a_roundcube_that_limits_logins_is_told_apart_from_a_wrong_password() {
     let stack = Stack::own(&[("RS_RC_LOGIN_RATE", "2")]);
     let proxy = start(&stack, "ldap-bind", &Wire::Plain, false);
     let user = stack.user("alice");
-    let mut try_it = || {
+    let try_it = || {
         let mut client = proxy.client().site("localhost").tls(stack.ca());
         client.login(&user.uid, &user.password).last().expect("an answer").status
     };

@@ -21,6 +21,24 @@ fn proxy_with(node: &Backend, mode: &str, settings: &str) -> Proxy {
     setup().file("node.secret", "the shared secret\n").serve(&config)
 }
 
+/// Mode `back-end` and a node that checks no password: refused as a whole, and where a policy picks the mode, at each
+/// login.
+fn is_never_open(node: &Backend, settings: &str) {
+    let before = node.hits().len();
+    let config = format!(
+        "[authentication]\nmode = \"back-end\"\n[directory]\nfile = \"people.ldif\"\n[[site]]\nhosts = [\"*\"]\n\
+         [[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n[[backend]]\nname = \"node-a\"\nurl = \"{}\"\n{settings}\n",
+        node.url()
+    );
+    let refused = setup().file("node.secret", "the shared secret\n").refused(&config);
+    assert!(refused.stderr.contains("one that checks passwords"), "{}", refused.stderr);
+    let policy =
+        "\n[[policy]]\nname = \"auth-mode\"\nasks = \"auth-mode\"\n[policy.settings]\ndefault = \"back-end\"\n";
+    let open = proxy_with(node, "ldap-bind", &format!("{settings}{policy}"));
+    assert_eq!(login(&mut open.client()).status, 500);
+    assert_eq!(node.hits().len(), before, "the node is not even asked");
+}
+
 fn proxy_of(node: &Backend, recipe: &str) -> Proxy {
     proxy_with(node, "ldap-bind", &format!("recipe = \"{recipe}\""))
 }
@@ -378,10 +396,7 @@ fn zimbra_preauth_is_signed_and_lets_nobody_in_unchecked() {
     let signed = format!("alice@a.test|name|0|{}", value("timestamp"));
     assert_eq!(value("preauth"), hmac_sha1(b"the shared secret", signed.as_bytes()));
     assert!(!seen.contains("secret"));
-    // Nobody would have checked the password.
-    let open = proxy_with(&node, "back-end", settings);
-    assert_eq!(login(&mut open.client()).status, 500);
-    assert_eq!(node.hits().len(), 1, "the node is not even asked");
+    is_never_open(&node, settings);
 }
 
 /// RFC 2104, by hand, so that the test does not believe the code it tests.
@@ -495,7 +510,8 @@ fn owa_tells_by_where_it_leads() {
     let (mut script, _) = logged_in(&proxy);
     let ping = Request::new("GET", "/owa/ping").header("X-Requested-With", "XMLHttpRequest");
     assert_eq!(script.send(ping).status, 401);
-    client.cookies.set(&client.host_name().to_owned(), "cadataKey", "old");
+    let host = client.host_name().to_owned();
+    client.cookies.set(&host, "cadataKey", "old");
     assert_eq!(client.get("/owa/").header("location"), Some("/.doorward/login?gone"));
 }
 
@@ -533,13 +549,11 @@ fn a_trusted_header_is_ours_alone() {
     let seen = client.send(request).text();
     assert!(seen.contains("remote-email=alice@a.test") && seen.contains("x-remote-user-token=the shared secret"));
     assert!(!seen.contains("root"), "{seen}");
-    // Nobody has checked a password: nobody comes in.
-    let open = proxy_with(&node, "back-end", settings);
-    assert_eq!(login(&mut open.client()).status, 500);
-    let without = setup().refused(&format!(
+    is_never_open(&node, settings);
+    let without = setup().refused(
         "[directory]\nfile = \"people.ldif\"\n[[site]]\nhosts = [\"*\"]\n[[listener]]\nname = \"p\"\n\
-         address = \"127.0.0.1:0\"\n[[backend]]\nname = \"a\"\nurl = \"http://127.0.0.1:1/\"\nrecipe = \"trusted-header\"\n"
-    ));
+         address = \"127.0.0.1:0\"\n[[backend]]\nname = \"a\"\nurl = \"http://127.0.0.1:1/\"\nrecipe = \"trusted-header\"\n",
+    );
     assert!(without.stderr.contains("recipe-secret-file: found nothing"), "{}", without.stderr);
 }
 

@@ -115,6 +115,8 @@ struct Way<'a> {
 
 /// The last answer to a step.
 struct Last {
+    /// The path that was asked for, as the node sees it.
+    path: String,
     parts: Parts,
     page: String,
     verdict: Option<Verdict>,
@@ -141,7 +143,7 @@ pub async fn log_in(
             let last = way.take(step, Stage::Login).await?;
             way.judge(&last)
         }
-        None => way.finish(None),
+        None => way.finish(""),
     }
 }
 
@@ -285,7 +287,7 @@ impl Way<'_> {
             }
         }
         let verdict = if stage == Stage::Login { self.recipe().verdict(&answer) } else { None };
-        Last { parts, page, verdict }
+        Last { path: path.to_owned(), parts, page, verdict }
     }
 
     /// The node's own path that an answer leads to, if it leads anywhere, and there.
@@ -293,8 +295,8 @@ impl Way<'_> {
         let node = self.hop.node;
         let location = last.parts.headers.get(header::LOCATION).filter(|_| last.parts.status.is_redirection())?;
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-        let location = headers::fit_location(location.to_str().ok()?, node.authority(), host, node.base_path());
-        let path = location.strip_prefix("./").map_or(location.clone(), |rest| format!("/{rest}"));
+        let location = resolved(location.to_str().ok()?, &last.path);
+        let path = headers::fit_location(&location, node.authority(), host, node.base_path());
         (path.starts_with('/') && !path.starts_with("//")).then(|| path.split('#').next().unwrap_or("/").to_owned())
     }
 
@@ -327,7 +329,7 @@ impl Way<'_> {
         match last.verdict {
             Some(Verdict::Success) => {
                 let answer = Answered::new(status, &last.parts.headers, &last.page);
-                self.finish(Some(answer.location()))
+                self.finish(&resolved(answer.location(), &last.path))
             }
             Some(Verdict::SecondFactor) => {
                 let recipe = &self.hop.node.recipe;
@@ -357,11 +359,12 @@ impl Way<'_> {
         }
     }
 
-    fn finish(mut self, location: Option<&str>) -> Result<LoggedIn, LoginError> {
+    fn finish(mut self, location: &str) -> Result<LoggedIn, LoginError> {
         self.all_found(Stage::Login)?;
         let recipe = &self.hop.node.recipe;
         let landing = match &recipe.landing {
-            Landing::Location => location.filter(|location| !location.is_empty()).unwrap_or("/").to_owned(),
+            Landing::Location if location.is_empty() => "/".to_owned(),
+            Landing::Location => location.to_owned(),
             Landing::Path(template) => {
                 template.fill(&self.values, Escape::Url).map_err(|error| self.fault(&error.into()))?
             }
@@ -414,4 +417,44 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 fn without_query(location: &str) -> &str {
     location.split(['?', '#']).next().unwrap_or(location)
+}
+
+/// A `Location` that is relative (RFC 9110, section 10.2.2) as a path; others as they are.
+fn resolved(location: &str, from: &str) -> String {
+    if location.is_empty() || location.starts_with('/') || location.contains("://") {
+        return location.to_owned();
+    }
+    let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
+    match location.strip_prefix("./").unwrap_or(location) {
+        query if query.starts_with('?') && !location.starts_with("./") => format!("{from}{query}"),
+        rest => format!("{folder}/{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_way_begins_where_it_was_told() {
+        let check = |location: &str, path: &str| assert_eq!(resolved(location, "/rc/login.php"), path, "{location}");
+        check("./?_task=mail", "/rc/?_task=mail");
+        check("index.php", "/rc/index.php");
+        check("?x=1", "/rc/login.php?x=1");
+        check("/y", "/y");
+        check("//evil.test/", "//evil.test/");
+        check("https://evil.test/", "https://evil.test/");
+        check("", "");
+    }
+
+    #[test]
+    fn a_node_may_ask_for_a_wait_of_a_day_and_no_more() {
+        let wait = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static(text));
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!((wait("90"), wait("99999999999")), (Some(90), Some(86_400)));
+        assert_eq!((wait("-1"), wait("Wed, 21 Oct 2026 07:28:00 GMT")), (None, None));
+    }
 }

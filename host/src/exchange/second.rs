@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::login::Form;
 use super::{Answer, Exchange, Visit, own};
+use crate::auth::Problem;
 use crate::back::{self, LoggedIn, LoginError, Node, Pending, Person};
 use crate::directory::User;
 use crate::pages::Page;
@@ -161,6 +162,9 @@ impl Exchange {
                 Ok(answer)
             }
             Err(LoginError::Refusal(refusal)) => Err(refusal),
+            Err(LoginError::PasswordExpired) => {
+                Ok(self.account_problem(visit, &sent.form.next, Problem::PasswordExpired))
+            }
             Err(LoginError::Throttled(wait)) => {
                 Ok(self.throttled(visit, &sent.form.next, wait.unwrap_or(Duration::from_secs(60))))
             }
@@ -196,6 +200,7 @@ impl Exchange {
             Ok(_) => "in",
             Err(LoginError::Refusal(_)) => "failed",
             Err(LoginError::Throttled(_)) => "throttled",
+            Err(LoginError::PasswordExpired) => Problem::PasswordExpired.name(),
             Err(_) => "wrong-code",
         };
         self.worker.shared.state.logins.count(outcome);
