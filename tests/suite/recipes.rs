@@ -143,6 +143,7 @@ fn sogo_takes_json_and_gives_two_cookies() {
     let told = script.send(told.header("Cookie", &gone(&script)));
     assert_eq!((told.status, told.json()["login"].as_str()), (401, Some("/")));
     assert_eq!(script.cookie("doorward"), None);
+    assert_eq!(node.accepted(), node.hits().len(), "no connection is used twice");
 }
 
 #[test]

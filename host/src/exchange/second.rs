@@ -163,7 +163,7 @@ impl Exchange {
             }
             Err(LoginError::Refusal(refusal)) => Err(refusal),
             Err(LoginError::PasswordExpired) => {
-                Ok(self.account_problem(visit, &sent.form.next, Problem::PasswordExpired))
+                Ok(self.account_problem(visit, &sent.form.filled(), Problem::PasswordExpired))
             }
             Err(LoginError::Throttled(wait)) => {
                 Ok(self.throttled(visit, &sent.form.next, wait.unwrap_or(Duration::from_secs(60))))

@@ -41,6 +41,9 @@ pub const BUILT_IN: [(&str, &str); 14] = [
 /// A recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
+    /// Whether a connection may be used again. Some servers close theirs after each answer and do not say so; a request
+    /// that is sent just then is lost.
+    pub keep_connections: bool,
     /// Pages to load before the login; their cookies go with the login.
     pub prefetch: Vec<Step>,
     /// Values to find in answers.

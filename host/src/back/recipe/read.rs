@@ -104,6 +104,7 @@ impl Reader {
         let session = t.table("session", |t| self.session(t));
         let (session_cookies, session_path, session_query) = session.unwrap_or((Vec::new(), "/".to_owned(), None));
         Recipe {
+            keep_connections: t.flag("keep-connections", true),
             prefetch: self.prefetch(t),
             extracts,
             login,
