@@ -117,3 +117,42 @@ fn a_person_reads_real_mail_at_a_desk_and_on_a_phone() {
         }
     }
 }
+
+/// What somebody else may have chosen, on every page that shows it: an element would be there, or the name changed.
+#[test]
+fn nothing_that_is_shown_becomes_markup() {
+    let node = harness::Backend::start(|_| harness::Answer::text("no").status(401));
+    let title = "\"><script>window.pwned = 1</script>'";
+    let text = format!(
+        "{}[[site]]\nhosts = [\"blue.localhost\"]\ntitle = '''{title}'''\n\
+         [[site]]\nhosts = [\"green.localhost\"]\ntemplate = \"green\"\ntitle = '''{title}'''\n",
+        crate::support::config("", &[]) + &crate::support::backend("node-a", &node.url(), "")
+    );
+    let proxy = crate::support::setup().serve(&text);
+    let browser = Browser::desktop();
+    let long = "<b>'\"&".repeat(683);
+    let names = [title, "' autofocus onfocus='window.pwned = 1", "<img src=x onerror=window.pwned=1>", &long];
+    let clean = |what: &str| {
+        let made =
+            "return [typeof window.pwned, document.querySelectorAll('script, img[onerror], b, [onfocus]').length]";
+        assert_eq!(browser.script(made), serde_json::json!(["undefined", 0]), "{what}: {}", browser.source());
+        assert!(browser.title().contains(title), "{what}: {}", browser.title());
+    };
+    for look in ["blue", "green"] {
+        let base = format!("http://{look}.localhost:{}", proxy.address("public").port());
+        for name in names {
+            browser.goto(&format!("{base}/mail?to=\"><script>window.pwned=1</script>'"));
+            clean("where the login leads to");
+            browser.script(&format!(
+                "username.value = {}; password.value = 'x'; username.form.requestSubmit()",
+                serde_json::Value::from(name)
+            ));
+            browser.wait_for("[role=alert]");
+            assert_eq!(browser.prop("#username", "value").as_deref(), Some(name));
+            clean(name);
+        }
+        browser.goto(&format!("{base}/.doorward/\"><script>window.pwned=1</script>"));
+        browser.wait_for("body[data-page=error]");
+        clean("an error page");
+    }
+}

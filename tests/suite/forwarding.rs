@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use harness::{Answer, Backend, Client, Request};
+use harness::{Answer, Backend, Request};
 
-use crate::support::{config, log_in, post_login, proxy, setup, webmail};
+use crate::support::{log_in, proxy, webmail};
 
 fn echo() -> Backend {
     webmail(|request| {
@@ -175,33 +175,4 @@ fn headers_over_the_limit_are_refused() {
     assert_eq!(client.get("/").status, 200);
     let mut client = proxy.client().header("X-Large", &"x".repeat(17 << 10));
     assert_eq!(client.get("/").status, 431);
-}
-
-#[test]
-fn the_webmail_gets_its_own_name_for_the_interface_and_the_users_wish_for_the_other_sticks() {
-    let node = webmail(|_| Answer::text("inbox"));
-    let recipe = crate::support::RECIPE
-        .replace("pass = ", "view = \"{interface}\"\nlook = \"{template} {device}\"\npass = ")
-        + "[interface]\ndesktop = \"big\"\nmobile = \"small\"\n";
-    let proxy = setup().file("test.toml", recipe).serve(&config("", &[("node-a", &node, "")]));
-    let login_of = |client: &mut Client| {
-        assert_eq!(post_login(client, "/.doorward/login", "alice", "alice-secret").status, 303);
-        let login = node.hits().into_iter().rfind(|hit| hit.target == "/login").expect("a login");
-        String::from_utf8(login.body).expect("a form")
-    };
-    let mut client = proxy.client();
-    let login = login_of(&mut client);
-    assert!(login.contains("look=blue%20desktop&") && login.ends_with("view=big"), "{login}");
-    // The link of the page for the other version: it sticks, for our pages, the login and each request.
-    let page = client.get("/.doorward/login").expect(200).text();
-    let link = page.split("href=\"").find(|part| part.contains("view=mobile")).expect("a link");
-    let link = link.split('"').next().expect("its end").replace("&amp;", "&").replace("&#x2f;", "/");
-    let back = client.get(&link);
-    assert_eq!((back.status, back.header("location")), (303, Some("/.doorward/login")));
-    let login = login_of(&mut client);
-    assert!(login.contains("look=blue%20mobile&") && login.ends_with("view=small"), "{login}");
-    client.get("/").expect(200);
-    let hit = node.hits().into_iter().next_back().expect("a request");
-    assert_eq!(hit.header("x-doorward-device"), Some("mobile"));
-    assert!(!hit.header("cookie").unwrap_or_default().contains("doorward"), "{hit:?}");
 }

@@ -302,7 +302,7 @@ impl Exchange {
                 "<!doctype html><html lang=\"{tag}\"><meta charset=\"utf-8\">\
                  <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">\
                  <title>{reason}</title><main><h1>{reason}</h1><p>{detail}</p>\
-                 <p><small>{number} · {id}</small></p></main></html>"
+                 <p>{number} · <small>{id}</small></p></main></html>"
             ),
         );
         append(&mut answer, header::CONTENT_LANGUAGE, tag);
