@@ -84,7 +84,7 @@ impl Exchange {
             Ok(LoginOutcome::In { session, logged_in, node, .. }) => {
                 self.finish.session(&session);
                 let mut answer = self.hand_over(visit, &form, &session, &logged_in, &node);
-                self.remember_device(&mut answer, visit, device, session.user());
+                self.remember_device(&mut answer, visit, device, &form.name);
                 Ok(answer)
             }
         }
