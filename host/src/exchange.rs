@@ -64,6 +64,8 @@ struct Visit {
     form: Form,
     look: String,
     facts: Facts,
+    /// What is left of the browser's headers once they are the node's.
+    spoken: Option<preferences::Spoken>,
     /// Headers for the node that a filter set.
     set: Vec<(HeaderName, HeaderValue)>,
 }
@@ -137,7 +139,7 @@ impl Exchange {
             Some(Said::Template(Some(look))) if self.known_look(look) => look.clone(),
             _ => site.template.clone(),
         };
-        Ok(Visit { head, script, authority, host, site, form, look, facts, set: Vec::new() })
+        Ok(Visit { head, script, authority, host, site, form, look, facts, spoken: None, set: Vec::new() })
     }
 
     /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
@@ -299,6 +301,7 @@ impl Exchange {
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
         visit.facts.request = None;
+        visit.spoken = Some(preferences::Spoken::of(&visit.head.headers));
         let headers = match Arc::get_mut(&mut visit.head) {
             Some(head) => std::mem::take(&mut head.headers),
             // Somebody still looks at them: an audit, or a shadow.

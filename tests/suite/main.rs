@@ -8,6 +8,7 @@ mod configuration;
 mod login;
 mod recipes;
 mod interface;
+mod pages;
 mod directory;
 mod sessions;
 mod throttle;

@@ -1,7 +1,7 @@
 //! Answers of our own: pages, assets, redirects and refusals.
 
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{Response, StatusCode};
 
 use super::held::Held;
 use super::{Answer, Body, Exchange, Visit};
@@ -147,7 +147,7 @@ impl Exchange {
         next: &str,
         fill: impl FnOnce(&mut Content, &Language),
     ) -> Answer {
-        let Some(language) = self.language(&visit.head.headers) else {
+        let Some(language) = self.language(visit) else {
             return page_answer(StatusCode::INTERNAL_SERVER_ERROR, String::new());
         };
         // Where a form was sent, a GET would find nothing of it: then back to where that would have led.
@@ -242,7 +242,7 @@ impl Exchange {
     pub(super) fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Answer {
         let look = self.tell(refusal);
         if visit.script {
-            return self.script_answer(&visit.head.headers, &look);
+            return self.script_answer(visit, &look);
         }
         let mut answer = self.page(visit, look.status, Page::Error, "/", |content, language| {
             content.reason = reason(look.status, language);
@@ -327,12 +327,12 @@ impl Exchange {
 
     /// A script without a session: `401`, in words that a script reads.
     pub(super) fn session_needed(&self, visit: &Visit) -> Answer {
-        self.script_answer(&visit.head.headers, &Refusal::SessionNeeded.look())
+        self.script_answer(visit, &Refusal::SessionNeeded.look())
     }
 
-    fn script_answer(&self, headers: &HeaderMap, look: &Look) -> Answer {
+    fn script_answer(&self, visit: &Visit, look: &Look) -> Answer {
         let status = look.status;
-        let detail = self.language(headers).map(|language| language.say(&look.detail));
+        let detail = self.language(visit).map(|language| language.say(&look.detail));
         let json = serde_json::json!({
             "error": status.canonical_reason().unwrap_or(""), "detail": detail, "login": "/", "id": self.finish.id(),
         });
