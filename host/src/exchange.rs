@@ -69,31 +69,36 @@ const X_DOORWARD_DEVICE: HeaderName = HeaderName::from_static("x-doorward-device
 const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-template");
 
 /// Answers a request. One that could not be read comes with the refusal it gets, and nothing else of it means anything.
-pub async fn run(
+///
+/// What needs no waiting is done before the future begins, which has room for its arguments twice and is moved about.
+pub fn run(
     worker: Rc<Worker>,
     peer: Arc<Peer>,
     request: Request<Incoming>,
     unreadable: Option<Refusal>,
-) -> Answer {
+) -> impl Future<Output = Answer> {
     let snapshot = worker.snapshot();
     let peer = client::of(peer, &snapshot.forwarding, request.headers());
     let finish = Finish::begin(&worker.shared.log, &peer, (&request, unreadable.is_none()), snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, finish };
     let (head, body) = request.into_parts();
-    let answer = match unreadable.map_or_else(|| exchange.visit(head), Err) {
-        Err(refusal) => exchange.plain_refusal(&refusal),
-        Ok(mut visit) => match exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)))
-        {
-            Ok(Some(answer)) => answer,
-            Ok(None) => match exchange.answer(&mut visit, body).await {
-                Ok(answer) => answer,
-                Err(refusal) => exchange.refuse(&visit, &refusal),
-            },
-            Err(refusal) => exchange.refuse(&visit, &refusal),
-        },
-    };
-    let answer = exchange.with_hsts(answer);
-    exchange.finish.end(answer)
+    let visit = unreadable.map_or_else(|| exchange.visit(head).map(Box::new), Err);
+    async move {
+        let answer = match visit {
+            Err(refusal) => exchange.plain_refusal(&refusal),
+            Ok(mut visit) => {
+                let early = exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)));
+                let answer = match early {
+                    Ok(None) => exchange.answer(&mut visit, body).await,
+                    Ok(Some(answer)) => Ok(answer),
+                    Err(refusal) => Err(refusal),
+                };
+                answer.unwrap_or_else(|refusal| exchange.refuse(&visit, &refusal))
+            }
+        };
+        let answer = exchange.with_hsts(answer);
+        exchange.finish.end(answer)
+    }
 }
 
 impl Visit {
@@ -237,7 +242,7 @@ impl Exchange {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(header::UPGRADE, protocol);
         }
-        let response = match back::forward(self.hop(node), request).await {
+        let response = match back::forward(self.hop(node), Box::new(request)).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
             }

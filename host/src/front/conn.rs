@@ -12,6 +12,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
 use super::head::Limits;
 use super::listener::{Drain, stopped};
@@ -50,13 +51,25 @@ pub(super) async fn serve(
     worker: Rc<Worker>,
     listener: &Listener,
     http: Http,
+    peer: Arc<Peer>,
+    stream: Stream,
+    drain: Drain,
+) {
+    match &listener.tls {
+        // Boxed, so that a connection without it has no room for it.
+        Some(acceptor) => Box::pin(secured(worker, (listener, acceptor), http, peer, stream, drain)).await,
+        None => http1(worker, listener, http, peer, stream, drain).await,
+    }
+}
+
+async fn secured(
+    worker: Rc<Worker>,
+    (listener, acceptor): (&Listener, &TlsAcceptor),
+    http: Http,
     mut peer: Arc<Peer>,
     stream: Stream,
     drain: Drain,
 ) {
-    let Some(acceptor) = &listener.tls else {
-        return http1(worker, listener, http, peer, stream, drain).await;
-    };
     let stream = match tokio::time::timeout(listener.config.handshake_timeout, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(client = %peer.address, %error, "a TLS handshake failed"),
@@ -71,7 +84,7 @@ pub(super) async fn serve(
     let http2 = tls.http2;
     Arc::make_mut(&mut peer).tls = Some(tls);
     if http2 {
-        self::http2(worker, listener, http, peer, stream, drain).await;
+        Box::pin(self::http2(worker, listener, http, peer, stream, drain)).await;
     } else {
         http1(worker, listener, http, peer, stream, drain).await;
     }
@@ -98,9 +111,10 @@ where
     let service = service_fn(move |request| {
         let (number, refusal) = ledger.next();
         let (ledger, agreed) = (ledger.clone(), agreed.clone());
-        let (worker, peer, busy) = (worker.clone(), peer.clone(), starter.begin());
+        let busy = starter.begin();
+        let answer = exchange::run(worker.clone(), peer.clone(), request, refusal);
         async move {
-            let mut answer = exchange::run(worker, peer, request, refusal).await;
+            let mut answer = answer.await;
             match answer.body_mut().take_tunnel() {
                 Some(tunnel) => agreed.set(Some((tunnel, busy.clone()))),
                 None => ledger.stays_http(number),
@@ -119,9 +133,9 @@ where
     let all_read = strict.is_between_requests() && parts.read_buf.is_empty();
     let (stream, rest) = strict.into_parts();
     match tunnel.take() {
-        Some((tunnel, _busy)) => tunnel.run(stream, &[&parts.read_buf[..], &rest].concat()).await,
+        Some((tunnel, _busy)) => Box::pin(tunnel.run(stream, &[&parts.read_buf[..], &rest].concat())).await,
         None if all_read => {}
-        None => linger(stream).await,
+        None => Box::pin(linger(stream)).await,
     }
 }
 
@@ -160,11 +174,8 @@ where
     let client = peer.address;
     let service = service_fn(move |request| {
         let (stall, busy) = (streams.begin(), starter.begin());
-        let (worker, peer) = (worker.clone(), peer.clone());
-        async move {
-            let answer = exchange::run(worker, peer, request, None).await;
-            Ok::<_, Infallible>(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall)))
-        }
+        let answer = exchange::run(worker.clone(), peer.clone(), request, None);
+        async move { Ok::<_, Infallible>(answer.await.map(|body| StreamBody::new(BusyBody::new(body, busy), stall))) }
     });
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     to_its_end(connection, |connection| connection.graceful_shutdown(), drain, client).await;
