@@ -4,7 +4,7 @@
 //! on its way; a connection that begins with a PROXY header is never kept, since the header names one client.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ const STREAM_WINDOW: u32 = 128 << 10;
 /// A worker's connections that can be used again, by node; and its timers.
 #[derive(Default)]
 pub struct Idle {
-    connections: RefCell<HashMap<u64, Vec<(Instant, Connection)>>>,
+    connections: RefCell<BTreeMap<u64, Vec<(Instant, Connection)>>>,
     pub(super) timers: Timers,
 }
 

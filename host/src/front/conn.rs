@@ -2,14 +2,17 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
@@ -50,7 +53,7 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 pub(super) async fn serve(
     worker: Rc<Worker>,
     listener: &Listener,
-    http: Http,
+    http: &Http,
     peer: Arc<Peer>,
     stream: Stream,
     drain: Drain,
@@ -65,7 +68,7 @@ pub(super) async fn serve(
 async fn secured(
     worker: Rc<Worker>,
     (listener, acceptor): (&Listener, &TlsAcceptor),
-    http: Http,
+    http: &Http,
     mut peer: Arc<Peer>,
     stream: Stream,
     drain: Drain,
@@ -90,12 +93,12 @@ async fn secured(
     }
 }
 
-async fn http1<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, drain: Drain)
+async fn http1<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, drain: Drain)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
-    let limits = Limits::of(&http);
+    let limits = Limits::of(http);
     let (stream, ledger) = Strict::new(stream, limits, starter.clone());
     let mut builder = http1::Builder::new();
     // What passed the strict reading is never too much for hyper.
@@ -128,15 +131,30 @@ where
     if !driven {
         return;
     }
+    let (stream, unread) = taken_apart(connection);
+    match (tunnel.take(), unread) {
+        (Some((tunnel, _busy)), unread) => Box::pin(tunnel.run(stream, &unread.unwrap_or_default())).await,
+        (None, Some(_)) => Box::pin(linger(stream)).await,
+        (None, None) => {}
+    }
+}
+
+/// What is left of a connection: its stream, and what was read behind the last request; none where the stream was read to
+/// the end of a request and not further.
+fn taken_apart<S, H: HttpService<Incoming>>(
+    connection: http1::Connection<TokioIo<Strict<S>>, H>,
+) -> (S, Option<Vec<u8>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H::Error: Into<Box<dyn Error + Send + Sync>>,
+    H::ResBody: 'static,
+    <H::ResBody as Body>::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let parts = connection.into_parts();
     let strict = parts.io.into_inner();
     let all_read = strict.is_between_requests() && parts.read_buf.is_empty();
     let (stream, rest) = strict.into_parts();
-    match tunnel.take() {
-        Some((tunnel, _busy)) => Box::pin(tunnel.run(stream, &[&parts.read_buf[..], &rest].concat())).await,
-        None if all_read => {}
-        None => Box::pin(linger(stream)).await,
-    }
+    (stream, (!all_read).then(|| [&parts.read_buf[..], &rest].concat()))
 }
 
 /// The client may still be sending what nobody will read. If the socket were closed at once, the kernel would reset the
@@ -156,7 +174,7 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = tokio::time::timeout(LINGER_TIME, drained).await;
 }
 
-async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, drain: Drain)
+async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, drain: Drain)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -188,9 +206,23 @@ async fn to_its_end<C: Future<Output = hyper::Result<()>>>(
     mut drain: Drain,
     client: IpAddr,
 ) -> bool {
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stopped(&mut drain) => {
+    let news = drain.clone();
+    let mut stop = std::pin::pin!(stopped(&mut drain));
+    let mut asked: Option<Waker> = None;
+    let ended = std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        // Who asked before is woken when there is news, and need not ask again with each step of a request.
+        if asked.as_ref().is_some_and(|asked| asked.will_wake(cx.waker())) && matches!(news.has_changed(), Ok(false)) {
+            return Poll::Pending;
+        }
+        asked = Some(cx.waker().clone());
+        stop.as_mut().poll(cx).map(|()| None)
+    });
+    let result = match ended.await {
+        Some(result) => result,
+        None => {
             shut_down(connection.as_mut());
             connection.await
         }

@@ -96,8 +96,7 @@ impl<B: Body + Unpin> Body for StreamBody<B> {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        // The last one waits for nobody here: hyper is done with the stream when it has it.
-        let waits = matches!(frame, Poll::Ready(Some(Ok(_)))) && !self.body.is_end_stream();
+        let waits = matches!(frame, Poll::Ready(Some(_)));
         self.stall.0.set(waits.then(Instant::now));
         frame
     }
