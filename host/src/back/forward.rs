@@ -220,7 +220,7 @@ async fn send(
 ) -> Result<(Connection, Response<Incoming>), Refusal> {
     let node = hop.node;
     if let Some(mut connection) = hop.idle.take(node) {
-        let again = once_more(&request);
+        let (again, harmless) = (once_more(&request), is_harmless(&request));
         let mut error = match connection.send(request).await {
             Ok(response) => {
                 node.is_reached();
@@ -232,7 +232,7 @@ async fn send(
         request = match (error.take_message(), error.into_error(), again) {
             (Some(unsent), _, _) => Box::new(unsent),
             // An answer that makes no sense makes none the second time.
-            (None, error, Some(again)) if !error.is_parse() => again,
+            (None, error, Some(again)) if harmless && !error.is_parse() || is_unwritten(&error) => again,
             (None, error, _) => return Err(broken(node, flow, &error)),
         };
     }
@@ -248,15 +248,27 @@ async fn send(
     Ok((connection, response))
 }
 
-/// A copy of a request without a body, whose method has the same effect however often it is sent (RFC 9110, section
-/// 9.2.2).
-fn once_more(request: &Request<Outgoing>) -> Option<Box<Request<Outgoing>>> {
+/// Whether it has the same effect however often it is sent (RFC 9110, section 9.2.2).
+fn is_harmless(request: &Request<Outgoing>) -> bool {
     let idempotent =
         matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    if !idempotent || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut again = Request::new(Outgoing::nothing());
+    idempotent && request.body().is_end_stream()
+}
+
+/// Whether the node had closed before the first byte: a write that fails later is not told (`back::unsent`).
+fn is_unwritten(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// A copy of a request without a body, or with one of our own.
+fn once_more(request: &Request<Outgoing>) -> Option<Box<Request<Outgoing>>> {
+    let body = match request.body() {
+        Outgoing::Whole(body) => Outgoing::Whole(body.clone()),
+        Outgoing::Client(upload) if upload.is_end_stream() => Outgoing::nothing(),
+        Outgoing::Client(_) => return None,
+    };
+    let mut again = Request::new(body);
     again.method_mut().clone_from(request.method());
     again.uri_mut().clone_from(request.uri());
     *again.version_mut() = request.version();
