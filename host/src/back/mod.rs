@@ -12,6 +12,7 @@ mod probe;
 mod proxy_header;
 mod recipe;
 mod request;
+mod timers;
 mod tunnel;
 mod unsent;
 
