@@ -11,6 +11,7 @@ mod own;
 mod throttle;
 mod upgrade;
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -69,31 +70,37 @@ const X_DOORWARD_DEVICE: HeaderName = HeaderName::from_static("x-doorward-device
 const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-template");
 
 /// Answers a request. One that could not be read comes with the refusal it gets, and nothing else of it means anything.
-pub async fn run(
+///
+/// What needs no waiting is done before the future begins, which has room for its arguments twice. It is boxed, since it
+/// is moved about, and a connection would have room for it while it is idle.
+pub fn run(
     worker: Rc<Worker>,
     peer: Arc<Peer>,
     request: Request<Incoming>,
     unreadable: Option<Refusal>,
-) -> Answer {
+) -> Pin<Box<impl Future<Output = Answer>>> {
     let snapshot = worker.snapshot();
     let peer = client::of(peer, &snapshot.forwarding, request.headers());
     let finish = Finish::begin(&worker.shared.log, &peer, (&request, unreadable.is_none()), snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, finish };
     let (head, body) = request.into_parts();
-    let answer = match unreadable.map_or_else(|| exchange.visit(head), Err) {
-        Err(refusal) => exchange.plain_refusal(&refusal),
-        Ok(mut visit) => match exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)))
-        {
-            Ok(Some(answer)) => answer,
-            Ok(None) => match exchange.answer(&mut visit, body).await {
-                Ok(answer) => answer,
-                Err(refusal) => exchange.refuse(&visit, &refusal),
-            },
-            Err(refusal) => exchange.refuse(&visit, &refusal),
-        },
-    };
-    let answer = exchange.with_hsts(answer);
-    exchange.finish.end(answer)
+    let visit = unreadable.map_or_else(|| exchange.visit(head).map(Box::new), Err);
+    Box::pin(async move {
+        let answer = match visit {
+            Err(refusal) => exchange.plain_refusal(&refusal),
+            Ok(mut visit) => {
+                let early = exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)));
+                let answer = match early {
+                    Ok(None) => exchange.answer(&mut visit, body).await,
+                    Ok(Some(answer)) => Ok(answer),
+                    Err(refusal) => Err(refusal),
+                };
+                answer.unwrap_or_else(|refusal| exchange.refuse(&visit, &refusal))
+            }
+        };
+        let answer = exchange.with_hsts(answer);
+        exchange.finish.end(answer)
+    })
 }
 
 impl Visit {
@@ -264,14 +271,14 @@ impl Exchange {
     /// The request as the node gets it: written anew, with what is true about the client.
     ///
     /// The policies have had their say, so the browser's headers become the node's and are not copied.
-    fn outgoing(&self, visit: &mut Visit, node: &Node, body: Outgoing) -> Result<Request<Outgoing>, Refusal> {
+    fn outgoing(&self, visit: &mut Visit, node: &Node, body: Outgoing) -> Result<Box<Request<Outgoing>>, Refusal> {
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
         let uri = match node.base_path() {
             // Origin-form, as most requests have it, goes on as it is.
             "" if visit.head.uri.authority().is_none() => visit.head.uri.clone(),
             base => format!("{base}{target}").parse().map_err(|_| Refusal::BadRequest("its target is no path"))?,
         };
-        let mut request = Request::new(body);
+        let mut request = Box::new(Request::new(body));
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;

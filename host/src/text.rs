@@ -170,7 +170,7 @@ pub fn is_authority(text: &[u8]) -> bool {
         let inside = name.get(1..name.len().saturating_sub(1)).unwrap_or_default();
         std::str::from_utf8(inside).is_ok_and(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok())
     } else {
-        let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        let part = |byte: &u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.');
         !name.is_empty() && name.len() <= 255 && name.iter().all(part) && name != b"."
     };
     right_name && right_port

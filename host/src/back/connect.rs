@@ -4,7 +4,7 @@
 //! on its way; a connection that begins with a PROXY header is never kept, since the header names one client.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::forward::Outgoing;
+use super::timers::Timers;
 use super::unsent::Unsent;
 use super::{Node, proxy_header};
 use crate::config;
@@ -35,9 +36,12 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// What a client that does not read holds back of its answer over HTTP/2.
 const STREAM_WINDOW: u32 = 128 << 10;
 
-/// A worker's connections that can be used again, by node.
+/// A worker's connections that can be used again, by node; and its timers.
 #[derive(Default)]
-pub struct Idle(RefCell<HashMap<u64, Vec<(Instant, Connection)>>>);
+pub struct Idle {
+    connections: RefCell<BTreeMap<u64, Vec<(Instant, Connection)>>>,
+    pub(super) timers: Timers,
+}
 
 /// A connection that can take a request.
 pub(super) enum Connection {
@@ -80,11 +84,11 @@ impl Connection {
     /// Sends a request; a request of which nothing was sent is handed back with the error.
     pub(super) async fn send(
         &mut self,
-        request: Request<Outgoing>,
+        request: Box<Request<Outgoing>>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
         match self {
-            Self::Single(sender, _) => sender.try_send_request(request).await,
-            Self::Shared(sender) => sender.try_send_request(request).await,
+            Self::Single(sender, _) => sender.try_send_request(*request).await,
+            Self::Shared(sender) => sender.try_send_request(*request).await,
         }
     }
 
@@ -99,7 +103,7 @@ impl Connection {
 impl Idle {
     /// A kept connection that is still alive, newest first.
     pub(super) fn take(&self, node: &Node) -> Option<Connection> {
-        let mut idle = self.0.borrow_mut();
+        let mut idle = self.connections.borrow_mut();
         let of_node = idle.get_mut(&node.id)?;
         while let Some((since, connection)) = of_node.pop() {
             match connection {
@@ -121,7 +125,7 @@ impl Idle {
         if matches!(connection, Connection::Shared(_)) || node.config.proxy_protocol.is_some() {
             return;
         }
-        let mut idle = self.0.borrow_mut();
+        let mut idle = self.connections.borrow_mut();
         let of_node = idle.entry(node.id).or_default();
         if of_node.len() >= KEPT {
             of_node.retain(|(since, connection)| !connection.is_closed() && since.elapsed() < KEPT_FOR);
@@ -134,7 +138,7 @@ impl Idle {
     /// Lets others have a part in a new HTTP/2 connection. One is enough: the one that was opened at the same time
     /// closes after its request.
     fn share(&self, node: &Node, sender: &http2::SendRequest<Outgoing>) {
-        let mut idle = self.0.borrow_mut();
+        let mut idle = self.connections.borrow_mut();
         let of_node = idle.entry(node.id).or_default();
         of_node.retain(|(_, connection)| !connection.is_closed());
         if of_node.is_empty() {
@@ -145,7 +149,7 @@ impl Idle {
     /// Forgets connections to nodes that the Snapshot no longer has.
     pub fn keep_only<'a>(&self, nodes: impl Iterator<Item = &'a Node>) {
         let known: Vec<u64> = nodes.map(|node| node.id).collect();
-        self.0.borrow_mut().retain(|id, _| known.contains(id));
+        self.connections.borrow_mut().retain(|id, _| known.contains(id));
     }
 }
 

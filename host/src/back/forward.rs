@@ -14,9 +14,10 @@ use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, header};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use super::connect::{self, Connection, Idle};
+use super::timers::Timers;
 use super::tunnel::{self, Tunnel};
 use super::{Node, headers};
 use crate::limits::{Permit, Shut};
@@ -165,9 +166,13 @@ pub struct Hop<'a> {
 ///
 /// # Errors
 /// The queue, the connection, the node's silence, or the client's too large body.
-pub async fn forward(hop: Hop<'_>, request: Request<Outgoing>) -> Result<Response<NodeBody>, Refusal> {
+///
+/// The request is boxed, since it goes through several futures, each of which would have room for it.
+pub async fn forward(hop: Hop<'_>, mut request: Box<Request<Outgoing>>) -> Result<Response<NodeBody>, Refusal> {
     let node = hop.node;
-    let request = if node.config.http2 { for_http2(node, request) } else { request };
+    if node.config.http2 {
+        for_http2(node, &mut request);
+    }
     let (gate, silence) = node.lane(request.uri().path());
     if node.health.is_troubled() && !node.health.may_try(std::time::Instant::now()) {
         return Err(Refusal::NodeAway);
@@ -185,7 +190,7 @@ pub async fn forward(hop: Hop<'_>, request: Request<Outgoing>) -> Result<Respons
     let asked = request.headers().get(header::UPGRADE).cloned();
     let (connection, mut response) = {
         let sending = std::pin::pin!(send(hop, request, &flow));
-        within_silence(silence, &flow, sending).await?
+        within_silence(silence, &flow, &hop.idle.timers, sending).await?
     };
     let upgrade = match response.status() {
         StatusCode::SWITCHING_PROTOCOLS if tunnel::agrees(response.headers(), asked.as_ref()) => {
@@ -210,12 +215,12 @@ pub async fn forward(hop: Hop<'_>, request: Request<Outgoing>) -> Result<Respons
 /// one is tried, if nobody can tell that the request was sent twice.
 async fn send(
     hop: Hop<'_>,
-    mut request: Request<Outgoing>,
+    mut request: Box<Request<Outgoing>>,
     flow: &Flow,
 ) -> Result<(Connection, Response<Incoming>), Refusal> {
     let node = hop.node;
     if let Some(mut connection) = hop.idle.take(node) {
-        let again = once_more(&request);
+        let (again, harmless) = (once_more(&request), is_harmless(&request));
         let mut error = match connection.send(request).await {
             Ok(response) => {
                 node.is_reached();
@@ -225,9 +230,9 @@ async fn send(
         };
         // hyper hands a request back only when no byte of it was written.
         request = match (error.take_message(), error.into_error(), again) {
-            (Some(unsent), _, _) => unsent,
+            (Some(unsent), _, _) => Box::new(unsent),
             // An answer that makes no sense makes none the second time.
-            (None, error, Some(again)) if !error.is_parse() => *again,
+            (None, error, Some(again)) if harmless && !error.is_parse() || is_unwritten(&error) => again,
             (None, error, _) => return Err(broken(node, flow, &error)),
         };
     }
@@ -243,15 +248,27 @@ async fn send(
     Ok((connection, response))
 }
 
-/// A copy of a request without a body, whose method has the same effect however often it is sent (RFC 9110, section
-/// 9.2.2).
-fn once_more(request: &Request<Outgoing>) -> Option<Box<Request<Outgoing>>> {
+/// Whether it has the same effect however often it is sent (RFC 9110, section 9.2.2).
+fn is_harmless(request: &Request<Outgoing>) -> bool {
     let idempotent =
         matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    if !idempotent || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut again = Request::new(Outgoing::nothing());
+    idempotent && request.body().is_end_stream()
+}
+
+/// Whether the node had closed before the first byte: a write that fails later is not told (`back::unsent`).
+fn is_unwritten(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// A copy of a request without a body, or with one of our own.
+fn once_more(request: &Request<Outgoing>) -> Option<Box<Request<Outgoing>>> {
+    let body = match request.body() {
+        Outgoing::Whole(body) => Outgoing::Whole(body.clone()),
+        Outgoing::Client(upload) if upload.is_end_stream() => Outgoing::nothing(),
+        Outgoing::Client(_) => return None,
+    };
+    let mut again = Request::new(body);
     again.method_mut().clone_from(request.method());
     again.uri_mut().clone_from(request.uri());
     *again.version_mut() = request.version();
@@ -261,7 +278,7 @@ fn once_more(request: &Request<Outgoing>) -> Option<Box<Request<Outgoing>>> {
 
 /// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1); nor can it change to another
 /// protocol (section 8.2.2).
-fn for_http2(node: &Node, mut request: Request<Outgoing>) -> Request<Outgoing> {
+fn for_http2(node: &Node, request: &mut Request<Outgoing>) {
     let host = request.headers_mut().remove(header::HOST);
     request.headers_mut().remove(header::CONNECTION);
     request.headers_mut().remove(header::UPGRADE);
@@ -272,7 +289,6 @@ fn for_http2(node: &Node, mut request: Request<Outgoing>) -> Request<Outgoing> {
     let uri = hyper::Uri::builder().scheme(scheme).authority(host).path_and_query(target).build();
     *request.uri_mut() = uri.unwrap_or_default();
     *request.version_mut() = hyper::Version::HTTP_2;
-    request
 }
 
 /// Why there is no answer. It is not the node's fault when the request was never sent to its end.
@@ -299,15 +315,14 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 async fn within_silence<T>(
     silence: Duration,
     flow: &Flow,
+    timers: &Timers,
     mut answer: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
 ) -> Result<T, Refusal> {
     flow.touch();
-    loop {
-        let deadline = flow.last() + silence;
-        match tokio::time::timeout_at(deadline, answer.as_mut()).await {
-            Ok(answer) => return answer,
-            Err(_) if flow.last() + silence > Instant::now() => {}
-            Err(_) => return Err(Refusal::NodeTimeout),
-        }
-    }
+    let mut timer = timers.lend();
+    std::future::poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(answer),
+        Poll::Pending => timer.poll_until(flow.last() + silence, cx).map(|()| Err(Refusal::NodeTimeout)),
+    })
+    .await
 }

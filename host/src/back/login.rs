@@ -57,7 +57,7 @@ pub async fn log_in(hop: Hop<'_>, headers: &HeaderMap, user: &str, secret: &Secr
     let mut extracted: Vec<(&str, String)> = Vec::new();
     if let Some(path) = &recipe.prefetch {
         let request = request(node, Method::GET, path, headers, &jar, whole(Bytes::new()));
-        let (parts, page) = page_of(forward(hop, request).await?).await?;
+        let (parts, page) = page_of(forward(hop, Box::new(request)).await?).await?;
         jar.take(&parts.headers, path);
         for extract in &recipe.extracts {
             let value = match extract.from {
@@ -76,7 +76,7 @@ pub async fn log_in(hop: Hop<'_>, headers: &HeaderMap, user: &str, secret: &Secr
     let (media_type, body) = fields(recipe, user, secret, &extracted);
     let mut request = request(node, Method::POST, &recipe.login.path, headers, &jar, whole(body));
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    let (parts, page) = page_of(forward(hop, request).await?).await?;
+    let (parts, page) = page_of(forward(hop, Box::new(request)).await?).await?;
     jar.take(&parts.headers, &recipe.login.path);
     judge(node, &parts, &page, jar)
 }

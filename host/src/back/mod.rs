@@ -9,6 +9,7 @@ mod login;
 mod probe;
 mod proxy_header;
 mod recipe;
+mod timers;
 mod tunnel;
 mod unsent;
 

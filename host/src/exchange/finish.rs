@@ -33,7 +33,8 @@ enum Content {
 /// Writes the access line when it is dropped: after the last byte, or when the client left.
 pub(super) struct Finish {
     id: Arc<str>,
-    line: Option<(Log, Line, Instant)>,
+    /// Boxed, since it goes with the answer wherever that goes.
+    line: Option<Box<(Log, Line, Instant)>>,
 }
 
 /// Requests since the start; with the start's random part they make ids that no two processes share.
@@ -60,7 +61,7 @@ impl Finish {
                 session: None,
                 generation,
             };
-            (log.clone(), line, Instant::now())
+            Box::new((log.clone(), line, Instant::now()))
         });
         Self { id, line }
     }
@@ -91,8 +92,8 @@ impl Finish {
     }
 
     fn note(&mut self, note: impl FnOnce(&mut Line)) {
-        if let Some((_, line, _)) = &mut self.line {
-            note(line);
+        if let Some(noted) = &mut self.line {
+            note(&mut noted.1);
         }
     }
 
@@ -107,7 +108,8 @@ impl Finish {
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        if let Some((log, mut line, since)) = self.line.take() {
+        if let Some(noted) = self.line.take() {
+            let (log, mut line, since) = *noted;
             line.took = since.elapsed();
             log.record(&line);
         }

@@ -185,8 +185,11 @@ impl Exchange {
     /// Where a plain listener sends browsers to a secure one: there, but only for a name that a site has, so that nobody
     /// is sent to whatever a Host says (the original's `urlRedirects`).
     pub(super) fn to_https(&self, visit: &Visit) -> Option<Answer> {
+        if self.secure() {
+            return None;
+        }
         let port = self.snapshot.listeners.get(&self.peer.listener)?.config.redirect_to_https?;
-        if self.secure() || !self.snapshot.is_named(&visit.host) {
+        if !self.snapshot.is_named(&visit.host) {
             return None;
         }
         let port = if port == 443 { String::new() } else { format!(":{port}") };

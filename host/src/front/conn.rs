@@ -2,16 +2,20 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
 use super::head::Limits;
 use super::listener::{Drain, stopped};
@@ -49,14 +53,26 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 pub(super) async fn serve(
     worker: Rc<Worker>,
     listener: &Listener,
-    http: Http,
+    http: &Http,
+    peer: Arc<Peer>,
+    stream: Stream,
+    drain: Drain,
+) {
+    match &listener.tls {
+        // Boxed, so that a connection without it has no room for it.
+        Some(acceptor) => Box::pin(secured(worker, (listener, acceptor), http, peer, stream, drain)).await,
+        None => http1(worker, listener, http, peer, stream, drain).await,
+    }
+}
+
+async fn secured(
+    worker: Rc<Worker>,
+    (listener, acceptor): (&Listener, &TlsAcceptor),
+    http: &Http,
     mut peer: Arc<Peer>,
     stream: Stream,
     drain: Drain,
 ) {
-    let Some(acceptor) = &listener.tls else {
-        return http1(worker, listener, http, peer, stream, drain).await;
-    };
     let stream = match tokio::time::timeout(listener.config.handshake_timeout, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(client = %peer.address, %error, "a TLS handshake failed"),
@@ -71,18 +87,18 @@ pub(super) async fn serve(
     let http2 = tls.http2;
     Arc::make_mut(&mut peer).tls = Some(tls);
     if http2 {
-        self::http2(worker, listener, http, peer, stream, drain).await;
+        Box::pin(self::http2(worker, listener, http, peer, stream, drain)).await;
     } else {
         http1(worker, listener, http, peer, stream, drain).await;
     }
 }
 
-async fn http1<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, drain: Drain)
+async fn http1<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, drain: Drain)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
-    let limits = Limits::of(&http);
+    let limits = Limits::of(http);
     let (stream, ledger) = Strict::new(stream, limits, starter.clone());
     let mut builder = http1::Builder::new();
     // What passed the strict reading is never too much for hyper.
@@ -98,9 +114,10 @@ where
     let service = service_fn(move |request| {
         let (number, refusal) = ledger.next();
         let (ledger, agreed) = (ledger.clone(), agreed.clone());
-        let (worker, peer, busy) = (worker.clone(), peer.clone(), starter.begin());
+        let busy = starter.begin();
+        let answer = exchange::run(worker.clone(), peer.clone(), request, refusal);
         async move {
-            let mut answer = exchange::run(worker, peer, request, refusal).await;
+            let mut answer = answer.await;
             match answer.body_mut().take_tunnel() {
                 Some(tunnel) => agreed.set(Some((tunnel, busy.clone()))),
                 None => ledger.stays_http(number),
@@ -114,15 +131,30 @@ where
     if !driven {
         return;
     }
+    let (stream, unread) = taken_apart(connection);
+    match (tunnel.take(), unread) {
+        (Some((tunnel, _busy)), unread) => Box::pin(tunnel.run(stream, &unread.unwrap_or_default())).await,
+        (None, Some(_)) => Box::pin(linger(stream)).await,
+        (None, None) => {}
+    }
+}
+
+/// What is left of a connection: its stream, and what was read behind the last request; none where the stream was read to
+/// the end of a request and not further.
+fn taken_apart<S, H: HttpService<Incoming>>(
+    connection: http1::Connection<TokioIo<Strict<S>>, H>,
+) -> (S, Option<Vec<u8>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H::Error: Into<Box<dyn Error + Send + Sync>>,
+    H::ResBody: 'static,
+    <H::ResBody as Body>::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let parts = connection.into_parts();
     let strict = parts.io.into_inner();
     let all_read = strict.is_between_requests() && parts.read_buf.is_empty();
     let (stream, rest) = strict.into_parts();
-    match tunnel.take() {
-        Some((tunnel, _busy)) => tunnel.run(stream, &[&parts.read_buf[..], &rest].concat()).await,
-        None if all_read => {}
-        None => linger(stream).await,
-    }
+    (stream, (!all_read).then(|| [&parts.read_buf[..], &rest].concat()))
 }
 
 /// The client may still be sending what nobody will read. If the socket were closed at once, the kernel would reset the
@@ -142,7 +174,7 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = tokio::time::timeout(LINGER_TIME, drained).await;
 }
 
-async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: Http, peer: Arc<Peer>, stream: S, drain: Drain)
+async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, drain: Drain)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -160,11 +192,8 @@ where
     let client = peer.address;
     let service = service_fn(move |request| {
         let (stall, busy) = (streams.begin(), starter.begin());
-        let (worker, peer) = (worker.clone(), peer.clone());
-        async move {
-            let answer = exchange::run(worker, peer, request, None).await;
-            Ok::<_, Infallible>(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall)))
-        }
+        let answer = exchange::run(worker.clone(), peer.clone(), request, None);
+        async move { Ok::<_, Infallible>(answer.await.map(|body| StreamBody::new(BusyBody::new(body, busy), stall))) }
     });
     let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     to_its_end(connection, |connection| connection.graceful_shutdown(), drain, client).await;
@@ -177,9 +206,23 @@ async fn to_its_end<C: Future<Output = hyper::Result<()>>>(
     mut drain: Drain,
     client: IpAddr,
 ) -> bool {
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stopped(&mut drain) => {
+    let news = drain.clone();
+    let mut stop = std::pin::pin!(stopped(&mut drain));
+    let mut asked: Option<Waker> = None;
+    let ended = std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        // Who asked before is woken when there is news, and need not ask again with each step of a request.
+        if asked.as_ref().is_some_and(|asked| asked.will_wake(cx.waker())) && matches!(news.has_changed(), Ok(false)) {
+            return Poll::Pending;
+        }
+        asked = Some(cx.waker().clone());
+        stop.as_mut().poll(cx).map(|()| None)
+    });
+    let result = match ended.await {
+        Some(result) => result,
+        None => {
             shut_down(connection.as_mut());
             connection.await
         }

@@ -88,5 +88,5 @@ async fn connection(
     let Some(_permit) = admit::admit(&worker, &snapshot, &peer) else { return };
     let http = snapshot.http.clone();
     drop(snapshot);
-    conn::serve(worker, &listener, http, peer, stream, drain).await;
+    conn::serve(worker, &listener, &http, peer, stream, drain).await;
 }

@@ -6,28 +6,45 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// Since when a stream's last frame waits for the client; none while the stream waits for something else.
 #[derive(Clone, Default)]
 pub(super) struct Stall(Rc<Cell<Option<Instant>>>);
 
-impl Stall {
-    /// Until a frame has waited for so long.
-    async fn longer_than(&self, time: Duration) {
-        loop {
-            let now = Instant::now();
-            match self.0.get() {
-                Some(since) if since + time <= now => return,
-                Some(since) => tokio::time::sleep_until(since + time).await,
-                // Looked at now and then, which costs less than a word for each frame.
-                None => tokio::time::sleep(time / 4).await,
-            }
+/// A stream being answered. It has a timer only while a frame waits.
+struct Running<F> {
+    stream: Pin<Box<F>>,
+    stall: Stall,
+    time: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<F: Future<Output = ()>> Future for Running<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
         }
+        let Some(since) = this.stall.0.get() else {
+            this.timer = None;
+            return Poll::Pending;
+        };
+        let deadline = since + this.time;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        ready!(timer.as_mut().poll(cx));
+        // Ending the stream resets it.
+        tracing::debug!("a client does not take what it asked for");
+        Poll::Ready(())
     }
 }
 
@@ -55,14 +72,8 @@ impl Streams {
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, future: F) {
-        let (stall, time) = (self.next.take().unwrap_or_default(), self.time);
-        tokio::task::spawn_local(async move {
-            tokio::select! {
-                () = future => {}
-                // Dropping the stream resets it.
-                () = stall.longer_than(time) => tracing::debug!("a client does not take what it asked for"),
-            }
-        });
+        let stall = self.next.take().unwrap_or_default();
+        tokio::task::spawn_local(Running { stream: Box::pin(future), stall, time: self.time, timer: None });
     }
 }
 
@@ -107,10 +118,19 @@ mod tests {
     async fn only_a_frame_that_waits_is_a_stall() {
         let time = Duration::from_secs(300);
         let stall = Stall::default();
-        assert!(tokio::time::timeout(time * 10, stall.longer_than(time)).await.is_err(), "a node may take its time");
-        stall.0.set(Some(Instant::now()));
+        let node = stall.clone();
+        // The node takes its time twice, and then there is a frame that nobody takes.
+        let stream = Box::pin(async move {
+            tokio::time::sleep(time * 10).await;
+            node.0.set(Some(Instant::now()));
+            tokio::time::sleep(time / 2).await;
+            node.0.set(None);
+            tokio::time::sleep(time * 10).await;
+            node.0.set(Some(Instant::now()));
+            std::future::pending().await
+        });
         let started = Instant::now();
-        stall.longer_than(time).await;
-        assert_eq!(started.elapsed(), time);
+        Running { stream, stall, time, timer: None }.await;
+        assert_eq!(started.elapsed(), time * 43 / 2);
     }
 }

@@ -76,6 +76,11 @@ impl Gate {
         if let Ok(permit) = self.places.clone().try_acquire_owned() {
             return Ok(Permit(permit));
         }
+        // Boxed, since it is rare, and each request would carry the room for it.
+        Box::pin(self.wait()).await
+    }
+
+    async fn wait(&self) -> Result<Permit, Shut> {
         let _place_in_line = self.line_up()?;
         let in_vain = self.in_vain.notified();
         tokio::select! {
