@@ -48,6 +48,7 @@ class Rivals(Bench):
     def __init__(self, doorward):
         super().__init__()
         self.program = doorward
+        self.policies = four_policies()
         self.cookies = {}
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
         self.write("big", "x" * (1 << 20))
@@ -99,7 +100,7 @@ class Rivals(Bench):
         log = f'[log]\naccess = "{self.folder}/doorward-access.log"\n' if logged else ""
         tls = self.ports[f"{key}-tls"]
         more = TLS.format(tls=tls, unlimited=UNLIMITED, log=log)
-        self.cookies[key] = self.doorward(key, self.program, four_policies(), more=more)
+        self.cookies[key] = self.doorward(key, self.program, self.policies, more=more)
         self.cookies[f"{key}-tls"] = session_cookie(tls, "https")
 
     def has(self, name):
