@@ -2,12 +2,17 @@
 //!
 //! Invariants: every request ends in exactly one response and one access line, whatever happens to its client.
 
+mod account;
 mod check;
 mod client;
 mod finish;
+mod held;
 mod login;
 mod moved;
 mod own;
+mod preferences;
+mod route;
+mod second;
 mod throttle;
 mod upgrade;
 
@@ -60,6 +65,8 @@ struct Visit {
     form: Form,
     look: String,
     facts: Facts,
+    /// What is left of the browser's headers once they are the node's.
+    spoken: Option<preferences::Spoken>,
     /// Headers for the node that a filter set.
     set: Vec<(HeaderName, HeaderValue)>,
 }
@@ -132,13 +139,14 @@ impl Exchange {
             hidden_cookies: self.snapshot.hidden_cookies.clone(),
         });
         let mut guests = self.worker.guests.borrow_mut();
-        let form = self.snapshot.policies.device(&mut guests, &facts);
+        let detected = self.snapshot.policies.device(&mut guests, &facts);
+        let form = preferences::view(&head.headers, self.secure()).unwrap_or(detected);
         facts.form = Some(form);
         let look = match self.snapshot.policies.template(&mut guests, &facts).as_deref() {
             Some(Said::Template(Some(look))) if self.known_look(look) => look.clone(),
             _ => site.template.clone(),
         };
-        Ok(Visit { head, script, authority, host, site, form, look, facts, set: Vec::new() })
+        Ok(Visit { head, script, authority, host, site, form, look, facts, spoken: None, set: Vec::new() })
     }
 
     /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
@@ -184,18 +192,25 @@ impl Exchange {
 
     async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Answer, Refusal> {
         let path = visit.head.uri.path();
+        // At whatever path a node's cookies are.
+        if path.ends_with(second::LOGOUT) {
+            return Ok(Box::pin(self.log_out(visit)).await);
+        }
         if let Some(own) = path.strip_prefix(own::PREFIX) {
             return match (own, &visit.head.method) {
                 // Boxed: a login has much to remember, and each request would carry the room for it.
                 ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
-                ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/")),
+                ("second-factor", &Method::POST) => Box::pin(self.take_second_factor(visit, body)).await,
+                ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/", "")),
+                ("logged-out", &Method::GET | &Method::HEAD) => Ok(self.logged_out_page(visit)),
+                (preferences::PATH, &Method::GET | &Method::HEAD) => self.prefer(visit),
                 (asset, &Method::GET | &Method::HEAD) => self.asset(visit, asset),
                 _ => Err(Refusal::MethodRefused),
             };
         }
         match self.session(visit) {
             Some((session, node)) => self.forward(visit, body, &session, &node).await,
-            None => Ok(self.ask_for_login(visit)),
+            None => Ok(self.ask_for_login(visit, body).await),
         }
     }
 
@@ -210,15 +225,18 @@ impl Exchange {
     }
 
     /// Without a session: a person gets the login page, a script is told.
-    fn ask_for_login(&self, visit: &Visit) -> Answer {
+    async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Answer {
         if visit.script {
-            return self.session_needed();
+            return self.session_needed(visit);
         }
         if !matches!(visit.head.method, Method::GET | Method::HEAD) {
-            return own::redirect("/");
+            return match Box::pin(self.hold(visit, body)).await {
+                Some(held) => self.login_page(visit, "/", &held),
+                None => own::redirect("/"),
+            };
         }
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        self.login_page(visit, text::local_path(target).unwrap_or("/"))
+        self.login_page(visit, text::local_path(target).unwrap_or("/"), "")
     }
 
     /// To the session's node, and its answer back.
@@ -244,18 +262,25 @@ impl Exchange {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(header::UPGRADE, protocol);
         }
-        let response = match back::forward(self.hop(node), request).await {
+        back::equip(node, session.user(), session.kept(), &mut request)?;
+        back::narrow_encoding(&node.recipe, request.headers_mut());
+        let mut response = match back::forward(self.hop(node), request).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
             }
             answered => answered?,
         };
         let secure = self.secure();
-        if let Some(logout) = self.logged_out(visit, node, &response) {
+        // Boxed: few recipes look at bodies, and each request would carry the room for it.
+        let page = match node.recipe.expired.reads_bodies() {
+            true => Box::pin(back::beginning(&node.recipe, &mut response)).await,
+            false => String::new(),
+        };
+        if let Some(logout) = self.logged_out(visit, node, &response, &page) {
             self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
             tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
             drop(response);
-            return Ok(self.after_logout(logout, node));
+            return Ok(self.after_logout(logout, visit, node));
         }
         let mut answer = self.fitted(visit, session, node, response);
         if let Some(cookie) = self.snapshot.sessions.touch(session, secure) {
@@ -283,6 +308,7 @@ impl Exchange {
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
         visit.facts.request = None;
+        visit.spoken = Some(preferences::Spoken::of(&visit.head.headers));
         let headers = match Arc::get_mut(&mut visit.head) {
             Some(head) => std::mem::take(&mut head.headers),
             // Somebody still looks at them: an audit, or a shadow.

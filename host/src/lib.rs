@@ -29,5 +29,6 @@ pub mod limits;
 pub mod tls;
 pub mod config;
 pub mod unix;
+pub mod multipart;
 pub mod text;
 pub mod secret;

@@ -31,8 +31,6 @@ pub enum Refusal {
     ClientTimeout,
     /// A path of Doorward's own that has nothing.
     NotFound,
-    /// A login form that is not ours or too old.
-    ForeignForm,
     /// The body is larger than the named limit, in bytes.
     BodyTooLarge(&'static str, u64),
     /// A script asked without a session.
@@ -63,13 +61,38 @@ pub enum Refusal {
     Internal,
 }
 
+/// What a person is told, in a language of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A text of the language files, by its key, and what its holes are filled with.
+    Known(&'static str, Vec<(&'static str, String)>),
+    /// A text that somebody else wrote, in one language.
+    Given(String),
+}
+
+impl Message {
+    /// A text without holes.
+    pub const fn known(key: &'static str) -> Self {
+        Self::Known(key, Vec::new())
+    }
+
+    /// How long to wait: in minutes, or in seconds where that is less than two minutes.
+    pub fn wait(wait: Duration) -> Self {
+        let (one, many, count) = match wait.as_secs() {
+            seconds @ ..120 => ("wait_second", "wait_seconds", seconds),
+            seconds => ("wait_minute", "wait_minutes", seconds.div_ceil(60)),
+        };
+        if count == 1 { Self::known(one) } else { Self::Known(many, vec![("count", count.to_string())]) }
+    }
+}
+
 /// What a refusal looks like from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// Status code.
     pub status: StatusCode,
     /// One sentence for a person.
-    pub detail: String,
+    pub detail: Message,
     /// When to try again.
     pub retry_after: Option<Duration>,
     /// How loud the log is about it.
@@ -82,69 +105,43 @@ impl Refusal {
         use Level::{Debug, Error, Warn};
         // 5 s is long enough for a burst to pass and short enough for a person to wait.
         let soon = Some(Duration::from_secs(5));
-        let (status, level, retry_after, detail) = match self {
-            Self::BadRequest(how) => (400, Debug, None, format!("The request could not be understood: {how}.")),
-            Self::MethodRefused => (405, Debug, None, "This kind of request is not answered here.".to_owned()),
-            Self::EncodingRefused => {
-                (501, Debug, None, "The request has a Transfer-Encoding that is not known here.".to_owned())
-            }
-            Self::VersionRefused => {
-                (505, Debug, None, "Only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here.".to_owned())
-            }
-            Self::ExpectationRefused => (417, Debug, None, "The request expects what is not known here.".to_owned()),
-            Self::UriTooLong(bytes) => {
-                (414, Debug, None, format!("The address is longer than allowed: uri-max-size is {bytes} bytes."))
-            }
-            Self::HeadersTooLarge(bytes) => (
-                431,
-                Debug,
-                None,
-                format!("The request's headers are larger than allowed: headers-max-size is {} KiB.", bytes >> 10),
-            ),
-            Self::TooManyHeaders(most) => {
-                (431, Debug, None, format!("The request has too many headers: headers-max-count is {most}."))
-            }
-            Self::ClientTimeout => (408, Debug, None, "The request did not arrive in time.".to_owned()),
-            Self::NotFound => (404, Debug, None, "There is nothing at this address.".to_owned()),
-            Self::ForeignForm => {
-                (403, Debug, None, "The login form was too old. Please load the page again and log in.".to_owned())
-            }
-            Self::BodyTooLarge(limit, bytes) => {
-                (413, Debug, None, format!("What was sent is larger than allowed: {limit} is {} KiB.", bytes >> 10))
-            }
-            Self::SessionNeeded => (401, Debug, None, "The session has ended. Please log in again.".to_owned()),
-            Self::UnknownSite => (421, Debug, None, "This server does not serve that host name.".to_owned()),
-            Self::FilterFailed => (503, Warn, soon, "This is not possible at the moment. Please try again.".to_owned()),
-            Self::DirectoryDown => {
-                (503, Error, soon, "Logging in is not possible at the moment. Please try again.".to_owned())
-            }
-            Self::NoNode => (
-                503,
-                Warn,
-                None,
-                "You are known, but no mailbox is assigned to you. Please ask your administrator.".to_owned(),
-            ),
-            Self::QueueFull | Self::QueueTimeout => {
-                (503, Warn, soon, "Your mail server is busy. Please try again in a moment.".to_owned())
-            }
+        let minute = Some(Duration::from_secs(60));
+        let kib = |bytes: &u64| ("kib", (bytes >> 10).to_string());
+        let (status, level, retry_after, key) = match self {
+            Self::BadRequest(_) => (400, Debug, None, "bad_request"),
+            Self::MethodRefused => (405, Debug, None, "method_refused"),
+            Self::EncodingRefused => (501, Debug, None, "encoding_refused"),
+            Self::VersionRefused => (505, Debug, None, "version_refused"),
+            Self::ExpectationRefused => (417, Debug, None, "expectation_refused"),
+            Self::UriTooLong(_) => (414, Debug, None, "uri_too_long"),
+            Self::HeadersTooLarge(_) => (431, Debug, None, "headers_too_large"),
+            Self::TooManyHeaders(_) => (431, Debug, None, "too_many_headers"),
+            Self::ClientTimeout => (408, Debug, None, "client_timeout"),
+            Self::NotFound => (404, Debug, None, "not_found"),
+            Self::BodyTooLarge(..) => (413, Debug, None, "body_too_large"),
+            Self::SessionNeeded => (401, Debug, None, "session_needed"),
+            Self::UnknownSite => (421, Debug, None, "unknown_site"),
+            Self::FilterFailed => (503, Warn, soon, "not_now"),
+            Self::DirectoryDown => (503, Error, soon, "directory_down"),
+            Self::NoNode => (503, Warn, None, "no_node"),
+            Self::QueueFull | Self::QueueTimeout => (503, Warn, soon, "busy"),
             // The log has told why it cannot be reached.
-            Self::NodeAway => {
-                (503, Debug, soon, "Your mail server cannot be reached at the moment. Please try again.".to_owned())
-            }
-            Self::NodeDraining => (
-                503,
-                Debug,
-                Some(Duration::from_secs(60)),
-                "Your mail server is being looked after and takes no new logins. Please try again later.".to_owned(),
-            ),
-            Self::NodeDown => {
-                (502, Error, soon, "Your mail server cannot be reached at the moment. Please try again.".to_owned())
-            }
-            Self::NodeTimeout => (504, Error, soon, "Your mail server did not answer in time.".to_owned()),
-            Self::NodeBroken => (502, Error, None, "Your mail server gave an answer that makes no sense.".to_owned()),
-            Self::Internal => (500, Error, None, "Something went wrong here.".to_owned()),
+            Self::NodeAway => (503, Debug, soon, "node_away"),
+            Self::NodeDraining => (503, Debug, minute, "node_draining"),
+            Self::NodeDown => (502, Error, soon, "node_away"),
+            Self::NodeTimeout => (504, Error, soon, "node_timeout"),
+            Self::NodeBroken => (502, Error, None, "node_broken"),
+            Self::Internal => (500, Error, None, "internal"),
+        };
+        let values = match self {
+            Self::BadRequest(how) => vec![("how", (*how).to_owned())],
+            Self::UriTooLong(bytes) => vec![("bytes", bytes.to_string())],
+            Self::HeadersTooLarge(bytes) => vec![kib(bytes)],
+            Self::TooManyHeaders(most) => vec![("count", most.to_string())],
+            Self::BodyTooLarge(limit, bytes) => vec![("limit", (*limit).to_owned()), kib(bytes)],
+            _ => Vec::new(),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Look { status, detail, retry_after, level }
+        Look { status, detail: Message::Known(key, values), retry_after, level }
     }
 }

@@ -1,5 +1,6 @@
 //! Snapshot: one compiled generation of everything an operator can change. Built whole, or refused whole.
 
+mod hosts;
 mod tickets;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -10,11 +11,12 @@ use tokio_rustls::TlsAcceptor;
 use crate::back::Node;
 use crate::config::{self, Collector, Config, Faults, Limits};
 use crate::directory::Directory;
-use crate::pages::Pages;
+use crate::pages::{Languages, Pages};
 use crate::policy::{self, Compiler, Policies, Quarantine};
 use crate::session::{self, Keys, Sessions};
 use crate::tls;
 
+use hosts::Hosts;
 pub use tickets::Renewed;
 
 /// One generation. A request takes it once and keeps it to its end.
@@ -37,10 +39,16 @@ pub struct Snapshot {
     pub policies: Policies,
     /// Doorward's own pages.
     pub pages: Pages,
+    /// Their texts.
+    pub languages: Languages,
     /// Where users are found.
     pub directory: Directory,
     /// How a login is checked when no policy says.
     pub mode: config::Mode,
+    /// Bytes of a form that are kept for a user whose session has ended.
+    pub hold_max_size: u64,
+    /// How long they are kept.
+    pub hold_timeout: std::time::Duration,
     /// What guessing of passwords meets.
     pub throttle: config::Throttle,
     /// What seals and opens session cookies.
@@ -48,7 +56,7 @@ pub struct Snapshot {
     /// Cookies that no policy reads and that end with a session.
     pub hidden_cookies: Arc<HashSet<String>>,
     nodes: Vec<Arc<Node>>,
-    by_host: HashMap<String, Arc<Node>>,
+    hosts: Hosts,
     default_nodes: Vec<Arc<Node>>,
     /// Names of nodes that take no new logins.
     draining: HashSet<String>,
@@ -108,15 +116,7 @@ impl Snapshot {
     pub fn build(config: &Config, materials: &Materials<'_>) -> Result<Self, Faults> {
         let faults = Collector::default();
         let previous = materials.previous;
-        let nodes: Vec<Arc<Node>> = config
-            .backends
-            .iter()
-            .filter_map(|backend| faults.keep(Node::build(backend, &config.base)))
-            .map(|node| {
-                let same = previous.and_then(|previous| previous.nodes.iter().find(|old| old.is_same(&node)));
-                same.cloned().unwrap_or_else(|| Arc::new(node))
-            })
-            .collect();
+        let nodes = nodes(config, previous, &faults);
         let old_policies = previous.map_or(&[][..], |previous| previous.policies.all());
         let policies: Vec<_> = config
             .policies
@@ -132,18 +132,26 @@ impl Snapshot {
             Some((listener.config.name.clone(), Arc::new(listener)))
         });
         let listeners = listeners.collect();
-        let pages = Pages::build(config.templates.as_deref(), &config.place.key("templates")).map_err(Faults::from);
-        let pages = faults.keep(pages);
+        let languages = Languages::build(config.languages.as_deref(), &config.default_language, &config.place);
+        let languages = faults.keep(languages);
+        let pages = languages.as_ref().and_then(|languages| {
+            let place = config.place.key("templates");
+            faults.keep(Pages::build(config.templates.as_deref(), languages, &place).map_err(Faults::from))
+        });
         if let Some(pages) = &pages {
             check_templates(config, pages, &faults);
         }
-        let directory = faults.keep(Directory::build(&config.directory));
+        let is_node = |name: &str| {
+            config.backends.iter().any(|backend| backend.names().any(|known| known.eq_ignore_ascii_case(name)))
+        };
+        let previous_directory = previous.map(|previous| &previous.directory);
+        let directory = faults.keep(Directory::build(&config.directory, previous_directory, &is_node));
         let keys = faults.keep(keys(config, materials));
         faults.finish()?;
-        let (Some(pages), Some(directory), Some(keys)) = (pages, directory, keys) else {
+        let (Some(pages), Some(languages), Some(directory), Some(keys)) = (pages, languages, directory, keys) else {
             return Err(Faults::default());
         };
-        let by_host = index(&nodes);
+        let hosts = Hosts::build(&nodes);
         let hidden_cookies = nodes.iter().flat_map(|node| node.recipe.session_cookies.iter().cloned());
         let ours = [true, false]
             .into_iter()
@@ -159,18 +167,17 @@ impl Snapshot {
             drain_timeout: config.drain_timeout,
             policies: Policies::new(policies),
             pages,
+            languages,
             directory,
             mode: config.authentication.mode.clone(),
             throttle: config.authentication.throttle,
+            hold_max_size: config.session.hold_max_size,
+            hold_timeout: config.session.hold_timeout,
             sessions: Sessions::new(keys, &config.session),
             hidden_cookies: Arc::new(hidden_cookies.chain(ours).collect()),
-            default_nodes: config
-                .default_backends
-                .iter()
-                .filter_map(|name| by_host.get(&name.to_lowercase()).cloned())
-                .collect(),
+            default_nodes: config.default_backends.iter().filter_map(|name| hosts.find(name).cloned()).collect(),
             draining: config.backends.iter().filter(|b| b.drain).map(|b| b.name.clone()).collect(),
-            by_host,
+            hosts,
             nodes,
             sites: Sites::build(&config.sites),
         })
@@ -186,9 +193,9 @@ impl Snapshot {
         self.sites.named(host).is_some()
     }
 
-    /// The node that a directory's host attribute names.
+    /// The node that a value of a directory's host attribute names.
     pub fn node(&self, host: &str) -> Option<&Arc<Node>> {
-        self.by_host.get(&host.trim().to_lowercase())
+        self.hosts.find(host)
     }
 
     /// The node of users whose entry names none: the first that takes logins and is up, or else the first.
@@ -208,10 +215,6 @@ impl Snapshot {
     }
 }
 
-fn index(nodes: &[Arc<Node>]) -> HashMap<String, Arc<Node>> {
-    nodes.iter().flat_map(|node| node.names().map(|name| (name.to_lowercase(), node.clone()))).collect()
-}
-
 fn keys(config: &Config, materials: &Materials<'_>) -> Result<Keys, Faults> {
     let path = config.session.key_file.as_ref().filter(|path| !materials.trial || path.exists());
     let Some(path) = path else { return Ok(materials.keys.clone()) };
@@ -229,6 +232,33 @@ fn tickets(config: &Config, materials: &Materials<'_>) -> Result<Arc<dyn tls::Ti
         config.place.key("tls.ticket-key-file").fault(found, "a file of base64 keys of 32 bytes, one a line")
     })?;
     Ok(Arc::new(tickets::Shared(keys)))
+}
+
+/// The nodes; those that did not change are taken over.
+fn nodes(config: &Config, previous: Option<&Snapshot>, faults: &Collector) -> Vec<Arc<Node>> {
+    let built = config.backends.iter().filter_map(|backend| faults.keep(Node::build(backend, &config.base)));
+    let nodes = built.map(|node| {
+        let same = previous.and_then(|previous| previous.nodes.iter().find(|old| old.is_same(&node)));
+        same.cloned().unwrap_or_else(|| Arc::new(node))
+    });
+    let nodes: Vec<Arc<Node>> = nodes.collect();
+    check_trust(config, &nodes, faults);
+    nodes
+}
+
+/// Where only the node is asked for passwords, each node must check them. A policy that picks the mode is heeded at each
+/// login.
+fn check_trust(config: &Config, nodes: &[Arc<Node>], faults: &Collector) {
+    let picked = config.policies.iter().any(|policy| policy.asks == config::Question::AuthMode);
+    if picked || config.authentication.mode != config::Mode::BackEnd {
+        return;
+    }
+    for backend in &config.backends {
+        if nodes.iter().any(|node| node.name() == backend.name && !node.recipe.checks_password()) {
+            let expected = "one that checks passwords, or another [authentication] mode than \"back-end\"";
+            faults.add(backend.place.key("recipe").fault(format!("\"{}\"", backend.recipe), expected));
+        }
+    }
 }
 
 fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {

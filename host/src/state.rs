@@ -1,14 +1,16 @@
 //! State: what outlives a generation. And the pair of both, which every worker shares.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::auth::Pace;
 use crate::limits::{Flow, Refused, Throttle};
 use crate::log::access::Log;
 use crate::policy::Desk;
-use crate::session::Revoked;
+use crate::session::{Once, Revoked};
 use crate::snapshot::Snapshot;
 
 /// What survives a reload.
@@ -22,6 +24,28 @@ pub struct State {
     pub revoked: Revoked,
     /// Counts of failed logins.
     pub throttle: Arc<Throttle>,
+    /// Counts of all logins.
+    pub logins: Logins,
+    /// What may be used once only.
+    pub once: Once,
+    /// How long wrong logins take.
+    pub pace: Pace,
+}
+
+/// How logins ended, counted by their outcome.
+#[derive(Default)]
+pub struct Logins(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Logins {
+    /// Counts one.
+    pub fn count(&self, outcome: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(outcome).or_default() += 1;
+    }
+
+    /// All, by outcome.
+    pub fn all(&self) -> BTreeMap<&'static str, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// What all workers share.

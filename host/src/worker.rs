@@ -1,11 +1,9 @@
 //! What belongs to one worker thread: policy instances, and connections to nodes and directory. No locks.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
 use crate::back::Idle;
 use crate::directory::Connections;
@@ -26,8 +24,6 @@ pub struct Worker {
     pub opened: RefCell<Opened>,
     /// Idle connections to nodes.
     pub idle: Rc<Idle>,
-    /// Which node the directory named last for users whose node is away, and when.
-    pub named: RefCell<HashMap<String, (Instant, Option<String>)>>,
     /// The generation seen last; only this worker writes it.
     seen: Arc<AtomicU64>,
 }
@@ -43,7 +39,6 @@ impl Worker {
             directory: Connections::default(),
             opened: RefCell::default(),
             idle: Rc::default(),
-            named: RefCell::default(),
             seen,
         }
     }

@@ -31,6 +31,7 @@ struct Environment {
     server_key_file: PathBuf,
     ldap: Ldap,
     nodes: BTreeMap<String, Node>,
+    sogo: String,
     users_file: PathBuf,
 }
 
@@ -222,6 +223,11 @@ impl Stack {
     #[track_caller]
     pub fn node(&self, name: &str) -> &Node {
         self.environment.nodes.get(name).unwrap_or_else(|| panic!("there is no node {name}"))
+    }
+
+    /// The URL of SOGo, in front of node `A`'s mail. It runs when `ctl start db cache sogo` has started it.
+    pub fn sogo(&self) -> &str {
+        &self.environment.sogo
     }
 
     /// All users.

@@ -35,22 +35,29 @@ rs_tmp=${TMPDIR:-/tmp}
 : "${RS_RC_SESSION_MIN:=10}"                   # minutes a Roundcube session lasts unused
 : "${RS_RC_LOGIN_RATE:=0}"                     # Roundcube: failed logins a minute and user; 0: no limit
 : "${RS_RC_IP_CHECK:=false}"                   # Roundcube: bind sessions to the client address
+: "${RS_RC_DESKTOP_SKIN:=elastic}"             # Roundcube: skin where X-Doorward-Device says desktop; or larry
 : "${RS_PHP_CHILDREN:=6}"                      # PHP processes a node at most
 : "${RS_START_TIMEOUT:=25}"                    # seconds for everything to answer
+
+: "${RS_DB_PORT:=0}"                           # PostgreSQL, for SOGo
+: "${RS_SOGO_PORT:=0}"                         # SOGo, in front of node A's IMAP
 
 RS_PORTS=(RS_LDAP1_PORT RS_LDAPS1_PORT RS_LDAP2_PORT RS_LDAPS2_PORT
     RS_IMAP_A_PORT RS_IMAP_B_PORT RS_HTTP_A_PORT RS_HTTP_B_PORT RS_HTTPS_A_PORT RS_HTTPS_B_PORT
     RS_HTTPS_EXPIRED_A_PORT RS_HTTPS_EXPIRED_B_PORT RS_HTTPS_WRONGNAME_A_PORT RS_HTTPS_WRONGNAME_B_PORT
-    RS_HTTPS_ROGUE_A_PORT RS_HTTPS_ROGUE_B_PORT RS_NODE_PORT)
+    RS_HTTPS_ROGUE_A_PORT RS_HTTPS_ROGUE_B_PORT RS_NODE_PORT RS_DB_PORT RS_SOGO_PORT)
 RS_SETTINGS=(RS_DIR "${RS_PORTS[@]}" RS_NODE_A_ADDR RS_NODE_B_ADDR
     RS_LDAP_EMPTY_BIND RS_IMAP_AUTH RS_STRICT_NODES RS_IMAP_FAIL_DELAY
-    RS_RC_SESSION_MIN RS_RC_LOGIN_RATE RS_RC_IP_CHECK RS_PHP_CHILDREN)
+    RS_RC_SESSION_MIN RS_RC_LOGIN_RATE RS_RC_IP_CHECK RS_RC_DESKTOP_SKIN RS_PHP_CHILDREN)
 RS_SERVICES=(ldap1 ldap2 imap-a imap-b php-a php-b web-a web-b)
+# Not started unless they are named: SOGo, and what it keeps its tables and its sessions in.
+RS_MORE=(db cache sogo)
+RS_PG=/usr/lib/postgresql/15/bin
 
 say() { printf 'stack: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-rs_is_service() { case " ${RS_SERVICES[*]} " in *" $1 "*) ;; *) return 1 ;; esac; }
+rs_is_service() { case " ${RS_SERVICES[*]} ${RS_MORE[*]} " in *" $1 "*) ;; *) return 1 ;; esac; }
 
 # The clock tick at which a process started: with the PID it names one process.
 rs_birth() {
@@ -91,9 +98,38 @@ rs_start() {
         php-a|php-b)
             rm -f "$RS_DIR/web-$n/php.sock"
             rs_launch "$1" php-fpm8.2 --nodaemonize --fpm-config "$RS_DIR/web-$n/php-fpm.conf" ;;
+        db) rs_db ;;
+        cache)
+            rs_launch cache setpriv --reuid=sogo --regid=sogo --clear-groups \
+                memcached -s "$RS_DIR/sogo/cache.sock" -m 16 ;;
+        sogo) rs_sogo ;;
         web-a|web-b) rs_launch "$1" nginx -c "$RS_DIR/$1/nginx.conf" -e "$RS_DIR/log/nginx-$n.error.log" ;;
         *) die "no such service: $1 (there are: ${RS_SERVICES[*]})" ;;
     esac
+}
+
+# PostgreSQL without a password: it listens on the loopback only. Its tables are made anew with the stack.
+rs_db() {
+    local as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
+    if [ ! -e "$RS_DIR/db/PG_VERSION" ]; then
+        install -d -o postgres -g postgres -m 700 "$RS_DIR/db"
+        (cd / && "${as[@]}" "$RS_PG/initdb" -D "$RS_DIR/db" -U sogo -A trust -E UTF8 --locale=C --no-sync) \
+            >>"$RS_DIR/log/db.out" 2>&1 || die "initdb failed: see $RS_DIR/log/db.out"
+    fi
+    rs_launch db "${as[@]}" "$RS_PG/postgres" -D "$RS_DIR/db" -p "$RS_DB_PORT" -c listen_addresses=127.0.0.1 \
+        -c unix_socket_directories= -c fsync=off
+}
+
+# SOGo takes all its settings as arguments too, so that /etc/sogo is neither read for them nor written.
+rs_sogo() {
+    local tables="postgresql://sogo@127.0.0.1:$RS_DB_PORT/postgres"
+    HOME=$RS_DIR/sogo rs_launch sogo setpriv --reuid=sogo --regid=sogo --clear-groups /usr/sbin/sogod \
+        -WONoDetach YES -WOWorkersCount 2 -WOPort "127.0.0.1:$RS_SOGO_PORT" \
+        -WOPidFile "$RS_DIR/sogo/sogo.pid" -WOLogFile - \
+        -SOGoProfileURL "$tables/sogo_user_profile" -OCSFolderInfoURL "$tables/sogo_folder_info" \
+        -OCSSessionsFolderURL "$tables/sogo_sessions_folder" -OCSEMailAlarmsFolderURL "$tables/sogo_alarms" \
+        -SOGoMemcachedHost "$RS_DIR/sogo/cache.sock" -SOGoIMAPServer "imap://127.0.0.1:$RS_IMAP_A_PORT" \
+        -SOGoUserSources "$(<"$RS_DIR/sogo/sources.plist")"
 }
 
 # Stops services by their recorded PIDs: first SIGNAL, then after 8 s KILL to

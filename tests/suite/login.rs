@@ -154,6 +154,14 @@ fn an_outage_at_the_node_keeps_the_name_and_says_when_to_try_again() {
 }
 
 #[test]
+fn a_crash_leaves_no_core_dump_with_passwords_in_it() {
+    let mut proxy = proxy("", &[("node-a", &inbox(), "")]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", proxy.program().id())).expect("its limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit of core files");
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
+
+#[test]
 fn passwords_and_cookies_are_in_no_log() {
     let a = inbox();
     let proxy = proxy("[log]\nlevel = \"debug\"\naccess = \"stderr\"", &[("node-a", &a, "")]);

@@ -156,3 +156,68 @@ fn keys_are_rotated_while_sessions_go_on() {
     rotate(&["--keep", "2"]);
     assert!(!lives(&proxy, &old) && lives(&proxy, &new));
 }
+
+/// A session that has ended by itself: its cookie, and nothing else.
+fn expired(proxy: &Proxy, name: &str) -> String {
+    let cookie = session_of(&log_in(proxy, name));
+    while lives(proxy, &cookie) {
+        std::thread::yield_now();
+    }
+    cookie
+}
+
+/// Sends a form as a page of the site would.
+fn send(proxy: &Proxy, cookie: &str, origin: &str, fields: &[(&str, &str)]) -> (Client, harness::Response) {
+    let mut client = proxy.client();
+    let host = client.host_name().to_owned();
+    client.cookies.set(&host, "doorward", cookie);
+    let answer = client.send(Request::new("POST", "/compose?to=x").form(fields).header("Origin", origin));
+    (client, answer)
+}
+
+#[test]
+fn what_was_sent_without_a_session_is_there_after_the_login_and_for_nobody_else() {
+    let (a, b) = (inbox(), inbox());
+    let extra = "[session]\nidle-timeout = \"1s\"\nhold-max-size = \"16KiB\"\n";
+    let proxy = proxy(extra, &[("node-a", &a, ""), ("node-b", &b, "")]);
+    let cookie = expired(&proxy, "alice");
+    let origin = format!("http://{}", proxy.client().address());
+    let draft = [("subject", "Grüße & \"mehr\""), ("text", "one\r\ntwo <b>"), ("empty", "")];
+    let log_in_on = |client: &mut Client, page: &harness::Response, name: &str, password: &str| {
+        let form = harness::forms(&page.text()).into_iter().find(harness::Form::asks_for_password).expect("a form");
+        let fields = form.filled(name, password);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        client.post_form(&form.action, &fields)
+    };
+
+    let (mut client, page) = send(&proxy, &cookie, &origin, &draft);
+    assert_eq!((page.status, body_attribute(&page.text(), "data-page")), (200, "login".to_owned()));
+    assert!(!page.text().contains("mehr"), "what is held is sealed");
+    // A wrong password loses nothing.
+    let again = log_in_on(&mut client, &page, "alice", "wrong");
+    assert_eq!(again.status, 403);
+    let back = log_in_on(&mut client, &again, "alice", "alice-secret");
+    assert_eq!((back.status, body_attribute(&back.text(), "data-page")), (200, "held".to_owned()));
+    let form = harness::forms(&back.text()).into_iter().next().expect("a form");
+    assert_eq!(form.action, "/compose?to=x");
+    let fields: Vec<(&str, &str)> =
+        form.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
+    assert_eq!(fields, draft);
+    assert_eq!(client.post_form(&form.action, &fields).expect(200).text(), "inbox of sid=alice");
+    let hits = a.hits();
+    let sent = hits.last().expect("the form");
+    assert_eq!((sent.method.as_str(), sent.target.as_str()), ("POST", "/compose?to=x"));
+
+    // Somebody else at the same browser gets nothing of it.
+    let (mut other, page) = send(&proxy, &cookie, &origin, &draft);
+    assert_eq!(log_in_on(&mut other, &page, "bob", "bob-secret").status, 303);
+    // Another site's form is not kept, nor one that is too large, nor one of a session that was ended by a logout.
+    let large = "x".repeat(17 << 10);
+    let cases = [("http://evil.test", "x", cookie.as_str()), (origin.as_str(), large.as_str(), cookie.as_str())];
+    for (origin, text, cookie) in cases {
+        let (_, answer) = send(&proxy, cookie, origin, &[("text", text)]);
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/")));
+    }
+    let (_, answer) = send(&proxy, "forged", &origin, &draft);
+    assert_eq!(answer.status, 303);
+}

@@ -6,6 +6,7 @@
 //! POST /reload                    reads the configuration again
 //! POST /rollback?generation=7     an earlier generation is live again; without a number, the last one
 //! POST /upgrade                   the program on disk takes over
+//! POST /purge-routes?user=alice    forgets which back-end a user is on; without one, which all are
 //! POST /lift?digest=sha256:…      lifts a quarantine
 //! POST /revoke?user=alice         ends sessions: ?user=, ?session= (an id of the log), or ?all
 //! ```
@@ -132,6 +133,11 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
             Ok(to) => live(proxy.roll_back(to)),
             Err(_) => told(StatusCode::BAD_REQUEST, &json!({"error": "generation is no number"})),
         },
+        (&Method::POST, "/purge-routes") => {
+            let directory = &proxy.shared().snapshot.load().directory;
+            let name = parameter("user").map(|typed| directory.canonical(typed).unwrap_or_default());
+            told(StatusCode::OK, &json!({"purged": directory.purge(name.as_deref())}))
+        }
         (&Method::POST, "/lift") => match parameter("digest") {
             Some(digest) if proxy.shared().desk.quarantine.lift(digest) => {
                 tracing::warn!(digest, "a quarantine is lifted");

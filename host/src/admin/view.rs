@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value as Json, json};
 
 use crate::back::Node;
+use crate::directory::State;
 use crate::policy::{Health, Policy};
 use crate::proxy::Proxy;
 
@@ -35,6 +36,9 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         "listeners": listeners(proxy),
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
         "backends": snapshot.nodes().iter().map(|node| of_node(node, snapshot.is_draining(node))).collect::<Json>(),
+        "logins": shared.state.logins.all(),
+        "throttle": {"entries": shared.state.throttle.size()},
+        "directory": snapshot.directory.servers().into_iter().map(|(url, state)| of_server(&url, state)).collect::<Json>(),
         "quarantine": quarantine,
         "decisions": {"written": written, "dropped": dropped},
         "aside": {"dropped": shared.desk.dropped()},
@@ -80,6 +84,14 @@ fn node_metrics(node: &Node) -> [(&'static str, &'static str, &'static str, u64)
         ("failed_connects_total", "counter", "Connects that failed.", told.failed),
         ("downs_total", "counter", "How often it went down.", told.downs),
     ]
+}
+
+fn of_server(url: &str, state: State) -> Json {
+    let (up, silent) = match state {
+        State::Well => (true, false),
+        State::Failed { silent, .. } => (false, silent),
+    };
+    json!({"url": url, "up": up, "silent": silent})
 }
 
 fn of_policy(policy: &Policy) -> Json {
@@ -153,6 +165,10 @@ pub(super) fn metrics(proxy: &Proxy) -> String {
     for (listener, reason, count) in shared.state.refused.all() {
         let listener = label(&listener);
         line(format_args!("doorward_refused_connections_total{{listener=\"{listener}\",reason=\"{reason}\"}} {count}"));
+    }
+    line(format_args!("# HELP doorward_logins_total Logins by outcome.\n# TYPE doorward_logins_total counter"));
+    for (outcome, count) in shared.state.logins.all() {
+        line(format_args!("doorward_logins_total{{outcome=\"{outcome}\"}} {count}"));
     }
     for (name, kind, help, of) in METRICS {
         line(format_args!("# HELP doorward_policy_{name} {help}\n# TYPE doorward_policy_{name} {kind}"));

@@ -1,9 +1,13 @@
 //! Proves who somebody is, in the mode asked for. Only a proof makes an [`Identity`].
 
+mod pace;
+
 use crate::config::Mode;
-use crate::directory::{Connections, Directory, Error, User};
-use crate::password;
+use crate::directory::{Bound, Connections, Directory, Error, User};
 use crate::secret::Secret;
+
+pub use crate::directory::Problem;
+pub use pace::Pace;
 
 /// Proof that a password is that of a user, or the promise that the back-end will ask for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +17,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The user name, as typed.
+    /// The user's one name: what a session is opened for.
     pub fn user(&self) -> &str {
         &self.user
     }
@@ -24,17 +28,28 @@ impl Identity {
     }
 }
 
+/// What comes of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is who it says.
+    Right(Identity),
+    /// "Wrong", for whatever reason: the caller tells nobody more than that.
+    Wrong,
+    /// The password is right, and the account has a problem, which may be told.
+    Account(Problem),
+}
+
 /// Who logs in.
 pub struct Attempt<'a> {
-    /// The name as typed.
+    /// The canonical name.
     pub name: &'a str,
-    /// The entry, where the directory knows the name.
+    /// The user, where directory or map know the name.
     pub user: Option<&'a User>,
     /// The password.
     pub secret: &'a Secret,
 }
 
-/// Checks an attempt. `None` is "wrong", for whatever reason: the caller tells nobody more than that.
+/// Checks an attempt. For somebody who is not there the same steps are gone, so that they tell nothing.
 ///
 /// # Errors
 /// The directory cannot be asked.
@@ -43,23 +58,25 @@ pub async fn authenticate(
     mode: &Mode,
     directory: &Directory,
     connections: &Connections,
-) -> Result<Option<Identity>, Error> {
-    if attempt.secret.is_blank() || attempt.name.trim().is_empty() {
-        return Ok(None);
+) -> Result<Verdict, Error> {
+    if attempt.secret.is_blank() {
+        return Ok(Verdict::Wrong);
     }
-    // For somebody who is not there the same steps are gone, towards nobody, so that time tells nothing.
-    let nobody = directory.nobody();
-    let user = attempt.user.unwrap_or(&nobody);
-    let (right, mode) = match mode {
-        Mode::LdapBind => (directory.bind(connections, user, attempt.secret).await?, "ldap-bind"),
-        Mode::LdapPassword => {
-            let stored = directory.stored_passwords(connections, user).await?;
-            (password::verify_any(stored, attempt.secret.clone()).await, "ldap-password")
-        }
-        // The node that the entry names will be asked; without an entry there is no node to ask.
-        Mode::BackEnd => (true, "back-end"),
-        Mode::Refuse(_) => (false, "refuse"),
+    let entry = attempt.user.filter(|user| user.has_entry());
+    let (bound, known) = match mode {
+        Mode::LdapBind => (directory.bind(connections, entry, attempt.secret).await?, entry),
+        Mode::LdapPassword => (directory.compare(connections, entry, attempt.secret).await?, entry),
+        // The node of the user will be asked; without a user there is no node to ask.
+        Mode::BackEnd => (Bound::Right, attempt.user),
+        Mode::Refuse(_) => (Bound::Wrong, None),
     };
-    let known = attempt.user.is_some();
-    Ok((right && known).then(|| Identity { user: attempt.name.to_owned(), mode }))
+    let Some(user) = known else { return Ok(Verdict::Wrong) };
+    Ok(match bound {
+        Bound::Right => {
+            let user = directory.name_of(user).unwrap_or_else(|| attempt.name.to_owned());
+            Verdict::Right(Identity { user, mode: mode.name() })
+        }
+        Bound::Wrong => Verdict::Wrong,
+        Bound::Account(problem) => Verdict::Account(problem),
+    })
 }

@@ -122,7 +122,8 @@ impl Idle {
 
     /// Keeps a connection whose answer was read to its end.
     pub(super) fn put(&self, node: &Node, connection: Connection) {
-        if matches!(connection, Connection::Shared(_)) || node.config.proxy_protocol.is_some() {
+        let never = node.config.proxy_protocol.is_some() || !node.recipe.keep_connections;
+        if never || matches!(connection, Connection::Shared(_)) {
             return;
         }
         let mut idle = self.connections.borrow_mut();

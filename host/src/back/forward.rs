@@ -4,6 +4,7 @@
 //! answer drops the connection and gives the place in the node's gate back. A request is sent twice only where that
 //! cannot be seen: nothing of it was sent, or it is idempotent and has no body (RFC 9110, section 9.2.2).
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -77,6 +78,8 @@ impl Body for Outgoing {
 
 /// A node's answer on its way to the client, with all it holds: the place in the gate, and the connection.
 pub struct NodeBody {
+    /// What was looked at and goes out first; most often nothing.
+    pub(super) begun: VecDeque<Frame<Bytes>>,
     body: Incoming,
     held: Option<Held>,
     silence: Duration,
@@ -113,6 +116,9 @@ impl Body for NodeBody {
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(frame) = self.begun.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.timer = None;
@@ -143,11 +149,18 @@ impl Body for NodeBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.begun.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let begun: usize = self.begun.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+        let (begun, left) = (begun as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(left.lower().saturating_add(begun));
+        if let Some(upper) = left.upper() {
+            hint.set_upper(upper.saturating_add(begun));
+        }
+        hint
     }
 }
 
@@ -204,7 +217,7 @@ pub async fn forward(hop: Hop<'_>, mut request: Box<Request<Outgoing>>) -> Resul
     };
     let (parts, body) = response.into_parts();
     let held = Held { connection, upload: Stop(flow), idle: hop.idle.clone(), node: node.clone(), _permit: permit };
-    let mut body = NodeBody { body, held: Some(held), silence, timer: None, upgrade };
+    let mut body = NodeBody { begun: VecDeque::new(), body, held: Some(held), silence, timer: None, upgrade };
     if body.is_end_stream() && body.upgrade.is_none() {
         body.finish();
     }

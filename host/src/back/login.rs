@@ -1,19 +1,50 @@
 //! Logs a user in to a node by its recipe, as a browser would, and says what the node answered.
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http_body_util::BodyExt;
+use hyper::header;
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, Method, Request, Response};
+use serde::{Deserialize, Serialize};
 
 use super::forward::{Hop, NodeBody, Outgoing, forward};
-use super::recipe::{Encoding, From, Landing, Recipe, Test};
-use super::{Node, html};
+use super::jar::{self, Jar};
+use super::recipe::{Answered, Escape, Extract, From, Landing, Recipe, Stage, Step, Verdict};
+use super::request::{self, of_user};
+use super::{Node, headers, html};
 use crate::reply::Refusal;
-use crate::secret::Secret;
-use crate::text;
+use crate::secret::{Secret, Values};
 
 /// A page read for its form or its words may be so large.
 const PAGE_SIZE: usize = 2 << 20;
+/// What is found in a page may be so long; tokens have some hundred bytes.
+const VALUE_SIZE: usize = 16 << 10;
+/// What a session keeps for its node: it goes into a cookie, of which browsers take 4096 bytes.
+const KEPT_SIZE: usize = 1024;
+/// Longer waits than a day are no node's business.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+
+/// Who logs in, and what a recipe may know of it.
+pub struct Person<'a> {
+    /// The name.
+    pub user: &'a str,
+    /// The password.
+    pub secret: &'a Secret,
+    /// What the directory says of the user, by lower-case name.
+    pub attributes: &'a BTreeMap<String, Vec<String>>,
+    /// The language that the browser asks for first.
+    pub lang: &'a str,
+    /// Where the user wants to go.
+    pub target: &'a str,
+    /// Scheme and host as the browser sees them.
+    pub origin: &'a str,
+    /// The form of the device: `desktop`, `mobile`, `tablet` or `bot`.
+    pub device: &'a str,
+    /// The look of our own pages.
+    pub template: &'a str,
+}
 
 /// What a login that worked leaves for the browser.
 #[derive(Debug)]
@@ -22,13 +53,29 @@ pub struct LoggedIn {
     pub cookies: Vec<String>,
     /// Where the node's answer, or the recipe, leads: not yet fitted to the public site.
     pub landing: String,
+    /// What later requests to the node need.
+    pub kept: Values,
+}
+
+/// A login that waits for its second factor. Holds the node's cookies, and perhaps the password: it must be sealed
+/// wherever it goes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pending {
+    jar: Jar,
+    values: Values,
 }
 
 /// Why there was no login.
 #[derive(Debug)]
 pub enum LoginError {
-    /// The node refuses name or password.
+    /// The node refuses name or password, or the code.
     Wrong,
+    /// The node wants a code after the password, which was right.
+    SecondFactor(Box<Pending>),
+    /// The node wants the password changed first.
+    PasswordExpired,
+    /// The node takes no more logins for a while, perhaps it says for how long.
+    Throttled(Option<Duration>),
     /// The node could not check them, or did not answer as the recipe says.
     Refusal(Refusal),
 }
@@ -39,99 +86,321 @@ impl std::convert::From<Refusal> for LoginError {
     }
 }
 
-/// The browser's cookies, for the time of a login.
-#[derive(Default)]
-struct Jar {
-    set: Vec<String>,
-    values: Vec<(String, String)>,
+/// Something that happened on the way, for whoever tries a recipe by hand. Nothing of it is secret.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A request was sent: method, and path with its holes unfilled.
+    Sent(&'a Method, String),
+    /// An answer came: its status, the cookies it sets by name, and where it leads, without the query.
+    Got(u16, Vec<&'a str>, Option<&'a str>),
+    /// A value was looked for, and found.
+    Found(&'a str, bool),
+    /// What the answer means; none when no test holds.
+    Means(Option<Verdict>),
+    /// What does not work.
+    Fault(String),
+}
+
+/// Who is told of events.
+pub type Watcher<'a> = &'a dyn Fn(Event<'_>);
+
+/// A login on its way.
+struct Way<'a> {
+    hop: Hop<'a>,
+    headers: &'a HeaderMap,
+    jar: Jar,
+    values: Values,
+    watcher: Watcher<'a>,
+}
+
+/// The last answer to a step.
+struct Last {
+    /// The path that was asked for, as the node sees it.
+    path: String,
+    parts: Parts,
+    page: String,
+    verdict: Option<Verdict>,
 }
 
 /// Goes through the recipe. `headers` are those that the node would get with any request of this client.
 ///
 /// # Errors
 /// [`LoginError`]; the node's own words go to the log, never the password.
-pub async fn log_in(hop: Hop<'_>, headers: &HeaderMap, user: &str, secret: &Secret) -> Result<LoggedIn, LoginError> {
-    let node = hop.node;
+pub async fn log_in(
+    hop: Hop<'_>,
+    headers: &HeaderMap,
+    person: &Person<'_>,
+    watcher: Watcher<'_>,
+) -> Result<LoggedIn, LoginError> {
+    let recipe = &hop.node.recipe;
+    let mut way = Way { hop, headers, jar: Jar::default(), values: values(recipe, person), watcher };
+    for step in &recipe.prefetch {
+        way.take(step, Stage::Prefetch).await?;
+    }
+    way.all_found(Stage::Prefetch)?;
+    match &recipe.login {
+        Some(step) => {
+            let last = way.take(step, Stage::Login).await?;
+            way.judge(&last)
+        }
+        None => way.finish(""),
+    }
+}
+
+/// Brings the code that a pending login waits for.
+///
+/// # Errors
+/// As [`log_in`].
+pub async fn second_factor(
+    hop: Hop<'_>,
+    headers: &HeaderMap,
+    pending: &Pending,
+    code: &Secret,
+    watcher: Watcher<'_>,
+) -> Result<LoggedIn, LoginError> {
+    let Pending { jar, values } = pending.clone();
+    let mut way = Way { hop, headers, jar, values, watcher };
+    way.values.set("otp", code.expose().trim());
+    set_own(&hop.node.recipe, &mut way.values);
+    let Some(step) = &hop.node.recipe.second_factor else { return Err(Refusal::NodeBroken.into()) };
+    let last = way.take(step, Stage::Login).await?;
+    match way.judge(&last) {
+        // Asked again: the code was not right.
+        Err(LoginError::SecondFactor(_)) => Err(LoginError::Wrong),
+        other => other,
+    }
+}
+
+/// Logs out at the node, as the recipe says, with the cookies of the browser that are in `headers`.
+///
+/// # Errors
+/// The node does not answer, or the recipe asks for what is not there.
+pub async fn log_out(hop: Hop<'_>, headers: &HeaderMap, user: &str, kept: &Values) -> Result<(), Refusal> {
+    let recipe = &hop.node.recipe;
+    let Some(step) = recipe.logout.as_ref().and_then(|logout| logout.call.as_ref()) else { return Ok(()) };
+    let values = later_values(recipe, user, kept);
+    let made = request::of_step(hop.node, step, headers, &Jar::default(), &values).and_then(|mut request| {
+        if let Some(cookies) = headers.get(header::COOKIE) {
+            request.headers_mut().insert(header::COOKIE, cookies.clone());
+        }
+        request::equip(recipe, &values, &mut request).map(|()| request)
+    });
+    let request = made.map_err(|error| cannot_ask(hop.node, &error))?;
+    page_of(forward(hop, Box::new(request)).await?).await.map(drop)
+}
+
+/// Gives a browser's request what the recipe adds to each.
+///
+/// # Errors
+/// What the recipe asks for is not there, or cannot stand in a header.
+pub fn equip(node: &Node, user: &str, kept: &Values, request: &mut Request<Outgoing>) -> Result<(), Refusal> {
     let recipe = &node.recipe;
-    let mut jar = Jar::default();
-    let mut extracted: Vec<(&str, String)> = Vec::new();
-    if let Some(path) = &recipe.prefetch {
-        let request = request(node, Method::GET, path, headers, &jar, whole(Bytes::new()));
-        let (parts, page) = page_of(forward(hop, Box::new(request)).await?).await?;
-        jar.take(&parts.headers, path);
-        for extract in &recipe.extracts {
-            let value = match extract.from {
-                From::HtmlInput => html::input_value(&page, &extract.key),
-                From::Cookie => jar.value(&extract.key),
-                From::Header => parts.headers.get(&extract.key).and_then(|v| v.to_str().ok()).map(str::to_owned),
-            };
-            let Some(value) = value else {
-                tracing::error!(backend = node.name(), extract = extract.name, status = %parts.status,
-                    "the node's login page lacks what the recipe needs");
-                return Err(Refusal::NodeBroken.into());
-            };
-            extracted.push((&extract.name, value));
+    if recipe.inject.is_empty() && recipe.session_query.is_none() {
+        return Ok(());
+    }
+    let values = later_values(recipe, user, kept);
+    request::equip(recipe, &values, request).map_err(|error| cannot_ask(node, &error))
+}
+
+fn later_values(recipe: &Recipe, user: &str, kept: &Values) -> Values {
+    let mut values = of_user(user, None);
+    values.add(kept);
+    set_own(recipe, &mut values);
+    values
+}
+
+fn cannot_ask(node: &Node, error: &request::Error) -> Refusal {
+    tracing::error!(backend = node.name(), %error, "a request of the recipe cannot be made");
+    Refusal::NodeBroken
+}
+
+/// What the holes of a login are filled with, before anything is asked.
+fn values(recipe: &Recipe, person: &Person<'_>) -> Values {
+    let mut values = of_user(person.user, Some(person.secret));
+    for (name, found) in person.attributes {
+        if let Some(first) = found.first() {
+            values.set(&format!("attr.{name}"), first);
         }
     }
-    let (media_type, body) = fields(recipe, user, secret, &extracted);
-    let mut request = request(node, Method::POST, &recipe.login.path, headers, &jar, whole(body));
-    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    let (parts, page) = page_of(forward(hop, Box::new(request)).await?).await?;
-    jar.take(&parts.headers, &recipe.login.path);
-    judge(node, &parts, &page, jar)
+    values.set("lang", person.lang);
+    values.set("target", person.target);
+    values.set("origin", person.origin);
+    values.set("device", person.device);
+    values.set("template", person.template);
+    if let Some(interface) = recipe.interface_for(person.device) {
+        values.set("interface", interface);
+    }
+    set_own(recipe, &mut values);
+    values
 }
 
-fn judge(node: &Node, parts: &hyper::http::response::Parts, page: &str, jar: Jar) -> Result<LoggedIn, LoginError> {
-    let recipe = &node.recipe;
-    let answer = Answered { status: parts.status, headers: &parts.headers, page };
-    if recipe.success.all(&answer) {
-        let location = parts.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+/// The time, and the secret.
+fn set_own(recipe: &Recipe, values: &mut Values) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+    values.set("timestamp-ms", &now.to_string());
+    if let Some(secret) = &recipe.secret {
+        values.set("secret", secret.expose());
+    }
+}
+
+impl Way<'_> {
+    fn recipe(&self) -> &Recipe {
+        &self.hop.node.recipe
+    }
+
+    /// Sends a step's request, follows where it leads as far as the recipe says, and looks at every answer.
+    async fn take(&mut self, step: &Step, stage: Stage) -> Result<Last, LoginError> {
+        let node = self.hop.node;
+        let signed = request::sign(&node.recipe, &mut self.values).map_err(request::Error::from);
+        let made = signed.and_then(|()| request::of_step(node, step, self.headers, &self.jar, &self.values));
+        let mut request = made.map_err(|error| self.fault(&error))?;
+        (self.watcher)(Event::Sent(&step.method, step.path.shown()));
+        for left in (0..=step.follow).rev() {
+            let path = request.uri().path().to_owned();
+            let (parts, page) = page_of(forward(self.hop, Box::new(request)).await?).await?;
+            let last = self.look(parts, page, &path, stage);
+            let next = self.leads_to(&last).filter(|_| last.verdict.is_none());
+            let Some(next) = next.filter(|_| left > 0) else { return Ok(last) };
+            (self.watcher)(Event::Sent(&Method::GET, without_query(&next).to_owned()));
+            request = request::of_redirect(node, &next, self.headers, &self.jar).map_err(|error| self.fault(&error))?;
+        }
+        // The last round of the loop always returns.
+        Err(Refusal::Internal.into())
+    }
+
+    fn fault(&self, error: &request::Error) -> Refusal {
+        (self.watcher)(Event::Fault(error.to_string()));
+        cannot_ask(self.hop.node, error)
+    }
+
+    /// Takes what an answer brings: cookies, values, and what it means.
+    fn look(&mut self, parts: Parts, page: String, path: &str, stage: Stage) -> Last {
+        // As the node sees its paths; what goes to the browser is fitted later.
+        self.jar.take(&parts.headers, path);
+        let answer = Answered::new(parts.status, &parts.headers, &page);
+        let location = Some(without_query(answer.location())).filter(|location| !location.is_empty());
+        (self.watcher)(Event::Got(parts.status.as_u16(), jar::names(&parts.headers), location));
+        for extract in self.hop.node.recipe.extracts.iter().filter(|extract| extract.after == stage) {
+            if let Some(value) = find(extract, &answer, &self.jar) {
+                (self.watcher)(Event::Found(&extract.name, true));
+                self.values.set(&extract.name, &value);
+            }
+        }
+        let verdict = if stage == Stage::Login { self.recipe().verdict(&answer) } else { None };
+        Last { path: path.to_owned(), parts, page, verdict }
+    }
+
+    /// The node's own path that an answer leads to, if it leads anywhere, and there.
+    fn leads_to(&self, last: &Last) -> Option<String> {
+        let node = self.hop.node;
+        let location = last.parts.headers.get(header::LOCATION).filter(|_| last.parts.status.is_redirection())?;
+        let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+        let location = resolved(location.to_str().ok()?, &last.path);
+        let path = headers::fit_location(&location, node.authority(), host, node.base_path());
+        (path.starts_with('/') && !path.starts_with("//")).then(|| path.split('#').next().unwrap_or("/").to_owned())
+    }
+
+    /// What the recipe looks for must be there by now, or have a default.
+    fn all_found(&mut self, stage: Stage) -> Result<(), LoginError> {
+        let node = self.hop.node;
+        for extract in node.recipe.extracts.iter().filter(|extract| extract.after == stage) {
+            if self.values.get(&extract.name).is_some() {
+                continue;
+            }
+            match &extract.default {
+                Some(default) => self.values.set(&extract.name, default),
+                None => {
+                    (self.watcher)(Event::Found(&extract.name, false));
+                    tracing::error!(
+                        backend = node.name(),
+                        extract = extract.name,
+                        "the node's answers lack what the recipe needs"
+                    );
+                    return Err(Refusal::NodeBroken.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(mut self, last: &Last) -> Result<LoggedIn, LoginError> {
+        let (backend, status) = (self.hop.node.name(), last.parts.status);
+        (self.watcher)(Event::Means(last.verdict));
+        match last.verdict {
+            Some(Verdict::Success) => {
+                let answer = Answered::new(status, &last.parts.headers, &last.page);
+                self.finish(&resolved(answer.location(), &last.path))
+            }
+            Some(Verdict::SecondFactor) => {
+                let recipe = &self.hop.node.recipe;
+                // What is optional and was not there.
+                for extract in &recipe.extracts {
+                    if let (None, Some(default)) = (self.values.get(&extract.name), &extract.default) {
+                        self.values.set(&extract.name, default);
+                    }
+                }
+                let values = self.values.only(|name| name != "secret" && recipe.needs_for_second_factor(name));
+                Err(LoginError::SecondFactor(Box::new(Pending { jar: self.jar, values })))
+            }
+            Some(Verdict::PasswordExpired) => Err(LoginError::PasswordExpired),
+            Some(Verdict::Down) => {
+                tracing::error!(backend, %status, "the node cannot check logins");
+                Err(Refusal::NodeDown.into())
+            }
+            Some(Verdict::Throttled) => {
+                tracing::warn!(backend, %status, "the node takes no more logins of this user for a while");
+                Err(LoginError::Throttled(retry_after(&last.parts.headers)))
+            }
+            Some(Verdict::Failure) => Err(LoginError::Wrong),
+            None => {
+                tracing::error!(backend, %status, "the node's answer to a login is not in the recipe");
+                Err(Refusal::NodeBroken.into())
+            }
+        }
+    }
+
+    fn finish(mut self, location: &str) -> Result<LoggedIn, LoginError> {
+        self.all_found(Stage::Login)?;
+        let recipe = &self.hop.node.recipe;
         let landing = match &recipe.landing {
-            Landing::Location => location.unwrap_or("/").to_owned(),
-            Landing::Path(path) => path.clone(),
+            Landing::Location if location.is_empty() => "/".to_owned(),
+            Landing::Location => location.to_owned(),
+            Landing::Path(template) => {
+                template.fill(&self.values, Escape::Url).map_err(|error| self.fault(&error.into()))?
+            }
         };
-        return Ok(LoggedIn { cookies: jar.set, landing });
+        let kept = recipe.kept(&self.values);
+        if kept.size() > KEPT_SIZE {
+            tracing::error!(backend = self.hop.node.name(), "what the session must keep is too large for a cookie");
+            return Err(Refusal::NodeBroken.into());
+        }
+        Ok(LoggedIn { cookies: std::mem::take(&mut self.jar.set), landing, kept })
     }
-    if recipe.down.any(&answer) {
-        tracing::error!(backend = node.name(), status = %parts.status, "the node cannot check logins");
-        return Err(Refusal::NodeDown.into());
-    }
-    if recipe.failure.any(&answer) {
-        return Err(LoginError::Wrong);
-    }
-    tracing::error!(backend = node.name(), status = %parts.status, "the node's answer to a login is not in the recipe");
-    Err(Refusal::NodeBroken.into())
 }
 
-fn whole(body: Bytes) -> Outgoing {
-    Outgoing::Whole(Full::new(body))
-}
-
-fn request(
-    node: &Node,
-    method: Method,
-    path: &str,
-    headers: &HeaderMap,
-    jar: &Jar,
-    body: Outgoing,
-) -> Request<Outgoing> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    // A recipe's path was checked to begin with "/"; what still is no target becomes "/", and the node says no.
-    *request.uri_mut() = format!("{}{path}", node.base_path).parse().unwrap_or_default();
-    *request.headers_mut() = headers.clone();
-    for name in [header::COOKIE, header::CONTENT_TYPE, header::CONTENT_LENGTH, header::ACCEPT_ENCODING, header::RANGE] {
-        request.headers_mut().remove(name);
-    }
-    let cookies: Vec<String> = jar.values.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    if let (false, Ok(value)) = (cookies.is_empty(), HeaderValue::from_str(&cookies.join("; "))) {
-        request.headers_mut().insert(header::COOKIE, value);
-    }
-    request
+/// Looks for a value in an answer.
+fn find(extract: &Extract, answer: &Answered<'_>, jar: &Jar) -> Option<String> {
+    let key = extract.key.as_str();
+    let found = match extract.from {
+        From::HtmlInput => html::input_value(answer.page, key)?,
+        From::Cookie => jar.value(key)?.to_owned(),
+        From::Header => answer.headers.get(key)?.to_str().ok()?.to_owned(),
+        From::Json => match answer.json(key)? {
+            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Number(number) => number.to_string(),
+            _ => return None,
+        },
+        From::Body => answer.page.to_owned(),
+    };
+    let value = match &extract.regex {
+        Some(regex) => regex.find(&found)?.to_owned(),
+        None => found,
+    };
+    (value.len() <= VALUE_SIZE).then_some(value)
 }
 
 /// The whole of an answer that is read here.
-async fn page_of(response: Response<NodeBody>) -> Result<(hyper::http::response::Parts, String), Refusal> {
+async fn page_of(response: Response<NodeBody>) -> Result<(Parts, String), Refusal> {
     let (parts, body) = response.into_parts();
     let body = http_body_util::Limited::new(body, PAGE_SIZE).collect().await.map_err(|error| {
         tracing::warn!(%error, "a node's login page cannot be read");
@@ -140,111 +409,25 @@ async fn page_of(response: Response<NodeBody>) -> Result<(hyper::http::response:
     Ok((parts, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
 }
 
-/// The login's fields with their holes filled, encoded.
-fn fields(recipe: &Recipe, user: &str, secret: &Secret, extracted: &[(&str, String)]) -> (&'static str, Bytes) {
-    let (local, domain) = user.rsplit_once('@').unwrap_or((user, ""));
-    let mut values =
-        vec![("user", user), ("user.local", local), ("user.domain", domain), ("password", secret.expose())];
-    values.extend(extracted.iter().map(|(name, value)| (*name, value.as_str())));
-    let filled: Vec<(&str, String)> =
-        recipe.login.fields.iter().map(|(name, text)| (name.as_str(), fill(text, &values))).collect();
-    match recipe.login.encoding {
-        Encoding::Form => {
-            let pairs = filled.iter().map(|(name, value)| (*name, value.as_str()));
-            ("application/x-www-form-urlencoded", text::form_encode(pairs).into())
-        }
-        Encoding::Json => {
-            let object: serde_json::Map<String, serde_json::Value> =
-                filled.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-            ("application/json", serde_json::Value::Object(object).to_string().into())
-        }
-    }
+/// In seconds; the other form, a date, is no node's of ours (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
-/// Fills holes once: what fills one is never read for holes again.
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    let mut filled = String::new();
-    let mut rest = template;
-    while let Some((before, inner)) = rest.split_once('{') {
-        filled.push_str(before);
-        let hole = inner.split_once('}').and_then(|(name, after)| {
-            values.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value, after))
-        });
-        match hole {
-            Some((value, after)) => {
-                filled.push_str(value);
-                rest = after;
-            }
-            None => {
-                filled.push('{');
-                rest = inner;
-            }
-        }
-    }
-    filled.push_str(rest);
-    filled
+fn without_query(location: &str) -> &str {
+    location.split(['?', '#']).next().unwrap_or(location)
 }
 
-impl Jar {
-    /// Takes the cookies of an answer. One without a path gets that of the request it answers (RFC 6265, section
-    /// 5.1.4): the browser will get it with an answer of ours, and would take that one's.
-    fn take(&mut self, headers: &HeaderMap, request_path: &str) {
-        let folder =
-            request_path.split('?').next().and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder);
-        for line in headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
-            let has_path = line
-                .split(';')
-                .skip(1)
-                .any(|part| part.split('=').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("path")));
-            let path = if folder.is_empty() { "/" } else { folder };
-            self.set.push(if has_path { line.to_owned() } else { format!("{line}; Path={path}") });
-            let Some((name, value)) = line.split(';').next().and_then(|pair| pair.split_once('=')) else { continue };
-            self.values.retain(|(known, _)| known != name.trim());
-            self.values.push((name.trim().to_owned(), value.trim().to_owned()));
-        }
+/// A `Location` that is relative (RFC 9110, section 10.2.2) as a path; others as they are.
+fn resolved(location: &str, from: &str) -> String {
+    if location.is_empty() || location.starts_with('/') || location.contains("://") {
+        return location.to_owned();
     }
-
-    fn value(&self, name: &str) -> Option<String> {
-        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-    }
-}
-
-/// What a test is asked of.
-pub struct Answered<'a> {
-    /// Status.
-    pub status: StatusCode,
-    /// Headers.
-    pub headers: &'a HeaderMap,
-    /// The body, where it was read.
-    pub page: &'a str,
-}
-
-impl Test {
-    /// Whether every part that is asked for holds. A test that asks nothing never holds.
-    pub fn all(&self, answer: &Answered<'_>) -> bool {
-        let parts = self.parts(answer);
-        let mut asked = parts.iter().flatten().peekable();
-        asked.peek().is_some() && asked.all(|holds| *holds)
-    }
-
-    /// Whether any part that is asked for holds.
-    pub fn any(&self, answer: &Answered<'_>) -> bool {
-        self.parts(answer).contains(&Some(true))
-    }
-
-    fn parts(&self, answer: &Answered<'_>) -> [Option<bool>; 4] {
-        let location = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let set = |name: &str| {
-            let lines = answer.headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
-            let mut pairs = lines.filter_map(|line| line.split(';').next()?.split_once('='));
-            pairs.any(|(known, value)| known.trim() == name && !matches!(value.trim(), "" | "-del-" | "deleted"))
-        };
-        [
-            (!self.status.is_empty()).then(|| self.status.contains(&answer.status.as_u16())),
-            self.location.as_ref().map(|wanted| location.contains(wanted)),
-            self.cookie.as_ref().map(|name| set(name)),
-            (!self.body.is_empty()).then(|| self.body.iter().any(|wanted| answer.page.contains(wanted))),
-        ]
+    let folder = from.rsplit_once('/').map_or("", |(folder, _)| folder);
+    match location.strip_prefix("./").unwrap_or(location) {
+        query if query.starts_with('?') && !location.starts_with("./") => format!("{from}{query}"),
+        rest => format!("{folder}/{rest}"),
     }
 }
 
@@ -253,40 +436,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holes_are_filled_once() {
-        let values = [("user", "{password}"), ("password", "p{x}")];
-        assert_eq!(fill("{user}:{password}:{y}:{", &values), "{password}:p{x}:{y}:{");
+    fn a_relative_way_begins_where_it_was_told() {
+        let check = |location: &str, path: &str| assert_eq!(resolved(location, "/rc/login.php"), path, "{location}");
+        check("./?_task=mail", "/rc/?_task=mail");
+        check("index.php", "/rc/index.php");
+        check("?x=1", "/rc/login.php?x=1");
+        check("/y", "/y");
+        check("//evil.test/", "//evil.test/");
+        check("https://evil.test/", "https://evil.test/");
+        check("", "");
     }
 
     #[test]
-    fn cookies_keep_the_path_they_would_have_had() {
-        let mut headers = HeaderMap::new();
-        headers.append(header::SET_COOKIE, HeaderValue::from_static("a=1; HttpOnly"));
-        headers.append(header::SET_COOKIE, HeaderValue::from_static("b=2; PATH=/x"));
-        let mut jar = Jar::default();
-        jar.take(&headers, "/mail/login?x=/y");
-        jar.take(&headers, "/?x");
-        let expected = ["a=1; HttpOnly; Path=/mail", "b=2; PATH=/x", "a=1; HttpOnly; Path=/", "b=2; PATH=/x"];
-        assert_eq!(jar.set, expected);
-        assert_eq!(jar.values.len(), 2);
-    }
-
-    #[test]
-    fn a_test_holds_by_its_parts() {
-        let mut headers = HeaderMap::new();
-        headers.append(header::SET_COOKIE, HeaderValue::from_static("auth=-del-; path=/"));
-        headers.append(header::LOCATION, HeaderValue::from_static("/?_task=mail"));
-        let status = StatusCode::FOUND;
-        let check = |test: &Test, headers: &HeaderMap, all: bool, any: bool| {
-            let answer = Answered { status, headers, page: "Login failed." };
-            assert_eq!((test.all(&answer), test.any(&answer)), (all, any), "{test:?}");
+    fn a_node_may_ask_for_a_wait_of_a_day_and_no_more() {
+        let wait = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static(text));
+            retry_after(&headers).map(|wait| wait.as_secs())
         };
-        let test = Test { status: vec![302], location: Some("task=mail".into()), ..Test::default() };
-        check(&test, &headers, true, true);
-        check(&Test { cookie: Some("auth".into()), ..test.clone() }, &headers, false, true);
-        headers.append(header::SET_COOKIE, HeaderValue::from_static("auth=x"));
-        check(&Test { cookie: Some("auth".into()), ..test }, &headers, true, true);
-        check(&Test::default(), &headers, false, false);
-        check(&Test { body: vec!["nope".into(), "failed".into()], ..Test::default() }, &headers, true, true);
+        assert_eq!((wait("90"), wait("99999999999")), (Some(90), Some(86_400)));
+        assert_eq!((wait("-1"), wait("Wed, 21 Oct 2026 07:28:00 GMT")), (None, None));
     }
 }

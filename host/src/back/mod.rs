@@ -5,10 +5,13 @@ mod forward;
 mod health;
 pub mod headers;
 mod html;
+mod jar;
 mod login;
+mod peek;
 mod probe;
 mod proxy_header;
 mod recipe;
+mod request;
 mod timers;
 mod tunnel;
 mod unsent;
@@ -24,13 +27,15 @@ use rustls::pki_types::ServerName;
 pub use connect::Idle;
 pub use forward::{Hop, NodeBody, Outgoing, forward};
 pub use health::Told;
-pub use login::{Answered, LoggedIn, LoginError, log_in};
+pub use login::{Event, LoggedIn, LoginError, Pending, Person, Watcher, equip, log_in, log_out, second_factor};
+pub use peek::{beginning, narrow_encoding};
 pub use probe::watch_over;
-pub use recipe::Recipe;
+pub use recipe::{Answered, BUILT_IN, Choice, Recipe};
 pub use tunnel::Tunnel;
 
 use crate::config::{self, Faults};
 use crate::limits::Gate;
+use crate::secret::Secret;
 use crate::tls;
 use health::{Health, Turn};
 
@@ -92,7 +97,7 @@ impl Node {
             base_path: url.path().trim_end_matches('/').to_owned(),
             tls,
             files: config.tls.files().map(|path| std::fs::read(path).ok()).collect(),
-            recipe: Recipe::load(&config.recipe, base, place)?,
+            recipe: recipe(config, base)?,
             gate: Gate::new(config.max_connections, config.queue_max_size, config.queue_timeout),
             health: Health::new(config.health.clone()),
             long_polls: Gate::new(config.long_poll_max_connections, 0, Duration::ZERO),
@@ -128,6 +133,11 @@ impl Node {
     /// `host:port` of its own.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// Its URL, as configured.
+    pub fn url(&self) -> &str {
+        &self.config.url
     }
 
     /// The path in front of every path.
@@ -168,4 +178,25 @@ impl Node {
             }
         }
     }
+}
+
+/// The recipe of a node, with its settings and its secret.
+fn recipe(config: &config::Backend, base: &std::path::Path) -> Result<Recipe, Faults> {
+    let place = &config.place;
+    let secret = match &config.recipe_secret_file {
+        None => None,
+        Some(path) => {
+            let wrong = |found: String| place.key("recipe-secret-file").fault(found, "a readable file with the secret");
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+            // The line end of an editor is no part of it.
+            let text = zeroize::Zeroizing::new(text);
+            let text = text.trim_end_matches(['\r', '\n']);
+            if text.is_empty() {
+                return Err(wrong(format!("{}: an empty file", path.display())).into());
+            }
+            Some(Secret::new(text.to_owned()))
+        }
+    };
+    let choice = Choice { name: &config.recipe, settings: &config.recipe_settings, secret: secret.as_ref() };
+    Recipe::load(choice, base, place)
 }

@@ -56,6 +56,11 @@ enum Verb {
         #[arg(long, group = "whose")]
         all: bool,
     },
+    /// Forget which back-end a user is on, so that the directory is asked again.
+    PurgeRoutes {
+        /// The user's name; all users, if missing.
+        user: Option<String>,
+    },
     /// Lift the quarantine of a component that went bad.
     Lift {
         /// `sha256:…`
@@ -79,6 +84,11 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
                 (None, None) => ("all", ""),
             };
             ("POST", format!("/revoke?{}", crate::text::form_encode([pair])))
+        }
+        Verb::PurgeRoutes { user: None } => ("POST", "/purge-routes".to_owned()),
+        Verb::PurgeRoutes { user: Some(user) } => {
+            let query = crate::text::form_encode([("user", user.as_str())]);
+            ("POST", format!("/purge-routes?{query}"))
         }
         Verb::Lift { digest } => {
             let query = crate::text::form_encode([("digest", digest.as_str())]);

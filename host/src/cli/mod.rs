@@ -4,6 +4,7 @@ mod build;
 mod ctl;
 mod keys;
 mod policy;
+mod recipe;
 mod run;
 mod systemd;
 
@@ -37,6 +38,9 @@ enum Command {
     /// Policies.
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Recipes: how back-ends are logged in to.
+    #[command(subcommand)]
+    Recipe(recipe::Command),
     /// Compile a policy from standard input to standard output, within limits; Doorward calls this itself.
     #[command(name = crate::policy::COMPILE_COMMAND, hide = true)]
     Compile {
@@ -83,6 +87,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Keys(keys) => keys::run(&keys),
         Command::Compile { time, memory } => Ok(ExitCode::from(crate::policy::compile_run(time, memory))),
         Command::Policy(policy) => policy::run(&policy),
+        Command::Recipe(recipe) => recipe::run(&recipe),
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let mut watch = Watch::start(vec![path.to_owned()]);
     let config = config::load(path)?;
     log::start(config.log.level);
+    no_core_dumps();
     watch.follow(config.files());
     let program = std::env::current_exe()?;
     let proxy = Proxy::start(&config)?;
@@ -117,6 +118,14 @@ struct Control {
     interrupt: Signal,
     hang_up: Signal,
     user: Signal,
+}
+
+/// A core dump would hold keys, cookies, and the passwords of the moment.
+fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        tracing::warn!(%error, "core dumps cannot be switched off");
+    }
 }
 
 impl Control {

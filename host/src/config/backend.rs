@@ -1,5 +1,6 @@
 //! `[[backend]]`: a node as the operator wrote it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +18,10 @@ pub struct Backend {
     pub url: String,
     /// How it is logged in to: a built-in recipe's name or a file.
     pub recipe: String,
+    /// Settings of the recipe, over its own.
+    pub recipe_settings: BTreeMap<String, String>,
+    /// A file with what the recipe shares with the node: a header's secret, or the key of a signature.
+    pub recipe_secret_file: Option<PathBuf>,
     /// Parallel requests (the original's `connectionData.maxConnections`).
     pub max_connections: usize,
     /// Waiting requests (the original's `requestsQueueMaxSize`).
@@ -148,6 +153,12 @@ pub(super) fn backend(t: &Table<'_>, base: &Path) -> Backend {
         aliases: t.texts("aliases"),
         url: t.required("url"),
         recipe: t.required("recipe"),
+        recipe_settings: t
+            .table("recipe-settings", |t| {
+                t.keys().into_iter().map(|key| (key.clone(), t.text(&key).unwrap_or_default())).collect()
+            })
+            .unwrap_or_default(),
+        recipe_secret_file: t.text("recipe-secret-file").map(|path| base.join(path)),
         max_connections: t.places("max-connections", 64, 1..=65_535),
         queue_max_size: t.places("queue-max-size", 64, 0..=65_535),
         queue_timeout: t.duration("queue-timeout", Duration::from_secs(30)),

@@ -4,6 +4,7 @@
 //! recipes, templates) is checked when the Snapshot is built, and reported with the place kept here.
 
 mod backend;
+mod directory;
 mod fault;
 mod forwarding;
 mod listener;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use backend::{Backend, Health, ProxyProtocol, Tls};
+pub use directory::{Directory, DirectoryKind, Ldap, Routes};
 pub use fault::{Collector, Fault, Faults, Place, Source};
 pub use forwarding::{Forwarding, Style};
 pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Proxied, ProxyHeader};
@@ -61,6 +63,10 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// Folder of page templates; the built-in looks when missing.
     pub templates: Option<PathBuf>,
+    /// Folder of texts in more languages, or other words.
+    pub languages: Option<PathBuf>,
+    /// Tag of the language for those who ask for none that there is.
+    pub default_language: String,
     /// `[directory]`.
     pub directory: Directory,
     /// `[authentication]`.
@@ -272,57 +278,6 @@ pub enum OnError {
     Default,
 }
 
-/// `[directory]`.
-#[derive(Debug, Clone)]
-pub struct Directory {
-    /// Where entries are.
-    pub kind: DirectoryKind,
-    /// Search filter; `{user}`, `{user.local}` and `{user.domain}` are filled in escaped.
-    pub filter: String,
-    /// Attribute that names the user's back-end.
-    pub host_attribute: String,
-    /// Attribute that holds the password, for the mode `ldap-password`.
-    pub password_attribute: String,
-    /// Attributes that auth-mode policies may read.
-    pub exposed_attributes: Vec<String>,
-    /// Where it stands.
-    pub place: Place,
-}
-
-/// The two kinds of directory.
-#[derive(Debug, Clone)]
-pub enum DirectoryKind {
-    /// Entries of an LDIF file; none means the embedded demo's.
-    Ldif(Option<PathBuf>),
-    /// LDAP servers.
-    Ldap(Ldap),
-}
-
-/// `[directory]` of `kind = "ldap"`.
-#[derive(Debug, Clone)]
-pub struct Ldap {
-    /// `ldap://` or `ldaps://`, tried in order.
-    pub urls: Vec<String>,
-    /// StartTLS on `ldap://`.
-    pub start_tls: bool,
-    /// Plain `ldap://` without StartTLS: only by this explicit word.
-    pub insecure: bool,
-    /// Account that searches; anonymous when empty.
-    pub bind_dn: String,
-    /// File with its password.
-    pub bind_password_file: Option<PathBuf>,
-    /// Where the search starts; the whole subtree is searched.
-    pub base: String,
-    /// CA certificates (PEM) to trust; the system's when missing.
-    pub ca: Option<PathBuf>,
-    /// Deadline of connecting, TLS included.
-    pub connect_timeout: Duration,
-    /// Deadline of each operation (the original's `timeout`).
-    pub timeout: Duration,
-    /// How long a server that failed is passed over (the original's `transientErrorRetryInterval`).
-    pub retry_interval: Duration,
-}
-
 /// `[authentication]`.
 #[derive(Debug, Clone)]
 pub struct Authentication {
@@ -345,6 +300,18 @@ pub enum Mode {
     Refuse(String),
 }
 
+impl Mode {
+    /// Its name, for the operator and the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LdapBind => "ldap-bind",
+            Self::LdapPassword => "ldap-password",
+            Self::BackEnd => "back-end",
+            Self::Refuse(_) => "refuse",
+        }
+    }
+}
+
 /// `[[site]]`: a virtual host.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -364,23 +331,19 @@ impl Config {
         let mut files = vec![self.place.file().to_owned()];
         files.extend(self.policies.iter().flat_map(|policy| [&policy.file, &policy.shadow]).flatten().cloned());
         files.extend(self.templates.clone());
+        files.extend(self.languages.clone());
         for certificate in self.listeners.iter().flat_map(|listener| &listener.certificates) {
             files.extend([certificate.chain.clone(), certificate.key.clone()]);
             files.extend(certificate.ocsp.clone());
         }
         files.extend(self.listeners.iter().filter_map(|listener| listener.tls.client_ca.clone()));
         files.extend(self.ticket_key_file.clone());
-        match &self.directory.kind {
-            DirectoryKind::Ldif(path) => files.extend(path.clone()),
-            DirectoryKind::Ldap(ldap) => {
-                files.extend(ldap.bind_password_file.clone());
-                files.extend(ldap.ca.clone());
-            }
-        }
+        files.extend(self.directory.files().cloned());
         files.extend(self.session.key_file.clone());
         for backend in &self.backends {
             files.extend(backend.tls.files().cloned());
             files.extend(Some(self.base.join(&backend.recipe)).filter(|path| path.is_file()));
+            files.extend(backend.recipe_secret_file.clone());
         }
         files
     }
@@ -445,7 +408,11 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         forwarding,
         policies: t.tables("policy", |t| policy::policy(t, base)),
         templates: t.text("templates").map(|path| base.join(path)),
-        directory: t.table("directory", |t| directory(t, base)).unwrap_or_else(|| default_directory(t.place())),
+        languages: t.text("languages").map(|path| base.join(path)),
+        default_language: t.text("default-language").unwrap_or_else(|| "en".to_owned()),
+        directory: t
+            .table("directory", |t| directory::directory(t, base))
+            .unwrap_or_else(|| directory::default(t.place())),
         authentication: t
             .table("authentication", authentication)
             .unwrap_or(Authentication { mode: Mode::LdapBind, throttle: Throttle::default() }),
@@ -603,69 +570,6 @@ fn http(t: &Table<'_>) -> Http {
         body_min_rate: t.count("body-min-rate", default.body_min_rate, 0..=1_000_000),
         upgrades: upgrades(t, default.upgrades),
         tunnel_idle_timeout: t.duration("tunnel-idle-timeout", default.tunnel_idle_timeout),
-    }
-}
-
-/// The filter finds a person by login name or by mail address.
-const DEFAULT_FILTER: &str = "(|(uid={user})(mail={user}))";
-
-fn default_directory(place: Place) -> Directory {
-    Directory {
-        kind: DirectoryKind::Ldif(None),
-        filter: DEFAULT_FILTER.to_owned(),
-        host_attribute: "mailHost".to_owned(),
-        password_attribute: "userPassword".to_owned(),
-        exposed_attributes: Vec::new(),
-        place,
-    }
-}
-
-fn directory(t: &Table<'_>, base: &Path) -> Directory {
-    let ldap = t.choice("kind", &[("ldif", false), ("ldap", true)]).unwrap_or(false);
-    let kind = if ldap {
-        DirectoryKind::Ldap(self::ldap(t, base))
-    } else {
-        DirectoryKind::Ldif(t.text("file").map(|path| base.join(path)))
-    };
-    Directory {
-        kind,
-        filter: t.text("filter").unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
-        host_attribute: t.text("host-attribute").unwrap_or_else(|| "mailHost".to_owned()),
-        password_attribute: t.text("password-attribute").unwrap_or_else(|| "userPassword".to_owned()),
-        exposed_attributes: t.texts("exposed-attributes"),
-        place: t.place(),
-    }
-}
-
-fn ldap(t: &Table<'_>, base: &Path) -> Ldap {
-    let urls = t.texts("urls");
-    let (start_tls, insecure) = (t.flag("start-tls", false), t.flag("insecure", false));
-    if urls.is_empty() {
-        t.fault("urls", "nothing", "at least one ldaps:// or ldap:// URL");
-    }
-    for url in &urls {
-        match url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("ldaps") => {}
-            Some("ldap") if start_tls || insecure => {}
-            Some("ldap") => t.fault(
-                "urls",
-                format!("\"{url}\", which would send passwords in clear text"),
-                "ldaps://, or start-tls = true, or insecure = true",
-            ),
-            _ => t.fault("urls", format!("\"{url}\""), "a URL that starts with ldaps:// or ldap://"),
-        }
-    }
-    Ldap {
-        urls,
-        start_tls,
-        insecure,
-        bind_dn: t.text("bind-dn").unwrap_or_default(),
-        bind_password_file: t.text("bind-password-file").map(|path| base.join(path)),
-        base: t.required("base"),
-        ca: t.text("ca").map(|path| base.join(path)),
-        connect_timeout: t.duration("connect-timeout", Duration::from_secs(4)),
-        timeout: t.duration("timeout", Duration::from_secs(4)),
-        retry_interval: t.duration("retry-interval", Duration::from_secs(5)),
     }
 }
 

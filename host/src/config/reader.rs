@@ -258,6 +258,11 @@ impl<'a> Table<'a> {
         found
     }
 
+    /// Whether the key is written as a list.
+    pub fn is_list(&self, key: &str) -> bool {
+        matches!(self.peek(key).map(Spanned::get_ref), Some(DeValue::Array(_)))
+    }
+
     /// A value of any shape as JSON, for those who check it themselves (a policy's settings).
     pub fn json(&self, key: &str) -> Option<Json> {
         self.take(key).map(|value| to_json(value.get_ref()))

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-/// A filter with holes: `{user}`, `{user.local}` (before the last `@`) and `{user.domain}` (behind it).
+use super::name;
+
+/// A filter with holes: `{user}`, and the parts of `user@domain` or `DOMAIN\user`: `{user.local}` and `{user.domain}`.
 #[derive(Debug)]
 pub(super) struct FilterTemplate(String);
 
@@ -44,7 +46,7 @@ impl FilterTemplate {
 
     /// The filter for one user; the name is escaped, so it can never be more than a value.
     pub(super) fn fill(&self, user: &str) -> String {
-        let (local, domain) = user.rsplit_once('@').unwrap_or((user, ""));
+        let (local, domain) = name::parts(user);
         self.0
             .replace("{user.local}", &ldap3::ldap_escape(local))
             .replace("{user.domain}", &ldap3::ldap_escape(domain))
@@ -163,6 +165,7 @@ mod tests {
         }
         let domain = FilterTemplate::parse("(&(uid={user.local})(o={user.domain}))").unwrap();
         assert_eq!(domain.fill("a@b@c*"), "(&(uid=a@b)(o=c\\2a))");
+        assert_eq!(domain.fill("corp)\\a*"), "(&(uid=a\\2a)(o=corp\\29))");
     }
 
     #[test]

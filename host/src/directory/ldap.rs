@@ -1,17 +1,21 @@
-//! LDAP servers: connections with deadlines, kept and reused, and fail-over from one server to the next.
+//! LDAP servers: fail-over from one to the next, and what is asked of them.
 //!
-//! Invariants: searches and users' binds never share a connection; a connection that erred is never used again;
-//! referrals are not followed (`ldap3` hands them back, and they are dropped).
+//! Invariants: searches and users' binds never share a connection; a connection that erred is never used again; every
+//! question has a deadline; referrals are not followed (`ldap3` hands them back, and they are dropped).
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions};
+use ldap3::controls::RawControl;
+use ldap3::{
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions, StdStream,
+};
 
-use super::{Error, User};
+use super::line::Target;
+use super::pool::{Connections, Use, caught};
+use super::problem::Problem;
+use super::standing::{Probe, Standing, State};
+use super::{Bound, Error, Stored, User};
 use crate::config::{self, Faults, Place};
 use crate::secret::Secret;
 use crate::tls;
@@ -24,50 +28,45 @@ const SIZE_LIMIT_EXCEEDED: u32 = 4;
 const BUSY: u32 = 51;
 const UNAVAILABLE: u32 = 52;
 
-/// Idle connections of a kind that a worker keeps. A login takes one for some milliseconds.
-const KEPT: usize = 4;
+/// The control that asks for the account's problems, and the one that tells them (draft-behera-ldap-password-policy).
+const PASSWORD_POLICY: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
 
-/// The servers of a Snapshot.
+/// The servers of a Snapshot. How they stand is the same for all workers, and outlives a reload that names them again.
 #[derive(Debug)]
 pub(super) struct Servers {
+    /// Tells these servers from those of another Snapshot, whose connections may be bound as somebody else.
     id: u64,
-    urls: Vec<String>,
-    start_tls: bool,
+    servers: Vec<Server>,
+    settings: config::Ldap,
     tls: Arc<rustls::ClientConfig>,
-    bind_dn: String,
     bind_password: Secret,
-    base: String,
-    connect_timeout: Duration,
-    timeout: Duration,
-    retry_interval: Duration,
 }
 
-/// What a connection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Use {
-    /// Bound as the service account.
-    Search,
-    /// Bound as whoever logged in last.
-    UserBind,
+#[derive(Debug)]
+struct Server {
+    target: Target,
+    standing: Arc<Standing>,
 }
 
-/// A worker's idle connections, and which servers it passes over for now.
-#[derive(Default)]
-pub struct Connections {
-    servers: Cell<u64>,
-    idle: RefCell<HashMap<Use, Vec<(String, Ldap)>>>,
-    passed_over: RefCell<HashMap<String, Instant>>,
-}
-
-/// Identities of `Servers`, so that connections to those of an older Snapshot are not used.
+/// Identities of `Servers`.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// Why a server gave no answer.
+enum Trouble {
+    /// It kept silent to the end of a deadline.
+    Silent(&'static str),
+    /// It cannot be reached, or says nonsense, or says that it cannot.
+    Failed(String),
+    /// Somebody else found it silent while we waited.
+    GivenUp,
+}
 
 impl Servers {
     /// Reads CA and password.
     ///
     /// # Errors
     /// The file that cannot be read.
-    pub(super) fn build(config: &config::Ldap, place: &Place) -> Result<Self, Faults> {
+    pub(super) fn build(config: &config::Ldap, place: &Place, previous: Option<&Self>) -> Result<Self, Faults> {
         let bind_password = match &config.bind_password_file {
             None => String::new(),
             Some(path) => std::fs::read_to_string(path).map_err(|error| {
@@ -78,41 +77,56 @@ impl Servers {
         if config.insecure {
             tracing::warn!(urls = ?config.urls, "passwords go to the directory in clear text: insecure = true");
         }
+        let known = previous.map_or(&[][..], |previous| &previous.servers);
+        let server = |url: &String| {
+            let standing = known.iter().find(|known| known.target.url == *url).map(|known| known.standing.clone());
+            let fault = || place.key("urls").fault(format!("\"{url}\""), "ldaps://HOST:PORT or ldap://HOST:PORT");
+            let target = Target::parse(url, config.start_tls).ok_or_else(fault)?;
+            Ok(Server { target, standing: standing.unwrap_or_default() })
+        };
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            urls: config.urls.clone(),
-            start_tls: config.start_tls,
+            servers: config.urls.iter().map(server).collect::<Result<_, config::Fault>>()?,
+            settings: config.clone(),
             tls: tls::client(config.ca.as_deref(), false, place)?,
-            bind_dn: config.bind_dn.clone(),
             bind_password: Secret::new(bind_password.trim_end_matches(['\r', '\n']).to_owned()),
-            base: config.base.clone(),
-            connect_timeout: config.connect_timeout,
-            timeout: config.timeout,
-            retry_interval: config.retry_interval,
         })
+    }
+
+    /// How each server stands, by its URL.
+    pub(super) fn states(&self) -> impl Iterator<Item = (&str, State)> {
+        self.servers.iter().map(|server| (server.target.url.as_str(), server.standing.state()))
     }
 
     /// A name that nobody has, to bind to for a user who is not there.
     pub(super) fn nobody(&self) -> String {
-        format!("cn=nobody,{}", self.base)
+        format!("cn=nobody,{}", self.settings.base)
     }
 
     /// Entries below the base that fit a filter, at most two: more than one is an answer already.
-    pub(super) async fn search(&self, pool: &Connections, filter: &str, wanted: &[&str]) -> Result<Vec<User>, Error> {
-        self.look_up(pool, &self.base, Scope::Subtree, filter, wanted).await
+    pub(super) async fn search(
+        self: &Arc<Self>,
+        pool: &Connections,
+        filter: &str,
+        wanted: &[&str],
+    ) -> Result<Vec<User>, Error> {
+        self.look_up(pool, &self.settings.base, Scope::Subtree, filter, wanted).await
     }
 
-    /// The password values of one entry.
-    pub(super) async fn passwords(&self, pool: &Connections, dn: &str, attribute: &str) -> Result<Vec<Secret>, Error> {
-        let found = self.look_up(pool, dn, Scope::Base, "(objectClass=*)", &[attribute]).await?;
-        let values = found
-            .into_iter()
-            .flat_map(|mut user| user.attributes.remove(&attribute.to_ascii_lowercase()).unwrap_or_default());
-        Ok(values.map(Secret::new).collect())
+    /// The password values of one entry, and what stands against it.
+    pub(super) async fn stored(
+        self: &Arc<Self>,
+        pool: &Connections,
+        dn: &str,
+        attribute: &str,
+    ) -> Result<Stored, Error> {
+        let wanted = [attribute, "pwdAccountLockedTime", "pwdReset"];
+        let found = self.look_up(pool, dn, Scope::Base, "(objectClass=*)", &wanted).await?;
+        Ok(found.into_iter().next().map(|user| user.stored(attribute)).unwrap_or_default())
     }
 
     async fn look_up(
-        &self,
+        self: &Arc<Self>,
         pool: &Connections,
         base: &str,
         scope: Scope,
@@ -120,142 +134,184 @@ impl Servers {
         wanted: &[&str],
     ) -> Result<Vec<User>, Error> {
         let ask = async |ldap: &mut Ldap| {
-            let options = SearchOptions::new().sizelimit(2);
-            let ldap = ldap.with_search_options(options).with_timeout(self.timeout);
+            let ldap = ldap.with_search_options(SearchOptions::new().sizelimit(2));
             let found = ldap.search(base, scope, filter, wanted.to_vec()).await?;
-            well(found.1).map(|result| (found.0, result))
+            let result = well(found.1)?;
+            let real = found.0.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
+            Ok((real.map(|entry| user(SearchEntry::construct(entry))).collect(), result))
         };
-        let (entries, result) = self.with_connection(pool, Use::Search, ask).await?;
+        let (users, result): (Vec<User>, _) = self.with_connection(pool, Use::Search, ask).await?;
         match result.rc {
-            0 | SIZE_LIMIT_EXCEEDED => {}
-            NO_SUCH_OBJECT => return Ok(Vec::new()),
-            _ => return Err(Error::Refused(told(&result))),
+            0 | SIZE_LIMIT_EXCEEDED => Ok(users),
+            NO_SUCH_OBJECT => Ok(Vec::new()),
+            _ => Err(Error::Refused(told(&result))),
         }
-        let real = entries.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
-        Ok(real.map(|entry| user(SearchEntry::construct(entry))).collect())
     }
 
     /// Whether the server takes this password for this name.
-    pub(super) async fn bind(&self, pool: &Connections, dn: &str, secret: &Secret) -> Result<bool, Error> {
+    pub(super) async fn bind(self: &Arc<Self>, pool: &Connections, dn: &str, secret: &Secret) -> Result<Bound, Error> {
         if dn.is_empty() || secret.is_blank() {
-            return Ok(false);
+            return Ok(Bound::Wrong);
         }
-        let ask = async |ldap: &mut Ldap| well(ldap.with_timeout(self.timeout).simple_bind(dn, secret.expose()).await?);
+        let ask = async |ldap: &mut Ldap| {
+            let policy = RawControl { ctype: PASSWORD_POLICY.to_owned(), crit: false, val: None };
+            well(ldap.with_controls(policy).simple_bind(dn, secret.expose()).await?)
+        };
         let result = self.with_connection(pool, Use::UserBind, ask).await?;
-        match result.rc {
-            0 => Ok(true),
-            INVALID_CREDENTIALS | NO_SUCH_OBJECT | INAPPROPRIATE_AUTHENTICATION => Ok(false),
+        let response = result.ctrls.iter().find(|control| control.1.ctype == PASSWORD_POLICY);
+        let problem = response.and_then(|control| Problem::of_policy(control.1.val.as_deref()?));
+        Ok(match result.rc {
+            0 => problem.map_or(Bound::Right, Bound::Account),
+            INVALID_CREDENTIALS => {
+                problem.or_else(|| Problem::of_active_directory(&result.text)).map_or(Bound::Wrong, Bound::Account)
+            }
+            NO_SUCH_OBJECT | INAPPROPRIATE_AUTHENTICATION => Bound::Wrong,
             // "Unwilling" and its like are about this account: an outage for one user would tell that it exists.
             _ => {
                 tracing::warn!(dn, result = told(&result), "the directory refuses a bind");
-                Ok(false)
+                Bound::Wrong
             }
-        }
+        })
     }
 
-    /// Asks on a kept connection, and once more on a new one if that was dead; each server in turn.
+    /// Asks the first server that stands well; where none does, those that said no at once, and those that are being tried.
     async fn with_connection<T>(
-        &self,
+        self: &Arc<Self>,
         pool: &Connections,
         usage: Use,
         ask: impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
     ) -> Result<T, Error> {
-        pool.belong_to(self.id);
         let mut last = String::new();
-        for url in pool.in_order(&self.urls) {
-            if let Some(mut ldap) = pool.take(usage, &url) {
-                match ask(&mut ldap).await {
-                    Ok(answer) => {
-                        pool.put(self.id, usage, url, ldap);
-                        return Ok(answer);
-                    }
-                    Err(error) => tracing::debug!(url, %error, "a kept directory connection was dead"),
+        let mut passed_over = Vec::new();
+        for server in &self.servers {
+            if server.standing.state() != State::Well {
+                if let Some(probe) = server.standing.probe() {
+                    self.try_again(&server.target, probe);
                 }
+                passed_over.push(server);
+                continue;
             }
-            let mut ldap = match self.connect(&url, usage).await {
-                Ok(ldap) => ldap,
-                Err(error) => {
-                    tracing::warn!(url, error, "a directory server is passed over for now");
-                    pool.pass_over(&url, self.retry_interval);
-                    last = format!("{url}: {error}");
-                    continue;
-                }
-            };
-            match ask(&mut ldap).await {
-                Ok(answer) => {
-                    pool.put(self.id, usage, url, ldap);
-                    return Ok(answer);
-                }
-                Err(error) => {
-                    tracing::warn!(url, %error, "a directory server is passed over for now");
-                    pool.pass_over(&url, self.retry_interval);
-                    last = format!("{url}: {error}");
-                }
+            match self.ask(server, pool, usage, &ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = error,
             }
         }
-        Err(Error::Down(last))
+        for server in passed_over {
+            server.standing.probed().await;
+            if !matches!(server.standing.state(), State::Well | State::Failed { silent: false, .. }) {
+                continue;
+            }
+            match self.ask(server, pool, usage, &ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = error,
+            }
+        }
+        Err(Error::Down(if last.is_empty() { "all of them were silent a moment ago".to_owned() } else { last }))
     }
 
-    async fn connect(&self, url: &str, usage: Use) -> Result<Ldap, String> {
-        let settings = LdapConnSettings::new()
-            .set_conn_timeout(self.connect_timeout)
-            .set_starttls(self.start_tls && url.starts_with("ldap://"))
-            .set_config(self.tls.clone());
-        let connecting = tokio::time::timeout(self.connect_timeout, LdapConnAsync::with_settings(settings, url));
+    /// Asks one server; trouble is noted down for everybody.
+    async fn ask<T>(
+        &self,
+        server: &Server,
+        pool: &Connections,
+        usage: Use,
+        ask: &impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
+    ) -> Result<T, String> {
+        let url = &server.target.url;
+        let given_up = Standing::silenced(server.standing.changes());
+        let answer = async {
+            if let Some(mut ldap) = pool.take(self.settings.idle_timeout, self.settings.max_age, (self.id, url, usage))
+            {
+                match self.in_time(&mut ldap.ldap, ask).await {
+                    Ok(answer) => {
+                        pool.put(ldap);
+                        return Ok(answer);
+                    }
+                    Err(Trouble::Failed(error)) => tracing::debug!(url, error, "a kept directory connection was dead"),
+                    Err(silent) => return Err(silent),
+                }
+            }
+            let mut ldap = self.connect(&server.target, usage).await?;
+            let answer = self.in_time(&mut ldap, ask).await?;
+            pool.put(pool.of(ldap, (self.id, url, usage)));
+            Ok(answer)
+        };
+        let answer = tokio::select! {
+            answer = answer => answer,
+            () = given_up => Err(Trouble::GivenUp),
+        };
+        let (silent, error) = match answer {
+            Ok(answer) => {
+                if server.standing.answered() {
+                    tracing::warn!(url, "a directory server answers again");
+                }
+                return Ok(answer);
+            }
+            Err(Trouble::GivenUp) => return Err(format!("{url}: silent")),
+            Err(Trouble::Silent(doing)) => (true, format!("{doing} took too long")),
+            Err(Trouble::Failed(error)) => (false, error),
+        };
+        // Nobody is told twice of the same outage: a server that fails while it is passed over was told of.
+        if server.standing.state() == State::Well {
+            tracing::warn!(url, error, "a directory server is passed over for now");
+        }
+        server.standing.failed(silent, self.settings.retry_interval);
+        Err(format!("{url}: {error}"))
+    }
+
+    /// Tries a server that is passed over, while nobody waits for it who has another one to ask.
+    fn try_again(self: &Arc<Self>, target: &Target, probe: Probe) {
+        let (servers, target) = (self.clone(), target.clone());
+        tokio::task::spawn_local(async move {
+            let failed = match servers.connect(&target, Use::Search).await {
+                Ok(_) => {
+                    if probe.well() {
+                        tracing::warn!(url = target.url, "a directory server answers again");
+                    }
+                    return;
+                }
+                Err(trouble) => trouble,
+            };
+            let silent = !matches!(failed, Trouble::Failed(_));
+            tracing::debug!(url = target.url, silent, "a directory server is still away");
+            probe.failed(silent, servers.settings.retry_interval);
+        });
+    }
+
+    async fn in_time<T>(
+        &self,
+        ldap: &mut Ldap,
+        ask: &impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
+    ) -> Result<T, Trouble> {
+        let answer = tokio::time::timeout(self.settings.timeout, caught(ask(ldap))).await;
+        let answer = answer.map_err(|_| Trouble::Silent("an answer"))?;
+        let answer = answer.ok_or_else(|| Trouble::Failed("an answer that makes no sense".to_owned()))?;
+        answer.map_err(|error| Trouble::Failed(error.to_string()))
+    }
+
+    /// Opens a connection; one for searches is bound as the service account.
+    async fn connect(&self, target: &Target, usage: Use) -> Result<Ldap, Trouble> {
+        let failed = |error: &dyn std::fmt::Display| Trouble::Failed(error.to_string());
+        let opened = tokio::time::timeout(self.settings.connect_timeout, target.open(&self.tls)).await;
+        let stream = opened.map_err(|_| Trouble::Silent("connecting"))?.map_err(|error| failed(&error))?;
+        // The line is open and safe already; all that `ldap3` sees is a local socket.
+        let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
         let (connection, mut ldap) =
-            connecting.await.map_err(|_| "connecting took too long".to_owned())?.map_err(|error| error.to_string())?;
+            LdapConnAsync::with_settings(settings, "ldapi://line").await.map_err(|error| failed(&error))?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.drive().await {
                 tracing::debug!(%error, "a directory connection ended");
             }
         });
-        if usage == Use::Search && !self.bind_dn.is_empty() {
-            let bind = ldap.with_timeout(self.timeout).simple_bind(&self.bind_dn, self.bind_password.expose());
-            let result = bind.await.map_err(|error| error.to_string())?;
+        if usage == Use::Search && !self.settings.bind_dn.is_empty() {
+            let bind =
+                async |ldap: &mut Ldap| ldap.simple_bind(&self.settings.bind_dn, self.bind_password.expose()).await;
+            let result = self.in_time(&mut ldap, &bind).await?;
             if result.rc != 0 {
-                return Err(format!("the service account may not bind: {}", told(&result)));
+                return Err(Trouble::Failed(format!("the service account may not bind: {}", told(&result))));
             }
         }
         Ok(ldap)
-    }
-}
-
-impl Connections {
-    fn belong_to(&self, servers: u64) {
-        if self.servers.replace(servers) != servers {
-            self.idle.borrow_mut().clear();
-            self.passed_over.borrow_mut().clear();
-        }
-    }
-
-    /// A kept connection to this server.
-    fn take(&self, usage: Use, url: &str) -> Option<Ldap> {
-        let mut idle = self.idle.borrow_mut();
-        let of_use = idle.get_mut(&usage)?;
-        of_use.retain_mut(|(_, ldap)| !ldap.is_closed());
-        let newest = of_use.iter().rposition(|(of, _)| of == url)?;
-        Some(of_use.remove(newest).1)
-    }
-
-    fn put(&self, servers: u64, usage: Use, url: String, ldap: Ldap) {
-        let mut idle = self.idle.borrow_mut();
-        let of_use = idle.entry(usage).or_default();
-        if self.servers.get() == servers && of_use.len() < KEPT {
-            of_use.push((url, ldap));
-        }
-    }
-
-    /// Servers to try: in the operator's order, those passed over left out; all of them when none is left.
-    fn in_order(&self, urls: &[String]) -> Vec<String> {
-        let now = Instant::now();
-        let mut passed_over = self.passed_over.borrow_mut();
-        passed_over.retain(|_, until| *until > now);
-        let well: Vec<String> = urls.iter().filter(|url| !passed_over.contains_key(*url)).cloned().collect();
-        if well.is_empty() { urls.to_vec() } else { well }
-    }
-
-    fn pass_over(&self, url: &str, interval: Duration) {
-        self.passed_over.borrow_mut().insert(url.to_owned(), Instant::now() + interval);
     }
 }
 
@@ -264,7 +320,7 @@ fn user(entry: SearchEntry) -> User {
         .attrs
         .into_iter()
         .map(|(name, values)| (name.split(';').next().unwrap_or(&name).to_ascii_lowercase(), values));
-    User { dn: entry.dn, attributes: attributes.collect() }
+    User { dn: entry.dn, attributes: attributes.collect(), mapped: None }
 }
 
 /// A server that says it is busy or going down is no better than one that is silent: the next one is asked.

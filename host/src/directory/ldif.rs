@@ -6,11 +6,9 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::User;
 use super::filter::Filter;
+use super::{Problem, Stored, User};
 use crate::config::{Fault, Place};
-use crate::password;
-use crate::secret::Secret;
 
 /// The users of `doorward demo`.
 const EMBEDDED: &str = include_str!("../demo/directory.ldif");
@@ -82,23 +80,17 @@ impl Ldif {
             let names = wanted.iter().map(|name| name.to_ascii_lowercase());
             names.filter_map(|name| entry.get(&name).map(|values| (name, values.clone()))).collect()
         };
-        fitting.map(|(dn, entry)| User { dn: dn.clone(), attributes: picked(entry) }).collect()
+        fitting.map(|(dn, entry)| User { dn: dn.clone(), attributes: picked(entry), mapped: None }).collect()
     }
 
-    /// What an LDAP server does at a bind: compares with `userPassword`, unless the account is locked.
-    pub(super) async fn bind(&self, dn: &str, secret: &Secret) -> bool {
-        password::verify_any(self.passwords(dn, "userPassword"), secret.clone()).await
-    }
-
-    /// Password values of an entry that is not locked.
-    pub(super) fn passwords(&self, dn: &str, attribute: &str) -> Vec<Secret> {
-        let Some(entry) = self.entries.get(dn) else { return Vec::new() };
-        // draft-behera-ldap-password-policy: locked, and until when; 000001010000Z is "until somebody unlocks it".
-        if entry.contains_key("pwdaccountlockedtime") {
-            return Vec::new();
-        }
-        let values = entry.get(&attribute.to_ascii_lowercase()).map_or(&[][..], Vec::as_slice);
-        values.iter().map(|value| Secret::new(value.clone())).collect()
+    /// What an entry stores of its password.
+    pub(super) fn stored(&self, dn: &str, attribute: &str) -> Stored {
+        let Some(entry) = self.entries.get(dn) else { return Stored::default() };
+        let user = User { attributes: entry.clone(), ..User::default() };
+        let stored = user.stored(attribute);
+        // Nothing here ends a lock after a time.
+        let locked = entry.contains_key("pwdaccountlockedtime").then_some(Problem::Locked);
+        Stored { problem: locked.or(stored.problem), ..stored }
     }
 }
 
@@ -144,16 +136,19 @@ mod tests {
         mail: zoe@exam\n ple.test\nuserPassword: zoe-secret\n\ndn: uid=locked,dc=test\nuid: locked\n\
         userPassword: x\npwdAccountLockedTime: 000001010000Z\n";
 
-    #[tokio::test]
-    async fn entries_are_found_and_bound_to() {
+    #[test]
+    fn entries_are_found_with_what_they_store() {
         let ldif = Ldif::parse(PEOPLE).unwrap();
         let zoe = ldif.search("(uid=ZOË)", &["mail", "uid"]).pop().unwrap();
         assert_eq!(zoe.values("mail"), ["zoe@example.test"]);
         assert!(zoe.values("userPassword").is_empty());
-        assert!(ldif.bind(&zoe.dn, &Secret::new("zoe-secret".to_owned())).await);
-        assert!(!ldif.bind(&zoe.dn, &Secret::new("zoe-secret2".to_owned())).await);
-        assert!(!ldif.bind("uid=locked,dc=test", &Secret::new("x".to_owned())).await);
-        assert!(!ldif.bind("uid=nobody,dc=test", &Secret::new("x".to_owned())).await);
+        let check = |dn: &str, value: Option<&str>, problem| {
+            let stored = ldif.stored(dn, "userPassword");
+            assert_eq!((stored.values.first().map(|value| value.expose()), stored.problem), (value, problem), "{dn}");
+        };
+        check(&zoe.dn, Some("zoe-secret"), None);
+        check("uid=locked,dc=test", Some("x"), Some(Problem::Locked));
+        check("uid=nobody,dc=test", None, None);
     }
 
     #[test]

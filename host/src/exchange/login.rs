@@ -2,51 +2,56 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header;
 
-use super::own::{self, append, redirect};
+use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
-use crate::auth::{self, Attempt};
-use crate::back::{self, LoggedIn, LoginError, Node, headers};
+use crate::auth::{self, Attempt, Problem, Verdict};
+use crate::back::{LoggedIn, LoginError, Node, Pending, headers};
 use crate::config::Mode;
-use crate::directory::{self, User};
+use crate::directory::User;
 use crate::policy::LoginFacts;
-use crate::reply::Refusal;
+use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
 use crate::session::{self, Device, Session};
 use crate::text;
 use crate::upload::Upload;
 
-/// A login form has a name, a password, a token and a path: this is plenty.
+/// A login form has a name, a password, a token and a path: this is plenty. What is held comes on top.
 const FORM_SIZE: u64 = 16 << 10;
-/// Longer names are nobody's (RFC 5321 allows 254 characters for an address).
-const NAME_SIZE: usize = 256;
 
 /// The one message for every login that failed, so that nobody learns which names exist.
-const WRONG: &str = "The user name or the password is not right.";
-const STALE: &str = "The login page was too old. Please try again.";
+const WRONG: Message = Message::known("wrong");
+const STALE: Message = Message::known("stale");
 
 /// What the login page sends.
-struct Form {
-    name: String,
-    secret: Secret,
-    token: String,
-    next: String,
+pub(super) struct Form {
+    pub(super) name: String,
+    pub(super) secret: Secret,
+    pub(super) token: String,
+    pub(super) next: String,
+    /// What was kept for the user until the login, sealed.
+    pub(super) held: String,
 }
 
 impl Exchange {
     pub(super) async fn log_in(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
-        let form = Form::read(&Upload::new(body, self.rules(("the login form", FORM_SIZE))).whole().await?);
+        // Sealed, written in base64 and encoded for a form, what is held is less than twice as long.
+        let size = FORM_SIZE + 2 * self.snapshot.hold_max_size;
+        let form = Form::read(&Upload::new(body, self.rules(("the login form", size))).whole().await?);
         if !self.is_our_form(visit, &form) {
-            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.name, &form.next, Some(STALE)));
+            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(&STALE)));
         }
         let device = self.device(visit);
-        let permit = match self.admit_login(visit, &form.name, device.as_ref()) {
+        // However a name is typed, it is one name that is guessed at.
+        let name = self.snapshot.directory.canonical(&form.name).unwrap_or_default();
+        let permit = match self.admit_login(visit, &name, device.as_ref()) {
             Ok(permit) => permit,
-            Err(wait) => return Ok(self.throttled(visit, &form.name, &form.next, wait)),
+            Err(wait) => return Ok(self.throttled(visit, &form.next, wait)),
         };
         // Before anybody is asked, so that right and wrong take the same time.
         tokio::time::sleep(permit.delay).await;
@@ -57,10 +62,18 @@ impl Exchange {
             Ok(LoginOutcome::In { .. }) => permit.right(),
             _ => drop(permit),
         }
-        let again = |status, message| self.login_form(visit, status, &form.name, &form.next, Some(message));
+        let again = |status, message| self.login_form(visit, status, &form.filled(), Some(message));
         match outcome {
-            Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, WRONG)),
-            Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &text)),
+            Ok(LoginOutcome::Wrong) => Ok(again(StatusCode::FORBIDDEN, &WRONG)),
+            Ok(LoginOutcome::Account(problem)) => Ok(self.account_problem(visit, &form.filled(), problem)),
+            Ok(LoginOutcome::Refused(text)) => Ok(again(StatusCode::FORBIDDEN, &Message::Given(text))),
+            Ok(LoginOutcome::SecondFactor(session, pending)) => {
+                self.ask_for_second_factor(visit, &form, *session, *pending)
+            }
+            // A node that does not say how long is asked again in a minute.
+            Ok(LoginOutcome::Throttled(wait)) => {
+                Ok(self.throttled(visit, &form.next, wait.unwrap_or(Duration::from_secs(60))))
+            }
             // An outage is told on the login page too: the name is kept, and the next try is one click away.
             Err(refusal) => {
                 let look = self.tell(&refusal);
@@ -71,7 +84,7 @@ impl Exchange {
             Ok(LoginOutcome::In { session, logged_in, node, .. }) => {
                 self.finish.session(&session);
                 let mut answer = self.hand_over(visit, &form, &session, &logged_in, &node);
-                self.remember_device(&mut answer, visit, device, session.user());
+                self.remember_device(&mut answer, visit, device, &form.name);
                 Ok(answer)
             }
         }
@@ -82,15 +95,19 @@ impl Exchange {
         let (outcome, mode, session) = match outcome {
             Ok(LoginOutcome::In { mode, session, .. }) => ("in", *mode, session.id()),
             Ok(LoginOutcome::Wrong) => ("wrong", "-", String::new()),
+            Ok(LoginOutcome::Account(problem)) => (problem.name(), "-", String::new()),
             Ok(LoginOutcome::Refused(_)) => ("refused", "-", String::new()),
+            Ok(LoginOutcome::SecondFactor(..)) => ("second-factor", "-", String::new()),
+            Ok(LoginOutcome::Throttled(_)) => ("throttled", "-", String::new()),
             Err(_) => ("failed", "-", String::new()),
         };
+        self.worker.shared.state.logins.count(outcome);
         tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome, mode, session, "login");
     }
 
     /// Whether the form is one that we showed to this browser: its token fits the browser's cookie, and the browser
     /// does not say that another site sent it.
-    fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
+    pub(super) fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
         let cookie_name = session::form_cookie_name(self.secure());
         let cookie = text::cookies(&visit.head.headers).find(|(name, _)| *name == cookie_name);
         let from = visit.head.headers.get("sec-fetch-site").map_or(&b"same-origin"[..], |value| value.as_bytes());
@@ -99,78 +116,97 @@ impl Exchange {
     }
 
     async fn try_log_in(&self, visit: &Visit, form: &Form, device: Option<&Device>) -> Result<LoginOutcome, Refusal> {
-        if form.name.len() > NAME_SIZE || form.name.chars().any(char::is_control) || form.name.trim().is_empty() {
-            return Ok(LoginOutcome::Wrong);
-        }
+        let began = Instant::now();
         let (directory, connections) = (&self.snapshot.directory, &self.worker.directory);
-        let user = directory.find(connections, &form.name).await.map_err(|error| self.directory_down(&error))?;
-        let mode = self.auth_mode(visit, form, user.as_ref(), device);
+        // A blank password is refused before anybody is asked, and so is a name that nobody can have.
+        let name = directory.canonical(&form.name).filter(|_| !form.secret.is_blank());
+        let Some(name) = name else { return Ok(LoginOutcome::Wrong) };
+        let user = self.look_up(&name).await?;
+        let mode = self.auth_mode(visit, &name, user.as_ref(), device);
         if let Mode::Refuse(text) = mode {
             return Ok(LoginOutcome::Refused(text));
         }
-        let attempt = Attempt { name: &form.name, user: user.as_ref(), secret: &form.secret };
-        let identity = auth::authenticate(&attempt, &mode, directory, connections)
+        let attempt = Attempt { name: &name, user: user.as_ref(), secret: &form.secret };
+        let verdict = auth::authenticate(&attempt, &mode, directory, connections)
             .await
             .map_err(|error| self.directory_down(&error))?;
-        let (Some(identity), Some(user)) = (identity, user) else { return Ok(LoginOutcome::Wrong) };
+        let pace = &self.worker.shared.state.pace;
+        let (identity, user) = match (verdict, user) {
+            (Verdict::Right(identity), Some(user)) => (identity, user),
+            (Verdict::Account(problem), _) => return Ok(LoginOutcome::Account(problem)),
+            (_, user) => {
+                let real = mode != Mode::BackEnd && user.is_some_and(|user| user.has_entry());
+                pace.wrong(mode.name(), began, real).await;
+                return Ok(LoginOutcome::Wrong);
+            }
+        };
         let node = match self.node_of(&user) {
             Some(node) => node,
             // Nobody has checked the password yet, so nobody may learn that the name exists.
-            None if mode == Mode::BackEnd => return Ok(LoginOutcome::Wrong),
+            None if mode == Mode::BackEnd => {
+                pace.wrong(mode.name(), began, false).await;
+                return Ok(LoginOutcome::Wrong);
+            }
             None => return Err(Refusal::NoNode),
         };
-        if self.snapshot.is_draining(&node) {
-            return Err(Refusal::NodeDraining);
+        let (mut node, mut outcome) = (node.clone(), self.log_in_at(visit, form, &node, (&mode, &user)).await);
+        if matches!(outcome, Err(LoginError::Wrong | LoginError::Refusal(_)))
+            && let Some(other) = self.other_node(&name, began, &node).await
+        {
+            outcome = self.log_in_at(visit, form, &other, (&mode, &user)).await;
+            node = other;
         }
-        let headers = self.headers_for_node(visit, visit.head.headers.clone());
-        let user = identity.user();
-        match back::log_in(self.hop(&node), &headers, user, &form.secret).await {
+        let session = || Session::open(&identity, &visit.site.name, node.name());
+        match outcome {
             Ok(logged_in) => {
-                let session = Arc::new(Session::open(&identity, &visit.site.name, node.name()));
+                let session = Arc::new(session().keeping(logged_in.kept.clone()));
                 Ok(LoginOutcome::In { session, logged_in, node, mode: identity.mode() })
             }
-            Err(LoginError::Wrong) => {
-                if mode != Mode::BackEnd {
-                    tracing::warn!(user = ?user, backend = node.name(), "the node refuses a user whom the directory takes");
-                }
+            Err(LoginError::Wrong) if mode == Mode::BackEnd => {
+                pace.wrong(mode.name(), began, true).await;
                 Ok(LoginOutcome::Wrong)
             }
+            Err(LoginError::Wrong) => {
+                tracing::warn!(user = ?name, backend = node.name(), "the node refuses a user whom the directory takes");
+                Ok(LoginOutcome::Wrong)
+            }
+            Err(LoginError::SecondFactor(pending)) => Ok(LoginOutcome::SecondFactor(Box::new(session()), pending)),
+            Err(LoginError::PasswordExpired) => Ok(LoginOutcome::Account(Problem::PasswordExpired)),
+            Err(LoginError::Throttled(wait)) => Ok(LoginOutcome::Throttled(wait)),
             Err(LoginError::Refusal(refusal)) => Err(refusal),
         }
     }
 
-    pub(super) fn directory_down(&self, error: &directory::Error) -> Refusal {
-        tracing::error!(id = self.finish.id(), %error, "the directory gives no answer");
-        Refusal::DirectoryDown
+    async fn log_in_at(
+        &self,
+        visit: &Visit,
+        form: &Form,
+        node: &Arc<Node>,
+        (mode, user): (&Mode, &User),
+    ) -> Result<LoggedIn, LoginError> {
+        if self.snapshot.is_draining(node) {
+            return Err(Refusal::NodeDraining.into());
+        }
+        if *mode == Mode::BackEnd && !node.recipe.checks_password() {
+            tracing::error!(backend = node.name(), "its recipe checks no password, so mode back-end lets nobody in");
+            return Err(Refusal::Internal.into());
+        }
+        self.log_in_to(visit, form, node, user).await
     }
 
     /// Asks the policies how this attempt is checked.
-    fn auth_mode(&self, visit: &Visit, form: &Form, user: Option<&User>, device: Option<&Device>) -> Mode {
+    fn auth_mode(&self, visit: &Visit, name: &str, user: Option<&User>, device: Option<&Device>) -> Mode {
         let mut facts = visit.facts.clone();
-        let failures = self.failures(visit, &form.name, device);
+        let failures = self.failures(visit, name, device);
         facts.login = Some(Arc::new(LoginFacts {
-            username: form.name.clone(),
-            known: user.is_some(),
+            username: name.to_owned(),
+            known: user.is_some_and(User::has_entry),
             attributes: user.map(|user| self.snapshot.directory.exposed(user)).unwrap_or_default(),
             failures_from_address: failures.from_network,
             failures_for_user: failures.for_user,
         }));
         let mode = self.snapshot.policies.auth_mode(&mut self.worker.guests.borrow_mut(), &facts);
         mode.unwrap_or_else(|| self.snapshot.mode.clone())
-    }
-
-    /// The node that the entry names, if it is one of ours: the directory chooses among them, and no more.
-    pub(super) fn node_of(&self, user: &User) -> Option<Arc<Node>> {
-        match self.snapshot.directory.host_of(user) {
-            Some(host) => {
-                let node = self.snapshot.node(host);
-                if node.is_none() {
-                    tracing::error!(dn = user.dn, host, "the directory names a node that is not configured");
-                }
-                node.cloned()
-            }
-            None => self.snapshot.default_node().cloned(),
-        }
     }
 
     /// Whoever was logged in here before is not any more, wherever copies of the cookie are; and what the former node
@@ -193,12 +229,22 @@ impl Exchange {
     }
 
     /// The browser gets the node's cookies, then ours, and goes where it wanted to.
-    fn hand_over(&self, visit: &Visit, form: &Form, session: &Session, logged_in: &LoggedIn, node: &Node) -> Answer {
+    pub(super) fn hand_over(
+        &self,
+        visit: &Visit,
+        form: &Form,
+        session: &Session,
+        logged_in: &LoggedIn,
+        node: &Node,
+    ) -> Answer {
         let secure = self.secure();
         let landing = headers::fit_location(&logged_in.landing, node.authority(), visit.authority(), node.base_path());
         let landing = text::local_path(&landing).unwrap_or("/");
         let next = text::local_path(&form.next).filter(|next| *next != "/").unwrap_or(landing);
-        let mut answer = redirect(next);
+        let mut answer = match self.held_for(session, &form.held, visit) {
+            Some(held) => self.held_page(visit, held, next),
+            None => redirect(next),
+        };
         self.end_former(&mut answer, visit, node, &logged_in.cookies);
         for cookie in &logged_in.cookies {
             if let Some(fitted) = headers::fit_cookie(cookie, node.base_path(), secure, session::is_ours) {
@@ -223,14 +269,30 @@ enum LoginOutcome {
     In { session: Arc<Session>, logged_in: LoggedIn, node: Arc<Node>, mode: &'static str },
     /// Name or password is wrong, or one of many reasons that look the same.
     Wrong,
+    /// The password is right, and the account has a problem.
+    Account(Problem),
     /// A policy says no, with a text for the person.
     Refused(String),
+    /// The node wants a code, and then this is the session.
+    SecondFactor(Box<Session>, Box<Pending>),
+    /// The node takes no more logins for a while.
+    Throttled(Option<Duration>),
 }
 
 impl Form {
-    fn read(body: &[u8]) -> Self {
-        let mut form =
-            Self { name: String::new(), secret: Secret::new(String::new()), token: String::new(), next: String::new() };
+    /// What the next login form is filled with if this one does not lead in.
+    pub(super) fn filled(&self) -> Filled<'_> {
+        Filled { username: &self.name, next: &self.next, held: &self.held }
+    }
+
+    pub(super) fn read(body: &[u8]) -> Self {
+        let mut form = Self {
+            name: String::new(),
+            secret: Secret::new(String::new()),
+            token: String::new(),
+            next: String::new(),
+            held: String::new(),
+        };
         let mut typed = false;
         for (name, value) in text::form_fields(body) {
             match name.as_str() {
@@ -240,6 +302,7 @@ impl Form {
                 "password" => form.secret = Secret::new(String::new()),
                 "token" => form.token = value,
                 "next" => form.next = value,
+                "held" => form.held = value,
                 _ => {}
             }
         }

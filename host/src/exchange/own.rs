@@ -3,12 +3,13 @@
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::held::Held;
 use super::{Answer, Body, Exchange, Visit};
-use crate::back::{Node, NodeBody};
+use crate::back::{Answered, Node, NodeBody};
 use crate::config::Level;
-use crate::pages::{Content, Page};
+use crate::pages::{Content, Language, Page};
 use crate::policy::Reply;
-use crate::reply::{Look, Refusal};
+use crate::reply::{Look, Message, Refusal};
 use crate::session;
 use crate::text;
 
@@ -76,6 +77,25 @@ fn page_answer(status: StatusCode, html: String) -> Answer {
     answer
 }
 
+/// What a status means, in a few words.
+fn reason(status: StatusCode, language: &Language) -> String {
+    let key = format!("status_{}", status.as_u16());
+    match language.text(&key) {
+        none if *none == key => status.canonical_reason().unwrap_or_default().to_owned(),
+        text => text.to_owned(),
+    }
+}
+
+/// What a login form is filled with.
+pub(super) struct Filled<'a> {
+    /// The user name.
+    pub(super) username: &'a str,
+    /// Where the login leads to.
+    pub(super) next: &'a str,
+    /// What is kept until then, sealed.
+    pub(super) held: &'a str,
+}
+
 /// How the end of a node's session shows.
 pub(super) enum Gone {
     /// The user asked for it.
@@ -87,91 +107,151 @@ pub(super) enum Gone {
 }
 
 impl Exchange {
-    fn content(&self, visit: &Visit, page: Page) -> Content {
+    /// A page of ours without what is particular to it. `back` is where the person is, so far as a GET leads there.
+    fn content(&self, visit: &Visit, language: &Language, page: Page, back: &str) -> Content {
+        let (languages, other_view) = self.choices(visit, language, back);
         Content {
             page,
             look: visit.look.clone(),
             form: visit.form.name(),
-            lang: "en",
+            lang: language.tag.clone(),
+            languages,
+            other_view,
             host: visit.host.to_string(),
             title: visit.site.title.clone(),
             username: String::new(),
             message: None,
+            link: None,
             token: String::new(),
             next: String::new(),
+            state: String::new(),
+            held: String::new(),
+            action: String::new(),
+            fields: Vec::new(),
             status: 200,
-            reason: "OK",
+            reason: String::new(),
             detail: String::new(),
             retry_after: None,
+            wait: None,
             refresh: None,
             request_id: self.finish.id().to_owned(),
         }
     }
 
-    /// The login page, to log in and come back to `next`.
-    pub(super) fn login_page(&self, visit: &Visit, next: &str) -> Answer {
-        let message = match visit.head.uri.query() {
-            Some("out") if visit.head.uri.path().starts_with(PREFIX) => Some("You have been logged out."),
-            Some("gone") if visit.head.uri.path().starts_with(PREFIX) => {
-                Some("Your session has ended. Please log in again.")
-            }
-            Some("moved") if visit.head.uri.path().starts_with(PREFIX) => {
-                Some("Your mailbox has moved to another server. Please log in again.")
-            }
-            _ => None,
-        };
-        self.login_form(visit, StatusCode::OK, "", next, message)
-    }
-
-    /// The login page with a name kept and a message shown; its form fits only the browser that gets it.
-    pub(super) fn login_form(
+    /// A page of ours in the person's language; `fill` puts in what is particular to it.
+    pub(super) fn page(
         &self,
         visit: &Visit,
         status: StatusCode,
-        username: &str,
+        page: Page,
         next: &str,
-        message: Option<&str>,
+        fill: impl FnOnce(&mut Content, &Language),
     ) -> Answer {
-        let secure = self.secure();
-        let name = session::form_cookie_name(secure);
-        let known = text::cookies(&visit.head.headers).find(|(cookie, _)| *cookie == name).map(|(_, value)| value);
-        let known = known.filter(|value| value.len() == 22 && value.bytes().all(|b| b.is_ascii_graphic()));
-        let cookie = known.map_or_else(session::new_form_cookie, str::to_owned);
-        let mut content = self.content(visit, Page::Login);
-        content.username = username.to_owned();
-        content.next = next.to_owned();
-        content.message = message.map(str::to_owned);
-        content.token = self.snapshot.sessions.form_token(&cookie);
-        let mut answer = self.render(status, &content);
-        append(&mut answer, header::SET_COOKIE, &session::set_cookie(name, &cookie, secure));
-        answer
-    }
-
-    fn render(&self, status: StatusCode, content: &Content) -> Answer {
-        match self.snapshot.pages.render(content) {
+        let Some(language) = self.language(visit) else {
+            return page_answer(StatusCode::INTERNAL_SERVER_ERROR, String::new());
+        };
+        // Where a form was sent, a GET would find nothing of it: then back to where that would have led.
+        let here = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let reads = matches!(visit.head.method, hyper::Method::GET | hyper::Method::HEAD);
+        let back = text::local_path(if reads { here } else { next }).unwrap_or("/");
+        let mut content = self.content(visit, language, page, back);
+        content.status = status.as_u16();
+        next.clone_into(&mut content.next);
+        fill(&mut content, language);
+        let mut answer = match self.snapshot.pages.render(&content, language) {
             Ok(html) => page_answer(status, html),
             Err(error) => {
                 tracing::error!(look = content.look, %error, "a page cannot be rendered");
                 let detail = text::escape_html(&content.detail);
                 page_answer(StatusCode::INTERNAL_SERVER_ERROR, format!("<!doctype html><p>{detail}"))
             }
-        }
+        };
+        append(&mut answer, header::CONTENT_LANGUAGE, &language.tag);
+        append(&mut answer, header::VARY, "Accept-Language, Cookie, User-Agent");
+        answer
+    }
+
+    /// The login page, to log in and come back to `next`, with what is kept until then.
+    pub(super) fn login_page(&self, visit: &Visit, next: &str, held: &str) -> Answer {
+        let ours = visit.head.uri.path().starts_with(PREFIX);
+        let message = match visit.head.uri.query().filter(|_| ours) {
+            Some("gone") => Some(Message::known("session_ended")),
+            Some("moved") => Some(Message::known("mailbox_moved")),
+            _ => None,
+        };
+        self.login_form(visit, StatusCode::OK, &Filled { username: "", next, held }, message.as_ref())
+    }
+
+    /// The page after a logout, with the form to log in again.
+    pub(super) fn logged_out_page(&self, visit: &Visit) -> Answer {
+        self.form_page(
+            visit,
+            StatusCode::OK,
+            Page::LoggedOut,
+            &Filled { username: "", next: "/", held: "" },
+            None,
+            None,
+        )
+    }
+
+    /// The login page with a name kept and a message shown.
+    pub(super) fn login_form(
+        &self,
+        visit: &Visit,
+        status: StatusCode,
+        filled: &Filled<'_>,
+        message: Option<&Message>,
+    ) -> Answer {
+        self.form_page(visit, status, Page::Login, filled, message, None)
+    }
+
+    /// A page with the login form, which fits only the browser that gets it, and perhaps a link to help.
+    pub(super) fn form_page(
+        &self,
+        visit: &Visit,
+        status: StatusCode,
+        page: Page,
+        filled: &Filled<'_>,
+        message: Option<&Message>,
+        link: Option<String>,
+    ) -> Answer {
+        let secure = self.secure();
+        let name = session::form_cookie_name(secure);
+        let known = text::cookies(&visit.head.headers).find(|(cookie, _)| *cookie == name).map(|(_, value)| value);
+        let known = known.filter(|value| value.len() == 22 && value.bytes().all(|b| b.is_ascii_graphic()));
+        let cookie = known.map_or_else(session::new_form_cookie, str::to_owned);
+        let mut answer = self.page(visit, status, page, filled.next, |content, language| {
+            filled.username.clone_into(&mut content.username);
+            filled.held.clone_into(&mut content.held);
+            content.message = message.map(|message| language.say(message));
+            content.link = link;
+            content.token = self.snapshot.sessions.form_token(&cookie);
+        });
+        append(&mut answer, header::SET_COOKIE, &session::set_cookie(name, &cookie, secure));
+        answer
+    }
+
+    /// A form that was kept for its user, who has logged in now, to be looked at and sent again.
+    pub(super) fn held_page(&self, visit: &Visit, held: Held, landing: &str) -> Answer {
+        self.page(visit, StatusCode::OK, Page::Held, landing, |content, _| {
+            (content.action, content.fields) = (held.target, held.fields);
+        })
     }
 
     /// A refusal as a page of the site's look, or as JSON for a script.
     pub(super) fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Answer {
         let look = self.tell(refusal);
         if visit.script {
-            return self.script_answer(look.status, &look.detail);
+            return self.script_answer(visit, &look);
         }
-        let mut content = self.content(visit, Page::Error);
-        content.status = look.status.as_u16();
-        content.reason = look.status.canonical_reason().unwrap_or("");
-        content.detail.clone_from(&look.detail);
-        content.retry_after = look.retry_after.map(|wait| wait.as_secs());
-        // A page that loads itself again does so with a GET: right only where it was one.
-        content.refresh = content.retry_after.filter(|_| visit.head.method == hyper::Method::GET);
-        let mut answer = self.render(look.status, &content);
+        let mut answer = self.page(visit, look.status, Page::Error, "/", |content, language| {
+            content.reason = reason(look.status, language);
+            content.detail = language.say(&look.detail);
+            content.retry_after = look.retry_after.map(|wait| wait.as_secs());
+            content.wait = look.retry_after.map(|wait| language.say(&Message::wait(wait)));
+            // A page that loads itself again does so with a GET: right only where it was one.
+            content.refresh = content.retry_after.filter(|_| visit.head.method == hyper::Method::GET);
+        });
         retry_after(&mut answer, &look);
         // What is left of a body is not read: the connection cannot be used again.
         if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_) | Refusal::ClientTimeout)
@@ -209,14 +289,26 @@ impl Exchange {
         answer
     }
 
-    /// A refusal where not even the site is known.
+    /// A refusal where not even the site is known: a page without a look. It says all that it needs itself.
+    /// In the site's language: such a request says nothing that can be relied on.
     pub(super) fn plain_refusal(&self, refusal: &Refusal) -> Answer {
         let look = self.tell(refusal);
-        let reason = look.status.canonical_reason().unwrap_or("");
-        let (detail, id) = (text::escape_html(&look.detail), self.finish.id());
-        let html =
-            format!("<!doctype html><title>{reason}</title><h1>{reason}</h1><p>{detail}</p><p><small>{id}</small></p>");
-        let mut answer = page_answer(look.status, html);
+        let language = self.snapshot.languages.choose(None, None);
+        let say = |message| language.map(|language| text::escape_html(&language.say(message))).unwrap_or_default();
+        let reason = language.map(|language| text::escape_html(&reason(look.status, language))).unwrap_or_default();
+        let (detail, id) = (say(&look.detail), self.finish.id());
+        let number = say(&Message::Known("error_number", vec![("status", look.status.as_u16().to_string())]));
+        let tag = language.map_or("en", |language| language.tag.as_str());
+        let mut answer = page_answer(
+            look.status,
+            format!(
+                "<!doctype html><html lang=\"{tag}\"><meta charset=\"utf-8\">\
+                 <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">\
+                 <title>{reason}</title><main><h1>{reason}</h1><p>{detail}</p>\
+                 <p>{number} · <small>{id}</small></p></main></html>"
+            ),
+        );
+        append(&mut answer, header::CONTENT_LANGUAGE, tag);
         // Whoever sends such a request may mean something else by what follows it.
         if self.peer.tls.as_ref().is_none_or(|tls| !tls.http2) {
             append(&mut answer, header::CONNECTION, "close");
@@ -237,12 +329,13 @@ impl Exchange {
     }
 
     /// A script without a session: `401`, in words that a script reads.
-    pub(super) fn session_needed(&self) -> Answer {
-        let look = Refusal::SessionNeeded.look();
-        self.script_answer(look.status, &look.detail)
+    pub(super) fn session_needed(&self, visit: &Visit) -> Answer {
+        self.script_answer(visit, &Refusal::SessionNeeded.look())
     }
 
-    fn script_answer(&self, status: StatusCode, detail: &str) -> Answer {
+    fn script_answer(&self, visit: &Visit, look: &Look) -> Answer {
+        let status = look.status;
+        let detail = self.language(visit).map(|language| language.say(&look.detail));
         let json = serde_json::json!({
             "error": status.canonical_reason().unwrap_or(""), "detail": detail, "login": "/", "id": self.finish.id(),
         });
@@ -272,27 +365,39 @@ impl Exchange {
         Ok(answer)
     }
 
-    /// Whether this exchange ended the node's session: the user logged out, or the node had forgotten it.
-    pub(super) fn logged_out(&self, visit: &Visit, node: &Node, response: &Response<NodeBody>) -> Option<Gone> {
+    /// Whether this exchange ended the node's session: the user logged out, or the node had forgotten it. `page` is the
+    /// beginning of the answer's body where the recipe looks at it.
+    pub(super) fn logged_out(
+        &self,
+        visit: &Visit,
+        node: &Node,
+        response: &Response<NodeBody>,
+        page: &str,
+    ) -> Option<Gone> {
         let recipe = &node.recipe;
-        let answer = crate::back::Answered { status: response.status(), headers: response.headers(), page: "" };
         if recipe.is_logout(visit.head.uri.path(), visit.head.uri.query()) && recipe.logout_done(response.headers()) {
             return Some(Gone::LoggedOut);
         }
-        (recipe.expired.all(&answer) && !visit.script).then_some(Gone::Expired)
+        let answer = Answered::new(response.status(), response.headers(), page);
+        recipe.expired.holds(&answer).then_some(Gone::Expired)
     }
 
-    /// Both sessions are over: their cookies go, and the login page comes.
-    pub(super) fn after_logout(&self, gone: Gone, node: &Node) -> Answer {
+    /// Both sessions are over: their cookies go, and the login page comes, or a script is told.
+    pub(super) fn after_logout(&self, gone: Gone, visit: &Visit, node: &Node) -> Answer {
         let secure = self.secure();
-        let mut answer = redirect(match gone {
-            Gone::LoggedOut => "/.doorward/login?out",
-            Gone::Expired => "/.doorward/login?gone",
-            Gone::Moved => "/.doorward/login?moved",
-        });
+        let mut answer = match gone {
+            Gone::Expired | Gone::Moved if visit.script => self.session_needed(visit),
+            Gone::LoggedOut => redirect("/.doorward/logged-out"),
+            Gone::Expired => redirect("/.doorward/login?gone"),
+            Gone::Moved => redirect("/.doorward/login?moved"),
+        };
         append(&mut answer, header::SET_COOKIE, &session::delete_cookie(session::cookie_name(secure), secure));
         for name in &node.recipe.session_cookies {
             append(&mut answer, header::SET_COOKIE, &session::delete_cookie(name, secure));
+            if node.recipe.session_path != "/" {
+                let path = &node.recipe.session_path;
+                append(&mut answer, header::SET_COOKIE, &format!("{name}=; Path={path}; Max-Age=0; HttpOnly"));
+            }
         }
         answer
     }

@@ -7,6 +7,8 @@ use hyper::{StatusCode, header};
 use super::own::append;
 use super::{Answer, Exchange, Visit};
 use crate::limits::{Failures, LoginPermit, Who};
+use crate::pages::Page;
+use crate::reply::Message;
 use crate::session::Device;
 
 impl Exchange {
@@ -24,6 +26,7 @@ impl Exchange {
     ) -> Result<LoginPermit, Duration> {
         let (throttle, settings) = (&self.worker.shared.state.throttle, &self.snapshot.throttle);
         throttle.admit(&self.who(visit, name, device), settings).inspect_err(|wait| {
+            self.worker.shared.state.logins.count("throttled");
             let (client, wait) = (self.peer.address, wait.as_secs());
             tracing::warn!(user = ?name, %client, host = %visit.host, wait, outcome = "throttled", "login");
         })
@@ -39,14 +42,13 @@ impl Exchange {
         Who { address: self.peer.address, site, name, device: device.and_then(|device| device.known_for(site, name)) }
     }
 
-    /// Too many logins failed: the page again, with the time to wait.
-    pub(super) fn throttled(&self, visit: &Visit, name: &str, next: &str, wait: Duration) -> Answer {
-        let minutes = wait.as_secs().div_ceil(60);
-        let message = format!(
-            "Too many logins have failed. Please try again in {minutes} minute{}.",
-            if minutes == 1 { "" } else { "s" }
-        );
-        let mut answer = self.login_form(visit, StatusCode::TOO_MANY_REQUESTS, name, next, Some(&message));
+    /// Too many logins failed: the time to wait.
+    pub(super) fn throttled(&self, visit: &Visit, next: &str, wait: Duration) -> Answer {
+        let mut answer = self.page(visit, StatusCode::TOO_MANY_REQUESTS, Page::Throttled, next, |content, language| {
+            content.message = Some(language.text("throttled").to_owned());
+            content.retry_after = Some(wait.as_secs());
+            content.wait = Some(language.say(&Message::wait(wait)));
+        });
         append(&mut answer, header::RETRY_AFTER, &wait.as_secs().to_string());
         answer
     }

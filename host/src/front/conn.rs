@@ -75,8 +75,14 @@ async fn secured(
 ) {
     let stream = match tokio::time::timeout(listener.config.handshake_timeout, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(client = %peer.address, %error, "a TLS handshake failed"),
-        Err(_) => return tracing::debug!(client = %peer.address, "a TLS handshake took too long"),
+        Ok(Err(error)) => {
+            worker.shared.state.refused.count(&peer.listener, "tls-handshake");
+            return tracing::debug!(client = %peer.address, %error, "a TLS handshake failed");
+        }
+        Err(_) => {
+            worker.shared.state.refused.count(&peer.listener, "tls-handshake");
+            return tracing::debug!(client = %peer.address, "a TLS handshake took too long");
+        }
     };
     let session = stream.get_ref().1;
     let tls = PeerTls {

@@ -1,19 +1,24 @@
 //! What a person sees of Doorward itself: pages by look and device, rendered from templates that escape by default.
 
+mod languages;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use hyper::body::Bytes;
 use include_dir::{Dir, include_dir};
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Fault, Place};
+pub use languages::{Language, Languages};
 
 /// The looks that ship with Doorward.
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 
+/// The built-in look that has every page.
+const COMPLETE: &str = "blue";
 /// A template or asset may be so large.
 const FILE_SIZE: u64 = 1 << 20;
 /// A folder of templates may hold so many files.
@@ -25,20 +30,51 @@ const FILES: usize = 1000;
 pub enum Page {
     /// The login form.
     Login,
+    /// The code that a back-end asks for after the password.
+    SecondFactor,
+    /// An account that cannot be used, told after the right password: expired, locked and so on.
+    Account,
+    /// Too many logins failed.
+    Throttled,
+    /// After a logout.
+    LoggedOut,
+    /// A form that a user sent without a session, to be sent again.
+    Held,
     /// Something did not work.
     Error,
 }
 
 impl Page {
+    const ALL: [Self; 7] =
+        [Self::Login, Self::SecondFactor, Self::Account, Self::Throttled, Self::LoggedOut, Self::Held, Self::Error];
+
     fn file(self) -> &'static str {
         match self {
             Self::Login => "login.html",
+            Self::SecondFactor => "second-factor.html",
+            Self::Account => "account.html",
+            Self::Throttled => "throttled.html",
+            Self::LoggedOut => "logged-out.html",
+            Self::Held => "held.html",
             Self::Error => "error.html",
         }
     }
 }
 
-/// What a template may show. Everything is a text that is escaped.
+/// A language or a view that the person may choose.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Choice {
+    /// The language's tag, or the view's name.
+    pub tag: String,
+    /// What it is called.
+    pub name: String,
+    /// Where it is chosen.
+    pub href: String,
+    /// Whether the page is in it.
+    pub current: bool,
+}
+
+/// What a template may show, besides `t`, the texts of the language by key. Everything is a text that is escaped.
 #[derive(Debug, Clone, Serialize)]
 pub struct Content {
     /// Which page this is.
@@ -47,8 +83,12 @@ pub struct Content {
     pub look: String,
     /// `desktop`, `mobile`, `tablet` or `bot`.
     pub form: &'static str,
-    /// Language of the texts.
-    pub lang: &'static str,
+    /// Language of the texts: a tag (RFC 5646).
+    pub lang: String,
+    /// All languages.
+    pub languages: Vec<Choice>,
+    /// The version for the other kind of device.
+    pub other_view: Choice,
     /// The virtual host.
     pub host: String,
     /// The site's title.
@@ -57,18 +97,30 @@ pub struct Content {
     pub username: String,
     /// What the person should know.
     pub message: Option<String>,
+    /// Where there is help with that.
+    pub link: Option<String>,
     /// Binds the form to the browser.
     pub token: String,
     /// Where the login leads to.
     pub next: String,
+    /// What a login that waits for its second factor has come to, sealed.
+    pub state: String,
+    /// What a user sent without a session, sealed; it comes back with the login.
+    pub held: String,
+    /// Where such a form goes when it is sent again.
+    pub action: String,
+    /// Its fields: names and texts.
+    pub fields: Vec<(String, String)>,
     /// Status code.
     pub status: u16,
-    /// Its reason phrase.
-    pub reason: &'static str,
+    /// What that means, in a few words.
+    pub reason: String,
     /// One sentence on what went wrong.
     pub detail: String,
     /// Seconds until it is worth to try again.
     pub retry_after: Option<u64>,
+    /// The same as a sentence.
+    pub wait: Option<String>,
     /// Seconds until the page loads itself again.
     pub refresh: Option<u64>,
     /// Joins the page to the log.
@@ -100,7 +152,7 @@ impl Pages {
     ///
     /// # Errors
     /// The file that cannot be read, or the template that does not work.
-    pub fn build(folder: Option<&Path>, place: &Place) -> Result<Self, Fault> {
+    pub fn build(folder: Option<&Path>, languages: &Languages, place: &Place) -> Result<Self, Fault> {
         let mut files = BTreeMap::new();
         built_in(&BUILT_IN, &mut files);
         if let Some(folder) = folder {
@@ -125,7 +177,7 @@ impl Pages {
             }
         }
         let pages = Self { environment, names, looks, assets };
-        pages.prove(place)?;
+        pages.prove(languages, place)?;
         Ok(pages)
     }
 
@@ -139,15 +191,17 @@ impl Pages {
         self.looks.iter().map(String::as_str)
     }
 
-    /// Renders a page.
+    /// Renders a page in a language. A look that lacks the page has it from the first of the built-in looks.
     ///
     /// # Errors
     /// What the template does wrong with this content.
-    pub fn render(&self, content: &Content) -> Result<String, minijinja::Error> {
+    pub fn render(&self, content: &Content, language: &Language) -> Result<String, minijinja::Error> {
         let variant = if content.form == "mobile" { "mobile" } else { "desktop" };
-        let of = |variant: &str| format!("{}/{variant}/{}", content.look, content.page.file());
-        let name = Some(of(variant)).filter(|name| self.names.contains(name)).unwrap_or_else(|| of("desktop"));
-        self.environment.get_template(&name)?.render(content)
+        let of = |look: &str, variant: &str| format!("{look}/{variant}/{}", content.page.file());
+        let names = [of(&content.look, variant), of(&content.look, "desktop"), of(COMPLETE, variant)];
+        let name = names.iter().find(|name| self.names.contains(*name)).unwrap_or(&names[2]);
+        let values = context! { t => language.value(), ..minijinja::Value::from_serialize(content) };
+        self.environment.get_template(name)?.render(values)
     }
 
     /// A file of a look's `assets` folder, by `look/file`.
@@ -156,13 +210,11 @@ impl Pages {
         self.assets.get(&format!("{look}/assets/{file}"))
     }
 
-    fn prove(&self, place: &Place) -> Result<(), Fault> {
-        for look in &self.looks {
-            for (form, page) in
-                [("desktop", Page::Login), ("desktop", Page::Error), ("mobile", Page::Login), ("mobile", Page::Error)]
-            {
+    fn prove(&self, languages: &Languages, place: &Place) -> Result<(), Fault> {
+        for (look, language) in self.looks.iter().flat_map(|look| languages.all().map(move |l| (look, l))) {
+            for (form, page) in ["desktop", "mobile"].into_iter().flat_map(|form| Page::ALL.map(|page| (form, page))) {
                 let content = sample(look, form, page);
-                self.render(&content).map_err(|error| {
+                self.render(&content, language).map_err(|error| {
                     place.fault(format!("{look}/{form}/{}: {error:#}", page.file()), "a template that renders")
                 })?;
             }
@@ -171,22 +223,32 @@ impl Pages {
     }
 }
 
+/// A page with everything on it.
 fn sample(look: &str, form: &'static str, page: Page) -> Content {
+    let choice = Choice { tag: "en".into(), name: "English".into(), href: "/".into(), current: true };
     Content {
         page,
         look: look.to_owned(),
         form,
-        lang: "en",
+        lang: "en".to_owned(),
+        languages: vec![choice.clone()],
+        other_view: choice,
         host: "mail.example.com".to_owned(),
         title: "Webmail".to_owned(),
         username: "alice".to_owned(),
         message: Some("message".to_owned()),
+        link: Some("https://help.example.com/".to_owned()),
         token: "token".to_owned(),
         next: "/".to_owned(),
+        state: "state".to_owned(),
+        held: "held".to_owned(),
+        action: "/".to_owned(),
+        fields: vec![("name".to_owned(), "text".to_owned())],
         status: 503,
-        reason: "Service Unavailable",
+        reason: "Service Unavailable".to_owned(),
         detail: "detail".to_owned(),
         retry_after: Some(5),
+        wait: Some("5 s".to_owned()),
         refresh: Some(5),
         request_id: "id".to_owned(),
     }

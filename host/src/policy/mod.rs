@@ -221,6 +221,11 @@ impl Policies {
         policies.find_map(|policy| policy.decide(guests, facts).ok().filter(|answer| answer.is_opinion()))
     }
 
+    /// Whether any policy answers this question.
+    pub fn answer(&self, question: Question) -> bool {
+        self.all.iter().any(|policy| policy.question == question)
+    }
+
     /// How is this login checked? As `[authentication]` says where no policy does.
     pub fn auth_mode(&self, guests: &mut Guests, facts: &Facts) -> Option<Mode> {
         self.asked(Question::AuthMode, facts).find_map(|policy| match policy.decide(guests, facts).as_deref() {

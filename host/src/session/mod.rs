@@ -4,6 +4,7 @@
 
 mod device;
 mod keys;
+mod once;
 mod opened;
 mod revoked;
 
@@ -19,11 +20,13 @@ use zeroize::Zeroizing;
 
 pub use device::{Device, device_cookie_name};
 pub use keys::{Keys, Purpose};
+pub use once::Once;
 pub use opened::Opened;
 pub use revoked::{Revocation, Revoked, parse_id};
 
 use crate::auth::Identity;
 use crate::config;
+use crate::secret::Values;
 use crate::text;
 
 /// Who is logged in, where, and since when. Times are seconds since 1970.
@@ -35,6 +38,9 @@ pub struct Session {
     backend: String,
     started: u64,
     seen: u64,
+    /// What requests to the node need; most often nothing.
+    #[serde(default, skip_serializing_if = "Values::is_empty")]
+    kept: Values,
 }
 
 impl Session {
@@ -44,12 +50,34 @@ impl Session {
         keys::fill_random(&mut id);
         let now = seconds_now();
         let (site, user, backend) = (site.to_owned(), identity.user().to_owned(), backend.to_owned());
-        Self { id, site, user, backend, started: now, seen: now }
+        Self { id, site, user, backend, started: now, seen: now, kept: Values::default() }
     }
 
     /// What the log calls it, and what `ctl revoke` takes. It opens nothing.
     pub fn id(&self) -> String {
         hex(&self.id)
+    }
+
+    /// The same session, which keeps what requests to the node need.
+    #[must_use]
+    pub fn keeping(self, kept: Values) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// The same session, which begins only now.
+    #[must_use]
+    pub fn begun_now(self) -> Self {
+        Self { started: seconds_now(), seen: seconds_now(), ..self }
+    }
+
+    /// What requests to the node need. It was sealed into the cookie, and may hold the password.
+    pub fn kept(&self) -> &Values {
+        &self.kept
+    }
+
+    /// The virtual host's first name.
+    pub fn site(&self) -> &str {
+        &self.site
     }
 
     /// The user's name.
@@ -102,16 +130,16 @@ impl Sessions {
         revoked: &Revoked,
         opened: &mut Opened,
     ) -> Option<Arc<Session>> {
-        let mut copies = text::cookies(headers).filter(|(name, _)| *name == cookie_name(secure));
-        let (_, sealed) = copies.next()?;
-        // Two copies: somebody put one there. Neither is believed.
-        if copies.next().is_some() {
-            return None;
-        }
-        let session = opened.get(sealed, |sealed| self.open(sealed))?;
+        let session = opened.get(sealed_in(headers, secure)?, |sealed| self.open(sealed))?;
         let now = seconds_now();
         let young = now.saturating_sub(session.started) < self.absolute && now.saturating_sub(session.seen) < self.idle;
         (young && session.site == site && !revoked.has(&session)).then_some(session)
+    }
+
+    /// The session of a request that ended by itself, if the request still has its cookie: it was not ended by anybody.
+    pub fn find_expired(&self, headers: &HeaderMap, secure: bool, site: &str, revoked: &Revoked) -> Option<Session> {
+        let session = self.open(sealed_in(headers, secure)?)?;
+        (session.site == site && !revoked.has(&session)).then_some(session)
     }
 
     fn open(&self, sealed: &str) -> Option<Session> {
@@ -173,6 +201,13 @@ impl Sessions {
     }
 }
 
+/// The session's cookie. Two copies: somebody put one there, and neither is believed.
+fn sealed_in(headers: &HeaderMap, secure: bool) -> Option<&str> {
+    let mut copies = text::cookies(headers).filter(|(name, _)| *name == cookie_name(secure));
+    let (_, sealed) = copies.next()?;
+    copies.next().is_none().then_some(sealed)
+}
+
 /// A login page may lie open for a day before it is sent.
 const FORM_LIFETIME: Duration = Duration::from_secs(86_400);
 
@@ -215,7 +250,7 @@ pub(crate) mod tests {
     fn session() -> Session {
         let now = seconds_now();
         let (site, user, backend) = ("a.test".to_owned(), "zoë".to_owned(), "node-a".to_owned());
-        Session { id: [7; 16], site, user, backend, started: now, seen: now }
+        Session { id: [7; 16], site, user, backend, started: now, seen: now, kept: Values::default() }
     }
 
     fn headers(cookies: &[&str]) -> HeaderMap {

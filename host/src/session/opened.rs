@@ -15,8 +15,8 @@ use super::Session;
 const KEPT: usize = 2048;
 /// Characters of a cookie's end that tell it from others: base64 of the 16 bytes of a Poly1305 tag.
 const SEAL: usize = 22;
-/// Longer cookies are none of ours.
-const LONGEST: usize = 2048;
+/// Longer cookies are none of ours: browsers take no more, name and all (RFC 6265, section 6.1).
+const LONGEST: usize = 4096;
 
 /// A worker's opened sessions.
 #[derive(Default)]
@@ -74,6 +74,7 @@ mod tests {
             backend: "node-a".to_owned(),
             started: 1,
             seen: 1,
+            kept: crate::secret::Values::default(),
         };
         assert!(opened.get("forged", |_| None).is_none());
         for number in 0..3 * KEPT {

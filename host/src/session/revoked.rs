@@ -225,7 +225,7 @@ mod tests {
     fn session(id: u8, user: &str, ago: u64) -> Session {
         let started = seconds_now() - ago;
         let (site, user, backend) = ("a.test".to_owned(), user.to_owned(), "node-a".to_owned());
-        Session { id: [id; 16], site, user, backend, started, seen: started }
+        Session { id: [id; 16], site, user, backend, started, seen: started, kept: crate::secret::Values::default() }
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
         first.keep_in(Some(&path), lifetime, true).unwrap();
         first.revoke(&Revocation::Session([1; 16]), lifetime).unwrap();
         first.revoke(&Revocation::User("Zoë X".to_owned()), lifetime).unwrap();
-        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"user 5 old\nsession half").unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"user 5 old\nsession half").unwrap();
         let check = |revoked: &Revoked| {
             assert!(revoked.has(&session(1, "alice", 10)) && !revoked.has(&session(2, "alice", 10)));
             assert!(revoked.has(&session(2, "zoë x", 10)));

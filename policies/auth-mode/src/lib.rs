@@ -36,6 +36,10 @@ pub struct Rule {
     pub listener: Option<String>,
     /// The client's address: a network (`10.0.0.0/8`), a range (`10.0.0.1-10.0.0.9`) or an address.
     pub address: Option<String>,
+    /// At least so many logins failed of late from the client's network.
+    pub failures_from_address: Option<u32>,
+    /// At least so many logins failed of late for this name, from anywhere.
+    pub failures_for_user: Option<u32>,
     /// An attribute of the user's entry in the directory.
     pub attribute: Option<Attribute>,
     /// How the login is checked.
@@ -83,6 +87,8 @@ enum Condition {
     Address(Range),
     Host(HostPattern),
     Domain(Glob),
+    FailuresFromAddress(u32),
+    FailuresForUser(u32),
     // The only one that asks the directory.
     Attribute(String, Glob),
 }
@@ -136,6 +142,8 @@ impl Condition {
                 let domain = || facts.username().rsplit_once('@').map(|(_, domain)| domain.to_string());
                 seen.domain.get_or_init(domain).as_deref().is_some_and(|domain| pattern.matches(domain))
             }
+            Condition::FailuresFromAddress(least) => facts.recent_failures_from_address() >= *least,
+            Condition::FailuresForUser(least) => facts.recent_failures_for_user() >= *least,
             Condition::Attribute(name, pattern) => facts.attribute(name).iter().any(|value| pattern.matches(value)),
         }
     }
@@ -178,6 +186,8 @@ impl Rule {
             }
             conditions.push(Condition::Domain(Glob::new(&text)));
         }
+        conditions.extend(self.failures_from_address.map(Condition::FailuresFromAddress));
+        conditions.extend(self.failures_for_user.map(Condition::FailuresForUser));
         if let Some(attribute) = self.attribute {
             if attribute.name.is_empty() {
                 problem(".attribute.name", "is empty".to_string());

@@ -157,6 +157,17 @@ def directory():
                                          encoding="utf-8")
 
 
+def sogo():
+    """Where SOGo finds its users. Its packages may be missing: then there is nothing to prepare."""
+    try:
+        owner = pwd.getpwnam("sogo")
+    except KeyError:
+        return
+    folder = DIR / "sogo"
+    render("conf/sogo-sources.plist.in", folder / "sources.plist")
+    os.chown(folder, owner.pw_uid, owner.pw_gid)
+
+
 def environment():
     at = "127.0.0.1:"
     env = {
@@ -180,6 +191,7 @@ def environment():
         },
         "strict_nodes": S["RS_STRICT_NODES"] != "0",
         "nodes": {},
+        "sogo": "http://" + at + S["RS_SOGO_PORT"] + "/",
         "users_file": str(HOME / "data/users.json"),
     }
     for n in "AB":
@@ -211,4 +223,5 @@ def environment():
 
 directory()
 nodes()
+sogo()
 environment()

@@ -35,6 +35,16 @@ def check(name, env, state):
         if state.get("alone"):
             return mine is not None
         return mine is not None and mine == (state.get("csn") or csn(env["ldap"]["primary"]["ldap"], env))
+    if name == "db":
+        port = setting("RS_DB_PORT", env)
+        ready = ["/usr/lib/postgresql/15/bin/pg_isready", "-q", "-h", "127.0.0.1", "-p", port, "-U", "sogo"]
+        return subprocess.run(ready).returncode == 0
+    if name == "cache":
+        with socket.socket(socket.AF_UNIX) as k:
+            k.connect(env["dir"] + "/sogo/cache.sock")
+        return True
+    if name == "sogo":
+        return answers(env["sogo"], "/SOGo/")
     kind, node = name.split("-")
     node = env["nodes"][node.upper()]
     if kind == "imap":
@@ -42,12 +52,21 @@ def check(name, env, state):
         with socket.create_connection((host, int(port)), 2) as k:
             k.settimeout(5)
             return k.recv(200).startswith(b"* OK")
-    host, port = node["http"].split("//")[1].strip("/").split(":")
+    return answers(node["http"], "/skins/elastic/images/logo.svg" if kind == "web" else "/")
+
+
+def answers(url, path):
+    host, port = url.split("//")[1].strip("/").split(":")
     c = http.client.HTTPConnection(host, int(port), timeout=10)
-    c.request("GET", "/skins/elastic/images/logo.svg" if kind == "web" else "/")
+    c.request("GET", path)
     r = c.getresponse()
     r.read()
     return r.status == 200
+
+
+def setting(name, env):
+    with open(env["dir"] + "/settings", encoding="utf-8") as f:
+        return dict(line.rstrip("\n").split("=", 1) for line in f)[name]
 
 
 def alive(pid):

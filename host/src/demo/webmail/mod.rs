@@ -9,7 +9,6 @@ mod body;
 mod form;
 mod login;
 mod mailbox;
-mod multipart;
 mod pages;
 mod reply;
 mod route;

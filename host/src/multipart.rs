@@ -17,7 +17,7 @@ const MAX_NAME: usize = 255;
 
 /// What is wrong with a body.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     /// A part's head does not end.
     #[error("the head of a part is longer than {MAX_HEAD} bytes")]
     Head,
@@ -34,7 +34,7 @@ pub(super) enum Error {
 
 /// What a push found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event<'a> {
+pub enum Event<'a> {
     /// A part begins.
     Part {
         /// The form field's name.
@@ -47,7 +47,7 @@ pub(super) enum Event<'a> {
 }
 
 /// Takes bytes, gives events.
-pub(super) struct Parser {
+pub struct Parser {
     /// A line's end, two dashes and the boundary.
     delimiter: Vec<u8>,
     kept: Vec<u8>,
@@ -68,18 +68,18 @@ enum State {
 
 impl Parser {
     /// A parser for the boundary that the `Content-Type` names.
-    pub(super) fn new(boundary: &str) -> Self {
+    pub fn new(boundary: &str) -> Self {
         // The first delimiter has no line before it. Pretending there is one makes it like the others.
         Self { delimiter: format!("\r\n--{boundary}").into(), kept: b"\r\n".to_vec(), state: State::Preamble, parts: 0 }
     }
 
     /// Whether the last delimiter was seen.
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Takes the next bytes, however they were cut.
-    pub(super) fn push(&mut self, bytes: &[u8], found: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
+    pub fn push(&mut self, bytes: &[u8], found: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
         let mut kept = std::mem::take(&mut self.kept);
         kept.extend_from_slice(bytes);
         let mut rest = &kept[..];
@@ -156,7 +156,7 @@ impl Parser {
 }
 
 /// The boundary of a `multipart/form-data` content type.
-pub(super) fn boundary(content_type: &str) -> Option<String> {
+pub fn boundary(content_type: &str) -> Option<String> {
     let kind = content_type.split(';').next()?.trim();
     let boundary = parameter(content_type, "boundary").filter(|_| kind.eq_ignore_ascii_case("multipart/form-data"))?;
     Some(boundary).filter(|boundary| (1..=MAX_BOUNDARY).contains(&boundary.len()))

@@ -1,0 +1,86 @@
+//! Looks at the beginning of a node's answer where the recipe says that only there it can be seen that the node has
+//! forgotten a session.
+//!
+//! Invariants: recipes that look at no bodies pay nothing; what was looked at goes to the browser byte for byte; no more
+//! than the beginning is kept, and nobody waits for a body that comes slowly.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+use hyper::header::{self, HeaderValue};
+use hyper::{HeaderMap, Response, StatusCode};
+
+use super::forward::NodeBody;
+use super::recipe::{Answered, Recipe};
+
+/// So much of a body is looked at, as it is sent: a login page shows what it is within a few kilobytes.
+const BEGINNING: usize = 32 << 10;
+/// So much of it once it is unpacked.
+const UNPACKED: u64 = 128 << 10;
+/// A body that pauses for so long is not one of the pages that are looked for, which are sent at once.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The beginning of an answer's body as text; empty where nothing depends on it. The answer keeps all of it.
+pub async fn beginning(recipe: &Recipe, response: &mut Response<NodeBody>) -> String {
+    let (status, headers) = (response.status(), response.headers());
+    let packed = is_packed(headers);
+    if !recipe.expired.reads_bodies()
+        || status == StatusCode::SWITCHING_PROTOCOLS
+        || !is_text(headers)
+        || packed.is_none()
+        || !recipe.expired.depends_on_body(&Answered::new(status, headers, ""))
+    {
+        return String::new();
+    }
+    let body = response.body_mut();
+    let mut seen: Vec<u8> = Vec::new();
+    let mut read = std::collections::VecDeque::new();
+    while seen.len() < BEGINNING && !body.is_end_stream() {
+        match tokio::time::timeout(PATIENCE, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                seen.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
+                read.push_back(frame);
+            }
+            // An end, a pause, or an error, which the browser's side meets again by itself.
+            _ => break,
+        }
+    }
+    body.begun = read;
+    if packed == Some(true) {
+        let mut plain = Vec::new();
+        // It may end in the middle: what came out before counts.
+        let _ = flate2::read::GzDecoder::new(&seen[..]).take(UNPACKED).read_to_end(&mut plain);
+        seen = plain;
+    }
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+/// Asks a node for nothing that cannot be unpacked here, where its recipe looks at bodies.
+pub fn narrow_encoding(recipe: &Recipe, headers: &mut HeaderMap) {
+    if recipe.expired.reads_bodies() {
+        let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        let gzip = accepts.is_some_and(|value| value.split(',').any(|coding| coding.trim() == "gzip"));
+        let narrow = HeaderValue::from_static(if gzip { "gzip" } else { "identity" });
+        headers.insert(header::ACCEPT_ENCODING, narrow);
+    }
+}
+
+/// Whether the body is packed; none when it is in a way that is not understood here.
+fn is_packed(headers: &HeaderMap) -> Option<bool> {
+    match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Some(false),
+        Some(b"gzip" | b"x-gzip") => Some(true),
+        Some(_) => None,
+    }
+}
+
+/// Pages and answers to scripts; not what is attached to mail, nor streams of events.
+fn is_text(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media_type = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let attached =
+        headers.get(header::CONTENT_DISPOSITION).is_some_and(|value| value.as_bytes().starts_with(b"attach"));
+    !attached && (media_type == "text/html" || media_type == "text/plain" || media_type.ends_with("json"))
+}

@@ -1,0 +1,219 @@
+//! Requests of Doorward's own to a node, made of a recipe's steps and of what fills their holes.
+//!
+//! Pure.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Request};
+use sha1::Sha1;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::Node;
+use super::forward::Outgoing;
+use super::jar::Jar;
+use super::recipe::{Algorithm, Escape, Missing, Payload, Recipe, Step, Template};
+use crate::secret::{Secret, Values};
+use crate::text;
+
+/// Why a request cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Something that the recipe asks for is not there.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// What fills a header's holes cannot stand in a header: a line end, say.
+    #[error("what would go into the header {0} cannot stand in one")]
+    Header(HeaderName),
+    /// The path with its holes filled is none.
+    #[error("the path is none")]
+    Path,
+}
+
+/// The holes that a user's name and password fill.
+pub(super) fn of_user(user: &str, secret: Option<&Secret>) -> Values {
+    let (local, domain) = user.rsplit_once('@').unwrap_or((user, ""));
+    let mut values: Values = [("user", user), ("user.local", local), ("user.domain", domain)].into_iter().collect();
+    if let Some(secret) = secret {
+        values.set("password", secret.expose());
+        // RFC 7617, section 2: a name with a colon cannot be told from the password. Such a name fills no hole.
+        if !user.contains(':') {
+            let pair = Zeroizing::new(format!("{user}:{}", secret.expose()));
+            values.set("basic", &Zeroizing::new(STANDARD.encode(pair.as_bytes())));
+        }
+    }
+    values
+}
+
+/// Fills `{signature}`, which is over the other values.
+pub(super) fn sign(recipe: &Recipe, values: &mut Values) -> Result<(), Missing> {
+    let Some(sign) = &recipe.sign else { return Ok(()) };
+    let text = sign.text.fill(values, Escape::Nothing)?;
+    let key = recipe.secret.as_ref().map_or("", Secret::expose).as_bytes();
+    // An HMAC takes a key of any length (RFC 2104, section 2).
+    let code = match sign.algorithm {
+        Algorithm::Sha1 => {
+            Hmac::<Sha1>::new_from_slice(key).map(|m| hex(&m.chain_update(&text).finalize().into_bytes()))
+        }
+        Algorithm::Sha256 => {
+            Hmac::<Sha256>::new_from_slice(key).map(|m| hex(&m.chain_update(&text).finalize().into_bytes()))
+        }
+    };
+    values.set("signature", &code.unwrap_or_default());
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A step's request. `headers` are those of the browser.
+pub(super) fn of_step(
+    node: &Node,
+    step: &Step,
+    headers: &HeaderMap,
+    jar: &Jar,
+    values: &Values,
+) -> Result<Request<Outgoing>, Error> {
+    let mut path = step.path.fill(values, Escape::Url)?;
+    let (media_type, body) = match &step.payload {
+        Payload::Nothing => (None, String::new()),
+        Payload::Form(fields) => (Some("application/x-www-form-urlencoded"), form(fields, values)?),
+        Payload::Query(fields) => {
+            path.push(if path.contains('?') { '&' } else { '?' });
+            path.push_str(&form(fields, values)?);
+            (None, String::new())
+        }
+        Payload::Json(tree) => (Some("application/json"), tree.fill(values)?.to_string()),
+        Payload::Xml(template) => (Some("text/xml; charset=utf-8"), template.fill(values, Escape::Xml)?),
+    };
+    let mut request = to(node, &path, headers, Bytes::from(body))?;
+    *request.method_mut() = step.method.clone();
+    if let Some(media_type) = media_type {
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    }
+    for (name, template) in &step.headers {
+        let value = header_value(name, template, values)?;
+        request.headers_mut().remove(name);
+        if !value.is_empty() {
+            request.headers_mut().insert(name, value);
+        }
+    }
+    let mut others = Vec::new();
+    for (name, template) in &step.cookies {
+        others.push((name.as_str(), template.fill(values, Escape::Url)?));
+    }
+    add_cookies(&mut request, &jar.line(&others))?;
+    Ok(request)
+}
+
+/// The request that a node's redirect asks for.
+pub(super) fn of_redirect(node: &Node, path: &str, headers: &HeaderMap, jar: &Jar) -> Result<Request<Outgoing>, Error> {
+    let mut request = to(node, path, headers, Bytes::new())?;
+    add_cookies(&mut request, &jar.line(&[]))?;
+    Ok(request)
+}
+
+fn to(node: &Node, path: &str, headers: &HeaderMap, body: Bytes) -> Result<Request<Outgoing>, Error> {
+    let mut request = Request::new(Outgoing::Whole(Full::new(body)));
+    *request.uri_mut() = format!("{}{path}", node.base_path).parse().map_err(|_| Error::Path)?;
+    *request.headers_mut() = headers.clone();
+    for name in [header::COOKIE, header::CONTENT_TYPE, header::CONTENT_LENGTH, header::ACCEPT_ENCODING, header::RANGE] {
+        request.headers_mut().remove(name);
+    }
+    Ok(request)
+}
+
+fn add_cookies(request: &mut Request<Outgoing>, line: &str) -> Result<(), Error> {
+    if !line.is_empty() {
+        let value = HeaderValue::from_str(line).map_err(|_| Error::Header(header::COOKIE))?;
+        request.headers_mut().insert(header::COOKIE, value);
+    }
+    Ok(())
+}
+
+fn form(fields: &[(String, Template)], values: &Values) -> Result<String, Missing> {
+    let mut filled = Vec::new();
+    for (name, template) in fields {
+        filled.push((name.as_str(), template.fill(values, Escape::Nothing)?));
+    }
+    Ok(text::form_encode(filled.iter().map(|(name, value)| (*name, value.as_str()))))
+}
+
+/// A header's value. Anything but one line of text is refused (RFC 9110, section 5.5).
+fn header_value(name: &HeaderName, template: &Template, values: &Values) -> Result<HeaderValue, Error> {
+    let text = template.fill(values, Escape::Nothing)?;
+    let mut value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Error::Header(name.clone()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Gives a browser's request what the recipe adds to each: headers, and a parameter of the query.
+pub(super) fn equip(recipe: &Recipe, values: &Values, request: &mut Request<Outgoing>) -> Result<(), Error> {
+    for (name, template) in &recipe.inject {
+        let value = header_value(name, template, values)?;
+        remove_twins(request.headers_mut(), name);
+        request.headers_mut().insert(name, value);
+    }
+    if let Some((name, template)) = &recipe.session_query {
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if !query.split('&').any(|pair| pair.split('=').next() == Some(name)) {
+            let value = template.fill(values, Escape::Url)?;
+            let more = if query.is_empty() { "" } else { "&" };
+            let target = format!("{path}?{query}{more}{name}={value}");
+            *request.uri_mut() = target.parse().map_err(|_| Error::Path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Many servers take `_` for `-`: what a browser says in either spelling must not stand beside what Doorward says.
+fn remove_twins(headers: &mut HeaderMap, name: &HeaderName) {
+    let same = |other: &HeaderName| {
+        let pairs = || other.as_str().bytes().zip(name.as_str().bytes());
+        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+        other.as_str().len() == name.as_str().len() && pairs().all(|(a, b)| plain(a) == plain(b))
+    };
+    let twins: Vec<HeaderName> = headers.keys().filter(|other| same(other)).cloned().collect();
+    for twin in twins {
+        headers.remove(twin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_cannot_say_an_injected_header_in_any_spelling() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-user", "x_user", "x-user2"] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static("root"));
+        }
+        remove_twins(&mut headers, &HeaderName::from_static("x-user"));
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-user2"]);
+    }
+
+    #[test]
+    fn a_header_is_one_line() {
+        let name = HeaderName::from_static("x-user");
+        let value = |user: &str| {
+            let values = of_user(user, None);
+            header_value(&name, &Template::parse("{user}"), &values).ok()
+        };
+        assert_eq!(value("zoë").unwrap().as_bytes(), "zoë".as_bytes());
+        assert!(value("a\r\nX-Admin: 1").is_none() && value("a\nb").is_none() && value("a\0b").is_none());
+    }
+
+    #[test]
+    fn a_name_with_a_colon_fills_no_basic_credentials() {
+        let secret = Secret::new("b:c".to_owned());
+        assert_eq!(of_user("a", Some(&secret)).get("basic"), Some("YTpiOmM="));
+        assert_eq!(of_user("a:b", Some(&secret)).get("basic"), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! What a person has chosen for themselves: the language of our pages, and the version for the other kind of device.
+
+use hyper::HeaderMap;
+use hyper::header::{self, HeaderValue};
+use memchr::memmem;
+
+use super::own::{self, append};
+use super::{Answer, Exchange, Visit};
+use crate::pages::{Choice, Language};
+use crate::policy::Form;
+use crate::reply::Refusal;
+use crate::session::set_cookie;
+use crate::text;
+
+/// Where a choice is made, below the prefix of our own paths.
+pub(super) const PATH: &str = "preferences";
+/// A year.
+const LIFETIME: u64 = 365 * 86_400;
+
+/// The two preferences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Preference {
+    Language,
+    View,
+}
+
+impl Preference {
+    fn cookie(self, secure: bool) -> &'static str {
+        match (self, secure) {
+            (Self::Language, true) => "__Host-doorward-language",
+            (Self::Language, false) => "doorward-language",
+            (Self::View, true) => "__Host-doorward-view",
+            (Self::View, false) => "doorward-view",
+        }
+    }
+
+    fn of(self, headers: &HeaderMap, secure: bool) -> Option<&str> {
+        let name = self.cookie(secure);
+        text::cookies(headers).find(|(cookie, _)| *cookie == name).map(|(_, value)| value)
+    }
+}
+
+/// What of a browser's headers says which language its person reads: kept when the headers become the node's.
+pub(super) struct Spoken {
+    accepted: Option<HeaderValue>,
+    chosen: Option<HeaderValue>,
+}
+
+impl Spoken {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let has = |value: &&HeaderValue| memmem::find(value.as_bytes(), b"doorward-language=").is_some();
+        let chosen = headers.get_all(header::COOKIE).iter().find(has).cloned();
+        Self { accepted: headers.get(header::ACCEPT_LANGUAGE).cloned(), chosen }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let accepted = self.accepted.clone().map(|value| (header::ACCEPT_LANGUAGE, value));
+        let chosen = self.chosen.clone().map(|value| (header::COOKIE, value));
+        accepted.into_iter().chain(chosen).collect()
+    }
+}
+
+/// The view that the person asked for, if they did: it counts for more than what the device policy says. Asked of every
+/// request, so those that have no such cookie pay for a look at their cookies and no more.
+pub(super) fn view(headers: &HeaderMap, secure: bool) -> Option<Form> {
+    let chosen = |value: &HeaderValue| memmem::find(value.as_bytes(), NEEDLE).is_some();
+    headers.get_all(header::COOKIE).iter().any(chosen).then_some(())?;
+    view_named(Preference::View.of(headers, secure)?)
+}
+
+/// What the name of that cookie ends with.
+const NEEDLE: &[u8] = b"doorward-view=";
+
+fn view_named(name: &str) -> Option<Form> {
+    match name {
+        "mobile" => Some(Form::Mobile),
+        "desktop" => Some(Form::Desktop),
+        _ => None,
+    }
+}
+
+impl Exchange {
+    /// The language of a person's pages.
+    pub(super) fn language(&self, visit: &Visit) -> Option<&Language> {
+        let kept = visit.spoken.as_ref().map(Spoken::headers);
+        let headers = kept.as_ref().unwrap_or(&visit.head.headers);
+        let chosen = Preference::Language.of(headers, self.secure());
+        let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        self.snapshot.languages.choose(chosen, accepted)
+    }
+
+    /// Remembers a choice and goes back to where it was made. A choice that another site makes is none.
+    pub(super) fn prefer(&self, visit: &Visit) -> Result<Answer, Refusal> {
+        let fields = text::form_fields(visit.head.uri.query().unwrap_or_default().as_bytes());
+        let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let mut answer = own::redirect(field("back").and_then(text::local_path).unwrap_or("/"));
+        if visit.head.headers.get("sec-fetch-site").is_some_and(|from| from == "cross-site") {
+            return Ok(answer);
+        }
+        let language = field("language").filter(|tag| self.snapshot.languages.has(tag));
+        let view = field("view").filter(|name| view_named(name).is_some());
+        let chosen = match (language, view) {
+            (Some(tag), _) => (Preference::Language, tag),
+            (None, Some(name)) => (Preference::View, name),
+            (None, None) => return Err(Refusal::NotFound),
+        };
+        let secure = self.secure();
+        let cookie = set_cookie(chosen.0.cookie(secure), &chosen.1.to_lowercase(), secure);
+        append(&mut answer, header::SET_COOKIE, &format!("{cookie}; Max-Age={LIFETIME}"));
+        Ok(answer)
+    }
+
+    /// The languages to choose from, and the other view; each comes back to `back`.
+    pub(super) fn choices(&self, visit: &Visit, language: &Language, back: &str) -> (Vec<Choice>, Choice) {
+        let href = |key: &str, value: &str| {
+            format!("{}{PATH}?{}", own::PREFIX, text::form_encode([(key, value), ("back", back)]))
+        };
+        let languages = self.snapshot.languages.all().map(|known| Choice {
+            tag: known.tag.clone(),
+            name: known.name().to_owned(),
+            href: href("language", &known.tag),
+            current: known.tag == language.tag,
+        });
+        let (view, text) =
+            if visit.form == Form::Mobile { ("desktop", "desktop_view") } else { ("mobile", "mobile_view") };
+        let name = language.text(text).to_owned();
+        let other = Choice { tag: view.to_owned(), name, href: href("view", view), current: false };
+        (languages.collect(), other)
+    }
+}
