@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use regex_lite::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder};
 
 use super::name;
 use crate::config::{Faults, Place, Source};
@@ -19,6 +19,8 @@ use crate::config::{Faults, Place, Source};
 /// A file may be so large, and have so many expressions: each is tried for each name that no line before them knows.
 const FILE_SIZE: u64 = 16 << 20;
 const EXPRESSIONS: usize = 1000;
+/// What one of them may come to when it is compiled, in bytes: some hundred times a usual one.
+const PROGRAM_SIZE: usize = 256 << 10;
 
 /// Back-ends by user, by domain and by expression; the first of these that knows a name.
 #[derive(Debug, Default)]
@@ -78,7 +80,10 @@ impl Map {
                 return Err(format!("more than {EXPRESSIONS} expressions"));
             }
             // The whole name has to fit: half of one is somebody else's.
-            let built = RegexBuilder::new(&format!("^(?:{expression})$")).case_insensitive(fold_case).build();
+            let built = RegexBuilder::new(&format!("^(?:{expression})$"))
+                .case_insensitive(fold_case)
+                .size_limit(PROGRAM_SIZE)
+                .build();
             self.expressions.push((built.map_err(|error| error.to_string())?, node));
             return Ok(());
         }
