@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use harness::{Browser, Demo, Proxy, Setup, Stack, artifacts};
+use harness::{Browser, Demo, Device, Proxy, Setup, Stack, artifacts};
 
 fn log_in(browser: &Browser, user: &str, password: &str) {
     browser.fill("input[name=username]", user);
@@ -74,6 +74,49 @@ fn an_upload_arrives_as_it_was_and_a_logout_is_one() {
     browser.wait_for("body[data-page=logged-out]");
     browser.goto(&format!("{}inbox", demo.url_of("green.localhost")));
     browser.wait_for("body[data-page=login]");
+}
+
+/// One person's way, from the login to the login after the logout. When a session ends by itself, see `accessibility`.
+fn a_day(looks: &[(String, String)], device: Device, scheme: &str, file: &std::path::Path) {
+    let flag = format!("--blink-settings=preferredColorScheme={}", u8::from(scheme == "light"));
+    let browser = Browser::start(device, &[&flag]);
+    for (look, base) in looks {
+        let name = format!("day-{look}-{device:?}-{scheme}").to_lowercase();
+        browser.goto(base);
+        log_in(&browser, "alice", "alice-demo");
+        browser.wait_for("body[data-user=alice]");
+        browser.click("a[href^='/message/']");
+        browser.wait_for("body[data-user=alice]:not([data-page=inbox])");
+        assert!(browser.url().contains("/message/"), "{}", browser.url());
+        browser.goto(&format!("{base}compose"));
+        browser.upload("input[type=file]", file);
+        browser.click("form[enctype='multipart/form-data'] button");
+        browser.wait_for("#upload-sha256");
+        shot(&browser, &format!("{name}-sent"));
+        browser.click("form[action='/logout'] button");
+        browser.wait_for("body[data-page=logged-out]");
+        assert_eq!(browser.attr("body", "data-look").as_deref(), Some(look.as_str()));
+        shot(&browser, &format!("{name}-goodbye"));
+        log_in(&browser, "alice", "alice-demo");
+        browser.wait_for("body[data-user=alice]");
+        browser.click("form[action='/logout'] button");
+        browser.wait_for("body[data-page=logged-out]");
+    }
+}
+
+#[test]
+fn a_day_in_each_look_light_and_dark_at_a_desk_and_on_a_phone() {
+    let (demo, folder) = (Demo::start(), harness::temp_dir());
+    let file = file_of(&folder, 64 << 10);
+    let looks: Vec<_> = demo.sites().iter().map(|site| (site.template.clone(), demo.url_of(&site.host))).collect();
+    for device in [Device::Desktop, Device::Phone] {
+        std::thread::scope(|scope| {
+            for scheme in ["light", "dark"] {
+                let (looks, file) = (&looks, &file);
+                scope.spawn(move || a_day(looks, device, scheme, file));
+            }
+        });
+    }
 }
 
 fn roundcube(stack: &Stack) -> Proxy {
