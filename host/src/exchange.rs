@@ -220,6 +220,7 @@ impl Exchange {
         let opened = &mut self.worker.opened.borrow_mut();
         let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, revoked, opened)?;
         let node = self.snapshot.node(session.backend())?.clone();
+        self.worker.shared.state.watched.touch(&session);
         self.finish.session(&session);
         Some((session, node))
     }
@@ -367,7 +368,7 @@ impl Exchange {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, protocol);
         let (shared, session) = (self.worker.shared.clone(), session.clone());
-        let terms = Terms { shared, session, idle: self.snapshot.http.tunnel_idle_timeout };
+        let terms = Terms::new(shared, session, self.snapshot.http.tunnel_idle_timeout);
         Response::from_parts(parts, Body::tunnel(body, terms))
     }
 

@@ -10,7 +10,7 @@ use crate::auth::Pace;
 use crate::limits::{Flow, Refused, Throttle};
 use crate::log::access::Log;
 use crate::policy::Desk;
-use crate::session::{Once, Revoked};
+use crate::session::{Once, Revoked, Watched};
 use crate::snapshot::Snapshot;
 
 /// What survives a reload.
@@ -20,6 +20,8 @@ pub struct State {
     pub flow: Arc<Flow>,
     /// Counts of connections that were not let in.
     pub refused: Refused,
+    /// Sessions with tunnels.
+    pub watched: Watched,
     /// Sessions that were ended early.
     pub revoked: Revoked,
     /// Counts of failed logins.

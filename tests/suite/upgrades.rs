@@ -222,3 +222,21 @@ fn a_session_that_is_over_takes_its_tunnel_along() {
     assert_eq!(proxy.admin("POST", "/revoke?user=alice").0, 200);
     assert_eq!(connection.read_to_end(), b"");
 }
+
+#[test]
+fn a_session_that_is_idle_takes_its_tunnel_along_and_one_that_is_used_does_not() {
+    let node = node();
+    let proxy = one_worker("[session]\nidle-timeout = \"5s\"", &[("node-a", &node, "")]);
+    let mut client = log_in(&proxy, "alice");
+    let mut connection = ask(&mut client, ASKS, "");
+    assert_eq!(connection.read_response("GET").expect("an answer").status, 101);
+    // Longer than a session may be idle: its requests keep the tunnel, though nothing moves in it.
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_secs(6) {
+        client.get("/").expect(200);
+        std::thread::yield_now();
+    }
+    connection.write("ping");
+    read_exactly(&mut connection, "ping");
+    assert_eq!(connection.read_to_end(), b"");
+}

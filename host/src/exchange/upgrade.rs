@@ -22,12 +22,25 @@ pub struct Tunnel {
 
 /// How long a tunnel may be: as long as its session lives, and never silent for so long.
 pub(super) struct Terms {
-    pub(super) shared: Arc<Shared>,
-    pub(super) session: Arc<Session>,
-    pub(super) idle: Duration,
+    shared: Arc<Shared>,
+    session: Arc<Session>,
+    idle: Duration,
 }
 
-/// A session that was ended ends its tunnels within this time.
+impl Terms {
+    pub(super) fn new(shared: Arc<Shared>, session: Arc<Session>, idle: Duration) -> Self {
+        shared.state.watched.begin(&session);
+        Self { shared, session, idle }
+    }
+}
+
+impl Drop for Terms {
+    fn drop(&mut self) {
+        self.shared.state.watched.end(&self.session);
+    }
+}
+
+/// A session that is over ends its tunnels within this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 impl Tunnel {
@@ -44,7 +57,7 @@ impl Terms {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
             let snapshot = self.shared.snapshot.load();
-            if !snapshot.sessions.is_alive(&self.session, &self.shared.state.revoked) {
+            if !snapshot.sessions.is_alive(&self.session, &self.shared.state.revoked, &self.shared.state.watched) {
                 return tracing::debug!(session = self.session.id(), "a tunnel ends with its session");
             }
         }

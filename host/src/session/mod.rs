@@ -7,6 +7,7 @@ mod keys;
 mod once;
 mod opened;
 mod revoked;
+mod watched;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +24,7 @@ pub use keys::{Keys, Purpose};
 pub use once::Once;
 pub use opened::Opened;
 pub use revoked::{Revocation, Revoked, parse_id};
+pub use watched::Watched;
 
 use crate::auth::Identity;
 use crate::config;
@@ -184,9 +186,11 @@ impl Sessions {
         self.seal(Purpose::Form, &cookie)
     }
 
-    /// Whether a session that was found before is still alive: it was not ended, and is not too old.
-    pub fn is_alive(&self, session: &Session, revoked: &Revoked) -> bool {
-        seconds_now().saturating_sub(session.started) < self.absolute && !revoked.has(session)
+    /// Whether a session that has a tunnel is still alive: it was not ended, and is neither idle nor too old.
+    pub fn is_alive(&self, session: &Session, revoked: &Revoked, watched: &Watched) -> bool {
+        let now = seconds_now();
+        let idle = now.saturating_sub(watched.seen(session));
+        now.saturating_sub(session.started) < self.absolute && idle < self.idle && !revoked.has(session)
     }
 
     /// Seconds that a session lives at most.
