@@ -147,6 +147,8 @@ fn compile(crate_dir: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     for setting in PROFILE {
         cargo.args(["--config", setting]);
     }
+    // Incremental builds give other bytes, whoever asked for them.
+    cargo.env("CARGO_INCREMENTAL", "0");
     cargo.env("RUSTC", &toolchain.rustc).env("CARGO_ENCODED_RUSTFLAGS", path_remapping(crate_dir, toolchain)?);
     if let Some(linker) = &toolchain.build_std {
         // Compiling the standard library is an unstable option; a stable rustc takes it with this variable.
