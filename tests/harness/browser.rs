@@ -46,16 +46,9 @@ impl Browser {
     /// A browser with further flags, `--ignore-certificate-errors` or `--lang=de`, say.
     pub fn start(device: Device, flags: &[&str]) -> Self {
         let profile = crate::temp_dir();
-        let mut command = Command::new("chromedriver");
-        // HOME and TMPDIR: whatever Chromium leaves beside its profile goes with it
-        command.arg("--port=0").env("HOME", profile.path()).env("TMPDIR", profile.path());
-        let mut driver = Program::start("chromedriver", &mut command);
-        let port = loop {
-            let line = driver.line(PATIENCE);
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
+        let (driver, port) = (0..10)
+            .find_map(|_| start_driver(profile.path()))
+            .expect("chromedriver starts: it ended at once, ten times, which it says why in its log");
         let Value::Object(capabilities) = capabilities(device, flags, profile.path()) else { unreachable!() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let client = runtime.block_on(async {
@@ -234,6 +227,21 @@ impl Drop for Browser {
         // chromedriver puts Chromium in a group of its own; should it not have closed it, it is killed here
         if let Some(pid) = self.chrome.and_then(Pid::from_raw).filter(|&pid| test_kill_process(pid).is_ok()) {
             let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Starts chromedriver; its port. It takes one that is free for IPv4 and wants the same for IPv6, which may be taken: then it
+/// ends at once, and another try finds another.
+fn start_driver(home: &Path) -> Option<(Program, String)> {
+    let mut command = Command::new("chromedriver");
+    // HOME and TMPDIR: whatever Chromium leaves beside its profile goes with it
+    command.arg("--port=0").env("HOME", home).env("TMPDIR", home);
+    let mut driver = Program::start("chromedriver", &mut command);
+    loop {
+        let line = driver.try_line(PATIENCE)?;
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return Some((driver, port.trim_end_matches('.').to_owned()));
         }
     }
 }

@@ -74,6 +74,11 @@ impl Program {
         })
     }
 
+    /// The next line of its standard output; none when there is none in time, or when it has ended.
+    pub(crate) fn try_line(&mut self, timeout: Duration) -> Option<String> {
+        self.first.recv_timeout(timeout).ok()
+    }
+
     /// The rest of its standard output, once it has ended.
     pub(crate) fn next_line(&mut self) -> Option<String> {
         self.first.recv_timeout(Duration::from_secs(5)).ok()
