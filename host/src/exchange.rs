@@ -115,6 +115,11 @@ impl Visit {
     fn authority(&self) -> &str {
         self.authority.to_str().unwrap_or("")
     }
+
+    /// From what kind of site the browser says that the request was made (Fetch Metadata); older ones say nothing.
+    fn fetch_site(&self) -> Option<&[u8]> {
+        self.head.headers.get("sec-fetch-site").map(HeaderValue::as_bytes)
+    }
 }
 
 impl Exchange {

@@ -60,8 +60,8 @@ impl Exchange {
 
     /// Whether the browser says that a page of this very site sent the request.
     fn is_same_origin(&self, visit: &Visit) -> bool {
-        let value = |name: &str| visit.head.headers.get(name).map(HeaderValue::as_bytes);
-        match (value("sec-fetch-site"), value("origin")) {
+        let origin = visit.head.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+        match (visit.fetch_site(), origin) {
             (Some(site), _) => site == b"same-origin",
             (None, Some(origin)) => origin == format!("{}://{}", self.peer.scheme(), visit.authority()).as_bytes(),
             (None, None) => false,

@@ -84,7 +84,7 @@ impl Exchange {
             Ok(LoginOutcome::In { session, logged_in, node, .. }) => {
                 self.finish.session(&session);
                 let mut answer = self.hand_over(visit, &form, &session, &logged_in, &node);
-                self.remember_device(&mut answer, visit, device, &form.name);
+                self.remember_device(&mut answer, visit, device, &name);
                 Ok(answer)
             }
         }
@@ -108,11 +108,8 @@ impl Exchange {
     /// Whether the form is one that we showed to this browser: its token fits the browser's cookie, and the browser
     /// does not say that another site sent it.
     pub(super) fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
-        let cookie_name = session::form_cookie_name(self.secure());
-        let cookie = text::cookies(&visit.head.headers).find(|(name, _)| *name == cookie_name);
-        let from = visit.head.headers.get("sec-fetch-site").map_or(&b"same-origin"[..], |value| value.as_bytes());
-        let cookie = cookie.map_or("", |(_, value)| value);
-        from != b"cross-site" && self.snapshot.sessions.form_token_fits(&form.token, cookie)
+        let from_elsewhere = visit.fetch_site() == Some(b"cross-site");
+        !from_elsewhere && self.snapshot.sessions.form_token_fits(&form.token, self.form_cookie(visit))
     }
 
     async fn try_log_in(&self, visit: &Visit, form: &Form, device: Option<&Device>) -> Result<LoginOutcome, Refusal> {

@@ -217,9 +217,9 @@ impl Exchange {
     ) -> Answer {
         let secure = self.secure();
         let name = session::form_cookie_name(secure);
-        let known = text::cookies(&visit.head.headers).find(|(cookie, _)| *cookie == name).map(|(_, value)| value);
-        let known = known.filter(|value| value.len() == 22 && value.bytes().all(|b| b.is_ascii_graphic()));
-        let cookie = known.map_or_else(session::new_form_cookie, str::to_owned);
+        let known = self.form_cookie(visit);
+        let is_one = known.len() == 22 && known.bytes().all(|b| b.is_ascii_graphic());
+        let cookie = if is_one { known.to_owned() } else { session::new_form_cookie() };
         let mut answer = self.page(visit, status, page, filled.next, |content, language| {
             filled.username.clone_into(&mut content.username);
             filled.held.clone_into(&mut content.held);

@@ -94,7 +94,7 @@ impl Exchange {
         let fields = text::form_fields(visit.head.uri.query().unwrap_or_default().as_bytes());
         let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let mut answer = own::redirect(field("back").and_then(text::local_path).unwrap_or("/"));
-        if visit.head.headers.get("sec-fetch-site").is_some_and(|from| from == "cross-site") {
+        if visit.fetch_site() == Some(b"cross-site") {
             return Ok(answer);
         }
         let language = field("language").filter(|tag| self.snapshot.languages.has(tag));

@@ -211,7 +211,7 @@ impl Exchange {
     }
 
     /// The cookie that binds forms to this browser.
-    fn form_cookie<'a>(&self, visit: &'a Visit) -> &'a str {
+    pub(super) fn form_cookie<'a>(&self, visit: &'a Visit) -> &'a str {
         let name = session::form_cookie_name(self.secure());
         text::cookies(&visit.head.headers).find(|(cookie, _)| *cookie == name).map_or("", |(_, value)| value)
     }
@@ -221,9 +221,8 @@ impl Exchange {
     /// A node's cookies may have a path. Then it goes on to the same below that path, where the browser sends them.
     pub(super) async fn log_out(&mut self, visit: &Visit) -> Answer {
         // Another site must not be able to log a user out.
-        let from = visit.head.headers.get("sec-fetch-site").map_or(&b"same-origin"[..], |value| value.as_bytes());
-        let Some((session, node)) = self.session(visit).filter(|_| !matches!(from, b"cross-site" | b"same-site"))
-        else {
+        let from_elsewhere = matches!(visit.fetch_site(), Some(b"cross-site" | b"same-site"));
+        let Some((session, node)) = self.session(visit).filter(|_| !from_elsewhere) else {
             return self.login_page(visit, "/", "");
         };
         let below = node.recipe.session_path.trim_end_matches('/');
