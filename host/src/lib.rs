@@ -24,6 +24,7 @@ pub mod back;
 pub mod upload;
 pub mod password;
 pub mod peer;
+pub mod http1;
 pub mod reply;
 pub mod limits;
 pub mod tls;

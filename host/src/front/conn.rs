@@ -17,7 +17,6 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-use super::head::Limits;
 use super::listener::{Drain, stopped};
 use super::stream::Stream;
 use super::streams::{StreamBody, Streams};
@@ -25,6 +24,7 @@ use super::strict::Strict;
 use super::timed::{BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
+use crate::http1::Limits;
 use crate::peer::{Peer, PeerTls};
 use crate::snapshot::Listener;
 use crate::tls;

@@ -1,9 +1,7 @@
 //! Sockets and TLS: from accept to a request, which is handed to the exchange.
 
 mod admit;
-mod chunks;
 mod conn;
-mod head;
 mod listener;
 mod proxied;
 mod stream;

@@ -13,9 +13,8 @@ use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::chunks::{Chunks, Read};
-use super::head::{Framing, Limits, Reader};
 use super::timed::Starter;
+use crate::http1::{Chunks, Framing, Limits, Read, Reader};
 use crate::reply::Refusal;
 
 /// What hyper gets in place of a bad head. It is never forwarded.
@@ -128,7 +127,7 @@ impl<S> Strict<S> {
                                 self.ledger.undecided.set(self.heads);
                                 At::Undecided
                             }
-                            Framing::None => At::Head(Reader::default()),
+                            Framing::None | Framing::Close => At::Head(Reader::default()),
                             Framing::Length(length) => At::Length(length),
                             Framing::Chunked => At::Chunked(Chunks::default()),
                         };
@@ -148,7 +147,8 @@ impl<S> Strict<S> {
                     }
                 }
                 At::Chunked(chunks) => match chunks.read(rest) {
-                    Read::All => done = bytes.len(),
+                    Read::More => done = bytes.len(),
+                    Read::Data(framing, length) => done += framing + length,
                     Read::Ended(length) => {
                         done += length;
                         self.at = At::Head(Reader::default());

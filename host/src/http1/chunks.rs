@@ -2,6 +2,9 @@
 //!
 //! Pure.
 
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+
 use super::head::is_token;
 
 /// Extensions are read and forgotten; nobody sends more than a few.
@@ -13,12 +16,12 @@ const TRAILER_COUNT: usize = 100;
 
 /// Where in a chunked body the next byte is.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+pub struct Chunks {
     at: At,
     /// Bytes of extensions so far, in all chunks.
     extensions: usize,
-    /// Bytes of trailers so far.
-    trailers: usize,
+    /// Lines of trailers so far: `name:value` and a line feed.
+    trailers: Vec<u8>,
     trailer_count: usize,
 }
 
@@ -56,9 +59,11 @@ impl Default for At {
 
 /// What came of some bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Read {
-    /// All of them belong to the body, which goes on.
-    All,
+pub enum Read {
+    /// All of them are framing, and the body goes on.
+    More,
+    /// After so many bytes of framing come so many of data; what is behind them was not looked at.
+    Data(usize, usize),
     /// The body ended after so many.
     Ended(usize),
     /// The byte at this place breaks it.
@@ -67,26 +72,37 @@ pub(super) enum Read {
 
 impl Chunks {
     /// Reads on.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Read {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
+    pub fn read(&mut self, bytes: &[u8]) -> Read {
+        for (at, byte) in bytes.iter().enumerate() {
             if let At::Data(left) = self.at {
                 let there = bytes.len() - at;
                 let taken = usize::try_from(left).map_or(there, |left| left.min(there));
-                at += taken;
                 let left = left - taken as u64;
                 self.at = if left == 0 { At::DataCr } else { At::Data(left) };
-                continue;
+                return Read::Data(at, taken);
             }
             let Some(next) = self.step(*byte) else { return Read::Broken(at) };
             let ended = matches!(self.at, At::End);
             self.at = next;
-            at += 1;
             if ended {
-                return Read::Ended(at);
+                return Read::Ended(at + 1);
             }
         }
-        Read::All
+        Read::More
+    }
+
+    /// The trailers, once the body has ended.
+    pub fn trailers(&self) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for line in self.trailers.split(|byte| *byte == b'\n') {
+            let Some(colon) = memchr::memchr(b':', line) else { continue };
+            let name = HeaderName::from_bytes(&line[..colon]);
+            let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                map.append(name, value);
+            }
+        }
+        map
     }
 
     fn step(&mut self, byte: u8) -> Option<At> {
@@ -108,21 +124,22 @@ impl Chunks {
             (At::Line, b'\r') => At::End,
             (At::Line, _) if is_token(byte) => {
                 self.trailer_count += 1;
-                (self.trailer_count <= TRAILER_COUNT).then_some(At::Name)?
+                (self.trailer_count <= TRAILER_COUNT).then_some(())?;
+                self.trailer(byte, At::Name)?
             }
-            (At::Name, b':') => self.trailer(At::Value)?,
-            (At::Name, _) if is_token(byte) => self.trailer(At::Name)?,
+            (At::Name, b':') => self.trailer(byte, At::Value)?,
+            (At::Name, _) if is_token(byte) => self.trailer(byte, At::Name)?,
             (At::Value, b'\r') => At::ValueEnd,
-            (At::Value, _) if byte == b'\t' || (byte >= b' ' && byte != 0x7f) => self.trailer(At::Value)?,
-            (At::ValueEnd, b'\n') => At::Line,
+            (At::Value, _) if byte == b'\t' || (byte >= b' ' && byte != 0x7f) => self.trailer(byte, At::Value)?,
+            (At::ValueEnd, b'\n') => self.trailer(byte, At::Line)?,
             (At::End, b'\n') => At::End,
             _ => return None,
         })
     }
 
-    fn trailer(&mut self, next: At) -> Option<At> {
-        self.trailers += 1;
-        (self.trailers <= TRAILERS).then_some(next)
+    fn trailer(&mut self, byte: u8, next: At) -> Option<At> {
+        self.trailers.push(byte);
+        (self.trailers.len() <= TRAILERS).then_some(next)
     }
 }
 
@@ -130,25 +147,36 @@ impl Chunks {
 mod tests {
     use super::*;
 
+    /// Reads on from place to place: where it ends, with the data and the trailers.
+    fn walk(bytes: &[u8], step: usize) -> (Read, Vec<u8>, HeaderMap) {
+        let (mut chunks, mut data, mut at) = (Chunks::default(), Vec::new(), 0);
+        while at < bytes.len() {
+            let part = &bytes[at..bytes.len().min(at + step)];
+            at += match chunks.read(part) {
+                Read::More => part.len(),
+                Read::Data(framing, length) => {
+                    data.extend_from_slice(&part[framing..framing + length]);
+                    framing + length
+                }
+                Read::Ended(length) => return (Read::Ended(at + length), data, chunks.trailers()),
+                Read::Broken(place) => return (Read::Broken(at + place), data, chunks.trailers()),
+            };
+        }
+        (Read::More, data, chunks.trailers())
+    }
+
     /// Reads at once and byte by byte; both must say the same.
     fn check(bytes: &[u8], expected: &Read) {
-        assert_eq!(Chunks::default().read(bytes), *expected, "{:?}", String::from_utf8_lossy(bytes));
-        let mut chunks = Chunks::default();
-        let mut said = Read::All;
-        for at in 0..bytes.len() {
-            match chunks.read(&bytes[at..=at]) {
-                Read::All => {}
-                Read::Ended(_) => {
-                    said = Read::Ended(at + 1);
-                    break;
-                }
-                Read::Broken(_) => {
-                    said = Read::Broken(at);
-                    break;
-                }
-            }
-        }
-        assert_eq!(said, *expected, "byte by byte: {:?}", String::from_utf8_lossy(bytes));
+        let (said, data, trailers) = walk(bytes, bytes.len());
+        assert_eq!(said, *expected, "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(walk(bytes, 1), (said, data, trailers), "byte by byte: {:?}", String::from_utf8_lossy(bytes));
+    }
+
+    #[test]
+    fn data_and_trailers_are_what_is_between_the_framing() {
+        let (said, data, trailers) = walk(b"5;x\r\nhello\r\n1\r\n!\r\n0\r\nX-Sum: 1 \r\nY:\r\n\r\n", 7);
+        assert_eq!((said, &data[..]), (Read::Ended(38), &b"hello!"[..]));
+        assert_eq!((trailers["x-sum"].as_bytes(), trailers["y"].as_bytes()), (&b"1"[..], &b""[..]));
     }
 
     #[test]
@@ -162,7 +190,7 @@ mod tests {
         ] {
             check(good.as_bytes(), &Read::Ended(good.len()));
             check(format!("{good}GET /").as_bytes(), &Read::Ended(good.len()));
-            check(&good.as_bytes()[..good.len() - 1], &Read::All);
+            check(&good.as_bytes()[..good.len() - 1], &Read::More);
         }
     }
 
@@ -192,8 +220,8 @@ mod tests {
             check(bad.as_bytes(), &Read::Broken(at));
         }
         let long = |from: &str, with: &str| format!("{from}{}", with.repeat(20 << 10));
-        assert!(matches!(Chunks::default().read(long("5;", "x").as_bytes()), Read::Broken(_)));
-        assert!(matches!(Chunks::default().read(long("0\r\nx:", "x").as_bytes()), Read::Broken(_)));
-        assert!(matches!(Chunks::default().read(long("", "1;xx\r\na\r\n").as_bytes()), Read::Broken(_)));
+        assert!(matches!(walk(long("5;", "x").as_bytes(), 1 << 20).0, Read::Broken(_)));
+        assert!(matches!(walk(long("0\r\nx:", "x").as_bytes(), 1 << 20).0, Read::Broken(_)));
+        assert!(matches!(walk(long("", "1;xx\r\na\r\n").as_bytes(), 1 << 20).0, Read::Broken(_)));
     }
 }

@@ -20,29 +20,31 @@ const METHOD: usize = 32;
 
 /// What follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// No body.
     None,
     /// A body of this length.
     Length(u64),
     /// A chunked body.
     Chunked,
+    /// A body that goes on until the connection ends. Answers only.
+    Close,
 }
 
 /// A head that was found good.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// Its length in bytes.
-    pub(super) length: usize,
+    pub length: usize,
     /// What follows it.
-    pub(super) framing: Framing,
+    pub framing: Framing,
     /// Whether it asks for another protocol: what comes next may then be no HTTP.
-    pub(super) upgrade: bool,
+    pub upgrade: bool,
 }
 
 /// Limits of a head; see `[http]`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub struct Limits {
     uri: usize,
     headers: usize,
     count: usize,
@@ -50,7 +52,7 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Those of the configuration.
-    pub(super) fn of(http: &Http) -> Self {
+    pub fn of(http: &Http) -> Self {
         let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         Self {
             uri: bounded(http.uri_max_size),
@@ -60,19 +62,19 @@ impl Limits {
     }
 
     /// The most headers.
-    pub(super) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.count
     }
 
     /// The longest head that can be good.
-    pub(super) fn whole(&self) -> usize {
+    pub fn whole(&self) -> usize {
         self.uri + LINE_BESIDES + self.headers
     }
 }
 
 /// What is known of the lines so far. Ranges are places in the head.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub struct Reader {
     /// Where the line begins that is not whole yet.
     line: usize,
     /// Up to here no end of a line was found.
@@ -109,7 +111,7 @@ impl Reader {
     ///
     /// # Errors
     /// What is wrong with the head. Nothing that follows it means anything then.
-    pub(super) fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Head>, Refusal> {
+    pub fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Head>, Refusal> {
         while let Some(found) = memchr(b'\n', bytes.get(self.searched..).unwrap_or_default()) {
             let (start, end) = (self.line, self.searched + found);
             (self.line, self.searched) = (end + 1, end + 1);
@@ -295,7 +297,7 @@ fn trim(value: &[u8]) -> &[u8] {
 }
 
 /// A character of a token (RFC 9110, section 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
+pub fn is_token(byte: u8) -> bool {
     const TOKEN: [bool; 256] = {
         let mut table = [false; 256];
         let mut byte = 0u8;
