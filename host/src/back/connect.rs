@@ -1,26 +1,22 @@
 //! Opens connections to nodes, or takes those that were kept. Connections belong to a worker.
 //!
-//! Invariants: an HTTP/1.1 connection has one request at a time, and is closed when it is dropped, whatever is still
-//! on its way; a connection that begins with a PROXY header is never kept, since the header names one client.
+//! Invariant: a connection that begins with a PROXY header is never kept, since the header names one client.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper::{Request, Response};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
-use super::forward::Outgoing;
+use super::body::Outgoing;
 use super::timers::Timers;
-use super::unsent::Unsent;
-use super::{Node, proxy_header};
+use super::{Node, http1, proxy_header};
 use crate::config;
 use crate::peer::Peer;
 
@@ -28,7 +24,9 @@ use crate::peer::Peer;
 const KEPT: usize = 64;
 /// How long it keeps them: shorter than the 60 s or 75 s after which common servers close theirs.
 const KEPT_FOR: Duration = Duration::from_secs(50);
-/// The head of a node's answer, which is as bounded as a client's request.
+/// How often it looks for those that were kept for too long, or that the node closed.
+const SWEEP: Duration = Duration::from_secs(5);
+/// The head of a node's answer over HTTP/2, which is as bounded as a client's request.
 const HEAD_SIZE: u32 = 256 << 10;
 /// An HTTP/2 connection that has requests on it is asked so often whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -40,24 +38,17 @@ const STREAM_WINDOW: u32 = 128 << 10;
 #[derive(Default)]
 pub struct Idle {
     connections: RefCell<BTreeMap<u64, Vec<(Instant, Connection)>>>,
+    /// Somebody looks after them.
+    swept: Cell<bool>,
     pub(super) timers: Timers,
 }
 
 /// A connection that can take a request.
 pub(super) enum Connection {
     /// HTTP/1.1: it is lent to one request, and put back after it.
-    Single(http1::SendRequest<Outgoing>, Task),
+    Single(http1::Connection),
     /// HTTP/2: it stays where it is, and all requests of the worker share it.
     Shared(http2::SendRequest<Outgoing>),
-}
-
-/// What drives a connection; it ends with the connection's owner, and so does the connection.
-pub(super) struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Why there is no connection.
@@ -75,64 +66,67 @@ pub(super) enum Error {
     /// The network, or TLS, says no.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// The node does not speak HTTP.
+    /// The node does not speak HTTP/2.
     #[error("{0}")]
-    Http(#[from] hyper::Error),
+    Http2(#[from] hyper::Error),
+    /// The node does not speak HTTP/1.1.
+    #[error("{0}")]
+    Http1(#[from] http1::Error),
 }
 
 impl Connection {
-    /// Sends a request; a request of which nothing was sent is handed back with the error.
-    pub(super) async fn send(
-        &mut self,
-        request: Box<Request<Outgoing>>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
+    /// Whether it can be used: it is open, and nothing came that nobody asked for.
+    fn is_good(&mut self) -> bool {
         match self {
-            Self::Single(sender, _) => sender.try_send_request(*request).await,
-            Self::Shared(sender) => sender.try_send_request(*request).await,
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        match self {
-            Self::Single(sender, _) => sender.is_closed(),
-            Self::Shared(sender) => sender.is_closed(),
+            Self::Single(connection) => connection.is_quiet(),
+            Self::Shared(sender) => !sender.is_closed(),
         }
     }
 }
 
 impl Idle {
-    /// A kept connection that is still alive, newest first.
+    /// A kept connection that is still good, newest first.
     pub(super) fn take(&self, node: &Node) -> Option<Connection> {
         let mut idle = self.connections.borrow_mut();
         let of_node = idle.get_mut(&node.id)?;
-        while let Some((since, connection)) = of_node.pop() {
-            match connection {
-                Connection::Single(sender, task) if sender.is_ready() && since.elapsed() < KEPT_FOR => {
-                    return Some(Connection::Single(sender, task));
-                }
-                Connection::Shared(sender) if !sender.is_closed() => {
-                    of_node.push((since, Connection::Shared(sender.clone())));
-                    return Some(Connection::Shared(sender));
-                }
-                _ => {}
+        while let Some((since, mut connection)) = of_node.pop() {
+            if since.elapsed() >= KEPT_FOR && matches!(connection, Connection::Single(_)) || !connection.is_good() {
+                continue;
             }
+            if let Connection::Shared(sender) = &connection {
+                of_node.push((since, Connection::Shared(sender.clone())));
+            }
+            return Some(connection);
         }
         None
     }
 
-    /// Keeps a connection whose answer was read to its end.
-    pub(super) fn put(&self, node: &Node, connection: Connection) {
-        let never = node.config.proxy_protocol.is_some() || !node.recipe.keep_connections;
-        if never || matches!(connection, Connection::Shared(_)) {
+    /// Keeps a connection after an answer.
+    pub(super) fn put(self: &Rc<Self>, node: &Node, connection: http1::Connection) {
+        if node.config.proxy_protocol.is_some() || !node.recipe.keep_connections {
             return;
         }
         let mut idle = self.connections.borrow_mut();
         let of_node = idle.entry(node.id).or_default();
-        if of_node.len() >= KEPT {
-            of_node.retain(|(since, connection)| !connection.is_closed() && since.elapsed() < KEPT_FOR);
+        if of_node.len() < KEPT {
+            of_node.push((Instant::now(), Connection::Single(connection)));
         }
-        if of_node.len() < KEPT && !connection.is_closed() {
-            of_node.push((Instant::now(), connection));
+        if !self.swept.replace(true) {
+            tokio::task::spawn_local(self.clone().sweep());
+        }
+    }
+
+    /// Closes what was kept for too long, and what the node closed, until nothing is kept.
+    async fn sweep(self: Rc<Self>) {
+        while self.swept.get() {
+            tokio::time::sleep(SWEEP).await;
+            let mut idle = self.connections.borrow_mut();
+            for of_node in idle.values_mut() {
+                of_node.retain_mut(|(since, connection)| {
+                    matches!(connection, Connection::Shared(_)) || since.elapsed() < KEPT_FOR && connection.is_good()
+                });
+            }
+            self.swept.set(idle.values().any(|of_node| !of_node.is_empty()));
         }
     }
 
@@ -141,7 +135,7 @@ impl Idle {
     fn share(&self, node: &Node, sender: &http2::SendRequest<Outgoing>) {
         let mut idle = self.connections.borrow_mut();
         let of_node = idle.entry(node.id).or_default();
-        of_node.retain(|(_, connection)| !connection.is_closed());
+        of_node.retain_mut(|(_, connection)| connection.is_good());
         if of_node.is_empty() {
             of_node.push((Instant::now(), Connection::Shared(sender.clone())));
         }
@@ -163,39 +157,40 @@ pub(super) async fn connect(node: &Node, idle: &Idle, peer: &Peer) -> Result<Con
 }
 
 async fn open(node: &Node, idle: &Idle, peer: &Peer) -> Result<Connection, Error> {
-    let mut stream = open_tcp(node).await?;
-    if let Some(version) = node.config.proxy_protocol {
-        stream.write_all(&proxy_header::of(version, peer)).await?;
+    let header = node.config.proxy_protocol.map(|version| proxy_header::of(version, peer));
+    let line = open_line(node, header.as_deref()).await?;
+    if !node.config.http2 {
+        return Ok(Connection::Single(http1::Connection::new(line)));
     }
-    let Some((config, name)) = &node.tls else { return speak(node, idle, stream).await };
+    let mut builder = http2::Builder::new(Local);
+    builder
+        .max_header_list_size(HEAD_SIZE)
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(connection_window(&node.config));
+    let (sender, connection) = builder.handshake(TokioIo::new(line)).await?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to a node ended");
+        }
+    });
+    idle.share(node, &sender);
+    Ok(Connection::Shared(sender))
+}
+
+/// What a connection to a node is made of: TCP, a PROXY header if there is to be one, and TLS.
+pub(super) async fn open_line(node: &Node, header: Option<&[u8]>) -> Result<Box<dyn http1::Line>, Error> {
+    let mut stream = open_tcp(node).await?;
+    if let Some(header) = header {
+        stream.write_all(header).await?;
+    }
+    let Some((config, name)) = &node.tls else { return Ok(Box::new(stream)) };
     let stream = TlsConnector::from(config.clone()).connect(name.clone(), stream).await?;
     if node.config.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(Error::NoHttp2);
     }
-    speak(node, idle, stream).await
-}
-
-async fn speak<S>(node: &Node, idle: &Idle, stream: S) -> Result<Connection, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    if node.config.http2 {
-        let mut builder = http2::Builder::new(Local);
-        builder
-            .max_header_list_size(HEAD_SIZE)
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_INTERVAL)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(connection_window(&node.config));
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-        drive(connection);
-        idle.share(node, &sender);
-        return Ok(Connection::Shared(sender));
-    }
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(HEAD_SIZE as usize);
-    let (sender, connection) = builder.handshake(TokioIo::new(Unsent::new(stream))).await?;
-    Ok(Connection::Single(sender, Task(drive(connection.with_upgrades()))))
+    Ok(Box::new(stream))
 }
 
 /// Room for the windows of all streams that there can be, so that clients which do not read hold up nobody else: the
@@ -206,20 +201,11 @@ fn connection_window(config: &config::Backend) -> u32 {
     window.min(i32::MAX.unsigned_abs())
 }
 
-fn drive<C: Future<Output = Result<(), hyper::Error>> + 'static>(connection: C) -> AbortHandle {
-    let task = tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to a node ended");
-        }
-    });
-    task.abort_handle()
-}
-
 /// A TCP connection to a node, from the `local-address` of the family.
 ///
 /// # Errors
 /// What the last address said.
-pub(super) async fn open_tcp(node: &Node) -> Result<TcpStream, Error> {
+async fn open_tcp(node: &Node) -> Result<TcpStream, Error> {
     let locals = &node.config.local_address;
     let mut last = Error::NoAddress;
     for address in tokio::net::lookup_host(&node.authority).await? {
@@ -244,7 +230,7 @@ pub(super) async fn open_tcp(node: &Node) -> Result<TcpStream, Error> {
 
 /// Runs the tasks of HTTP/2 streams on this worker.
 #[derive(Clone)]
-struct Local;
+pub(super) struct Local;
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, future: F) {

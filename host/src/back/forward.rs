@@ -1,168 +1,26 @@
-//! Sends a request to a node and streams both ways. The one place where bodies of client and node meet.
+//! Sends a request to a node. The one place where requests wait for their turn, and are tried once more.
 //!
-//! Invariants: a connection is kept only after the request was sent and its answer read, both to the end; dropping the
-//! answer drops the connection and gives the place in the node's gate back. A request is sent twice only where that
-//! cannot be seen: nothing of it was sent, or it is idempotent and has no body (RFC 9110, section 9.2.2).
+//! Invariants: a request is sent twice only where that cannot be seen: nothing of it was sent, or it is idempotent and has
+//! no body (RFC 9110, section 9.2.2).
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::upgrade::OnUpgrade;
+use hyper::body::Body as _;
+use hyper::client::conn::http2;
 use hyper::{Method, Request, Response, StatusCode, header};
-use tokio::time::Sleep;
 
+use super::body::{Held, NodeBody, Outgoing, Source};
 use super::connect::{self, Connection, Idle};
 use super::timers::Timers;
-use super::tunnel::{self, Tunnel};
-use super::{Node, headers};
-use crate::limits::{Permit, Shut};
+use super::{Node, http1, tunnel};
+use crate::limits::Shut;
 use crate::peer::Peer;
 use crate::reply::Refusal;
-use crate::upload::{Flow, Stop, Upload};
-
-/// What is sent to a node.
-pub enum Outgoing {
-    /// Something of our own.
-    Whole(Full<Bytes>),
-    /// What the client sends, as it comes.
-    Client(Upload),
-}
-
-impl Outgoing {
-    fn flow(&self) -> Rc<Flow> {
-        match self {
-            Self::Whole(_) => Rc::new(Flow::whole()),
-            Self::Client(upload) => upload.flow(),
-        }
-    }
-}
-
-impl Outgoing {
-    /// No body.
-    fn nothing() -> Self {
-        Self::Whole(Full::default())
-    }
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Client(upload) => Pin::new(upload).poll_frame(cx).map_err(Into::into),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Client(upload) => upload.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Client(upload) => upload.size_hint(),
-        }
-    }
-}
-
-/// A node's answer on its way to the client, with all it holds: the place in the gate, and the connection.
-pub struct NodeBody {
-    /// What was looked at and goes out first; most often nothing.
-    pub(super) begun: VecDeque<Frame<Bytes>>,
-    body: Incoming,
-    held: Option<Held>,
-    silence: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    upgrade: Option<OnUpgrade>,
-}
-
-/// What an answer holds until its end.
-pub(super) struct Held {
-    connection: Connection,
-    upload: Stop,
-    idle: Rc<Idle>,
-    node: Arc<Node>,
-    _permit: Permit,
-}
-
-impl NodeBody {
-    /// The answer was read to its end: the connection may be used again, if the request was sent to its end as well.
-    /// Where the node answered without waiting for that, nobody knows how it reads what comes later.
-    fn finish(&mut self) {
-        if let Some(held) = self.held.take().filter(|held| held.upload.0.is_whole()) {
-            held.idle.put(&held.node, held.connection);
-        }
-    }
-
-    /// The tunnel, when this is the answer that agreed to one.
-    pub fn into_tunnel(mut self) -> Option<Tunnel> {
-        Some(Tunnel { node: self.upgrade.take()?, _held: self.held.take() })
-    }
-}
-
-impl Body for NodeBody {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(frame) = self.begun.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(mut frame))) => {
-                self.timer = None;
-                if let Some(trailers) = frame.trailers_mut() {
-                    headers::strip_trailers(trailers);
-                }
-                if self.body.is_end_stream() {
-                    self.finish();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(None) => {
-                self.finish();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.held = None;
-                Poll::Ready(Some(Err(error.into())))
-            }
-            Poll::Pending => {
-                let silence = self.silence;
-                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
-                ready!(timer.as_mut().poll(cx));
-                self.held = None;
-                Poll::Ready(Some(Err("the node fell silent in the middle of its answer".into())))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.begun.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let begun: usize = self.begun.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
-        let (begun, left) = (begun as u64, self.body.size_hint());
-        let mut hint = SizeHint::new();
-        hint.set_lower(left.lower().saturating_add(begun));
-        if let Some(upper) = left.upper() {
-            hint.set_upper(upper.saturating_add(begun));
-        }
-        hint
-    }
-}
+use crate::upload::{Flow, Stop};
 
 /// Whose request goes where, and by whose connections.
 #[derive(Clone, Copy)]
@@ -201,27 +59,32 @@ pub async fn forward(hop: Hop<'_>, mut request: Box<Request<Outgoing>>) -> Resul
     }
     let flow = request.body().flow();
     let asked = request.headers().get(header::UPGRADE).cloned();
-    let (connection, mut response) = {
+    let (head, source) = {
         let sending = std::pin::pin!(send(hop, request, &flow));
         within_silence(silence, &flow, &hop.idle.timers, sending).await?
     };
-    let upgrade = match response.status() {
-        StatusCode::SWITCHING_PROTOCOLS if tunnel::agrees(response.headers(), asked.as_ref()) => {
-            Some(hyper::upgrade::on(&mut response))
-        }
-        StatusCode::SWITCHING_PROTOCOLS => {
-            tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
-            return Err(Refusal::NodeBroken);
-        }
-        _ => None,
-    };
-    let (parts, body) = response.into_parts();
-    let held = Held { connection, upload: Stop(flow), idle: hop.idle.clone(), node: node.clone(), _permit: permit };
-    let mut body = NodeBody { begun: VecDeque::new(), body, held: Some(held), silence, timer: None, upgrade };
-    if body.is_end_stream() && body.upgrade.is_none() {
-        body.finish();
+    let upgraded = head.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if upgraded && !tunnel::agrees(head.headers(), asked.as_ref()) {
+        tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
+        return Err(Refusal::NodeBroken);
     }
-    Ok(Response::from_parts(parts, body))
+    let held = Held { _upload: Stop(flow), idle: hop.idle.clone(), node: node.clone(), _permit: permit };
+    Ok(head.map(|()| NodeBody::new(source, held, silence, upgraded)))
+}
+
+/// Why there is no answer, and the request where it may be sent once more.
+struct Failed {
+    error: Error,
+    again: Option<Box<Request<Outgoing>>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Http1(#[from] http1::Error),
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
 }
 
 /// Sends on a kept connection, or on a new one. A node may close a kept connection just when it is used: then a new
@@ -230,63 +93,90 @@ async fn send(
     hop: Hop<'_>,
     mut request: Box<Request<Outgoing>>,
     flow: &Flow,
-) -> Result<(Connection, Response<Incoming>), Refusal> {
+) -> Result<(Response<()>, Source), Refusal> {
     let node = hop.node;
-    if let Some(mut connection) = hop.idle.take(node) {
-        let (again, harmless) = (once_more(&request), is_harmless(&request));
-        let mut error = match connection.send(request).await {
-            Ok(response) => {
+    if let Some(connection) = hop.idle.take(node) {
+        match ask(connection, request).await {
+            Ok(answer) => {
                 node.is_reached();
-                return Ok((connection, response));
+                return Ok(answer);
             }
-            Err(error) => error,
-        };
-        // hyper hands a request back only when no byte of it was written.
-        request = match (error.take_message(), error.into_error(), again) {
-            (Some(unsent), _, _) => Box::new(unsent),
-            // An answer that makes no sense makes none the second time.
-            (None, error, Some(again)) if harmless && !error.is_parse() || is_unwritten(&error) => again,
-            (None, error, _) => return Err(broken(node, flow, &error)),
-        };
+            Err(Failed { again: Some(again), .. }) => request = again,
+            Err(Failed { error, .. }) => return Err(broken(node, flow, &error)),
+        }
     }
     // Boxed, since connecting is rare and has much to remember, and each request would carry the room for it.
     let connecting = Box::pin(connect::connect(node, hop.idle, hop.peer));
-    let mut connection = connecting.await.map_err(|error| {
+    let connection = connecting.await.map_err(|error| {
         tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
         node.turned(node.health.failed(std::time::Instant::now()), "it cannot be reached");
         Refusal::NodeAway
     })?;
     node.is_reached();
-    let response = connection.send(request).await.map_err(|error| broken(node, flow, &error.into_error()))?;
-    Ok((connection, response))
+    ask(connection, request).await.map_err(|failed| broken(node, flow, &failed.error))
+}
+
+/// Sends on a connection, and reads the head of the answer.
+async fn ask(connection: Connection, request: Box<Request<Outgoing>>) -> Result<(Response<()>, Source), Failed> {
+    match connection {
+        Connection::Single(connection) => ask_single(connection, request).await,
+        Connection::Shared(sender) => Box::pin(ask_shared(sender, request)).await,
+    }
+}
+
+async fn ask_single(
+    connection: http1::Connection,
+    mut request: Box<Request<Outgoing>>,
+) -> Result<(Response<()>, Source), Failed> {
+    let copy = request.body().copy();
+    let mut exchange = Box::new(http1::Exchange::new(connection, &mut request));
+    match exchange.head(request.method()).await {
+        Ok(head) => Ok((head, Source::Single(exchange))),
+        Err(error) => {
+            // An answer that makes no sense makes none the second time.
+            let copy = copy.filter(|copy| match error {
+                http1::Error::Unwritten => true,
+                http1::Error::Closed | http1::Error::Io(_) => is_harmless(request.method()) && copy.is_end_stream(),
+                http1::Error::Request | http1::Error::Answer(_) => false,
+            });
+            let again = copy.map(|copy| {
+                *request.body_mut() = copy;
+                request
+            });
+            Err(Failed { error: error.into(), again })
+        }
+    }
+}
+
+async fn ask_shared(
+    mut sender: http2::SendRequest<Outgoing>,
+    request: Box<Request<Outgoing>>,
+) -> Result<(Response<()>, Source), Failed> {
+    let again = request.body().copy().filter(|copy| is_harmless(request.method()) && copy.is_end_stream());
+    let again = again.map(|copy| {
+        let mut again = Request::new(copy);
+        again.method_mut().clone_from(request.method());
+        again.uri_mut().clone_from(request.uri());
+        *again.version_mut() = request.version();
+        again.headers_mut().clone_from(request.headers());
+        Box::new(again)
+    });
+    match sender.try_send_request(*request).await {
+        Ok(response) => {
+            let (parts, body) = response.into_parts();
+            Ok((Response::from_parts(parts, ()), Source::Shared(body)))
+        }
+        Err(mut error) => {
+            // hyper hands a request back only when no byte of it was written.
+            let unsent = error.take_message().map(Box::new);
+            Err(Failed { error: error.into_error().into(), again: unsent.or(again) })
+        }
+    }
 }
 
 /// Whether it has the same effect however often it is sent (RFC 9110, section 9.2.2).
-fn is_harmless(request: &Request<Outgoing>) -> bool {
-    let idempotent =
-        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    idempotent && request.body().is_end_stream()
-}
-
-/// Whether the node had closed before the first byte: a write that fails later is not told (`back::unsent`).
-fn is_unwritten(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-/// A copy of a request without a body, or with one of our own.
-fn once_more(request: &Request<Outgoing>) -> Option<Box<Request<Outgoing>>> {
-    let body = match request.body() {
-        Outgoing::Whole(body) => Outgoing::Whole(body.clone()),
-        Outgoing::Client(upload) if upload.is_end_stream() => Outgoing::nothing(),
-        Outgoing::Client(_) => return None,
-    };
-    let mut again = Request::new(body);
-    again.method_mut().clone_from(request.method());
-    again.uri_mut().clone_from(request.uri());
-    *again.version_mut() = request.version();
-    again.headers_mut().clone_from(request.headers());
-    Some(Box::new(again))
+fn is_harmless(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
 /// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1); nor can it change to another
@@ -305,7 +195,7 @@ fn for_http2(node: &Node, request: &mut Request<Outgoing>) {
 }
 
 /// Why there is no answer. It is not the node's fault when the request was never sent to its end.
-fn broken(node: &Node, flow: &Flow, error: &hyper::Error) -> Refusal {
+fn broken(node: &Node, flow: &Flow, error: &Error) -> Refusal {
     if let Some(fault) = flow.fault() {
         return fault;
     }

@@ -9,7 +9,8 @@ use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use serde::{Deserialize, Serialize};
 
-use super::forward::{Hop, NodeBody, Outgoing, forward};
+use super::body::{NodeBody, Outgoing};
+use super::forward::{Hop, forward};
 use super::jar::{self, Jar};
 use super::recipe::{Answered, Escape, Extract, From, Landing, Recipe, Stage, Step, Verdict};
 use super::request::{self, of_user};

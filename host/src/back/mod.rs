@@ -1,10 +1,12 @@
 //! Where requests go: nodes, connections to them, and the login by recipe.
 
+mod body;
 mod connect;
 mod forward;
 mod health;
 pub mod headers;
 mod html;
+mod http1;
 mod jar;
 mod login;
 mod peek;
@@ -14,7 +16,6 @@ mod recipe;
 mod request;
 mod timers;
 mod tunnel;
-mod unsent;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,8 +25,9 @@ use hyper::Uri;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+pub use body::{NodeBody, Outgoing};
 pub use connect::Idle;
-pub use forward::{Hop, NodeBody, Outgoing, forward};
+pub use forward::{Hop, forward};
 pub use health::Told;
 pub use login::{Event, LoggedIn, LoginError, Pending, Person, Watcher, equip, log_in, log_out, second_factor};
 pub use peek::{beginning, narrow_encoding};

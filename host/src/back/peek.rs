@@ -12,7 +12,7 @@ use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 
-use super::forward::NodeBody;
+use super::body::NodeBody;
 use super::recipe::{Answered, Recipe};
 
 /// So much of a body is looked at, as it is sent: a login page shows what it is within a few kilobytes.

@@ -1,19 +1,16 @@
-//! Probes: asks nodes how they are, beside all requests, and watches over slow starts. Runs on the control runtime.
+//! Probes: asks nodes how they are, beside all requests, and watches over slow starts. Runs on the control thread.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::Empty;
-use hyper::body::{Body, Bytes};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper::header::{HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Version};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio_rustls::TlsConnector;
+use hyper_util::rt::TokioIo;
 
-use super::connect::{Error, open_tcp};
-use super::{Node, proxy_header};
+use super::body::Outgoing;
+use super::connect::{Error, Local, open_line};
+use super::{Node, http1, proxy_header};
 
 /// How often it is looked whether something is due; the least `interval` there may be.
 const TICK: Duration = Duration::from_millis(100);
@@ -24,7 +21,7 @@ pub async fn watch_over(nodes: impl Fn() -> Vec<Arc<Node>>) {
         for node in nodes() {
             node.gate.give_back();
             if node.health.takes_probe(Instant::now()) {
-                tokio::spawn(probe(node));
+                tokio::task::spawn_local(probe(node));
             }
         }
         tokio::time::sleep(TICK).await;
@@ -43,39 +40,17 @@ async fn probe(node: Arc<Node>) {
     node.turned(turn, outcome.err().as_deref().unwrap_or_default());
 }
 
-async fn ask(node: &Node) -> Result<u16, Error> {
-    let mut stream = open_tcp(node).await?;
-    if let Some(version) = node.config.proxy_protocol {
-        stream.write_all(&proxy_header::of_our_own(version)).await?;
-    }
-    match &node.tls {
-        None => status(node, stream).await,
-        Some((config, name)) => {
-            let stream = TlsConnector::from(config.clone()).connect(name.clone(), stream).await?;
-            if node.config.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-                return Err(Error::NoHttp2);
-            }
-            status(node, stream).await
-        }
-    }
-}
-
 /// The status of the node's answer; the connection ends with it.
-async fn status<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(node: &Node, stream: S) -> Result<u16, Error> {
-    let stream = TokioIo::new(stream);
-    if node.config.http2 {
-        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
-        return first(connection, sender.send_request(request(node))).await;
+async fn ask(node: &Node) -> Result<u16, Error> {
+    let header = node.config.proxy_protocol.map(proxy_header::of_our_own);
+    let line = open_line(node, header.as_deref()).await?;
+    let mut request = request(node);
+    if !node.config.http2 {
+        let mut exchange = http1::Exchange::new(http1::Connection::new(line), &mut request);
+        return Ok(exchange.head(request.method()).await?.status().as_u16());
     }
-    let (mut sender, connection) = http1::handshake(stream).await?;
-    first(connection, sender.send_request(request(node))).await
-}
-
-async fn first<B: Body>(
-    connection: impl Future<Output = hyper::Result<()>>,
-    answer: impl Future<Output = hyper::Result<hyper::Response<B>>>,
-) -> Result<u16, Error> {
-    let mut answer = std::pin::pin!(answer);
+    let (mut sender, connection) = http2::handshake(Local, TokioIo::new(line)).await?;
+    let mut answer = std::pin::pin!(sender.send_request(request));
     let answer = tokio::select! {
         answer = answer.as_mut() => answer,
         // What the answer waits for is told to it when the connection ends.
@@ -84,8 +59,8 @@ async fn first<B: Body>(
     Ok(answer?.status().as_u16())
 }
 
-fn request(node: &Node) -> Request<Empty<Bytes>> {
-    let mut request = Request::new(Empty::new());
+fn request(node: &Node) -> Request<Outgoing> {
+    let mut request = Request::new(Outgoing::nothing());
     let target = format!("{}{}", node.base_path, node.config.health.path.as_deref().unwrap_or("/"));
     if node.config.http2 {
         let scheme = if node.tls.is_some() { "https" } else { "http" };

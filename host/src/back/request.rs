@@ -14,7 +14,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::Node;
-use super::forward::Outgoing;
+use super::body::Outgoing;
 use super::jar::Jar;
 use super::recipe::{Algorithm, Escape, Missing, Payload, Recipe, Step, Template};
 use crate::secret::{Secret, Values};

@@ -4,22 +4,23 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderValue};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::forward::Held;
-use super::headers;
+use super::body::Held;
+use super::{headers, http1};
 
 /// Bytes that are on their way in one direction.
 const BUFFER: usize = 16 << 10;
 
 /// A node that changed the protocol, with the place in its gate.
 pub struct Tunnel {
-    pub(super) node: OnUpgrade,
+    pub(super) line: Box<dyn http1::Line>,
+    /// What was read behind the answer.
+    pub(super) read: BytesMut,
     pub(super) _held: Option<Held>,
 }
 
@@ -33,24 +34,22 @@ impl Tunnel {
         idle: Duration,
         over: impl Future<Output = ()>,
     ) -> u64 {
-        let node = match self.node.await {
-            Ok(node) => TokioIo::new(node),
-            Err(error) => {
-                tracing::debug!(%error, "a node's connection cannot be taken over");
-                return 0;
-            }
-        };
         let (last, sent) = (Cell::new(Instant::now()), Cell::new(0));
         let (mut from_client, mut to_client) = tokio::io::split(client);
-        let (mut from_node, mut to_node) = tokio::io::split(node);
+        let (mut from_node, mut to_node) = tokio::io::split(self.line);
         let up = async {
             to_node.write_all(early).await?;
             copy(&mut from_client, &mut to_node, |_| last.set(Instant::now())).await
         };
-        let down = copy(&mut from_node, &mut to_client, |bytes| {
-            last.set(Instant::now());
-            sent.set(sent.get() + bytes);
-        });
+        let down = async {
+            to_client.write_all(&self.read).await?;
+            sent.set(self.read.len() as u64);
+            copy(&mut from_node, &mut to_client, |bytes| {
+                last.set(Instant::now());
+                sent.set(sent.get() + bytes);
+            })
+            .await
+        };
         let silence = async {
             while last.get().elapsed() < idle {
                 tokio::time::sleep_until(last.get() + idle).await;

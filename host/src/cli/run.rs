@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
 
 use super::{say, systemd};
 use crate::admin::{Socket, Wish};
@@ -154,12 +155,12 @@ fn follow(
     let Control { runtime, program, mut terminate, mut interrupt, mut hang_up, mut user } = control;
     proxy.ready();
     systemd::ready();
-    let retired = runtime.block_on(async {
+    let retired = LocalSet::new().block_on(&runtime, async {
         let (asking, mut asked) = mpsc::channel(4);
         if let Some(socket) = admin {
             tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
         }
-        let beside = tokio::spawn(beside(proxy.clone()));
+        let beside = spawn_local(beside(proxy.clone()));
         let upgraded = loop {
             let wish: Option<Wish> = tokio::select! {
                 _ = terminate.recv() => break false,

@@ -33,13 +33,18 @@ impl Outbox {
         self.pieces.is_empty() && self.written == self.gathered.len()
     }
 
+    /// How many bytes wait.
+    pub fn waiting(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum::<usize>() + self.gathered.len() - self.written
+    }
+
     /// Where a head is written.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.gathered
     }
 
     /// Adds some text.
-    pub(super) fn text(&mut self, text: fmt::Arguments<'_>) {
+    pub fn text(&mut self, text: fmt::Arguments<'_>) {
         // A vector takes all.
         let _ = self.gathered.write_fmt(text);
     }

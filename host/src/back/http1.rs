@@ -1,0 +1,374 @@
+//! An HTTP/1.1 connection to a node. It has no task of its own: whoever waits for an answer drives it.
+//!
+//! Invariants: one request at a time; a connection is given back only after the request was sent and its answer read, both
+//! to the end, and nothing came behind it; dropping an exchange closes its connection, whatever is still on its way.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::BytesMut;
+use httparse::{ParserConfig, Status};
+use hyper::body::{Body as _, Bytes, Frame, SizeHint};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+
+use super::body::Outgoing;
+use super::headers;
+use crate::http1::{Broken, Decoder, Encoder, Framing, Outbox, write_headers};
+
+/// The head of an answer, which is as bounded as a client's request.
+const HEAD_SIZE: usize = 256 << 10;
+/// Headers of an answer.
+const HEADERS: usize = 256;
+/// Room for an answer that is being read, at first and at most.
+const ROOM: (usize, usize) = (8 << 10, 128 << 10);
+
+/// What a connection is made of: TCP, perhaps with TLS.
+pub(super) trait Line: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Line for S {}
+
+/// A connection between two requests.
+pub(super) struct Connection {
+    line: Box<dyn Line>,
+}
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The node had closed before the first byte.
+    #[error("it was closed before the request")]
+    Unwritten,
+    /// The node closed before the end.
+    #[error("it was closed before the end of the answer")]
+    Closed,
+    /// The network, or TLS, says no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The request's own body broke off.
+    #[error("the request ends early")]
+    Request,
+    /// The answer is no HTTP.
+    #[error("{0}")]
+    Answer(&'static str),
+}
+
+impl From<Broken> for Error {
+    fn from(_: Broken) -> Self {
+        Self::Answer("a chunk is none")
+    }
+}
+
+impl Connection {
+    /// A fresh connection.
+    pub(super) fn new(line: Box<dyn Line>) -> Self {
+        Self { line }
+    }
+
+    /// Whether it is open, and nothing came that nobody asked for. Costs a system call only if something did.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let read = pin!(self.line.read(&mut byte));
+        read.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+}
+
+/// A request on its way over a connection, and its answer.
+pub(super) struct Exchange {
+    line: Box<dyn Line>,
+    out: Outbox,
+    upload: Upload,
+    /// A byte of the request was written.
+    begun: bool,
+    read: BytesMut,
+    room: usize,
+    /// What is left of the answer's body, once its head was read.
+    decoder: Decoder,
+    /// The answer says that the connection may be used again.
+    keeps: bool,
+}
+
+/// What is left of a request's body.
+enum Upload {
+    /// Something, perhaps.
+    Left(Outgoing, Encoder),
+    /// All of it is on its way.
+    Done,
+    /// It broke off, or the node takes no more of it: the answer will tell, if there is one.
+    Failed,
+}
+
+impl Exchange {
+    /// Begins to send a request, whose body is taken out of it. Nothing is sent before it is asked for the answer.
+    pub(super) fn new(connection: Connection, request: &mut Request<Outgoing>) -> Self {
+        let mut out = Outbox::default();
+        let body = std::mem::replace(request.body_mut(), Outgoing::nothing());
+        let encoder = write_head(&mut out, request, &body.size_hint(), body.is_end_stream());
+        let upload = encoder.map_or(Upload::Done, |encoder| Upload::Left(body, encoder));
+        let line = connection.line;
+        let (read, room, decoder) = (BytesMut::new(), ROOM.0, Decoder::Done);
+        Self { line, out, upload, begun: false, read, room, decoder, keeps: false }
+    }
+
+    /// Sends on, and reads the head of the answer. The bodies of both may go on.
+    pub(super) async fn head(&mut self, method: &Method) -> Result<Response<()>, Error> {
+        std::future::poll_fn(|cx| self.poll_head(method, cx)).await
+    }
+
+    fn poll_head(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Error>> {
+        loop {
+            // An answer may come before the end of the request, or instead of it.
+            let sent = self.poll_send(cx);
+            if let Poll::Ready(Err(error)) = sent {
+                return Poll::Ready(Err(error));
+            }
+            if ready!(self.poll_read(cx))? == 0 {
+                return Poll::Ready(Err(Error::Closed));
+            }
+            while let Some((head, length)) = parse(&self.read)? {
+                let response = built(&head, self.read.split_to(length).freeze());
+                let status = response.status();
+                if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+                    continue;
+                }
+                let framing = framing(method, &response)?;
+                self.keeps = keeps(&response) && !matches!(framing, Framing::Close);
+                self.decoder = Decoder::new(framing);
+                return Poll::Ready(Ok(response));
+            }
+        }
+    }
+
+    /// Writes what there is of the request, as far as the node takes it.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let more = self.gather(cx)?;
+            ready!(self.poll_write(cx))?;
+            if !more {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Puts a piece of the body into the outbox. False when there is none now, or none any more.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+        let Upload::Left(body, encoder) = &mut self.upload else { return Ok(false) };
+        let (fits, ended) = match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Some(Ok(frame))) => {
+                let data = frame.into_data().unwrap_or_default();
+                (encoder.data(data, &mut self.out).is_ok(), body.is_end_stream())
+            }
+            Poll::Ready(Some(Err(_))) => (false, false),
+            Poll::Ready(None) => (true, true),
+        };
+        if !fits || ended && encoder.end(None, &mut self.out).is_err() {
+            self.upload = Upload::Failed;
+            return Err(Error::Request);
+        }
+        if ended {
+            self.upload = Upload::Done;
+        }
+        Ok(!ended)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let (before, mut line) = (self.out.waiting(), Pin::new(&mut self.line));
+        let written = match self.out.poll_write(line.as_mut(), cx) {
+            Poll::Ready(Ok(())) => line.poll_flush(cx),
+            other => other,
+        };
+        self.begun |= self.out.waiting() < before;
+        match ready!(written) {
+            Ok(()) => {}
+            // A node may answer and close before it has all: its answer waits to be read.
+            Err(_) if self.begun => {
+                self.upload = Upload::Failed;
+                self.out = Outbox::default();
+            }
+            Err(_) => return Poll::Ready(Err(Error::Unwritten)),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads some bytes; 0 at the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
+        self.read.reserve(self.room);
+        let read = pin!(self.line.read_buf(&mut self.read)).poll(cx);
+        let length = ready!(read)?;
+        if length >= self.room {
+            self.room = (self.room * 2).min(ROOM.1);
+        }
+        Poll::Ready(Ok(length))
+    }
+
+    /// The next piece of the answer's body.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            if let Some(frame) = self.decoder.decode(&mut self.read)? {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if self.decoder.is_done() {
+                return Poll::Ready(None);
+            }
+            // Whose body breaks off gets no more of the answer either.
+            if let Poll::Ready(Err(error)) = self.poll_send(cx) {
+                return Poll::Ready(Some(Err(error)));
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) if matches!(self.decoder, Decoder::Close) => self.decoder = Decoder::Done,
+                Ok(0) => return Poll::Ready(Some(Err(Error::Closed))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    /// Whether the answer was read to its end.
+    pub(super) fn is_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    /// How much of the answer's body is left.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.decoder.size_hint()
+    }
+
+    /// The connection, if it can take another request.
+    pub(super) fn end(self) -> Option<Connection> {
+        let sent = matches!(self.upload, Upload::Done) && self.out.is_empty();
+        let clean = self.decoder.is_done() && self.read.is_empty();
+        (sent && clean && self.keeps).then_some(Connection { line: self.line })
+    }
+
+    /// The stream, which is no HTTP any more, and what was read behind the answer.
+    pub(super) fn into_parts(self) -> (Box<dyn Line>, BytesMut) {
+        (self.line, self.read)
+    }
+}
+
+/// Writes a request's head, with the framing of its body; none where there is no body.
+fn write_head(out: &mut Outbox, request: &Request<Outgoing>, size: &SizeHint, is_empty: bool) -> Option<Encoder> {
+    let encoder = match size.exact() {
+        _ if is_empty => None,
+        Some(length) => Some(Encoder::Length(length)),
+        None => Some(Encoder::Chunked),
+    };
+    let buffer = out.buffer();
+    buffer.reserve(1 << 10);
+    buffer.extend_from_slice(request.method().as_str().as_bytes());
+    buffer.push(b' ');
+    buffer.extend_from_slice(request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes());
+    buffer.extend_from_slice(b" HTTP/1.1\r\n");
+    write_headers(buffer, request.headers());
+    match encoder {
+        // RFC 9110, section 8.6: without a body this is said of methods that are expected to have one.
+        None if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) => {
+            buffer.extend_from_slice(b"content-length: 0\r\n");
+        }
+        None => {}
+        Some(Encoder::Length(length)) => out.text(format_args!("content-length: {length}\r\n")),
+        Some(_) => buffer.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    out.buffer().extend_from_slice(b"\r\n");
+    encoder
+}
+
+/// Where things are in the head of an answer.
+struct Head {
+    status: StatusCode,
+    version: Version,
+    /// Names and values.
+    lines: Vec<(Range<usize>, Range<usize>)>,
+}
+
+/// Reads a head, as far as it came; none as long as it is not whole. With it goes its length.
+fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Error> {
+    let mut room = [const { MaybeUninit::uninit() }; HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let read = ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut room);
+    let length = match read.map_err(|_| Error::Answer("its head is no HTTP/1.1"))? {
+        Status::Complete(length) => length,
+        Status::Partial if bytes.len() > HEAD_SIZE => return Err(Error::Answer("its head is too large")),
+        Status::Partial => return Ok(None),
+    };
+    let place = |part: &[u8]| {
+        let start = part.as_ptr().addr() - bytes.as_ptr().addr();
+        start..start + part.len()
+    };
+    let lines = response.headers.iter().map(|line| (place(line.name.as_bytes()), place(line.value))).collect();
+    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let status = status.ok_or(Error::Answer("its status is none"))?;
+    Ok(Some((Head { status, version, lines }, length)))
+}
+
+/// Makes an answer of a head and its bytes, whose values are parts of them.
+fn built(head: &Head, bytes: Bytes) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = head.status;
+    *response.version_mut() = head.version;
+    let mut headers = HeaderMap::with_capacity(head.lines.len());
+    for (name, value) in &head.lines {
+        let name = HeaderName::from_bytes(&bytes[name.clone()]);
+        let value = HeaderValue::from_maybe_shared(bytes.slice(value.clone()));
+        // Both were read before, so that they are always good.
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    *response.headers_mut() = headers;
+    response
+}
+
+/// How an answer's body is framed (RFC 9112, section 6.3). What has two meanings has none.
+fn framing(method: &Method, answer: &Response<()>) -> Result<Framing, Error> {
+    let (status, headers) = (answer.status(), answer.headers());
+    if *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    {
+        return Ok(Framing::None);
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let length = content_length(headers)?;
+    match (codings.next(), codings.next(), length) {
+        (None, _, Some(length)) => Ok(Framing::Length(length)),
+        (None, _, None) => Ok(Framing::Close),
+        (Some(coding), None, None)
+            if coding.as_bytes().eq_ignore_ascii_case(b"chunked") && answer.version() == Version::HTTP_11 =>
+        {
+            Ok(Framing::Chunked)
+        }
+        (Some(_), _, Some(_)) => Err(Error::Answer("it has a length and a Transfer-Encoding")),
+        _ => Err(Error::Answer("it has a Transfer-Encoding that nobody asked for")),
+    }
+}
+
+/// The length that an answer states; it may say it several times, if it is the same.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
+    let mut stated = None;
+    for line in headers.get_all(header::CONTENT_LENGTH) {
+        let bad = Error::Answer("its Content-Length is none");
+        let digits = line.as_bytes();
+        // 18 digits fit a signed number of 64 bits, so that it is the same number everywhere.
+        let good = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+        let length = line.to_str().ok().filter(|_| good).and_then(|text| text.parse::<u64>().ok());
+        match (length, stated) {
+            (None, _) => return Err(bad),
+            (Some(length), Some(other)) if length != other => return Err(bad),
+            _ => stated = length,
+        }
+    }
+    Ok(stated)
+}
+
+/// Whether the node says that the connection stays open (RFC 9112, section 9.3).
+fn keeps(answer: &Response<()>) -> bool {
+    let option = |name| headers::names(answer.headers(), name);
+    if answer.version() == Version::HTTP_11 { !option("close") } else { option("keep-alive") && !option("close") }
+}
