@@ -65,8 +65,6 @@ struct Visit {
     form: Form,
     look: String,
     facts: Facts,
-    /// What is left of the browser's headers once they are the node's.
-    spoken: Option<preferences::Spoken>,
     /// Headers for the node that a filter set.
     set: Vec<(HeaderName, HeaderValue)>,
 }
@@ -75,6 +73,8 @@ struct Visit {
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_DOORWARD_DEVICE: HeaderName = HeaderName::from_static("x-doorward-device");
 const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-template");
+/// Room for these and for what is told of the client.
+const OUR_HEADERS: usize = 10;
 
 /// Answers a request. One that could not be read comes with the refusal it gets, and nothing else of it means anything.
 ///
@@ -151,7 +151,7 @@ impl Exchange {
             Some(Said::Template(Some(look))) if self.known_look(look) => look.clone(),
             _ => site.template.clone(),
         };
-        Ok(Visit { head, script, authority, host, site, form, look, facts, spoken: None, set: Vec::new() })
+        Ok(Visit { head, script, authority, host, site, form, look, facts, set: Vec::new() })
     }
 
     /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
@@ -300,9 +300,7 @@ impl Exchange {
     }
 
     /// The request as the node gets it: written anew, with what is true about the client.
-    ///
-    /// The policies have had their say, so the browser's headers become the node's and are not copied.
-    fn outgoing(&self, visit: &mut Visit, node: &Node, body: Outgoing) -> Result<Box<Request<Outgoing>>, Refusal> {
+    fn outgoing(&self, visit: &Visit, node: &Node, body: Outgoing) -> Result<Box<Request<Outgoing>>, Refusal> {
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
         let uri = match node.base_path() {
             // Origin-form, as most requests have it, goes on as it is.
@@ -313,25 +311,13 @@ impl Exchange {
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
-        visit.facts.request = None;
-        visit.spoken = Some(preferences::Spoken::of(&visit.head.headers));
-        let headers = match Arc::get_mut(&mut visit.head) {
-            Some(head) => std::mem::take(&mut head.headers),
-            // Somebody still looks at them: an audit, or a shadow.
-            None => visit.head.headers.clone(),
-        };
-        *request.headers_mut() = self.headers_for_node(visit, headers);
+        *request.headers_mut() = self.headers_for_node(visit);
         Ok(request)
     }
 
     /// The headers that a node gets with any request of this client, made of the browser's.
-    fn headers_for_node(&self, visit: &Visit, mut map: HeaderMap) -> HeaderMap {
-        headers::strip_hop_by_hop(&mut map);
-        headers::strip_ours(&mut map);
-        headers::strip_our_cookies(&mut map, session::is_ours);
-        // The body's framing is hyper's to write; what the client said of it was checked and is known from the body.
-        map.remove(header::CONTENT_LENGTH);
-        map.remove(header::EXPECT);
+    fn headers_for_node(&self, visit: &Visit) -> HeaderMap {
+        let mut map = headers::onward(&visit.head.headers, session::is_ours, OUR_HEADERS + visit.set.len());
         for (name, value) in &visit.set {
             map.insert(name, value.clone());
         }

@@ -23,19 +23,44 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Removes what belongs to one connection only, and whatever `Connection` names besides.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// What `Connection` names besides: headers that belong to this connection as well.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let options = lines.flat_map(|line| line.split(',')).map(str::trim);
     // The usual options name no header, or one that goes anyway.
     let usual = |name: &str| ["keep-alive", "close", "upgrade"].iter().any(|usual| name.eq_ignore_ascii_case(usual));
-    let named: Vec<HeaderName> = options.filter(|name| !usual(name)).filter_map(|name| name.parse().ok()).collect();
-    remove(headers, |name| is_hop_by_hop(name) || named.iter().any(|named| named.as_str() == name));
+    options.filter(|name| !usual(name)).filter_map(|name| name.parse().ok()).collect()
+}
+
+/// What of a browser's headers goes on to a node: nothing of this connection, nothing that only Doorward writes, none of
+/// its own cookies, and no framing of the body, which is written anew. The map has room for `more`.
+pub fn onward(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool, more: usize) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(headers.len() + more);
+    let named = named_by_connection(headers);
+    for (name, value) in headers {
+        let text = name.as_str();
+        let written_anew = matches!(text, "host" | "cookie" | "content-length" | "expect");
+        if !written_anew && !is_hop_by_hop(text) && !crate::text::only_we_write(text) && !named.contains(name) {
+            map.append(name, value.clone());
+        }
+    }
+    if !named.contains(&header::COOKIE)
+        && let Some(cookies) = cookies_but_ours(headers, is_ours)
+    {
+        map.insert(header::COOKIE, cookies);
+    }
+    map
+}
+
+/// Removes what belongs to one connection only, and whatever `Connection` names besides.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named = named_by_connection(headers);
+    remove(headers, |name| is_hop_by_hop(name.as_str()) || named.contains(name));
 }
 
 /// Removes some headers. Most often there are none of them, and then this is one look at each name.
-fn remove(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
-    let going: Vec<HeaderName> = headers.keys().filter(|name| goes(name.as_str())).cloned().collect();
+fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let going: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
     for name in going {
         headers.remove(name);
     }
@@ -65,22 +90,17 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
         header::EXPECT,
     ];
     strip_hop_by_hop(trailers);
-    strip_ours(trailers);
+    remove(trailers, |name| crate::text::only_we_write(name.as_str()));
     for name in &NOT_IN_TRAILERS {
         trailers.remove(name);
     }
 }
 
-/// Removes what a client may not say, so that what the node reads is what Doorward wrote.
-pub fn strip_ours(headers: &mut HeaderMap) {
-    remove(headers, crate::text::only_we_write);
-}
-
-/// Writes the `Cookie` header anew: one line, as HTTP/1.1 has it (HTTP/2 may bring several; RFC 9113, section 8.2.3),
-/// and without our own cookies.
-pub fn strip_our_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&str) -> bool) {
-    let lines = headers.get_all(header::COOKIE).iter();
-    let mut joined = Vec::with_capacity(headers.get(header::COOKIE).map_or(0, HeaderValue::len));
+/// The `Cookie` header written anew: one line, as HTTP/1.1 has it (HTTP/2 may bring several; RFC 9113, section 8.2.3), and
+/// without our own cookies.
+fn cookies_but_ours(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(header::COOKIE).iter().peekable();
+    let mut joined = Vec::with_capacity(lines.peek()?.len());
     for pair in lines.flat_map(|line| crate::text::cookie_pairs(line.as_bytes())) {
         let name = memchr(b'=', pair).map_or(pair, |cut| &pair[..cut]).trim_ascii();
         if !pair.is_empty() && !std::str::from_utf8(name).is_ok_and(&is_ours) {
@@ -90,11 +110,7 @@ pub fn strip_our_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&str) -> bool
             joined.extend_from_slice(pair);
         }
     }
-    if joined.is_empty() {
-        headers.remove(header::COOKIE);
-    } else if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
-        headers.insert(header::COOKIE, value);
-    }
+    HeaderValue::from_maybe_shared(Bytes::from(joined)).ok().filter(|line| !line.is_empty())
 }
 
 /// A node's `Set-Cookie` as the browser should have it: for this site (no `Domain`), below the public path, `Secure`
@@ -169,31 +185,29 @@ mod tests {
     }
 
     #[test]
-    fn a_client_cannot_say_who_it_is() {
-        let mut headers = map(&[
-            ("x-forwarded-for", "1"),
-            ("x_forwarded_for", "1"),
-            ("forwarded", "for=1"),
-            ("remote_user", "root"),
-            ("x-doorward-user", "root"),
-            ("x-real-ip", "1"),
-            ("accept", "*/*"),
-        ]);
-        strip_ours(&mut headers);
-        assert_eq!(headers, map(&[("accept", "*/*")]));
+    fn what_goes_on_is_the_browsers_own() {
+        let check = |before: &[(&str, &str)], after: &[(&str, &str)]| {
+            assert_eq!(onward(&map(before), |name| name == "doorward", 0), map(after), "{before:?}");
+        };
+        check(
+            &[("accept", "*/*"), ("accept", "a/b"), ("x-y", "1")],
+            &[("accept", "*/*"), ("accept", "a/b"), ("x-y", "1")],
+        );
+        check(&[("connection", "close, X-Own, Cookie"), ("x-own", "1"), ("cookie", "a=1"), ("te", "trailers")], &[]);
+        check(
+            &[("x-forwarded-for", "1"), ("x_forwarded_for", "1"), ("forwarded", "for=1"), ("remote_user", "root")],
+            &[],
+        );
+        check(&[("x-doorward-user", "root"), ("x-real-ip", "1"), ("accept", "*/*")], &[("accept", "*/*")]);
+        check(&[("host", "a"), ("content-length", "1"), ("expect", "100-continue"), ("etag", "1")], &[("etag", "1")]);
     }
 
     #[test]
     fn our_cookies_stay_here() {
-        let ours = |name: &str| name == "doorward";
         let check = |before: &[&str], after: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            for line in before {
-                headers.append("cookie", HeaderValue::from_str(line).unwrap());
-            }
-            strip_our_cookies(&mut headers, ours);
-            let lines: Vec<&str> = headers.get_all("cookie").iter().map(|value| value.to_str().unwrap()).collect();
-            assert_eq!(lines, after.into_iter().collect::<Vec<_>>());
+            let lines: Vec<_> = before.iter().map(|line| ("cookie", *line)).collect();
+            let line = cookies_but_ours(&map(&lines), |name| name == "doorward");
+            assert_eq!(line.as_ref().map(|line| line.to_str().unwrap()), after);
         };
         check(&["a=1; doorward=x; b=2"], Some("a=1; b=2"));
         check(&["doorward=x"], None);

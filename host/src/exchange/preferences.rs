@@ -1,5 +1,7 @@
 //! What a person has chosen for themselves: the language of our pages, and the version for the other kind of device.
 
+use std::sync::LazyLock;
+
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderValue};
 use memchr::memmem;
@@ -40,36 +42,14 @@ impl Preference {
     }
 }
 
-/// What of a browser's headers says which language its person reads: kept when the headers become the node's.
-pub(super) struct Spoken {
-    accepted: Option<HeaderValue>,
-    chosen: Option<HeaderValue>,
-}
-
-impl Spoken {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let has = |value: &&HeaderValue| memmem::find(value.as_bytes(), b"doorward-language=").is_some();
-        let chosen = headers.get_all(header::COOKIE).iter().find(has).cloned();
-        Self { accepted: headers.get(header::ACCEPT_LANGUAGE).cloned(), chosen }
-    }
-
-    fn headers(&self) -> HeaderMap {
-        let accepted = self.accepted.clone().map(|value| (header::ACCEPT_LANGUAGE, value));
-        let chosen = self.chosen.clone().map(|value| (header::COOKIE, value));
-        accepted.into_iter().chain(chosen).collect()
-    }
-}
-
 /// The view that the person asked for, if they did: it counts for more than what the device policy says. Asked of every
 /// request, so those that have no such cookie pay for a look at their cookies and no more.
 pub(super) fn view(headers: &HeaderMap, secure: bool) -> Option<Form> {
-    let chosen = |value: &HeaderValue| memmem::find(value.as_bytes(), NEEDLE).is_some();
+    static SEARCH: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"doorward-view="));
+    let chosen = |value: &HeaderValue| SEARCH.find(value.as_bytes()).is_some();
     headers.get_all(header::COOKIE).iter().any(chosen).then_some(())?;
     view_named(Preference::View.of(headers, secure)?)
 }
-
-/// What the name of that cookie ends with.
-const NEEDLE: &[u8] = b"doorward-view=";
 
 fn view_named(name: &str) -> Option<Form> {
     match name {
@@ -82,8 +62,7 @@ fn view_named(name: &str) -> Option<Form> {
 impl Exchange {
     /// The language of a person's pages.
     pub(super) fn language(&self, visit: &Visit) -> Option<&Language> {
-        let kept = visit.spoken.as_ref().map(Spoken::headers);
-        let headers = kept.as_ref().unwrap_or(&visit.head.headers);
+        let headers = &visit.head.headers;
         let chosen = Preference::Language.of(headers, self.secure());
         let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         self.snapshot.languages.choose(chosen, accepted)

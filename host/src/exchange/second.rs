@@ -70,7 +70,7 @@ impl Exchange {
         node: &Arc<Node>,
         user: &User,
     ) -> Result<LoggedIn, LoginError> {
-        let headers = self.headers_for_node(visit, visit.head.headers.clone());
+        let headers = self.headers_for_node(visit);
         let attributes = self.snapshot.directory.exposed(user);
         let origin = format!("{}://{}", self.peer.scheme(), visit.authority());
         let person = Person {
@@ -190,7 +190,7 @@ impl Exchange {
         if code.is_blank() || code.expose().len() > CODE_SIZE || code.expose().chars().any(char::is_control) {
             return Err(LoginError::Wrong);
         }
-        let headers = self.headers_for_node(visit, visit.head.headers.clone());
+        let headers = self.headers_for_node(visit);
         back::second_factor(self.hop(node), &headers, pending, code, &|_| {}).await
     }
 
@@ -229,7 +229,7 @@ impl Exchange {
         if !below.is_empty() && visit.head.uri.path() == LOGOUT {
             return own::redirect(&format!("{below}{LOGOUT}"));
         }
-        let headers = self.headers_for_node(visit, visit.head.headers.clone());
+        let headers = self.headers_for_node(visit);
         if let Err(refusal) = back::log_out(self.hop(&node), &headers, session.user(), session.kept()).await {
             tracing::warn!(backend = node.name(), ?refusal, "the node was not told of a logout");
         }
