@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,10 +22,11 @@ use crate::peer::Peer;
 
 /// Connections of one node that a worker keeps while idle.
 const KEPT: usize = 64;
-/// How long it keeps them: shorter than the 60 s or 75 s after which common servers close theirs.
-const KEPT_FOR: Duration = Duration::from_secs(50);
-/// How often it looks for those that were kept for too long, or that the node closed.
+/// How often a worker looks for those that were kept for too long, or that the node closed.
 const SWEEP: Duration = Duration::from_secs(5);
+/// So many times it looks before one has been kept for too long: for less than the 60 s or 75 s after which common servers
+/// close theirs.
+const SWEEPS: u64 = 10;
 /// The head of a node's answer over HTTP/2, which is as bounded as a client's request.
 const HEAD_SIZE: u32 = 256 << 10;
 /// An HTTP/2 connection that has requests on it is asked so often whether it is still there.
@@ -37,7 +38,10 @@ const STREAM_WINDOW: u32 = 128 << 10;
 /// A worker's connections that can be used again, by node; and its timers.
 #[derive(Default)]
 pub struct Idle {
-    connections: RefCell<BTreeMap<u64, Vec<(Instant, Connection)>>>,
+    /// With the number of the sweep before which they were kept.
+    connections: RefCell<BTreeMap<u64, Vec<(u64, Connection)>>>,
+    /// Sweeps so far.
+    sweeps: Cell<u64>,
     /// Somebody looks after them.
     swept: Cell<bool>,
     pub(super) timers: Timers,
@@ -90,7 +94,7 @@ impl Idle {
         let mut idle = self.connections.borrow_mut();
         let of_node = idle.get_mut(&node.id)?;
         while let Some((since, mut connection)) = of_node.pop() {
-            if since.elapsed() >= KEPT_FOR && matches!(connection, Connection::Single(_)) || !connection.is_good() {
+            if !connection.is_good() {
                 continue;
             }
             if let Connection::Shared(sender) = &connection {
@@ -109,7 +113,7 @@ impl Idle {
         let mut idle = self.connections.borrow_mut();
         let of_node = idle.entry(node.id).or_default();
         if of_node.len() < KEPT {
-            of_node.push((Instant::now(), Connection::Single(connection)));
+            of_node.push((self.sweeps.get(), Connection::Single(connection)));
         }
         if !self.swept.replace(true) {
             tokio::task::spawn_local(self.clone().sweep());
@@ -120,10 +124,13 @@ impl Idle {
     async fn sweep(self: Rc<Self>) {
         while self.swept.get() {
             tokio::time::sleep(SWEEP).await;
+            let sweep = self.sweeps.get() + 1;
+            self.sweeps.set(sweep);
             let mut idle = self.connections.borrow_mut();
             for of_node in idle.values_mut() {
                 of_node.retain_mut(|(since, connection)| {
-                    matches!(connection, Connection::Shared(_)) || since.elapsed() < KEPT_FOR && connection.is_good()
+                    let young = matches!(connection, Connection::Shared(_)) || sweep - *since <= SWEEPS;
+                    young && connection.is_good()
                 });
             }
             self.swept.set(idle.values().any(|of_node| !of_node.is_empty()));
@@ -137,7 +144,7 @@ impl Idle {
         let of_node = idle.entry(node.id).or_default();
         of_node.retain_mut(|(_, connection)| connection.is_good());
         if of_node.is_empty() {
-            of_node.push((Instant::now(), Connection::Shared(sender.clone())));
+            of_node.push((self.sweeps.get(), Connection::Shared(sender.clone())));
         }
     }
 

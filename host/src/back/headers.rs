@@ -25,6 +25,9 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// What `Connection` names besides: headers that belong to this connection as well.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    if !headers.contains_key(header::CONNECTION) {
+        return Vec::new();
+    }
     let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let options = lines.flat_map(|line| line.split(',')).map(str::trim);
     // The usual options name no header, or one that goes anyway.
@@ -58,10 +61,9 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     remove(headers, |name| is_hop_by_hop(name.as_str()) || named.contains(name));
 }
 
-/// Removes some headers. Most often there are none of them, and then this is one look at each name.
+/// Removes some headers. Most often there is none of them, or one.
 fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
-    let going: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
-    for name in going {
+    while let Some(name) = headers.keys().find(|name| goes(name)).cloned() {
         headers.remove(name);
     }
 }

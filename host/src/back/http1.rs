@@ -129,16 +129,14 @@ impl Exchange {
             if ready!(self.poll_read(cx))? == 0 {
                 return Poll::Ready(Err(Error::Closed));
             }
-            while let Some((head, length)) = parse(&self.read)? {
-                let response = built(&head, self.read.split_to(length).freeze());
-                let status = response.status();
-                if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-                    continue;
+            while let Some(head) = take_head(&mut self.read, method)? {
+                let status = head.response.status();
+                // What comes before the answer is between the node and us (RFC 9110, section 15.2).
+                if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                    self.keeps = head.keeps;
+                    self.decoder = Decoder::new(head.framing);
+                    return Poll::Ready(Ok(head.response));
                 }
-                let framing = framing(method, &response)?;
-                self.keeps = keeps(&response) && !matches!(framing, Framing::Close);
-                self.decoder = Decoder::new(framing);
-                return Poll::Ready(Ok(response));
             }
         }
     }
@@ -278,42 +276,46 @@ fn write_head(out: &mut Outbox, request: &Request<Outgoing>, size: &SizeHint, is
     encoder
 }
 
-/// Where things are in the head of an answer.
+/// The head of an answer.
 struct Head {
-    status: StatusCode,
-    version: Version,
-    /// Names and values.
-    lines: Vec<(Range<usize>, Range<usize>)>,
+    response: Response<()>,
+    framing: Framing,
+    /// The node says that the connection stays open (RFC 9112, section 9.3).
+    keeps: bool,
 }
 
-/// Reads a head, as far as it came; none as long as it is not whole. With it goes its length.
-fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Error> {
+/// Takes a head out of what was read; none as long as it is not whole.
+fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<Head>, Error> {
     let mut room = [const { MaybeUninit::uninit() }; HEADERS];
-    let mut response = httparse::Response::new(&mut []);
-    let read = ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut room);
-    let length = match read.map_err(|_| Error::Answer("its head is no HTTP/1.1"))? {
+    let mut parsed = httparse::Response::new(&mut []);
+    let outcome = ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, read, &mut room);
+    let length = match outcome.map_err(|_| Error::Answer("its head is no HTTP/1.1"))? {
         Status::Complete(length) => length,
-        Status::Partial if bytes.len() > HEAD_SIZE => return Err(Error::Answer("its head is too large")),
+        Status::Partial if read.len() > HEAD_SIZE => return Err(Error::Answer("its head is too large")),
         Status::Partial => return Ok(None),
     };
     let place = |part: &[u8]| {
-        let start = part.as_ptr().addr() - bytes.as_ptr().addr();
+        let start = part.as_ptr().addr() - read.as_ptr().addr();
         start..start + part.len()
     };
-    let lines = response.headers.iter().map(|line| (place(line.name.as_bytes()), place(line.value))).collect();
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let version = if response.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let status = status.ok_or(Error::Answer("its status is none"))?;
-    Ok(Some((Head { status, version, lines }, length)))
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let modern = parsed.version == Some(1);
+    let lines: Vec<_> = parsed.headers.iter().map(|line| (place(line.name.as_bytes()), place(line.value))).collect();
+    let bytes = read.split_to(length).freeze();
+    let mut response = Response::new(());
+    *response.status_mut() = status.ok_or(Error::Answer("its status is none"))?;
+    *response.version_mut() = if modern { Version::HTTP_11 } else { Version::HTTP_10 };
+    *response.headers_mut() = headers_of(&lines, &bytes);
+    let framing = framing(method, &response)?;
+    let option = |name| headers::names(response.headers(), name);
+    let keeps = (modern || option("keep-alive")) && !option("close") && framing != Framing::Close;
+    Ok(Some(Head { response, framing, keeps }))
 }
 
-/// Makes an answer of a head and its bytes, whose values are parts of them.
-fn built(head: &Head, bytes: Bytes) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = head.status;
-    *response.version_mut() = head.version;
-    let mut headers = HeaderMap::with_capacity(head.lines.len());
-    for (name, value) in &head.lines {
+/// Makes headers of the places of their names and values.
+fn headers_of(lines: &[(Range<usize>, Range<usize>)], bytes: &Bytes) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for (name, value) in lines {
         let name = HeaderName::from_bytes(&bytes[name.clone()]);
         let value = HeaderValue::from_maybe_shared(bytes.slice(value.clone()));
         // Both were read before, so that they are always good.
@@ -321,8 +323,7 @@ fn built(head: &Head, bytes: Bytes) -> Response<()> {
             headers.append(name, value);
         }
     }
-    *response.headers_mut() = headers;
-    response
+    headers
 }
 
 /// How an answer's body is framed (RFC 9112, section 6.3). What has two meanings has none.
@@ -365,10 +366,4 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
         }
     }
     Ok(stated)
-}
-
-/// Whether the node says that the connection stays open (RFC 9112, section 9.3).
-fn keeps(answer: &Response<()>) -> bool {
-    let option = |name| headers::names(answer.headers(), name);
-    if answer.version() == Version::HTTP_11 { !option("close") } else { option("keep-alive") && !option("close") }
 }

@@ -65,8 +65,12 @@ pub(super) fn check_size(head: &Parts, http: &Http) -> Result<(), Refusal> {
         return Err(Refusal::UriTooLong(http.uri_max_size));
     }
     // HTTP/2 may cut its cookies in many (RFC 9113, section 8.2.3).
-    let count = head.headers.len() - head.headers.get_all(header::COOKIE).iter().count();
-    if count as u64 > http.headers_max_count { Err(Refusal::TooManyHeaders(http.headers_max_count)) } else { Ok(()) }
+    let too_many = |count: usize| count as u64 > http.headers_max_count;
+    let cookies = || head.headers.get_all(header::COOKIE).iter().count();
+    if too_many(head.headers.len()) && too_many(head.headers.len() - cookies()) {
+        return Err(Refusal::TooManyHeaders(http.headers_max_count));
+    }
+    Ok(())
 }
 
 /// Headers of one connection have no place in HTTP/2, nor have other schemes (RFC 9113, sections 8.2.2 and 8.3.1).

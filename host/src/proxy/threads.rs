@@ -136,7 +136,11 @@ impl Threads {
         let metrics = runtime.metrics();
         let name = format!("worker-{}", workers.len());
         let handle = std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
-            LocalSet::new().block_on(&runtime, work(shared, sockets, generation, phase, retired));
+            // A task of its own, since what is waited for here is looked at whenever any task is woken.
+            let work = async { spawn_local(work(shared, sockets, generation, phase, retired)).await };
+            if let Err(error) = LocalSet::new().block_on(&runtime, work) {
+                tracing::error!(%error, "a worker came to no good end");
+            }
         })?;
         workers.push(Thread { handle, retire, metrics, busy: Duration::ZERO });
         Ok(())

@@ -40,7 +40,8 @@ impl Hosts {
     /// The node that a value names. Behind the first blank is the label of a `labeledURI` (RFC 2079).
     pub(super) fn find(&self, value: &str) -> Option<&Arc<Node>> {
         let value = value.trim();
-        let by_name = self.by_name.get(&value.to_lowercase());
+        // Sessions have a name as it is here.
+        let by_name = self.by_name.get(value).or_else(|| self.by_name.get(&value.to_lowercase()));
         by_name.or_else(|| self.by_address.get(&folded(value.split_whitespace().next()?))?.as_ref())
     }
 }
