@@ -20,7 +20,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -33,7 +32,7 @@ use crate::reply::Refusal;
 use crate::session::{self, Session};
 use crate::snapshot::{Site, Snapshot};
 use crate::text;
-use crate::upload::{Limit, Rules, Upload};
+use crate::upload::{Incoming, Limit, Rules, Upload};
 use crate::worker::Worker;
 
 pub use finish::Body;

@@ -8,10 +8,58 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::reply::Refusal;
+
+/// A client's body as it comes, by either version of HTTP.
+pub enum Incoming {
+    /// None.
+    Empty,
+    /// The body of a connection's request of this number.
+    Http1(Rc<dyn Source>, u64),
+    /// A stream of an HTTP/2 connection.
+    Http2(hyper::body::Incoming),
+}
+
+/// An HTTP/1.1 connection, as the bodies of its requests are read from it. A request that is not the present one has
+/// nothing any more.
+pub trait Source {
+    /// The next piece of a request's body.
+    fn poll_frame(&self, number: u64, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>>;
+    /// How much of it is left.
+    fn size_hint(&self, number: u64) -> SizeHint;
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Http1(source, number) => source.poll_frame(*number, cx),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| Cut),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Http1(source, number) => source.size_hint(*number).exact() == Some(0),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Http1(source, number) => source.size_hint(*number),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
 
 /// A limit of the configuration: its key, and how many bytes it allows.
 pub type Limit = (&'static str, u64);

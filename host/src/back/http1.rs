@@ -269,7 +269,11 @@ fn write_head(out: &mut Outbox, request: &Request<Outgoing>, size: &SizeHint, is
             buffer.extend_from_slice(b"content-length: 0\r\n");
         }
         None => {}
-        Some(Encoder::Length(length)) => out.text(format_args!("content-length: {length}\r\n")),
+        Some(Encoder::Length(length)) => {
+            buffer.extend_from_slice(b"content-length: ");
+            out.number(length);
+            out.buffer().extend_from_slice(b"\r\n");
+        }
         Some(_) => buffer.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     out.buffer().extend_from_slice(b"\r\n");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::Request;
-use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 
 use super::upgrade::Terms;
 use super::{Answer, Tunnel};
@@ -16,6 +16,7 @@ use crate::back::NodeBody;
 use crate::log::access::{Line, Log};
 use crate::peer::Peer;
 use crate::session::Session;
+use crate::upload::Incoming;
 
 /// An answer's body.
 pub struct Body {

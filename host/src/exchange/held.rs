@@ -5,7 +5,6 @@
 //! the session that is over, and whoever wrote it may have sent it elsewhere by now.
 
 use hyper::Method;
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +12,7 @@ use super::{Exchange, Visit};
 use crate::multipart::{self, Event, Parser};
 use crate::session::{Purpose, Session};
 use crate::text;
-use crate::upload::Upload;
+use crate::upload::{Incoming, Upload};
 
 /// More fields than any form here has.
 const FIELDS: usize = 200;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::header;
 
 use super::own::{self, Filled, append, redirect};
@@ -19,7 +18,7 @@ use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
 use crate::session::{self, Device, Session};
 use crate::text;
-use crate::upload::Upload;
+use crate::upload::{Incoming, Upload};
 
 /// A login form has a name, a password, a token and a path: this is plenty. What is held comes on top.
 const FORM_SIZE: u64 = 16 << 10;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use hyper::header;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +20,7 @@ use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
 use crate::session::{self, Purpose, Session};
 use crate::text;
-use crate::upload::Upload;
+use crate::upload::{Incoming, Upload};
 
 /// Where a user logs out without the node's own button.
 pub(super) const LOGOUT: &str = "/.doorward/logout";

@@ -1,33 +1,32 @@
-//! One connection: TLS under a deadline, then HTTP/1.1 or HTTP/2, one call of the exchange for each request.
+//! One connection: TLS under a deadline, then HTTP/1 (`front::http1`) or HTTP/2, which is hyper's; one call of the
+//! exchange for each request.
 
-use std::cell::Cell;
 use std::convert::Infallible;
-use std::error::Error;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
-use hyper::server::conn::{http1, http2};
-use hyper::service::{HttpService, service_fn};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
+use super::http1;
 use super::listener::{Drain, stopped};
 use super::stream::Stream;
 use super::streams::{StreamBody, Streams};
-use super::strict::Strict;
 use super::timed::{BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
-use crate::http1::Limits;
 use crate::peer::{Peer, PeerTls};
 use crate::snapshot::Listener;
 use crate::tls;
+use crate::upload;
 use crate::worker::Worker;
 
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
@@ -42,13 +41,6 @@ const SEND_BUFFER: usize = 128 << 10;
 /// The most that `headers-max-size` means over HTTP/2, where each header counts 32 bytes besides its own: more would not
 /// fit the map that holds them.
 const LIST_SIZE: u32 = 1 << 20;
-/// Bytes of a request line that hyper counts and we do not, generously.
-const MARGIN: usize = 1 << 10;
-/// How much a client may still send after the last answer, and for how long: it has nothing more to say.
-const LINGER_SIZE: usize = 256 << 10;
-/// See [`LINGER_SIZE`].
-const LINGER_TIME: Duration = Duration::from_secs(2);
-
 /// Serves a connection to its end.
 pub(super) async fn serve(
     worker: Rc<Worker>,
@@ -61,7 +53,7 @@ pub(super) async fn serve(
     match &listener.tls {
         // Boxed, so that a connection without it has no room for it.
         Some(acceptor) => Box::pin(secured(worker, (listener, acceptor), http, peer, stream, drain)).await,
-        None => http1(worker, listener, http, peer, stream, drain).await,
+        None => http1::serve(worker, listener, http, peer, stream, drain).await,
     }
 }
 
@@ -95,89 +87,8 @@ async fn secured(
     if http2 {
         Box::pin(self::http2(worker, listener, http, peer, stream, drain)).await;
     } else {
-        http1(worker, listener, http, peer, stream, drain).await;
+        http1::serve(worker, listener, http, peer, stream, drain).await;
     }
-}
-
-async fn http1<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, drain: Drain)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
-    let limits = Limits::of(http);
-    let (stream, ledger) = Strict::new(stream, limits, starter.clone());
-    let mut builder = http1::Builder::new();
-    // What passed the strict reading is never too much for hyper.
-    let most = limits.whole() + MARGIN;
-    builder
-        .header_read_timeout(None)
-        .max_headers(limits.count())
-        .max_header_size(most)
-        .max_buf_size(most.max(128 << 10));
-    let client = peer.address;
-    let tunnel = Rc::new(Cell::new(None));
-    let agreed = tunnel.clone();
-    let service = service_fn(move |request| {
-        let (number, refusal) = ledger.next();
-        let (ledger, agreed) = (ledger.clone(), agreed.clone());
-        let busy = starter.begin();
-        let answer = exchange::run(worker.clone(), peer.clone(), request, refusal);
-        async move {
-            let mut answer = answer.await;
-            match answer.body_mut().take_tunnel() {
-                Some(tunnel) => agreed.set(Some((tunnel, busy.clone()))),
-                None => ledger.stays_http(number),
-            }
-            Ok::<_, Infallible>(answer.map(|body| BusyBody::new(body, busy)))
-        }
-    });
-    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
-    let driven =
-        to_its_end(Pin::new(&mut connection), |connection| connection.graceful_shutdown(), drain, client).await;
-    if !driven {
-        return;
-    }
-    let (stream, unread) = taken_apart(connection);
-    match (tunnel.take(), unread) {
-        (Some((tunnel, _busy)), unread) => Box::pin(tunnel.run(stream, &unread.unwrap_or_default())).await,
-        (None, Some(_)) => Box::pin(linger(stream)).await,
-        (None, None) => {}
-    }
-}
-
-/// What is left of a connection: its stream, and what was read behind the last request; none where the stream was read to
-/// the end of a request and not further.
-fn taken_apart<S, H: HttpService<Incoming>>(
-    connection: http1::Connection<TokioIo<Strict<S>>, H>,
-) -> (S, Option<Vec<u8>>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-    H::Error: Into<Box<dyn Error + Send + Sync>>,
-    H::ResBody: 'static,
-    <H::ResBody as Body>::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let parts = connection.into_parts();
-    let strict = parts.io.into_inner();
-    let all_read = strict.is_between_requests() && parts.read_buf.is_empty();
-    let (stream, rest) = strict.into_parts();
-    (stream, (!all_read).then(|| [&parts.read_buf[..], &rest].concat()))
-}
-
-/// The client may still be sending what nobody will read. If the socket were closed at once, the kernel would reset the
-/// connection, and the answer could be lost on its way (RFC 9112, section 9.6).
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    let mut nowhere = [0; 4096];
-    let drained = async {
-        let mut left = LINGER_SIZE;
-        if stream.shutdown().await.is_err() {
-            return;
-        }
-        while let Ok(read @ 1..) = stream.read(&mut nowhere).await {
-            let Some(rest) = left.checked_sub(read) else { return };
-            left = rest;
-        }
-    };
-    let _ = tokio::time::timeout(LINGER_TIME, drained).await;
 }
 
 async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, drain: Drain)
@@ -196,7 +107,8 @@ where
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(LIST_SIZE).min(LIST_SIZE));
     let client = peer.address;
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(upload::Incoming::Http2);
         let (stall, busy) = (streams.begin(), starter.begin());
         let answer = exchange::run(worker.clone(), peer.clone(), request, None);
         async move { Ok::<_, Infallible>(answer.await.map(|body| StreamBody::new(BusyBody::new(body, busy), stall))) }

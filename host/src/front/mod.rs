@@ -2,11 +2,12 @@
 
 mod admit;
 mod conn;
+mod http1;
+mod line;
 mod listener;
 mod proxied;
 mod stream;
 mod streams;
-mod strict;
 mod timed;
 
 pub use listener::{Phase, serve};

@@ -5,13 +5,15 @@
 //! Invariants: a body ends where its framing says and nowhere else; what is written has the length that was announced, or
 //! the connection cannot be used again.
 
+use std::io::Write as _;
+
+use bytes::{Buf as _, BytesMut};
 use hyper::HeaderMap;
 use hyper::body::{Bytes, Frame, SizeHint};
 
 use super::chunks::{Chunks, Read};
 use super::head::Framing;
 use super::outbox::{Outbox, write_headers};
-use bytes::{Buf as _, BytesMut};
 
 /// What is left to read of a body.
 #[derive(Debug)]
@@ -126,7 +128,7 @@ impl Encoder {
                 out.push(data);
             }
             Self::Chunked => {
-                out.text(format_args!("{:x}\r\n", data.len()));
+                let _ = write!(out.buffer(), "{:x}\r\n", data.len());
                 out.push(data);
                 out.buffer().extend_from_slice(b"\r\n");
             }

@@ -1,7 +1,6 @@
 //! Bytes on their way out of a connection.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf as _;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
 use tokio::io::AsyncWrite;
 
 /// Up to this size, bytes are gathered: to copy them is cheaper than to hand the kernel one more piece.
@@ -43,10 +43,10 @@ impl Outbox {
         &mut self.gathered
     }
 
-    /// Adds some text.
-    pub fn text(&mut self, text: fmt::Arguments<'_>) {
+    /// Adds a number.
+    pub fn number(&mut self, number: u64) {
         // A vector takes all.
-        let _ = self.gathered.write_fmt(text);
+        let _ = write!(self.gathered, "{number}");
     }
 
     /// Adds bytes.
@@ -114,11 +114,16 @@ impl Outbox {
 /// Writes header lines.
 pub fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_header(out, name, value);
     }
+}
+
+/// Writes a header line.
+pub(super) fn write_header(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

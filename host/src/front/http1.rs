@@ -1,0 +1,264 @@
+//! Serves an HTTP/1 connection: one request after the other, each answered before the next one is looked at.
+//!
+//! Invariants: an answer is whole, or the connection ends without its proper end; a client that leaves takes its request
+//! along; after a request whose body was not read to its end, or that was refused, nothing more is read.
+
+use std::cell::RefCell;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use hyper::body::Body as _;
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, Method, Request, Version, header};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use super::line::{Line, Next};
+use super::listener::{Drain, Phase, stopped};
+use super::timed::Timed;
+use crate::back::headers;
+use crate::config::Http;
+use crate::exchange::{self, Body};
+use crate::http1::{Asked, Encoder, Limits, request_of, write_answer};
+use crate::peer::Peer;
+use crate::snapshot::Listener;
+use crate::upload::Incoming;
+use crate::worker::Worker;
+
+/// What may wait to be written of an answer before more of it is asked for.
+const AHEAD: usize = 64 << 10;
+/// How much a client may still send after the last answer, and for how long: it has nothing more to say.
+const LINGER_SIZE: usize = 256 << 10;
+/// See [`LINGER_SIZE`].
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// How a connection goes on after an answer.
+enum After {
+    /// With the next request.
+    Next,
+    /// It ends. With what the client may still be sending, where that is not known.
+    End,
+    /// It broke.
+    Broken,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S>(
+    worker: Rc<Worker>,
+    listener: &Listener,
+    http: &Http,
+    peer: Arc<Peer>,
+    stream: S,
+    mut drain: Drain,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
+    let line = Rc::new(RefCell::new(Line::new(stream, Limits::of(http), starter.clone())));
+    let (phase, mut asked) = (drain.clone(), None);
+    let mut stop = pin!(stopped(&mut drain));
+    loop {
+        let next = std::future::poll_fn(|cx| match line.borrow_mut().poll_next(cx) {
+            Poll::Ready(next) => Poll::Ready(next),
+            Poll::Pending => poll_stop(stop.as_mut(), &mut asked, &phase, cx).map(|()| Next::End),
+        });
+        let (request, refusal) = match next.await {
+            Next::Head(bytes) => match request_of(&bytes, body_of(&line)) {
+                Ok(request) => (request, None),
+                Err(refusal) => (Request::new(Incoming::Empty), Some(refusal)),
+            },
+            Next::Refused(refusal) => (Request::new(Incoming::Empty), Some(refusal)),
+            Next::End => return close(line, &peer).await,
+        };
+        let busy = starter.begin();
+        let asked = Asked {
+            version: request.version(),
+            head_only: *request.method() == Method::HEAD,
+            keeps: refusal.is_none() && keeps(request.version(), request.headers()),
+        };
+        if asked.version == Version::HTTP_11 && request.headers().contains_key(header::EXPECT) {
+            line.borrow_mut().expects();
+        }
+        let mut answering = exchange::run(worker.clone(), peer.clone(), request, refusal);
+        let answered = std::future::poll_fn(|cx| match answering.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => line.borrow_mut().poll_left(cx).map(|()| None),
+        });
+        let Some(mut answer) = answered.await else { return };
+        drop(answering);
+        let tunnel = answer.body_mut().take_tunnel();
+        let stopping = *phase.borrow() >= Phase::Draining;
+        let (parts, body) = answer.into_parts();
+        match send(&line, &parts, body, asked, stopping).await {
+            After::Broken => return,
+            After::End if tunnel.is_none() => return Box::pin(end(line, &peer)).await,
+            After::End | After::Next => {}
+        }
+        if let Some(tunnel) = tunnel {
+            if let Some(line) = Rc::into_inner(line) {
+                let (stream, read) = line.into_inner().into_parts();
+                Box::pin(tunnel.run(stream, &read)).await;
+            }
+            return;
+        }
+        drop(busy);
+    }
+}
+
+/// Once it is time to stop. Who asked before is woken when there is news, and need not ask again each time.
+fn poll_stop(
+    stop: Pin<&mut impl Future<Output = ()>>,
+    asked: &mut Option<Waker>,
+    phase: &Drain,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if asked.as_ref().is_some_and(|asked| asked.will_wake(cx.waker())) && matches!(phase.has_changed(), Ok(false)) {
+        return Poll::Pending;
+    }
+    *asked = Some(cx.waker().clone());
+    stop.poll(cx)
+}
+
+fn body_of<S: AsyncRead + AsyncWrite + Unpin + 'static>(line: &Rc<RefCell<Line<S>>>) -> Incoming {
+    let present = line.borrow();
+    if present.is_read() { Incoming::Empty } else { Incoming::Http1(line.clone(), present.number()) }
+}
+
+/// Whether a client goes on after the answer (RFC 9112, section 9.3).
+fn keeps(version: Version, asked: &HeaderMap) -> bool {
+    !headers::names(asked, "close") && (version == Version::HTTP_11 || headers::names(asked, "keep-alive"))
+}
+
+/// Writes an answer, as it comes and as the client takes it.
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(
+    line: &RefCell<Line<S>>,
+    parts: &Parts,
+    mut body: Body,
+    mut asked: Asked,
+    stopping: bool,
+) -> After {
+    let size = body.size_hint();
+    let encoder = {
+        let mut line = line.borrow_mut();
+        // Without chunks only the end of the connection can say where such a body ends.
+        let endless = asked.version == Version::HTTP_10 && size.exact().is_none();
+        asked.keeps &= !stopping && !endless && line.is_read() && !headers::names(&parts.headers, "close");
+        write_answer(&mut line.out, parts, &size, asked)
+    };
+    let whole = match encoder {
+        Some(encoder) => send_body(line, &mut body, encoder).await,
+        None => written(line).await,
+    };
+    match whole {
+        false => After::Broken,
+        true if asked.keeps => After::Next,
+        true => After::End,
+    }
+}
+
+/// Whether all of a body was written.
+async fn send_body<S: AsyncRead + AsyncWrite + Unpin>(
+    line: &RefCell<Line<S>>,
+    body: &mut Body,
+    mut encoder: Encoder,
+) -> bool {
+    let mut ended = false;
+    let all = std::future::poll_fn(|cx| {
+        loop {
+            let mut waits = false;
+            while !ended && !waits && line.borrow().out.waiting() < AHEAD {
+                match gather(line, body, &mut encoder, cx) {
+                    Poll::Ready(Ok(last)) => ended = last,
+                    Poll::Ready(Err(())) => return Poll::Ready(false),
+                    Poll::Pending => waits = true,
+                }
+            }
+            let mut line = line.borrow_mut();
+            if ready!(line.poll_write(cx)).is_err() {
+                return Poll::Ready(false);
+            }
+            if ended {
+                return Poll::Ready(true);
+            }
+            if waits {
+                // A client may leave in the middle of a long answer.
+                return line.poll_left(cx).map(|()| false);
+            }
+        }
+    });
+    let whole = all.await;
+    if !whole {
+        // What there is of it goes out; that it is not all shows by its framing.
+        written(line).await;
+    }
+    whole
+}
+
+/// Takes the next piece of a body. True when it was the last.
+fn gather<S: AsyncRead + AsyncWrite + Unpin>(
+    line: &RefCell<Line<S>>,
+    body: &mut Body,
+    encoder: &mut Encoder,
+    cx: &mut Context<'_>,
+) -> Poll<Result<bool, ()>> {
+    // The body may be reading the request's own from the line meanwhile.
+    let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+        Some(Ok(frame)) => Some(frame),
+        Some(Err(error)) => {
+            tracing::debug!(%error, "an answer broke off");
+            return Poll::Ready(Err(()));
+        }
+        None => None,
+    };
+    let out = &mut line.borrow_mut().out;
+    let (trailers, ended) = match frame.map(hyper::body::Frame::into_data) {
+        None => (None, true),
+        Some(Ok(data)) => {
+            encoder.data(data, out).map_err(drop)?;
+            (None, body.is_end_stream())
+        }
+        Some(Err(frame)) => (frame.into_trailers().ok(), true),
+    };
+    if ended {
+        encoder.end(trailers.as_ref(), out).map_err(drop)?;
+    }
+    Poll::Ready(Ok(ended))
+}
+
+/// Writes what waits. Whether that worked.
+async fn written<S: AsyncRead + AsyncWrite + Unpin>(line: &RefCell<Line<S>>) -> bool {
+    std::future::poll_fn(|cx| line.borrow_mut().poll_write(cx)).await.is_ok()
+}
+
+/// Closes a connection on which nothing is under way. Where there is TLS, it says so.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(line: Rc<RefCell<Line<S>>>, peer: &Peer) {
+    if peer.tls.is_some()
+        && let Some(line) = Rc::into_inner(line)
+    {
+        let _ = line.into_inner().into_parts().0.shutdown().await;
+    }
+}
+
+/// Ends a connection after an answer. The client may still be sending what nobody will read: if the socket were closed at
+/// once, the kernel would reset the connection, and the answer could be lost on its way (RFC 9112, section 9.6).
+async fn end<S: AsyncRead + AsyncWrite + Unpin>(line: Rc<RefCell<Line<S>>>, peer: &Peer) {
+    if line.borrow().is_quiet() {
+        return close(line, peer).await;
+    }
+    let Some(line) = Rc::into_inner(line) else { return };
+    let (mut stream, _) = line.into_inner().into_parts();
+    let mut nowhere = [0; 4096];
+    let drained = async {
+        let mut left = LINGER_SIZE;
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        while let Ok(read @ 1..) = stream.read(&mut nowhere).await {
+            let Some(rest) = left.checked_sub(read) else { return };
+            left = rest;
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_TIME, drained).await;
+}
