@@ -24,7 +24,8 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
-use crate::back::{self, Hop, Node, NodeBody, Outgoing, headers};
+use crate::back::headers::{self, Fields};
+use crate::back::{self, Hop, Node, NodeBody, Outbound, Outgoing};
 use crate::config::{ClientAuth, Http};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
@@ -54,8 +55,6 @@ struct Exchange {
 /// What the first stations found: where the request is for, and how its pages look.
 struct Visit {
     head: Arc<Parts>,
-    /// Whether a script asks rather than a person.
-    script: bool,
     /// Host and port as the browser wrote them.
     authority: HeaderValue,
     /// The virtual host: lower case, without port.
@@ -115,6 +114,20 @@ impl Visit {
         self.authority.to_str().unwrap_or("")
     }
 
+    /// Whether a script asks rather than a person: it would not know what to do with a login page. Browsers say so
+    /// themselves (Fetch Metadata); older scripts by `X-Requested-With` or by what they accept.
+    fn is_script(&self) -> bool {
+        let value = |name: &str| self.head.headers.get(name).and_then(|value| value.to_str().ok());
+        match value("sec-fetch-dest") {
+            Some(destination) => !matches!(destination, "document" | "iframe" | "frame"),
+            None => {
+                let accept = value("accept").unwrap_or("");
+                value("x-requested-with").is_some()
+                    || (accept.contains("application/json") && !accept.contains("text/html"))
+            }
+        }
+    }
+
     /// From what kind of site the browser says that the request was made (Fetch Metadata); older ones say nothing.
     fn fetch_site(&self) -> Option<&[u8]> {
         self.head.headers.get("sec-fetch-site").map(HeaderValue::as_bytes)
@@ -132,7 +145,6 @@ impl Exchange {
         check::check_size(&head, &self.snapshot.http)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
         self.check_server_name(&site)?;
-        let script = is_script(&head);
         let head = Arc::new(head);
         let mut facts = Facts::of_connection(self.peer.clone());
         facts.request = Some(RequestFacts {
@@ -150,7 +162,7 @@ impl Exchange {
             Some(Said::Template(Some(look))) if self.known_look(look) => look.clone(),
             _ => site.template.clone(),
         };
-        Ok(Visit { head, script, authority, host, site, form, look, facts, set: Vec::new() })
+        Ok(Visit { head, authority, host, site, form, look, facts, set: Vec::new() })
     }
 
     /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
@@ -231,7 +243,7 @@ impl Exchange {
 
     /// Without a session: a person gets the login page, a script is told.
     async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Answer {
-        if visit.script {
+        if visit.is_script() {
             return self.session_needed(visit);
         }
         if !matches!(visit.head.method, Method::GET | Method::HEAD) {
@@ -262,13 +274,7 @@ impl Exchange {
             return Err(Refusal::BodyTooLarge(limit.0, limit.1));
         }
         let protocol = upgrade::wanted(&visit.head, &self.snapshot.http.upgrades);
-        let mut request = self.outgoing(visit, node, Outgoing::Client(body))?;
-        if let Some(protocol) = protocol {
-            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            request.headers_mut().insert(header::UPGRADE, protocol);
-        }
-        back::equip(node, session.user(), session.kept(), &mut request)?;
-        back::narrow_encoding(&node.recipe, request.headers_mut());
+        let request = self.outgoing(visit, (session, node), Outgoing::Client(body), protocol)?;
         let mut response = match back::forward(self.hop(node), request).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
@@ -298,37 +304,56 @@ impl Exchange {
         Hop { node, idle: &self.worker.idle, peer: &self.peer }
     }
 
-    /// The request as the node gets it: written anew, with what is true about the client.
-    fn outgoing(&self, visit: &Visit, node: &Node, body: Outgoing) -> Result<Box<Request<Outgoing>>, Refusal> {
+    /// The request as the node gets it: written anew, with what is true about the client. With the protocol that it may
+    /// change to.
+    fn outgoing(
+        &self,
+        visit: &Visit,
+        (session, node): (&Session, &Node),
+        body: Outgoing,
+        protocol: Option<HeaderValue>,
+    ) -> Result<Box<Outbound>, Refusal> {
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
         let uri = match node.base_path() {
             // Origin-form, as most requests have it, goes on as it is.
             "" if visit.head.uri.authority().is_none() => visit.head.uri.clone(),
             base => format!("{base}{target}").parse().map_err(|_| Refusal::BadRequest("its target is no path"))?,
         };
-        let mut request = Box::new(Request::new(body));
+        let mut request = Request::new(body);
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
-        *request.version_mut() = Version::HTTP_11;
+        if node.takes_lines() && protocol.is_none() && visit.set.is_empty() {
+            let mut lines = headers::Lines::new();
+            self.put_headers(visit, &mut lines);
+            return Ok(Box::new(Outbound { request, lines: Some(lines) }));
+        }
         *request.headers_mut() = self.headers_for_node(visit);
-        Ok(request)
+        if let Some(protocol) = protocol {
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(header::UPGRADE, protocol);
+        }
+        back::equip(node, session.user(), session.kept(), &mut request)?;
+        back::narrow_encoding(&node.recipe, request.headers_mut());
+        Ok(Box::new(request.into()))
     }
 
     /// The headers that a node gets with any request of this client, made of the browser's.
     fn headers_for_node(&self, visit: &Visit) -> HeaderMap {
-        let mut map = headers::onward(&visit.head.headers, session::is_ours, OUR_HEADERS + visit.set.len());
+        let mut map = HeaderMap::with_capacity(visit.head.headers.len() + OUR_HEADERS);
+        self.put_headers(visit, &mut map);
         for (name, value) in &visit.set {
             map.insert(name, value.clone());
         }
-        client::tell(&mut map, &self.peer, &visit.authority, &self.snapshot.forwarding);
-        map.insert(X_DOORWARD_DEVICE, HeaderValue::from_static(visit.form.name()));
-        for (name, value) in [(X_REQUEST_ID, self.finish.id()), (X_DOORWARD_TEMPLATE, visit.look.as_str())] {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                map.insert(name, value);
-            }
-        }
-        map.insert(header::HOST, visit.authority.clone());
         map
+    }
+
+    fn put_headers(&self, visit: &Visit, fields: &mut impl Fields) {
+        fields.put(&header::HOST, &visit.authority);
+        headers::onward(&visit.head.headers, session::is_ours, fields);
+        client::tell(fields, &self.peer, &visit.authority, &self.snapshot.forwarding);
+        fields.put_text(&X_DOORWARD_DEVICE, visit.form.name());
+        fields.put_text(&X_DOORWARD_TEMPLATE, &visit.look);
+        fields.put_text(&X_REQUEST_ID, self.finish.id());
     }
 
     /// A node's answer as the browser should have it.
@@ -339,13 +364,8 @@ impl Exchange {
         headers::strip_hop_by_hop(&mut parts.headers);
         parts.version = Version::default();
         let secure = self.secure();
-        let cookies: Vec<HeaderValue> = parts.headers.get_all(header::SET_COOKIE).iter().cloned().collect();
-        parts.headers.remove(header::SET_COOKIE);
-        for cookie in cookies.iter().filter_map(|value| value.to_str().ok()) {
-            let fitted = headers::fit_cookie(cookie, node.base_path(), secure, session::is_ours);
-            if let Some(value) = fitted.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
-                parts.headers.append(header::SET_COOKIE, value);
-            }
+        if parts.headers.contains_key(header::SET_COOKIE) {
+            headers::fit_cookies(&mut parts.headers, node.base_path(), secure, session::is_ours);
         }
         if let Some(location) = parts.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
             let fitted = headers::fit_location(location, node.authority(), visit.authority(), node.base_path());
@@ -385,18 +405,4 @@ fn body_limit(head: &Parts, http: &Http) -> Limit {
 
 fn content_length(head: &Parts) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Whether a script asks rather than a person: it would not know what to do with a login page. Browsers say so
-/// themselves (Fetch Metadata); older scripts by `X-Requested-With` or by what they accept.
-fn is_script(head: &Parts) -> bool {
-    let value = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    match value("sec-fetch-dest") {
-        Some(destination) => !matches!(destination, "document" | "iframe" | "frame"),
-        None => {
-            let accept = value("accept").unwrap_or("");
-            value("x-requested-with").is_some()
-                || (accept.contains("application/json") && !accept.contains("text/html"))
-        }
-    }
 }

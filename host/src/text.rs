@@ -112,10 +112,18 @@ pub fn only_we_write(name: &str) -> bool {
 /// Cookies of a request, in order (RFC 6265, section 5.4).
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let text = |bytes| std::str::from_utf8(bytes).ok();
-    headers.get_all(COOKIE).iter().flat_map(|line| cookie_pairs(line.as_bytes())).filter_map(move |pair| {
-        let cut = memchr(b'=', pair)?;
-        Some((text(&pair[..cut])?, text(&pair[cut + 1..])?))
-    })
+    pairs(headers).filter_map(move |(name, value)| Some((text(name)?, text(value)?)))
+}
+
+/// The values of the cookies of one name.
+pub fn cookies_named<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let of_name = pairs(headers).filter(move |(other, _)| *other == name.as_bytes());
+    of_name.filter_map(|(_, value)| std::str::from_utf8(value).ok())
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let all = headers.get_all(COOKIE).iter().flat_map(|line| cookie_pairs(line.as_bytes()));
+    all.filter_map(|pair| memchr(b'=', pair).map(|cut| (&pair[..cut], &pair[cut + 1..])))
 }
 
 /// The parts of a `Cookie` line, without the blanks around them.

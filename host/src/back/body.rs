@@ -10,10 +10,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http_body_util::Full;
+use hyper::Request;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::connect::Idle;
+use super::headers::Lines;
 use super::tunnel::Tunnel;
 use super::{Node, headers, http1};
 use crate::limits::Permit;
@@ -73,6 +75,20 @@ impl Body for Outgoing {
             Self::Whole(body) => body.size_hint(),
             Self::Client(upload) => upload.size_hint(),
         }
+    }
+}
+
+/// A request to a node.
+pub struct Outbound {
+    /// The request. Its version is that of the connection it goes on.
+    pub request: Request<Outgoing>,
+    /// Its headers, where nobody needs a map of them: then there is none.
+    pub lines: Option<Lines>,
+}
+
+impl From<Request<Outgoing>> for Outbound {
+    fn from(request: Request<Outgoing>) -> Self {
+        Self { request, lines: None }
     }
 }
 

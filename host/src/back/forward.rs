@@ -13,7 +13,7 @@ use hyper::body::Body as _;
 use hyper::client::conn::http2;
 use hyper::{Method, Request, Response, StatusCode, header};
 
-use super::body::{Held, NodeBody, Outgoing, Source};
+use super::body::{Held, NodeBody, Outbound, Outgoing, Source};
 use super::connect::{self, Connection, Idle};
 use super::timers::Timers;
 use super::{Node, http1, tunnel};
@@ -39,12 +39,12 @@ pub struct Hop<'a> {
 /// The queue, the connection, the node's silence, or the client's too large body.
 ///
 /// The request is boxed, since it goes through several futures, each of which would have room for it.
-pub async fn forward(hop: Hop<'_>, mut request: Box<Request<Outgoing>>) -> Result<Response<NodeBody>, Refusal> {
+pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<Response<NodeBody>, Refusal> {
     let node = hop.node;
     if node.config.http2 {
-        for_http2(node, &mut request);
+        for_http2(node, &mut outbound.request);
     }
-    let (gate, silence) = node.lane(request.uri().path());
+    let (gate, silence) = node.lane(outbound.request.uri().path());
     if node.health.is_troubled() && !node.health.may_try(std::time::Instant::now()) {
         return Err(Refusal::NodeAway);
     }
@@ -57,10 +57,10 @@ pub async fn forward(hop: Hop<'_>, mut request: Box<Request<Outgoing>>) -> Resul
     if node.health.is_troubled() && !node.health.admits(std::time::Instant::now()) {
         return Err(Refusal::NodeAway);
     }
-    let flow = request.body().flow();
-    let asked = request.headers().get(header::UPGRADE).cloned();
+    let flow = outbound.request.body().flow();
+    let asked = outbound.request.headers().get(header::UPGRADE).cloned();
     let (head, source) = {
-        let sending = std::pin::pin!(send(hop, request, &flow));
+        let sending = std::pin::pin!(send(hop, outbound, &flow));
         within_silence(silence, &flow, &hop.idle.timers, sending).await?
     };
     let upgraded = head.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -75,7 +75,7 @@ pub async fn forward(hop: Hop<'_>, mut request: Box<Request<Outgoing>>) -> Resul
 /// Why there is no answer, and the request where it may be sent once more.
 struct Failed {
     error: Error,
-    again: Option<Box<Request<Outgoing>>>,
+    again: Option<Box<Outbound>>,
 }
 
 /// Why there is no answer.
@@ -89,19 +89,15 @@ enum Error {
 
 /// Sends on a kept connection, or on a new one. A node may close a kept connection just when it is used: then a new
 /// one is tried, if nobody can tell that the request was sent twice.
-async fn send(
-    hop: Hop<'_>,
-    mut request: Box<Request<Outgoing>>,
-    flow: &Flow,
-) -> Result<(Response<()>, Source), Refusal> {
+async fn send(hop: Hop<'_>, mut outbound: Box<Outbound>, flow: &Flow) -> Result<(Response<()>, Source), Refusal> {
     let node = hop.node;
     if let Some(connection) = hop.idle.take(node) {
-        match ask(connection, request).await {
+        match ask(connection, outbound).await {
             Ok(answer) => {
                 node.is_reached();
                 return Ok(answer);
             }
-            Err(Failed { again: Some(again), .. }) => request = again,
+            Err(Failed { again: Some(again), .. }) => outbound = again,
             Err(Failed { error, .. }) => return Err(broken(node, flow, &error)),
         }
     }
@@ -113,35 +109,36 @@ async fn send(
         Refusal::NodeAway
     })?;
     node.is_reached();
-    ask(connection, request).await.map_err(|failed| broken(node, flow, &failed.error))
+    ask(connection, outbound).await.map_err(|failed| broken(node, flow, &failed.error))
 }
 
 /// Sends on a connection, and reads the head of the answer.
-async fn ask(connection: Connection, request: Box<Request<Outgoing>>) -> Result<(Response<()>, Source), Failed> {
+async fn ask(connection: Connection, outbound: Box<Outbound>) -> Result<(Response<()>, Source), Failed> {
     match connection {
-        Connection::Single(connection) => ask_single(connection, request).await,
-        Connection::Shared(sender) => Box::pin(ask_shared(sender, request)).await,
+        Connection::Single(connection) => ask_single(connection, outbound).await,
+        Connection::Shared(sender) => Box::pin(ask_shared(sender, outbound)).await,
     }
 }
 
 async fn ask_single(
     connection: http1::Connection,
-    mut request: Box<Request<Outgoing>>,
+    mut outbound: Box<Outbound>,
 ) -> Result<(Response<()>, Source), Failed> {
-    let copy = request.body().copy();
-    let mut exchange = Box::new(http1::Exchange::new(connection, &mut request));
-    match exchange.head(request.method()).await {
+    let copy = outbound.request.body().copy();
+    let mut exchange = Box::new(http1::Exchange::new(connection, &mut outbound));
+    let method = outbound.request.method();
+    match exchange.head(method).await {
         Ok(head) => Ok((head, Source::Single(exchange))),
         Err(error) => {
             // An answer that makes no sense makes none the second time.
             let copy = copy.filter(|copy| match error {
                 http1::Error::Unwritten => true,
-                http1::Error::Closed | http1::Error::Io(_) => is_harmless(request.method()) && copy.is_end_stream(),
+                http1::Error::Closed | http1::Error::Io(_) => is_harmless(method) && copy.is_end_stream(),
                 http1::Error::Request | http1::Error::Answer(_) => false,
             });
             let again = copy.map(|copy| {
-                *request.body_mut() = copy;
-                request
+                *outbound.request.body_mut() = copy;
+                outbound
             });
             Err(Failed { error: error.into(), again })
         }
@@ -150,8 +147,9 @@ async fn ask_single(
 
 async fn ask_shared(
     mut sender: http2::SendRequest<Outgoing>,
-    request: Box<Request<Outgoing>>,
+    outbound: Box<Outbound>,
 ) -> Result<(Response<()>, Source), Failed> {
+    let request = outbound.request;
     let again = request.body().copy().filter(|copy| is_harmless(request.method()) && copy.is_end_stream());
     let again = again.map(|copy| {
         let mut again = Request::new(copy);
@@ -159,16 +157,16 @@ async fn ask_shared(
         again.uri_mut().clone_from(request.uri());
         *again.version_mut() = request.version();
         again.headers_mut().clone_from(request.headers());
-        Box::new(again)
+        Box::new(again.into())
     });
-    match sender.try_send_request(*request).await {
+    match sender.try_send_request(request).await {
         Ok(response) => {
             let (parts, body) = response.into_parts();
             Ok((Response::from_parts(parts, ()), Source::Shared(body)))
         }
         Err(mut error) => {
             // hyper hands a request back only when no byte of it was written.
-            let unsent = error.take_message().map(Box::new);
+            let unsent = error.take_message().map(|unsent| Box::new(unsent.into()));
             Err(Failed { error: error.into_error().into(), again: unsent.or(again) })
         }
     }

@@ -7,6 +7,8 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use memchr::memchr;
 
+use crate::http1::write_header;
+
 /// Whether a header is of one connection only (RFC 9110, section 7.6.1), or matters to a proxy only.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
@@ -25,34 +27,70 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// What `Connection` names besides: headers that belong to this connection as well.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    if !headers.contains_key(header::CONNECTION) {
-        return Vec::new();
-    }
-    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let options = lines.flat_map(|line| line.split(',')).map(str::trim);
     // The usual options name no header, or one that goes anyway.
-    let usual = |name: &str| ["keep-alive", "close", "upgrade"].iter().any(|usual| name.eq_ignore_ascii_case(usual));
-    options.filter(|name| !usual(name)).filter_map(|name| name.parse().ok()).collect()
+    let usual =
+        |name: &[u8]| [&b"keep-alive"[..], b"close", b"upgrade"].iter().any(|usual| name.eq_ignore_ascii_case(usual));
+    options(headers).filter(|name| !usual(name)).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
-/// What of a browser's headers goes on to a node: nothing of this connection, nothing that only Doorward writes, none of
-/// its own cookies, and no framing of the body, which is written anew. The map has room for `more`.
-pub fn onward(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool, more: usize) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(headers.len() + more);
+/// Headers that are put together for a node: a map, or lines as HTTP/1.1 has them. Nothing is put twice.
+pub trait Fields {
+    /// Adds one.
+    fn put(&mut self, name: &HeaderName, value: &HeaderValue);
+
+    /// Adds one of text, if it is text that can stand in a header.
+    fn put_text(&mut self, name: &HeaderName, text: &str) {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            self.put(name, &value);
+        }
+    }
+}
+
+impl Fields for HeaderMap {
+    fn put(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.append(name, value.clone());
+    }
+}
+
+/// Header lines.
+pub struct Lines(pub(super) Vec<u8>);
+
+impl Lines {
+    /// None yet.
+    pub fn new() -> Self {
+        Self(Vec::with_capacity(1 << 10))
+    }
+}
+
+impl Fields for Lines {
+    fn put(&mut self, name: &HeaderName, value: &HeaderValue) {
+        write_header(&mut self.0, name, value.as_bytes());
+    }
+
+    fn put_text(&mut self, name: &HeaderName, text: &str) {
+        // As `HeaderValue` has it (RFC 9110, section 5.5).
+        if text.bytes().all(|byte| (byte >= b' ' && byte != 0x7f) || byte == b'\t') {
+            write_header(&mut self.0, name, text.as_bytes());
+        }
+    }
+}
+
+/// Puts what of a browser's headers goes on to a node: nothing of this connection, nothing that only Doorward writes, none
+/// of its own cookies, and no framing of the body, which is written anew.
+pub fn onward(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool, fields: &mut impl Fields) {
     let named = named_by_connection(headers);
     for (name, value) in headers {
         let text = name.as_str();
         let written_anew = matches!(text, "host" | "cookie" | "content-length" | "expect");
         if !written_anew && !is_hop_by_hop(text) && !crate::text::only_we_write(text) && !named.contains(name) {
-            map.append(name, value.clone());
+            fields.put(name, value);
         }
     }
     if !named.contains(&header::COOKIE)
         && let Some(cookies) = cookies_but_ours(headers, is_ours)
     {
-        map.insert(header::COOKIE, cookies);
+        fields.put(&header::COOKIE, &cookies);
     }
-    map
 }
 
 /// Removes what belongs to one connection only, and whatever `Connection` names besides.
@@ -70,8 +108,12 @@ fn remove(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
 
 /// Whether `Connection` names this option (RFC 9110, section 7.6.1).
 pub fn names(headers: &HeaderMap, option: &str) -> bool {
-    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case(option))
+    options(headers).any(|name| name.eq_ignore_ascii_case(option.as_bytes()))
+}
+
+fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// Removes from trailers what may stand in a head only (RFC 9110, section 6.5.1): framing, routing, credentials, cookies,
@@ -113,6 +155,18 @@ fn cookies_but_ours(headers: &HeaderMap, is_ours: impl Fn(&str) -> bool) -> Opti
         }
     }
     HeaderValue::from_maybe_shared(Bytes::from(joined)).ok().filter(|line| !line.is_empty())
+}
+
+/// Makes all of a node's `Set-Cookie` fit the browser.
+pub fn fit_cookies(headers: &mut HeaderMap, base_path: &str, secure: bool, is_ours: impl Fn(&str) -> bool) {
+    let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies.iter().filter_map(|value| value.to_str().ok()) {
+        let fitted = fit_cookie(cookie, base_path, secure, &is_ours);
+        if let Some(value) = fitted.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
+            headers.append(header::SET_COOKIE, value);
+        }
+    }
 }
 
 /// A node's `Set-Cookie` as the browser should have it: for this site (no `Domain`), below the public path, `Secure`
@@ -189,7 +243,12 @@ mod tests {
     #[test]
     fn what_goes_on_is_the_browsers_own() {
         let check = |before: &[(&str, &str)], after: &[(&str, &str)]| {
-            assert_eq!(onward(&map(before), |name| name == "doorward", 0), map(after), "{before:?}");
+            let (mut fields, mut lines) = (HeaderMap::new(), Lines::new());
+            onward(&map(before), |name| name == "doorward", &mut fields);
+            assert_eq!(fields, map(after), "{before:?}");
+            onward(&map(before), |name| name == "doorward", &mut lines);
+            let text: String = after.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            assert_eq!(String::from_utf8(lines.0).unwrap(), text);
         };
         check(
             &[("accept", "*/*"), ("accept", "a/b"), ("x-y", "1")],

@@ -13,10 +13,10 @@ use bytes::BytesMut;
 use httparse::{ParserConfig, Status};
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Method, Response, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
-use super::body::Outgoing;
+use super::body::{Outbound, Outgoing};
 use super::headers;
 use crate::http1::{Broken, Decoder, Encoder, Framing, Outbox, write_headers};
 
@@ -104,10 +104,10 @@ enum Upload {
 
 impl Exchange {
     /// Begins to send a request, whose body is taken out of it. Nothing is sent before it is asked for the answer.
-    pub(super) fn new(connection: Connection, request: &mut Request<Outgoing>) -> Self {
+    pub(super) fn new(connection: Connection, outbound: &mut Outbound) -> Self {
         let mut out = Outbox::default();
-        let body = std::mem::replace(request.body_mut(), Outgoing::nothing());
-        let encoder = write_head(&mut out, request, &body.size_hint(), body.is_end_stream());
+        let body = std::mem::replace(outbound.request.body_mut(), Outgoing::nothing());
+        let encoder = write_head(&mut out, outbound, &body.size_hint(), body.is_end_stream());
         let upload = encoder.map_or(Upload::Done, |encoder| Upload::Left(body, encoder));
         let line = connection.line;
         let (read, room, decoder) = (BytesMut::new(), ROOM.0, Decoder::Done);
@@ -250,7 +250,8 @@ impl Exchange {
 }
 
 /// Writes a request's head, with the framing of its body; none where there is no body.
-fn write_head(out: &mut Outbox, request: &Request<Outgoing>, size: &SizeHint, is_empty: bool) -> Option<Encoder> {
+fn write_head(out: &mut Outbox, outbound: &Outbound, size: &SizeHint, is_empty: bool) -> Option<Encoder> {
+    let Outbound { request, lines } = outbound;
     let encoder = match size.exact() {
         _ if is_empty => None,
         Some(length) => Some(Encoder::Length(length)),
@@ -262,7 +263,10 @@ fn write_head(out: &mut Outbox, request: &Request<Outgoing>, size: &SizeHint, is
     buffer.push(b' ');
     buffer.extend_from_slice(request.uri().path_and_query().map_or("/", |target| target.as_str()).as_bytes());
     buffer.extend_from_slice(b" HTTP/1.1\r\n");
-    write_headers(buffer, request.headers());
+    match lines {
+        Some(lines) => buffer.extend_from_slice(&lines.0),
+        None => write_headers(buffer, request.headers()),
+    }
     match encoder {
         // RFC 9110, section 8.6: without a body this is said of methods that are expected to have one.
         None if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) => {

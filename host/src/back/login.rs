@@ -187,7 +187,7 @@ pub async fn log_out(hop: Hop<'_>, headers: &HeaderMap, user: &str, kept: &Value
         request::equip(recipe, &values, &mut request).map(|()| request)
     });
     let request = made.map_err(|error| cannot_ask(hop.node, &error))?;
-    page_of(forward(hop, Box::new(request)).await?).await.map(drop)
+    page_of(forward(hop, Box::new(request.into())).await?).await.map(drop)
 }
 
 /// Gives a browser's request what the recipe adds to each.
@@ -258,7 +258,7 @@ impl Way<'_> {
         (self.watcher)(Event::Sent(&step.method, step.path.shown()));
         for left in (0..=step.follow).rev() {
             let path = request.uri().path().to_owned();
-            let (parts, page) = page_of(forward(self.hop, Box::new(request)).await?).await?;
+            let (parts, page) = page_of(forward(self.hop, Box::new(request.into())).await?).await?;
             let last = self.look(parts, page, &path, stage);
             let next = self.leads_to(&last).filter(|_| last.verdict.is_none());
             let Some(next) = next.filter(|_| left > 0) else { return Ok(last) };

@@ -25,7 +25,7 @@ use hyper::Uri;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-pub use body::{NodeBody, Outgoing};
+pub use body::{NodeBody, Outbound, Outgoing};
 pub use connect::Idle;
 pub use forward::{Hop, forward};
 pub use health::Told;
@@ -140,6 +140,12 @@ impl Node {
     /// Its URL, as configured.
     pub fn url(&self) -> &str {
         &self.config.url
+    }
+
+    /// Whether it gets the headers of common requests as they are put together: it speaks HTTP/1.1, and its recipe does
+    /// nothing about them.
+    pub fn takes_lines(&self) -> bool {
+        !self.config.http2 && !self.recipe.touches_requests()
     }
 
     /// The path in front of every path.

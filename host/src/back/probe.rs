@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::http2;
 use hyper::header::{HOST, HeaderValue, USER_AGENT};
-use hyper::{Request, Version};
+use hyper::{Method, Request, Version};
 use hyper_util::rt::TokioIo;
 
-use super::body::Outgoing;
+use super::body::{Outbound, Outgoing};
 use super::connect::{Error, Local, open_line};
 use super::{Node, http1, proxy_header};
 
@@ -44,10 +44,11 @@ async fn probe(node: Arc<Node>) {
 async fn ask(node: &Node) -> Result<u16, Error> {
     let header = node.config.proxy_protocol.map(proxy_header::of_our_own);
     let line = open_line(node, header.as_deref()).await?;
-    let mut request = request(node);
+    let request = request(node);
     if !node.config.http2 {
-        let mut exchange = http1::Exchange::new(http1::Connection::new(line), &mut request);
-        return Ok(exchange.head(request.method()).await?.status().as_u16());
+        let mut outbound = Outbound::from(request);
+        let mut exchange = http1::Exchange::new(http1::Connection::new(line), &mut outbound);
+        return Ok(exchange.head(&Method::GET).await?.status().as_u16());
     }
     let (mut sender, connection) = http2::handshake(Local, TokioIo::new(line)).await?;
     let mut answer = std::pin::pin!(sender.send_request(request));

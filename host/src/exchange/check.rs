@@ -27,7 +27,9 @@ pub(super) fn authority_of(head: &Parts) -> Result<HeaderValue, Refusal> {
         (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).map_err(|_| no_host.clone())?,
         (None, None) => return Err(Refusal::BadRequest("it has no Host")),
     };
-    if text::is_authority(authority.as_bytes()) { Ok(authority) } else { Err(no_host) }
+    // Of HTTP/1 it was read before (`http1::Reader`).
+    let is_one = head.version < Version::HTTP_2 || text::is_authority(authority.as_bytes());
+    if is_one { Ok(authority) } else { Err(no_host) }
 }
 
 /// What hyper takes and Doorward does not: a request is read in one way, or not at all. `http1::head` has seen more of

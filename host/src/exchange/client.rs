@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
 
+use crate::back::headers::Fields;
 use crate::config::{Forwarding, Style};
 use crate::peer::Peer;
 
@@ -118,23 +119,21 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_DOORWARD_CLIENT_SUBJECT: HeaderName = HeaderName::from_static("x-doorward-client-subject");
 
 /// Tells a node who the client is, and what it asked for.
-pub(super) fn tell(headers: &mut HeaderMap, peer: &Peer, authority: &HeaderValue, forwarding: &Forwarding) {
+pub(super) fn tell(fields: &mut impl Fields, peer: &Peer, authority: &HeaderValue, forwarding: &Forwarding) {
     if forwarding.tells_x_forwarded {
-        headers.insert(X_FORWARDED_FOR, peer.told().clone());
-        headers.insert(X_REAL_IP, peer.told().clone());
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(peer.scheme()));
-        headers.insert(X_FORWARDED_HOST, authority.clone());
+        fields.put(&X_FORWARDED_FOR, peer.told());
+        fields.put(&X_REAL_IP, peer.told());
+        fields.put_text(&X_FORWARDED_PROTO, peer.scheme());
+        fields.put(&X_FORWARDED_HOST, authority);
     }
-    let mut tell =
-        |name: HeaderName, value: &str| HeaderValue::from_str(value).map(|value| headers.insert(name, value));
     if let Some(subject) = peer.tls.as_ref().and_then(|tls| tls.client_subject.as_deref()) {
-        let _ = tell(X_DOORWARD_CLIENT_SUBJECT, subject);
+        fields.put_text(&X_DOORWARD_CLIENT_SUBJECT, subject);
     }
     if forwarding.tells_forwarded {
         let (client, host) = (peer.address, authority.to_str().unwrap_or_default());
         let client = if client.is_ipv6() { format!("\"[{client}]\"") } else { client.to_string() };
         // A host that was let in has no quotes and no backslashes.
-        let _ = tell(header::FORWARDED, &format!("for={client};host=\"{host}\";proto={}", peer.scheme()));
+        fields.put_text(&header::FORWARDED, &format!("for={client};host=\"{host}\";proto={}", peer.scheme()));
     }
 }
 
@@ -224,6 +223,7 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "2001:db8::7");
         assert_eq!(headers["x-real-ip"], "2001:db8::7");
         assert_eq!(headers["x-forwarded-host"], "a.test:8080");
+        headers.clear();
         tell(&mut headers, &peer("192.0.2.1"), &HeaderValue::from_static("a.test"), &both);
         assert_eq!(headers["forwarded"], "for=192.0.2.1;host=\"a.test\";proto=http");
     }

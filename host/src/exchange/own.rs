@@ -241,7 +241,7 @@ impl Exchange {
     /// A refusal as a page of the site's look, or as JSON for a script.
     pub(super) fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Answer {
         let look = self.tell(refusal);
-        if visit.script {
+        if visit.is_script() {
             return self.script_answer(visit, &look);
         }
         let mut answer = self.page(visit, look.status, Page::Error, "/", |content, language| {
@@ -386,7 +386,7 @@ impl Exchange {
     pub(super) fn after_logout(&self, gone: Gone, visit: &Visit, node: &Node) -> Answer {
         let secure = self.secure();
         let mut answer = match gone {
-            Gone::Expired | Gone::Moved if visit.script => self.session_needed(visit),
+            Gone::Expired | Gone::Moved if visit.is_script() => self.session_needed(visit),
             Gone::LoggedOut => redirect("/.doorward/logged-out"),
             Gone::Expired => redirect("/.doorward/login?gone"),
             Gone::Moved => redirect("/.doorward/login?moved"),

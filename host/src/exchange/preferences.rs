@@ -37,8 +37,7 @@ impl Preference {
     }
 
     fn of(self, headers: &HeaderMap, secure: bool) -> Option<&str> {
-        let name = self.cookie(secure);
-        text::cookies(headers).find(|(cookie, _)| *cookie == name).map(|(_, value)| value)
+        text::cookies_named(headers, self.cookie(secure)).next()
     }
 }
 

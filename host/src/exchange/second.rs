@@ -212,7 +212,7 @@ impl Exchange {
     /// The cookie that binds forms to this browser.
     pub(super) fn form_cookie<'a>(&self, visit: &'a Visit) -> &'a str {
         let name = session::form_cookie_name(self.secure());
-        text::cookies(&visit.head.headers).find(|(cookie, _)| *cookie == name).map_or("", |(_, value)| value)
+        text::cookies_named(&visit.head.headers, name).next().unwrap_or("")
     }
 
     /// `/.doorward/logout`: ends the session here, and at the node where the recipe knows how.

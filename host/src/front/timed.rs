@@ -114,6 +114,9 @@ impl<S> Timed<S> {
     fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             let (phase, since) = (self.phase(), self.activity.since.get());
+            if phase == Phase::Busy && self.reading.as_ref().is_some_and(|timer| !timer.is_elapsed()) {
+                return Poll::Pending;
+            }
             let deadline = match phase {
                 Phase::Busy => Instant::now() + self.idle_timeout.max(LOOK),
                 Phase::Head => since + self.head_timeout,

@@ -44,7 +44,7 @@ pub fn write_answer(out: &mut Outbox, parts: &Parts, size: &SizeHint, asked: Ask
         let ours = *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING;
         if !ours && (switches || *name != header::CONNECTION) {
             dated |= *name == header::DATE;
-            write_header(buffer, name, value);
+            write_header(buffer, name, value.as_bytes());
         }
     }
     if !dated {
@@ -80,7 +80,7 @@ fn write_length_of_no_body(out: &mut Outbox, status: StatusCode, headers: &Heade
         return;
     }
     if let Some(length) = headers.get(header::CONTENT_LENGTH) {
-        write_header(out.buffer(), &header::CONTENT_LENGTH, length);
+        write_header(out.buffer(), &header::CONTENT_LENGTH, length.as_bytes());
     } else if let Some(length) = size.exact().filter(|length| *length > 0) {
         write_length(out, length);
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf as _;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 use tokio::io::AsyncWrite;
 
 /// Up to this size, bytes are gathered: to copy them is cheaper than to hand the kernel one more piece.
@@ -114,15 +114,15 @@ impl Outbox {
 /// Writes header lines.
 pub fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
-        write_header(out, name, value);
+        write_header(out, name, value.as_bytes());
     }
 }
 
 /// Writes a header line.
-pub(super) fn write_header(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+pub fn write_header(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -143,7 +143,7 @@ impl RequestFacts {
         if self.hidden_cookies.contains(name) {
             return Value::Missing;
         }
-        let found = crate::text::cookies(&self.head.headers).find(|(key, _)| *key == name);
-        Value::optional(found.map(|(_, value)| Cow::Borrowed(value)))
+        let found = crate::text::cookies_named(&self.head.headers, name).next();
+        Value::optional(found.map(Cow::Borrowed))
     }
 }

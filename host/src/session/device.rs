@@ -37,7 +37,7 @@ impl Sessions {
     /// The device of a request.
     pub fn device(&self, headers: &HeaderMap, secure: bool, lifetime: Duration) -> Option<Device> {
         let name = device_cookie_name(secure);
-        let (_, sealed) = text::cookies(headers).find(|(cookie, _)| *cookie == name)?;
+        let sealed = text::cookies_named(headers, name).next()?;
         self.unseal(Purpose::Device, sealed, lifetime)
     }
 

@@ -207,8 +207,8 @@ impl Sessions {
 
 /// The session's cookie. Two copies: somebody put one there, and neither is believed.
 fn sealed_in(headers: &HeaderMap, secure: bool) -> Option<&str> {
-    let mut copies = text::cookies(headers).filter(|(name, _)| *name == cookie_name(secure));
-    let (_, sealed) = copies.next()?;
+    let mut copies = text::cookies_named(headers, cookie_name(secure));
+    let sealed = copies.next()?;
     copies.next().is_none().then_some(sealed)
 }
 

@@ -318,6 +318,11 @@ impl Recipe {
         wanted.is_none_or(|wanted| cookies.any(|cookie| cookie.as_bytes().starts_with(wanted.as_bytes())))
     }
 
+    /// Whether it changes what goes to the node with any request, or looks at what comes of it.
+    pub fn touches_requests(&self) -> bool {
+        !self.inject.is_empty() || self.session_query.is_some() || self.expired.reads_bodies()
+    }
+
     /// Whether a request asks the back-end to log out.
     pub fn is_logout(&self, path: &str, query: Option<&str>) -> bool {
         self.logout.as_ref().is_some_and(|logout| {

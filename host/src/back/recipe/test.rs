@@ -112,7 +112,13 @@ impl Test {
     }
 
     fn asks_itself(&self) -> bool {
-        *self != Self { or: self.or.clone(), ..Self::default() }
+        let Self { status, location, location_regex, cookie, headers, json, body, body_regex, not, or: _ } = self;
+        !(status.is_empty() && headers.is_empty() && json.is_empty() && body.is_empty())
+            || location.is_some()
+            || location_regex.is_some()
+            || cookie.is_some()
+            || body_regex.is_some()
+            || not.is_some()
     }
 
     fn asks_body(&self) -> bool {
