@@ -361,7 +361,9 @@ impl Exchange {
         let (mut parts, body) = response.into_parts();
         let protocol = parts.headers.get(header::UPGRADE).filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS);
         let protocol = protocol.cloned();
-        headers::strip_hop_by_hop(&mut parts.headers);
+        if protocol.is_some() {
+            headers::strip_hop_by_hop(&mut parts.headers);
+        }
         parts.version = Version::default();
         let secure = self.secure();
         if parts.headers.contains_key(header::SET_COOKIE) {

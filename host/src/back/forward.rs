@@ -16,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use super::body::{Held, NodeBody, Outbound, Outgoing, Source};
 use super::connect::{self, Connection, Idle};
 use super::timers::Timers;
-use super::{Node, http1, tunnel};
+use super::{Node, headers, http1, tunnel};
 use crate::limits::Shut;
 use crate::peer::Peer;
 use crate::reply::Refusal;
@@ -161,7 +161,8 @@ async fn ask_shared(
     });
     match sender.try_send_request(request).await {
         Ok(response) => {
-            let (parts, body) = response.into_parts();
+            let (mut parts, body) = response.into_parts();
+            headers::strip_hop_by_hop(&mut parts.headers);
             Ok((Response::from_parts(parts, ()), Source::Shared(body)))
         }
         Err(mut error) => {

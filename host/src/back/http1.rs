@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::BytesMut;
 use httparse::{ParserConfig, Status};
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
@@ -307,17 +307,98 @@ fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<Head>, Error
         start..start + part.len()
     };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let modern = parsed.version == Some(1);
-    let lines: Vec<_> = parsed.headers.iter().map(|line| (place(line.name.as_bytes()), place(line.value))).collect();
-    let bytes = read.split_to(length).freeze();
+    let status = status.ok_or(Error::Answer("its status is none"))?;
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    let mut said = Said { modern: parsed.version == Some(1), ..Said::default() };
+    let mut lines = Vec::with_capacity(parsed.headers.len());
+    for line in parsed.headers.iter() {
+        // What is of this connection ends here; a change of the protocol is for the client to know.
+        if !said.read(line.name, line.value)? || switches {
+            lines.push((place(line.name.as_bytes()), place(line.value)));
+        }
+    }
     let mut response = Response::new(());
-    *response.status_mut() = status.ok_or(Error::Answer("its status is none"))?;
-    *response.version_mut() = if modern { Version::HTTP_11 } else { Version::HTTP_10 };
-    *response.headers_mut() = headers_of(&lines, &bytes);
-    let framing = framing(method, &response)?;
-    let option = |name| headers::names(response.headers(), name);
-    let keeps = (modern || option("keep-alive")) && !option("close") && framing != Framing::Close;
+    *response.status_mut() = status;
+    *response.version_mut() = if said.modern { Version::HTTP_11 } else { Version::HTTP_10 };
+    let framing = said.framing(method, status)?;
+    let keeps = said.keeps() && framing != Framing::Close;
+    let named = if switches { Vec::new() } else { said.named };
+    *response.headers_mut() = headers_of(&lines, &read.split_to(length).freeze());
+    for name in named {
+        response.headers_mut().remove(name);
+    }
     Ok(Some(Head { response, framing, keeps }))
+}
+
+/// What the head of an answer says of its connection and of its framing.
+#[derive(Default)]
+struct Said {
+    /// HTTP/1.1, and not 1.0.
+    modern: bool,
+    length: Option<u64>,
+    codings: u8,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    /// Headers that belong to this connection as well.
+    named: Vec<HeaderName>,
+}
+
+impl Said {
+    /// Reads a line. Whether it is of this connection only.
+    fn read(&mut self, name: &str, value: &[u8]) -> Result<bool, Error> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        match name.len() {
+            10 if is("connection") => {
+                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    if option.eq_ignore_ascii_case(b"keep-alive") {
+                        self.keep_alive = true;
+                    } else if option.eq_ignore_ascii_case(b"close") {
+                        self.close = true;
+                    } else {
+                        self.named.extend(HeaderName::from_bytes(option));
+                    }
+                }
+            }
+            14 if is("content-length") => self.length(value)?,
+            17 if is("transfer-encoding") => {
+                self.codings = self.codings.saturating_add(1);
+                self.chunked = value.eq_ignore_ascii_case(b"chunked");
+            }
+            _ => {}
+        }
+        Ok(headers::is_hop_by_hop(name))
+    }
+
+    /// The length that an answer states; it may say it several times, if it is the same.
+    fn length(&mut self, digits: &[u8]) -> Result<(), Error> {
+        // 18 digits fit a signed number of 64 bits, so that it is the same number everywhere.
+        let good = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+        let length = std::str::from_utf8(digits).ok().filter(|_| good).and_then(|text| text.parse::<u64>().ok());
+        if length.is_none() || self.length.is_some_and(|other| length != Some(other)) {
+            return Err(Error::Answer("its Content-Length is none"));
+        }
+        self.length = length;
+        Ok(())
+    }
+
+    /// How the body is framed (RFC 9112, section 6.3). What has two meanings has none.
+    fn framing(&self, method: &Method, status: StatusCode) -> Result<Framing, Error> {
+        let bodiless = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        match (self.codings, self.length) {
+            _ if bodiless || *method == Method::HEAD => Ok(Framing::None),
+            (0, Some(length)) => Ok(Framing::Length(length)),
+            (0, None) => Ok(Framing::Close),
+            (1, None) if self.chunked && self.modern => Ok(Framing::Chunked),
+            (_, Some(_)) => Err(Error::Answer("it has a length and a Transfer-Encoding")),
+            _ => Err(Error::Answer("it has a Transfer-Encoding that nobody asked for")),
+        }
+    }
+
+    /// Whether the node says that the connection stays open (RFC 9112, section 9.3).
+    fn keeps(&self) -> bool {
+        !self.close && (self.modern || self.keep_alive)
+    }
 }
 
 /// Makes headers of the places of their names and values.
@@ -332,46 +413,4 @@ fn headers_of(lines: &[(Range<usize>, Range<usize>)], bytes: &Bytes) -> HeaderMa
         }
     }
     headers
-}
-
-/// How an answer's body is framed (RFC 9112, section 6.3). What has two meanings has none.
-fn framing(method: &Method, answer: &Response<()>) -> Result<Framing, Error> {
-    let (status, headers) = (answer.status(), answer.headers());
-    if *method == Method::HEAD
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-    {
-        return Ok(Framing::None);
-    }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let length = content_length(headers)?;
-    match (codings.next(), codings.next(), length) {
-        (None, _, Some(length)) => Ok(Framing::Length(length)),
-        (None, _, None) => Ok(Framing::Close),
-        (Some(coding), None, None)
-            if coding.as_bytes().eq_ignore_ascii_case(b"chunked") && answer.version() == Version::HTTP_11 =>
-        {
-            Ok(Framing::Chunked)
-        }
-        (Some(_), _, Some(_)) => Err(Error::Answer("it has a length and a Transfer-Encoding")),
-        _ => Err(Error::Answer("it has a Transfer-Encoding that nobody asked for")),
-    }
-}
-
-/// The length that an answer states; it may say it several times, if it is the same.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
-    let mut stated = None;
-    for line in headers.get_all(header::CONTENT_LENGTH) {
-        let bad = Error::Answer("its Content-Length is none");
-        let digits = line.as_bytes();
-        // 18 digits fit a signed number of 64 bits, so that it is the same number everywhere.
-        let good = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-        let length = line.to_str().ok().filter(|_| good).and_then(|text| text.parse::<u64>().ok());
-        match (length, stated) {
-            (None, _) => return Err(bad),
-            (Some(length), Some(other)) if length != other => return Err(bad),
-            _ => stated = length,
-        }
-    }
-    Ok(stated)
 }

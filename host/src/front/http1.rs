@@ -65,7 +65,7 @@ pub(super) async fn serve<S>(
             Poll::Pending => poll_stop(stop.as_mut(), &mut asked, &phase, cx).map(|()| Next::End),
         });
         let (request, refusal) = match next.await {
-            Next::Head(bytes) => match request_of(&bytes, body_of(&line)) {
+            Next::Head(bytes, count) => match request_of(&bytes, count, body_of(&line)) {
                 Ok(request) => (request, None),
                 Err(refusal) => (Request::new(Incoming::Empty), Some(refusal)),
             },

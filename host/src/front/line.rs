@@ -32,8 +32,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What comes next on a connection.
 pub(super) enum Next {
-    /// A request: the bytes of its head.
-    Head(Bytes),
+    /// A request: the bytes of its head, and how many headers there are.
+    Head(Bytes, usize),
     /// Something that is none.
     Refused(Refusal),
     /// Nothing any more.
@@ -138,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         self.number += 1;
         self.decoder = Decoder::new(head.framing);
         self.uninvited = false;
-        Some(Next::Head(whole))
+        Some(Next::Head(whole, head.count))
     }
 
     /// The number of the present request.

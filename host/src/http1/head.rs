@@ -36,10 +36,10 @@ pub enum Framing {
 pub struct Head {
     /// Its length in bytes.
     pub length: usize,
+    /// How many headers it has.
+    pub count: usize,
     /// What follows it.
     pub framing: Framing,
-    /// Whether it asks for another protocol: what comes next may then be no HTTP.
-    pub upgrade: bool,
 }
 
 /// Limits of a head; see `[http]`.
@@ -60,16 +60,6 @@ impl Limits {
             count: bounded(http.headers_max_count),
         }
     }
-
-    /// The most headers.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The longest head that can be good.
-    pub fn whole(&self) -> usize {
-        self.uri + LINE_BESIDES + self.headers
-    }
 }
 
 /// What is known of the lines so far. Ranges are places in the head.
@@ -88,7 +78,6 @@ pub struct Reader {
     authority: Option<Range<usize>>,
     length: Option<u64>,
     chunked: bool,
-    upgrade: bool,
     /// HTTP/1.1, and not 1.0.
     modern: bool,
 }
@@ -224,10 +213,6 @@ impl Reader {
             4 if name.eq_ignore_ascii_case(b"host") => self.host(raw, start + colon + 1),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(trim(raw)),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(trim(raw)),
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade = true;
-                Ok(())
-            }
             _ => Ok(()),
         }
     }
@@ -286,8 +271,7 @@ impl Reader {
             (None | Some(0), false) => Framing::None,
             (Some(length), false) => Framing::Length(length),
         };
-        let upgrade = self.upgrade && self.modern && framing == Framing::None;
-        Ok(Head { length: self.line, framing, upgrade })
+        Ok(Head { length: self.line, count: self.count, framing })
     }
 }
 
@@ -352,19 +336,19 @@ mod tests {
 
     #[test]
     fn a_good_head_tells_what_follows_it() {
-        let check = |text: &str, framing, upgrade| {
-            let expected = Head { length: text.len(), framing, upgrade };
+        let check = |text: &str, framing, count| {
+            let expected = Head { length: text.len(), count, framing };
             assert_eq!(head(text), expected, "{text:?}");
             assert_eq!(head(&format!("{text}GET")), expected, "{text:?} and more");
             assert_eq!(read(&text.as_bytes()[..text.len() - 1]), Ok(None), "{text:?} and less");
         };
-        check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false);
-        check("\r\nGET / HTTP/1.0\r\n\r\n", Framing::None, false);
-        check("POST / HTTP/1.1\r\nHost:a\r\ncontent-length: 7 \r\n\r\n", Framing::Length(7), false);
-        check("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tChunked\r\n\r\n", Framing::Chunked, false);
-        check("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n", Framing::None, true);
-        check("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n", Framing::Length(1), false);
-        check("GET http://A:80/?x HTTP/1.1\r\nHost: a:80\r\n\r\n", Framing::None, false);
+        check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, 1);
+        check("\r\nGET / HTTP/1.0\r\n\r\n", Framing::None, 0);
+        check("POST / HTTP/1.1\r\nHost:a\r\ncontent-length: 7 \r\n\r\n", Framing::Length(7), 2);
+        check("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tChunked\r\n\r\n", Framing::Chunked, 2);
+        check("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n", Framing::None, 2);
+        check("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\n", Framing::Length(1), 3);
+        check("GET http://A:80/?x HTTP/1.1\r\nHost: a:80\r\n\r\n", Framing::None, 1);
     }
 
     #[test]

@@ -9,14 +9,11 @@ use memchr::memchr;
 
 use crate::reply::Refusal;
 
-/// Headers of which there is room at once; common requests have fewer.
-const HEADERS: usize = 24;
-
-/// The request that a head says, whose values are parts of its bytes.
+/// The request that a head with so many headers says, whose values are parts of its bytes.
 ///
 /// # Errors
 /// What the reader lets pass and a URI cannot be, or a header name that is too long.
-pub fn request_of<B>(head: &Bytes, body: B) -> Result<Request<B>, Refusal> {
+pub fn request_of<B>(head: &Bytes, count: usize, body: B) -> Result<Request<B>, Refusal> {
     let bad = || Refusal::BadRequest("its target is no address");
     // One empty line in front is ignored.
     let mut at = if head.starts_with(b"\r\n") { 2 } else { 0 };
@@ -33,7 +30,7 @@ pub fn request_of<B>(head: &Bytes, body: B) -> Result<Request<B>, Refusal> {
     *request.method_mut() = Method::from_bytes(&line[..method]).map_err(|_| bad())?;
     *request.uri_mut() = Uri::from_maybe_shared(head.slice(start + method + 1..start + target)).map_err(|_| bad())?;
     *request.version_mut() = if line.ends_with(b"1.0") { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut headers = HeaderMap::with_capacity(HEADERS);
+    let mut headers = HeaderMap::with_capacity(count);
     while let Some((start, line)) = next() {
         let bad = || Refusal::BadRequest("a header cannot be one");
         let colon = memchr(b':', line).ok_or_else(bad)?;
@@ -54,7 +51,7 @@ mod tests {
     #[test]
     fn a_request_is_what_its_head_says() {
         let head = b"\r\nPOST http://a/x?y HTTP/1.0\r\nHost:a\r\nX-A: \t1 2 \r\nX-a:\r\n\r\n";
-        let request = request_of(&Bytes::from_static(head), ()).unwrap();
+        let request = request_of(&Bytes::from_static(head), 3, ()).unwrap();
         assert_eq!((request.method(), request.version()), (&Method::POST, Version::HTTP_10));
         assert_eq!(request.uri(), "http://a/x?y");
         assert_eq!(request.headers()["host"], "a");
@@ -68,7 +65,7 @@ mod tests {
         for head in
             ["", "\r\n", "GET\r\n\r\n", "GET /\r\n\r\n", "GET / HTTP/1.1\r\nX\r\n\r\n", "GET / HTTP/1.1\r\n:x\r\n\r\n"]
         {
-            assert!(request_of(&Bytes::from_static(head.as_bytes()), ()).is_err(), "{head:?}");
+            assert!(request_of(&Bytes::from_static(head.as_bytes()), 0, ()).is_err(), "{head:?}");
         }
     }
 }

@@ -104,9 +104,9 @@ pub fn form_cookie_name(secure: bool) -> &'static str {
 }
 
 /// Whether a cookie is one of ours; those never go to a back-end, and none comes from there.
-pub fn is_ours(name: &str) -> bool {
-    let bare = name.strip_prefix("__Host-").or_else(|| name.strip_prefix("__Secure-")).unwrap_or(name);
-    bare.strip_prefix("doorward").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+pub fn is_ours(name: &[u8]) -> bool {
+    let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
+    bare.strip_prefix(b"doorward").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
 }
 
 /// What opens and seals cookies, by the settings of a Snapshot.
