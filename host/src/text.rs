@@ -104,7 +104,7 @@ pub fn only_we_write(name: &str) -> bool {
     let same = |byte: &u8, ours: &u8| if *byte == b'_' { *ours == b'-' } else { byte.eq_ignore_ascii_case(ours) };
     let begins = |ours: &str| name.len() >= ours.len() && name.iter().zip(ours.as_bytes()).all(|(a, b)| same(a, b));
     let is = |ours: &&str| name.len() == ours.len() && begins(ours);
-    // In the proper spelling the framing is hyper's to write.
+    // In the proper spelling the framing is written anew.
     let twin = || name.contains(&b'_') && FRAMING.iter().any(is);
     BEGINNINGS.iter().any(|ours| begins(ours)) || NAMES.iter().any(is) || twin()
 }

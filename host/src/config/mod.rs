@@ -548,12 +548,12 @@ fn upgrades(t: &Table<'_>, default: Arc<[Box<str>]>) -> Arc<[Box<str>]> {
 fn http(t: &Table<'_>) -> Http {
     let default = default_http();
     let headers_max_size = t.size("headers-max-size", default.headers_max_size);
-    // hyper needs a buffer of at least 8 KiB; the original's upper bound is 10240 KB.
+    // Browsers send some KB of cookies; the original's upper bound is 10240 KB.
     if !((8 << 10)..=(10 << 20)).contains(&headers_max_size) {
         t.fault("headers-max-size", format!("{headers_max_size} bytes"), "from 8KiB to 10MiB");
     }
     let uri_max_size = t.size("uri-max-size", default.uri_max_size);
-    // hyper's own bound is 65534 bytes; below a page's address nothing works.
+    // A `Uri` has at most 65534 bytes; below a page's address nothing works.
     if !(256..=(63 << 10)).contains(&uri_max_size) {
         t.fault("uri-max-size", format!("{uri_max_size} bytes"), "from 256B to 63KiB");
     }

@@ -32,7 +32,7 @@ pub(super) fn authority_of(head: &Parts) -> Result<HeaderValue, Refusal> {
     if is_one { Ok(authority) } else { Err(no_host) }
 }
 
-/// What hyper takes and Doorward does not: a request is read in one way, or not at all. `http1::head` has seen more of
+/// A request is read in one way, or not at all. `http1::Reader` has seen more of
 /// HTTP/1; here is what both versions have in common, and what HTTP/2 must not have.
 pub(super) fn check_head(head: &Parts) -> Result<(), Refusal> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) || head.method.as_str().len() > 32 {

@@ -2,7 +2,7 @@
 //! connection and by whoever reads the body of the present request.
 //!
 //! Invariants: a request has one meaning or is refused (`http1::Reader`), and nothing behind a refused one is looked at;
-//! a body is read only when somebody asks for it; between requests no memory is held.
+//! a body is read only when somebody asks for it; between requests next to no memory is held.
 
 use std::cell::RefCell;
 use std::io;
@@ -84,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         if self.read.is_empty() {
             // What a body needed is not held any longer.
             (self.read, self.room) = (BytesMut::new(), ROOM.0);
+            self.out.shrink();
         } else if let Some(next) = self.take_head(&[]) {
             return Poll::Ready(next);
         }
@@ -222,5 +223,157 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for RefCell<Line<S>> {
     fn size_hint(&self, number: u64) -> SizeHint {
         let line = self.borrow();
         if line.number == number { line.decoder.size_hint() } else { SizeHint::with_exact(0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use http_body_util::BodyExt as _;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::super::timed::Timed;
+    use super::*;
+    use crate::upload::Incoming;
+
+    type Shared = Rc<RefCell<Line<Timed<DuplexStream>>>>;
+
+    fn line() -> (DuplexStream, Shared) {
+        let (client, server) = duplex(64 << 10);
+        let text = "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"*\"]\n\
+            [[backend]]\nname = \"n\"\nurl = \"http://127.0.0.1:1\"\nrecipe = \"roundcube\"\n";
+        let source = std::sync::Arc::new(crate::config::Source { path: "test".into(), text: text.to_owned() });
+        let limits = Limits::of(&crate::config::parse(&source, std::path::Path::new(".")).unwrap().http);
+        let (stream, starter) = Timed::new(server, Duration::from_secs(10), Duration::from_secs(300));
+        (client, Rc::new(RefCell::new(Line::new(stream, limits, starter))))
+    }
+
+    async fn next(line: &Shared) -> Result<String, Option<Refusal>> {
+        match poll_fn(|cx| line.borrow_mut().poll_next(cx)).await {
+            Next::Head(head, _) => Ok(String::from_utf8_lossy(&head).split(' ').nth(1).unwrap_or_default().to_owned()),
+            Next::Refused(refusal) => Err(Some(refusal)),
+            Next::End => Err(None),
+        }
+    }
+
+    async fn body(line: &Shared) -> Result<Bytes, Cut> {
+        let number = line.borrow().number();
+        Ok(Incoming::Http1(line.clone(), number).collect().await?.to_bytes())
+    }
+
+    #[tokio::test]
+    async fn requests_come_one_after_the_other_however_they_are_cut() {
+        let all = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nPOST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi\
+            POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhoi\r\n0\r\n\r\nGET /d HTTP/1.1\r\nHost: x\r\n\r\n";
+        for step in [1, 7, all.len()] {
+            let (mut client, line) = line();
+            let write = async {
+                for part in all.chunks(step) {
+                    client.write_all(part).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                client
+            };
+            let read = async {
+                for (path, expected) in [("/a", ""), ("/b", "hi"), ("/c", "hoi"), ("/d", "")] {
+                    assert_eq!(next(&line).await.unwrap(), path);
+                    assert_eq!(body(&line).await.unwrap(), expected);
+                }
+                line.borrow().is_quiet()
+            };
+            let (client, quiet) = tokio::join!(write, read);
+            assert!(quiet);
+            drop(client);
+            assert_eq!(next(&line).await, Err(None));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_or_is_none_is_an_error_and_ends_the_connection() {
+        for (rest, ends) in [("Content-Length: 3\r\n\r\nhi", true), ("Transfer-Encoding: chunked\r\n\r\nx\r\n", false)]
+        {
+            let (mut client, line) = line();
+            client.write_all(format!("POST / HTTP/1.1\r\nHost: x\r\n{rest}").as_bytes()).await.unwrap();
+            assert_eq!(next(&line).await.unwrap(), "/");
+            let client = (!ends).then_some(client);
+            assert!(body(&line).await.is_err(), "{rest:?}");
+            assert!(!line.borrow().is_read() && !line.borrow().is_quiet());
+            drop(client);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_read_of_a_body_that_nobody_asks_for() {
+        let (mut client, line) = line();
+        client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n").await.unwrap();
+        next(&line).await.unwrap();
+        let more = tokio::time::timeout(Duration::from_millis(20), client.write_all(&[0; 100_000]));
+        let left = tokio::time::timeout(Duration::from_millis(20), poll_fn(|cx| line.borrow_mut().poll_left(cx)));
+        let (more, left) = tokio::join!(more, left);
+        assert!(more.is_err() && left.is_err(), "the client waits, and is not gone");
+        assert!(line.borrow().read.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_invited_once_when_it_is_asked_for() {
+        let (mut client, line) = line();
+        client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+        next(&line).await.unwrap();
+        line.borrow_mut().expects();
+        let invited = async {
+            let mut word = [0; CONTINUE.len()];
+            client.read_exact(&mut word).await.unwrap();
+            assert_eq!(word, *CONTINUE);
+            client.write_all(b"hi").await.unwrap();
+            client
+        };
+        let (mut client, read) = tokio::join!(invited, body(&line));
+        assert_eq!(read.unwrap(), "hi");
+        drop(line);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_is_noticed_and_what_it_sent_before_waits_in_bounds() {
+        let (mut client, line) = line();
+        client.write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        next(&line).await.unwrap();
+        let left = |line: Shared| async move { poll_fn(|cx| line.borrow_mut().poll_left(cx)).await };
+        let still = tokio::time::timeout(Duration::from_millis(20), left(line.clone())).await;
+        assert!(still.is_err());
+        assert_eq!(next(&line).await.unwrap(), "/b");
+        drop(client);
+        left(line).await;
+        let (mut client, line) = self::line();
+        client.write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        next(&line).await.unwrap();
+        let flood = tokio::time::timeout(Duration::from_millis(20), client.write_all(&[b'x'; 200_000]));
+        let (_, still) = tokio::join!(flood, tokio::time::timeout(Duration::from_millis(20), left(line.clone())));
+        assert!(still.is_err() && line.borrow().read.len() < WAITING + GLANCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_is_told_and_silence_is_not() {
+        let (mut client, line) = line();
+        client.write_all(b"GET / HT").await.unwrap();
+        assert_eq!(next(&line).await, Err(Some(Refusal::ClientTimeout)));
+        let (_client, line) = self::line();
+        assert_eq!(next(&line).await, Err(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn between_requests_nothing_is_held() {
+        let (mut client, line) = line();
+        client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n").await.unwrap();
+        client.write_all(&[0; 5000]).await.unwrap();
+        next(&line).await.unwrap();
+        assert_eq!(body(&line).await.unwrap().len(), 5000);
+        assert!(tokio::time::timeout(Duration::from_millis(5), next(&line)).await.is_err());
+        assert_eq!(line.borrow().read.capacity(), 0);
     }
 }

@@ -239,7 +239,7 @@ mod tests {
         let started = Instant::now();
         assert!(timed.read_exact(&mut byte).await.is_err());
         assert_eq!(started.elapsed().as_secs(), 300, "idle");
-        // hyper does not read again when the answer was sent; the wait ends all the same.
+        // Over HTTP/2 nobody reads again when the answer was sent; the wait ends all the same.
         let (_client, server) = duplex(64);
         let (mut answered, answering) = Timed::new(server, HEAD, IDLE);
         let busy = answering.begin();

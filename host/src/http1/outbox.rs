@@ -65,9 +65,9 @@ impl Outbox {
         self.pieces.push_back(data);
     }
 
-    /// Gives memory back that is not needed while the connection is idle.
+    /// Gives memory back that is not worth keeping while the connection is idle.
     pub fn shrink(&mut self) {
-        if self.is_empty() {
+        if self.is_empty() && (self.gathered.capacity() > SMALL || self.pieces.capacity() > 0) {
             *self = Self::default();
         }
     }
