@@ -30,16 +30,18 @@ pub(super) type Drain = watch::Receiver<Phase>;
 /// Accepts until `drain` says stop or the future is dropped; then waits for the connections to end.
 pub async fn serve(worker: Rc<Worker>, name: String, socket: Listening, mut drain: Drain) {
     let mut connections = JoinSet::new();
+    let news = drain.clone();
+    let mut retiring = std::pin::pin!(reached(&mut drain, Phase::Retiring));
     loop {
         let accepted = tokio::select! {
             biased;
-            () = reached(&mut drain, Phase::Retiring) => break,
+            () = retiring.as_mut() => break,
             Some(_) = connections.join_next() => continue,
             accepted = socket.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer, local)) => {
-                connections.spawn_local(connection(worker.clone(), name.clone(), stream, (peer, local), drain.clone()));
+                connections.spawn_local(connection(worker.clone(), name.clone(), stream, (peer, local), news.clone()));
             }
             // The client left before it was its turn.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}

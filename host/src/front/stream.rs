@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 /// A listening socket.
 #[derive(Debug)]
 pub enum Listening {
-    /// On the network.
-    Net(TcpListener),
+    /// On the network; with its address, where connections can have no other.
+    Net(TcpListener, Option<SocketAddr>),
     /// A Unix socket.
     Unix(UnixListener),
 }
@@ -34,14 +34,23 @@ enum Socket {
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 impl Listening {
+    /// A socket on the network. Its connections inherit that they send at once what they have.
+    ///
+    /// # Errors
+    /// The system says no.
+    pub fn net(socket: std::net::TcpListener) -> Result<Self> {
+        socket2::SockRef::from(&socket).set_tcp_nodelay(true)?;
+        let address = socket.local_addr().ok().filter(|address| !address.ip().is_unspecified());
+        Ok(Self::Net(TcpListener::from_std(socket)?, address))
+    }
+
     /// The next connection: its socket, the peer's address, and the one it connected to.
     pub(super) async fn accept(&self) -> Result<(Stream, SocketAddr, SocketAddr)> {
         let (socket, peer, local) = match self {
-            Self::Net(listener) => {
+            Self::Net(listener, address) => {
                 let (stream, peer) = listener.accept().await?;
                 // The client may be gone already; that is found when its socket is read.
-                let local = stream.local_addr().unwrap_or(HERE);
-                let _ = stream.set_nodelay(true);
+                let local = address.unwrap_or_else(|| stream.local_addr().unwrap_or(HERE));
                 (Socket::Net(stream), peer, local)
             }
             Self::Unix(listener) => (Socket::Unix(listener.accept().await?.0), HERE, HERE),

@@ -163,7 +163,7 @@ impl Socket {
     /// A copy to accept from.
     pub(super) fn listening(&self) -> std::io::Result<Listening> {
         match self {
-            Self::Net(socket) => tokio::net::TcpListener::from_std(socket.try_clone()?).map(Listening::Net),
+            Self::Net(socket) => Listening::net(socket.try_clone()?),
             Self::Unix(socket, _) => tokio::net::UnixListener::from_std(socket.try_clone()?).map(Listening::Unix),
         }
     }
