@@ -205,11 +205,12 @@ fn a_client_that_leaves_before_the_node_agreed_frees_the_place() {
     let hold = Hold::new();
     let held = hold.clone();
     let node = webmail(move |_| Answer::text("late").after(&held));
-    let proxy = one_worker("", &[("node-a", &node, "")]);
+    let proxy = one_worker("[admin]\nsocket = \"admin.sock\"\n", &[("node-a", &node, "")]);
     let before = node.hits().len() + 1;
     let connection = ask(&mut log_in(&proxy, "alice"), ASKS, "");
     node.wait_for_hits(before + 1, Duration::from_secs(10));
     drop(connection);
+    proxy.wait_for_status("the place is free", |status| status["backends"][0]["requests"] == 0);
     hold.release();
     node.wait_for_open(0, Duration::from_secs(10));
 }

@@ -20,8 +20,6 @@ use super::{Node, http1, proxy_header};
 use crate::config;
 use crate::peer::Peer;
 
-/// Connections of one node that a worker keeps while idle.
-const KEPT: usize = 64;
 /// How often a worker looks for those that were kept for too long, or that the node closed.
 const SWEEP: Duration = Duration::from_secs(5);
 /// So many times it looks before one has been kept for too long: for less than the 60 s or 75 s after which common servers
@@ -112,7 +110,8 @@ impl Idle {
         }
         let mut idle = self.connections.borrow_mut();
         let of_node = idle.entry(node.id).or_default();
-        if of_node.len() < KEPT {
+        // As many as the node takes at once. The last one is used first, so that those beyond the need grow old.
+        if of_node.len() < node.config.max_connections {
             of_node.push((self.sweeps.get(), Connection::Single(connection)));
         }
         if !self.swept.replace(true) {

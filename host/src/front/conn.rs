@@ -2,11 +2,9 @@
 //! exchange for each request.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -16,8 +14,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
+use super::cork::cork;
 use super::http1;
-use super::listener::{Drain, stopped};
+use super::listener::{Drain, poll_stop, stopped};
 use super::stream::Stream;
 use super::streams::{StreamBody, Streams};
 use super::timed::{BusyBody, Timed};
@@ -91,7 +90,7 @@ async fn secured(
     }
 }
 
-async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, drain: Drain)
+async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, mut drain: Drain)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -113,40 +112,30 @@ where
         let answer = exchange::run(worker.clone(), peer.clone(), request, None);
         async move { Ok::<_, Infallible>(answer.await.map(|body| StreamBody::new(BusyBody::new(body, busy), stall))) }
     });
-    let connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    to_its_end(connection, |connection| connection.graceful_shutdown(), drain, client).await;
-}
-
-/// Drives a connection; once it is time to stop, it finishes what it has begun. Whether it ended in good order.
-async fn to_its_end<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<&mut C>,
-    shut_down: fn(Pin<&mut C>),
-    mut drain: Drain,
-    client: IpAddr,
-) -> bool {
-    let news = drain.clone();
+    let (stream, cork) = cork(stream);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let (news, mut asked) = (drain.clone(), None);
     let mut stop = std::pin::pin!(stopped(&mut drain));
-    let mut asked: Option<Waker> = None;
+    let mut stopping = false;
     let ended = std::future::poll_fn(|cx| {
-        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-            return Poll::Ready(Some(result));
+        let ended = connection.as_mut().poll(cx);
+        if ended.is_ready() {
+            return ended;
         }
-        // Who asked before is woken when there is news, and need not ask again with each step of a request.
-        if asked.as_ref().is_some_and(|asked| asked.will_wake(cx.waker())) && matches!(news.has_changed(), Ok(false)) {
-            return Poll::Pending;
+        if !stopping && poll_stop(stop.as_mut(), &mut asked, &news, cx).is_ready() {
+            stopping = true;
+            connection.as_mut().graceful_shutdown();
+            let ended = connection.as_mut().poll(cx);
+            if ended.is_ready() {
+                return ended;
+            }
         }
-        asked = Some(cx.waker().clone());
-        stop.as_mut().poll(cx).map(|()| None)
+        // A client that is gone is found when it is read from.
+        let _ = cork.poll_release(cx);
+        Poll::Pending
     });
-    let result = match ended.await {
-        Some(result) => result,
-        None => {
-            shut_down(connection.as_mut());
-            connection.await
-        }
-    };
-    if let Err(error) = &result {
+    if let Err(error) = ended.await {
         tracing::debug!(%client, %error, "a connection ended");
     }
-    result.is_ok()
+    let _ = std::future::poll_fn(|cx| cork.poll_release(cx)).await;
 }

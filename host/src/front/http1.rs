@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::Body as _;
@@ -16,7 +16,7 @@ use hyper::{HeaderMap, Method, Request, Version, header};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::line::{Line, Next};
-use super::listener::{Drain, Phase, stopped};
+use super::listener::{Drain, Phase, poll_stop, stopped};
 use super::timed::Timed;
 use crate::back::headers;
 use crate::config::Http;
@@ -105,20 +105,6 @@ pub(super) async fn serve<S>(
         }
         drop(busy);
     }
-}
-
-/// Once it is time to stop. Who asked before is woken when there is news, and need not ask again each time.
-fn poll_stop(
-    stop: Pin<&mut impl Future<Output = ()>>,
-    asked: &mut Option<Waker>,
-    phase: &Drain,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    if asked.as_ref().is_some_and(|asked| asked.will_wake(cx.waker())) && matches!(phase.has_changed(), Ok(false)) {
-        return Poll::Pending;
-    }
-    *asked = Some(cx.waker().clone());
-    stop.poll(cx)
 }
 
 fn body_of<S: AsyncRead + AsyncWrite + Unpin + 'static>(line: &Rc<RefCell<Line<S>>>) -> Incoming {

@@ -1,8 +1,10 @@
 //! Accepts connections of one listener on one worker, and serves each in a task of its own.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -62,6 +64,20 @@ pub async fn serve(worker: Rc<Worker>, name: String, socket: Listening, mut drai
 /// Until it is time to stop; also when nobody is left who could say so.
 pub(super) async fn stopped(drain: &mut Drain) {
     reached(drain, Phase::Draining).await;
+}
+
+/// Asks [`stopped`]. Who asked before is woken when there is news, and need not ask again each time.
+pub(super) fn poll_stop(
+    stop: Pin<&mut impl Future<Output = ()>>,
+    asked: &mut Option<Waker>,
+    phase: &Drain,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if asked.as_ref().is_some_and(|asked| asked.will_wake(cx.waker())) && matches!(phase.has_changed(), Ok(false)) {
+        return Poll::Pending;
+    }
+    *asked = Some(cx.waker().clone());
+    stop.poll(cx)
 }
 
 async fn reached(drain: &mut Drain, phase: Phase) {

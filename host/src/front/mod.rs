@@ -2,6 +2,7 @@
 
 mod admit;
 mod conn;
+mod cork;
 mod http1;
 mod line;
 mod listener;
