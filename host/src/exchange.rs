@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -103,8 +104,10 @@ pub fn run(
                 answer.unwrap_or_else(|refusal| exchange.refuse(&visit, &refusal))
             }
         };
-        let answer = exchange.with_hsts(answer);
-        exchange.finish.end(answer)
+        let mut answer = answer;
+        exchange.add_hsts(&mut answer);
+        exchange.finish.end(&mut answer);
+        answer
     })
 }
 
@@ -264,17 +267,9 @@ impl Exchange {
         session: &Arc<Session>,
         node: &Arc<Node>,
     ) -> Result<Answer, Refusal> {
-        let limit = body_limit(&visit.head, &self.snapshot.http);
-        let body = Upload::new(body, self.rules(limit));
-        if content_length(&visit.head).is_some_and(|length| length > limit.1) {
-            if self.snapshot.http.allow_large_incoming_data {
-                // So that a browser which sends it all before it reads gets to see the answer.
-                Box::pin(body.drain(self.snapshot.http.upload_max_size.saturating_mul(64))).await;
-            }
-            return Err(Refusal::BodyTooLarge(limit.0, limit.1));
-        }
         let protocol = upgrade::wanted(&visit.head, &self.snapshot.http.upgrades);
-        let request = self.outgoing(visit, (session, node), Outgoing::Client(body), protocol)?;
+        let body = self.upload(visit, body).await?;
+        let request = self.outgoing(visit, (session, node), body, protocol)?;
         let mut response = match back::forward(self.hop(node), request).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
@@ -298,6 +293,23 @@ impl Exchange {
             own::append(&mut answer, header::SET_COOKIE, &cookie);
         }
         Ok(answer)
+    }
+
+    /// What the client sends, if it is not too large.
+    async fn upload(&self, visit: &Visit, body: Incoming) -> Result<Outgoing, Refusal> {
+        if body.is_end_stream() {
+            return Ok(Outgoing::nothing());
+        }
+        let limit = body_limit(&visit.head, &self.snapshot.http);
+        let body = Upload::new(body, self.rules(limit));
+        if content_length(&visit.head).is_some_and(|length| length > limit.1) {
+            if self.snapshot.http.allow_large_incoming_data {
+                // So that a browser which sends it all before it reads gets to see the answer.
+                Box::pin(body.drain(self.snapshot.http.upload_max_size.saturating_mul(64))).await;
+            }
+            return Err(Refusal::BodyTooLarge(limit.0, limit.1));
+        }
+        Ok(Outgoing::Client(body))
     }
 
     fn hop<'a>(&'a self, node: &'a Arc<Node>) -> Hop<'a> {

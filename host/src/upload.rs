@@ -79,7 +79,6 @@ pub struct Rules {
 #[derive(Debug)]
 pub struct Flow {
     last: Cell<Instant>,
-    whole: Cell<bool>,
     stopped: Cell<bool>,
     fault: RefCell<Option<Refusal>>,
     waker: RefCell<Option<Waker>>,
@@ -89,7 +88,6 @@ impl Default for Flow {
     fn default() -> Self {
         Self {
             last: Cell::new(Instant::now()),
-            whole: Cell::new(false),
             stopped: Cell::new(false),
             fault: RefCell::default(),
             waker: RefCell::default(),
@@ -98,26 +96,13 @@ impl Default for Flow {
 }
 
 impl Flow {
-    /// Of a body that is whole already.
-    pub fn whole() -> Self {
-        let flow = Self::default();
-        flow.whole.set(true);
-        flow
-    }
-
     /// When its last bytes moved.
     pub fn last(&self) -> Instant {
         self.last.get()
     }
 
-    /// It waits for something else than the client now.
-    pub fn touch(&self) {
+    fn touch(&self) {
         self.last.set(Instant::now());
-    }
-
-    /// Whether all of it was handed on.
-    pub fn is_whole(&self) -> bool {
-        self.whole.get()
     }
 
     /// Why the client is to blame that it ended, if it is.
@@ -163,9 +148,7 @@ pub struct Upload<B = Incoming> {
 impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
     /// A body that keeps to rules.
     pub fn new(body: B, rules: Rules) -> Self {
-        let flow = Rc::new(Flow::default());
-        flow.whole.set(body.is_end_stream());
-        Self { body, rules, received: 0, waited: Duration::ZERO, waiting: None, flow }
+        Self { body, rules, received: 0, waited: Duration::ZERO, waiting: None, flow: Rc::default() }
     }
 
     /// How it goes.
@@ -239,10 +222,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Upload<B> {
         let frame = match frame {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => return this.cut(Refusal::BadRequest("its body is broken or ends early")),
-            None => {
-                this.flow.whole.set(true);
-                return Poll::Ready(None);
-            }
+            None => return Poll::Ready(None),
         };
         this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
         if this.received > this.rules.limit.1 {
@@ -251,10 +231,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Upload<B> {
         }
         // Trailers end here: what they mean was not agreed on with the node (RFC 9110, section 6.5.1).
         if frame.is_trailers() {
-            this.flow.whole.set(true);
             return Poll::Ready(None);
         }
-        this.flow.whole.set(this.body.is_end_stream());
         Poll::Ready(Some(Ok(frame)))
     }
 
@@ -325,7 +303,7 @@ mod tests {
         };
         let started = Instant::now();
         let (frame, ()) = tokio::join!(upload.frame(), stop);
-        assert!(frame.unwrap().is_err() && !flow.is_whole() && flow.fault().is_none());
+        assert!(frame.unwrap().is_err() && flow.fault().is_none());
         assert_eq!(started.elapsed().as_secs(), 1);
     }
 }

@@ -31,15 +31,15 @@ pub enum Outgoing {
 
 impl Outgoing {
     /// No body.
-    pub(super) fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self::Whole(Full::default())
     }
 
-    /// How it goes.
-    pub(super) fn flow(&self) -> Rc<Flow> {
+    /// How it goes, if it depends on the client.
+    pub(super) fn flow(&self) -> Option<Rc<Flow>> {
         match self {
-            Self::Whole(_) => Rc::default(),
-            Self::Client(upload) => upload.flow(),
+            Self::Whole(_) => None,
+            Self::Client(upload) => Some(upload.flow()),
         }
     }
 
@@ -121,7 +121,7 @@ pub(super) enum Source {
 /// What an answer holds until its end.
 pub(super) struct Held {
     /// The node is sent no more of a request than it waited for.
-    pub(super) _upload: Stop,
+    pub(super) _upload: Option<Stop>,
     pub(super) idle: Rc<Idle>,
     pub(super) node: Arc<Node>,
     pub(super) _permit: Permit,

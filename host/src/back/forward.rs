@@ -12,6 +12,7 @@ use std::time::Duration;
 use hyper::body::Body as _;
 use hyper::client::conn::http2;
 use hyper::{Method, Request, Response, StatusCode, header};
+use tokio::time::Instant;
 
 use super::body::{Held, NodeBody, Outbound, Outgoing, Source};
 use super::connect::{self, Connection, Idle};
@@ -60,15 +61,15 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<Respon
     let flow = outbound.request.body().flow();
     let asked = outbound.request.headers().get(header::UPGRADE).cloned();
     let (head, source) = {
-        let sending = std::pin::pin!(send(hop, outbound, &flow));
-        within_silence(silence, &flow, &hop.idle.timers, sending).await?
+        let sending = std::pin::pin!(send(hop, outbound, flow.as_deref()));
+        within_silence(silence, flow.as_deref(), &hop.idle.timers, sending).await?
     };
     let upgraded = head.status() == StatusCode::SWITCHING_PROTOCOLS;
     if upgraded && !tunnel::agrees(head.headers(), asked.as_ref()) {
         tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
         return Err(Refusal::NodeBroken);
     }
-    let held = Held { _upload: Stop(flow), idle: hop.idle.clone(), node: node.clone(), _permit: permit };
+    let held = Held { _upload: flow.map(Stop), idle: hop.idle.clone(), node: node.clone(), _permit: permit };
     Ok(head.map(|()| NodeBody::new(source, held, silence, upgraded)))
 }
 
@@ -89,7 +90,7 @@ enum Error {
 
 /// Sends on a kept connection, or on a new one. A node may close a kept connection just when it is used: then a new
 /// one is tried, if nobody can tell that the request was sent twice.
-async fn send(hop: Hop<'_>, mut outbound: Box<Outbound>, flow: &Flow) -> Result<(Response<()>, Source), Refusal> {
+async fn send(hop: Hop<'_>, mut outbound: Box<Outbound>, flow: Option<&Flow>) -> Result<(Response<()>, Source), Refusal> {
     let node = hop.node;
     if let Some(connection) = hop.idle.take(node) {
         match ask(connection, outbound).await {
@@ -194,8 +195,8 @@ fn for_http2(node: &Node, request: &mut Request<Outgoing>) {
 }
 
 /// Why there is no answer. It is not the node's fault when the request was never sent to its end.
-fn broken(node: &Node, flow: &Flow, error: &Error) -> Refusal {
-    if let Some(fault) = flow.fault() {
+fn broken(node: &Node, flow: Option<&Flow>, error: &Error) -> Refusal {
+    if let Some(fault) = flow.and_then(Flow::fault) {
         return fault;
     }
     tracing::warn!(backend = node.name(), error = %chain(error), "a node's answer is broken");
@@ -216,15 +217,15 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 /// Waits for an answer for as long as bytes move: a long upload is no silence.
 async fn within_silence<T>(
     silence: Duration,
-    flow: &Flow,
+    flow: Option<&Flow>,
     timers: &Timers,
     mut answer: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
 ) -> Result<T, Refusal> {
-    flow.touch();
-    let mut timer = timers.lend();
+    let (began, mut timer) = (Instant::now(), timers.lend());
+    let last = || flow.map_or(began, |flow| flow.last().max(began));
     std::future::poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(answer),
-        Poll::Pending => timer.poll_until(flow.last() + silence, cx).map(|()| Err(Refusal::NodeTimeout)),
+        Poll::Pending => timer.poll_until(last() + silence, cx).map(|()| Err(Refusal::NodeTimeout)),
     })
     .await
 }

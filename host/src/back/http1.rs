@@ -9,12 +9,12 @@ use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use httparse::{ParserConfig, Status};
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode, Version};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::body::{Outbound, Outgoing};
 use super::headers;
@@ -35,6 +35,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for S {}
 /// A connection between two requests.
 pub(super) struct Connection {
     line: Box<dyn Line>,
+    /// Empty; its memory is used again.
+    out: Outbox,
 }
 
 /// Why there is no answer, or no more of it.
@@ -66,7 +68,7 @@ impl From<Broken> for Error {
 impl Connection {
     /// A fresh connection.
     pub(super) fn new(line: Box<dyn Line>) -> Self {
-        Self { line }
+        Self { line, out: Outbox::default() }
     }
 
     /// Whether it is open, and nothing came that nobody asked for. Costs a system call only if something did.
@@ -105,11 +107,10 @@ enum Upload {
 impl Exchange {
     /// Begins to send a request, whose body is taken out of it. Nothing is sent before it is asked for the answer.
     pub(super) fn new(connection: Connection, outbound: &mut Outbound) -> Self {
-        let mut out = Outbox::default();
+        let Connection { line, mut out } = connection;
         let body = std::mem::replace(outbound.request.body_mut(), Outgoing::nothing());
         let encoder = write_head(&mut out, outbound, &body.size_hint(), body.is_end_stream());
         let upload = encoder.map_or(Upload::Done, |encoder| Upload::Left(body, encoder));
-        let line = connection.line;
         let (read, room, decoder) = (BytesMut::new(), ROOM.0, Decoder::Done);
         Self { line, out, upload, begun: false, read, room, decoder, keeps: false }
     }
@@ -126,19 +127,44 @@ impl Exchange {
             if let Poll::Ready(Err(error)) = sent {
                 return Poll::Ready(Err(error));
             }
-            if ready!(self.poll_read(cx))? == 0 {
+            // Most heads come in one piece, and are read where they need not be kept.
+            let mut room = [const { MaybeUninit::uninit() }; ROOM.0];
+            let mut buffer = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut self.line).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
                 return Poll::Ready(Err(Error::Closed));
             }
-            while let Some(head) = take_head(&mut self.read, method)? {
-                let status = head.response.status();
-                // What comes before the answer is between the node and us (RFC 9110, section 15.2).
-                if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-                    self.keeps = head.keeps;
-                    self.decoder = Decoder::new(head.framing);
-                    return Poll::Ready(Ok(head.response));
-                }
+            if let Some(head) = self.take_head(buffer.filled(), method)? {
+                self.keeps = head.keeps;
+                self.decoder = Decoder::new(head.framing);
+                return Poll::Ready(Ok(head.response));
             }
         }
+    }
+
+    /// Looks for the head of the answer in what was read before and what is new.
+    fn take_head(&mut self, new: &[u8], method: &Method) -> Result<Option<Head>, Error> {
+        let fresh = self.read.is_empty();
+        if !fresh {
+            self.read.extend_from_slice(new);
+        }
+        let bytes = if fresh { new } else { &self.read[..] };
+        let (mut done, mut found) = (0, None);
+        while let Some((head, length)) = read_head(&bytes[done..], method)? {
+            done += length;
+            let status = head.response.status();
+            // What comes before the answer is between the node and us (RFC 9110, section 15.2).
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                found = Some(head);
+                break;
+            }
+        }
+        if fresh {
+            self.read.extend_from_slice(&new[done..]);
+        } else {
+            self.read.advance(done);
+        }
+        Ok(found)
     }
 
     /// Writes what there is of the request, as far as the node takes it.
@@ -237,10 +263,11 @@ impl Exchange {
     }
 
     /// The connection, if it can take another request.
-    pub(super) fn end(self) -> Option<Connection> {
+    pub(super) fn end(mut self) -> Option<Connection> {
+        self.out.shrink();
         let sent = matches!(self.upload, Upload::Done) && self.out.is_empty();
         let clean = self.decoder.is_done() && self.read.is_empty();
-        (sent && clean && self.keeps).then_some(Connection { line: self.line })
+        (sent && clean && self.keeps).then_some(Connection { line: self.line, out: self.out })
     }
 
     /// The stream, which is no HTTP any more, and what was read behind the answer.
@@ -292,8 +319,8 @@ struct Head {
     keeps: bool,
 }
 
-/// Takes a head out of what was read; none as long as it is not whole.
-fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<Head>, Error> {
+/// Reads a head, and tells its length; none as long as it is not whole.
+fn read_head(read: &[u8], method: &Method) -> Result<Option<(Head, usize)>, Error> {
     let mut room = [const { MaybeUninit::uninit() }; HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let outcome = ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, read, &mut room);
@@ -323,11 +350,11 @@ fn take_head(read: &mut BytesMut, method: &Method) -> Result<Option<Head>, Error
     let framing = said.framing(method, status)?;
     let keeps = said.keeps() && framing != Framing::Close;
     let named = if switches { Vec::new() } else { said.named };
-    *response.headers_mut() = headers_of(&lines, &read.split_to(length).freeze());
+    *response.headers_mut() = headers_of(&lines, &Bytes::copy_from_slice(&read[..length]));
     for name in named {
         response.headers_mut().remove(name);
     }
-    Ok(Some(Head { response, framing, keeps }))
+    Ok(Some((Head { response, framing, keeps }, length)))
 }
 
 /// What the head of an answer says of its connection and of its framing.

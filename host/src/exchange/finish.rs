@@ -99,11 +99,10 @@ impl Finish {
     }
 
     /// Ties the line to the answer's body.
-    pub(super) fn end(mut self, mut answer: Answer) -> Answer {
+    pub(super) fn end(mut self, answer: &mut Answer) {
         let status = answer.status().as_u16();
         self.note(|line| line.status = status);
         answer.body_mut().finish = Some(self);
-        answer
     }
 }
 

@@ -282,11 +282,10 @@ impl Exchange {
     }
 
     /// Browsers that come by TLS are told to come by nothing else (RFC 6797, section 7.2: others are not told).
-    pub(super) fn with_hsts(&self, mut answer: Answer) -> Answer {
+    pub(super) fn add_hsts(&self, answer: &mut Answer) {
         if let (Some(hsts), true) = (&self.snapshot.forwarding.hsts, self.secure()) {
             answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
-        answer
     }
 
     /// A refusal where not even the site is known: a page without a look. It says all that it needs itself.
