@@ -90,7 +90,11 @@ enum Error {
 
 /// Sends on a kept connection, or on a new one. A node may close a kept connection just when it is used: then a new
 /// one is tried, if nobody can tell that the request was sent twice.
-async fn send(hop: Hop<'_>, mut outbound: Box<Outbound>, flow: Option<&Flow>) -> Result<(Response<()>, Source), Refusal> {
+async fn send(
+    hop: Hop<'_>,
+    mut outbound: Box<Outbound>,
+    flow: Option<&Flow>,
+) -> Result<(Response<()>, Source), Refusal> {
     let node = hop.node;
     if let Some(connection) = hop.idle.take(node) {
         match ask(connection, outbound).await {

@@ -1,5 +1,7 @@
 //! HTTP/2 in frames of our own: what has no place in it is refused, and nobody holds a stream for ever.
 
+mod cases;
+
 use harness::{Answer, Backend, Certs, Connection, Proxy};
 
 use crate::support::{config, last, setup, webmail};
@@ -7,6 +9,7 @@ use crate::support::{config, last, setup, webmail};
 const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
 const END_STREAM: u8 = 1;
@@ -64,9 +67,13 @@ impl Front {
 
     /// A connection with these settings on which these frames were sent.
     fn send(&mut self, settings: &[u8], frames: &[u8]) -> Frames {
+        self.raw(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, settings)[..], frames].concat())
+    }
+
+    /// A connection on which these bytes were sent.
+    fn raw(&mut self, bytes: &[u8]) -> Frames {
         let mut connection = self.client.connect();
-        let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, settings)[..], frames].concat();
-        connection.write(preface);
+        connection.write(bytes);
         Frames { connection, bytes: Vec::new() }
     }
 
@@ -94,6 +101,15 @@ struct Frames {
 }
 
 impl Frames {
+    fn write(&mut self, bytes: &[u8]) {
+        // The proxy may have ended the connection; that is found when it is read.
+        let _ = self.try_write(bytes);
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.connection.try_write(bytes)
+    }
+
     /// The next frame of one of these kinds; none at the end.
     fn next(&mut self, kinds: &[u8]) -> Option<(u8, Vec<u8>)> {
         loop {
