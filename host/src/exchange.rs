@@ -335,7 +335,7 @@ impl Exchange {
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
         if node.takes_lines() && protocol.is_none() && visit.set.is_empty() {
-            let mut lines = headers::Lines::new();
+            let mut lines = headers::Lines::with_room();
             self.put_headers(visit, &mut lines);
             return Ok(Box::new(Outbound { request, lines: Some(lines) }));
         }

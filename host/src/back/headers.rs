@@ -65,8 +65,8 @@ impl Fields for HeaderMap {
 pub struct Lines(pub(super) Vec<u8>);
 
 impl Lines {
-    /// None yet.
-    pub fn new() -> Self {
+    /// None yet, with room for those of a common request.
+    pub fn with_room() -> Self {
         Self(Vec::with_capacity(1 << 10))
     }
 }
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn what_goes_on_is_the_browsers_own() {
         let check = |before: &[(&str, &str)], after: &[(&str, &str)]| {
-            let (mut fields, mut lines) = (HeaderMap::new(), Lines::new());
+            let (mut fields, mut lines) = (HeaderMap::new(), Lines::with_room());
             onward(&map(before), |name| name == b"doorward", &mut fields);
             assert_eq!(fields, map(after), "{before:?}");
             onward(&map(before), |name| name == b"doorward", &mut lines);

@@ -441,3 +441,6 @@ fn headers_of(lines: &[(Range<usize>, Range<usize>)], bytes: &Bytes) -> HeaderMa
     }
     headers
 }
+
+#[cfg(test)]
+mod tests;
