@@ -289,7 +289,9 @@ impl Proxy {
     /// all did.
     pub fn retire(&self) -> bool {
         let timeout = self.shared.snapshot.load().drain_timeout;
-        self.threads.retire(timeout) || self.drain()
+        let ended = self.threads.retire(timeout) || self.drain();
+        self.shared.state.revoked.settle();
+        ended
     }
 
     /// Stops accepting and lets every request finish, until the drain deadline. True when all of them did.
@@ -298,6 +300,7 @@ impl Proxy {
         self.sockets.live().clear();
         let clean = self.threads.drain(timeout);
         self.shared.log.flush();
+        self.shared.state.revoked.settle();
         clean
     }
 }

@@ -22,6 +22,8 @@ const USERS: usize = 1 << 16;
 pub struct Revoked {
     list: RwLock<List>,
     file: Arc<Mutex<Option<Journal>>>,
+    /// Lines on their way to the file.
+    waiting: Arc<Mutex<String>>,
 }
 
 /// What an operator revokes.
@@ -64,10 +66,17 @@ impl Revoked {
     /// Ends one session, in a time that a worker has: the file is written elsewhere, and a second later is soon enough.
     pub(super) fn end(&self, session: &Session, until: u64) {
         self.change(|list| list.add_session(session.id, until));
-        let (line, file) = (session_line(&session.id, until), self.file.clone());
-        if Journal::is_open(&file) {
-            drop(tokio::task::spawn_blocking(move || Journal::write(&file, &line, false)));
+        if Journal::is_open(&self.file) {
+            let line = session_line(&session.id, until) + "\n";
+            self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
+            let (file, waiting) = (self.file.clone(), self.waiting.clone());
+            drop(tokio::task::spawn_blocking(move || Journal::write_waiting(&file, &waiting)));
         }
+    }
+
+    /// Writes what is on its way to the file. A process that ends may have no time left for it otherwise.
+    pub fn settle(&self) {
+        Journal::write_waiting(&self.file, &self.waiting);
     }
 
     /// Does what an operator asks for. It is in the file when this returns. `lifetime` is the longest of a session.
@@ -82,7 +91,7 @@ impl Revoked {
             Revocation::All => all_line(now),
         };
         self.change(|list| list.read_line(&line));
-        Journal::write(&self.file, &line, true)
+        Journal::write(&self.file, &(line + "\n"), true)
     }
 
     /// Reads what an earlier process wrote, and goes on writing there. `None` writes nowhere. With `rewrite`, what has had
@@ -129,10 +138,19 @@ impl Journal {
         file.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn write(file: &Mutex<Option<Self>>, line: &str, sync: bool) -> std::io::Result<()> {
+    /// Writes lines in the order in which they came.
+    fn write_waiting(file: &Mutex<Option<Self>>, waiting: &Mutex<String>) {
+        let lines = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if !lines.is_empty() {
+            // What is wrong with the file is in the log.
+            let _ = Self::write(file, &lines, false);
+        }
+    }
+
+    fn write(file: &Mutex<Option<Self>>, lines: &str, sync: bool) -> std::io::Result<()> {
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(journal) = file.as_mut() else { return Ok(()) };
-        let written = journal.file.write_all(format!("{line}\n").as_bytes());
+        let written = journal.file.write_all(lines.as_bytes());
         let written = written.and_then(|()| if sync { journal.file.sync_data() } else { Ok(()) });
         written.inspect_err(|error| {
             tracing::error!(file = %journal.path.display(), %error, "an ended session is not kept over a restart");

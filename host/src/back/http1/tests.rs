@@ -1,3 +1,5 @@
+//! What is sent to a node, and what may come of it: a connection against a node in memory.
+
 use http_body_util::Full;
 use hyper::Request;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
