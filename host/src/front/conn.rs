@@ -130,9 +130,11 @@ where
                 return ended;
             }
         }
-        // A client that is gone is found when it is read from.
-        let _ = cork.poll_release(cx);
-        Poll::Pending
+        match cork.poll_release(cx) {
+            // The client is gone, or took nothing in time.
+            Poll::Ready(Err(_)) => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
     });
     if let Err(error) = ended.await {
         tracing::debug!(%client, %error, "a connection ended");
