@@ -62,7 +62,7 @@ struct Visit {
     host: Arc<str>,
     site: Arc<Site>,
     form: Form,
-    look: String,
+    look: Arc<str>,
     facts: Facts,
     /// Headers for the node that a filter set.
     set: Vec<(HeaderName, HeaderValue)>,
@@ -162,7 +162,7 @@ impl Exchange {
         let form = preferences::view(&head.headers, self.secure()).unwrap_or(detected);
         facts.form = Some(form);
         let look = match self.snapshot.policies.template(&mut guests, &facts).as_deref() {
-            Some(Said::Template(Some(look))) if self.known_look(look) => look.clone(),
+            Some(Said::Template(Some(look))) if self.known_look(look) => look.as_str().into(),
             _ => site.template.clone(),
         };
         Ok(Visit { head, authority, host, site, form, look, facts, set: Vec::new() })

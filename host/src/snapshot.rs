@@ -77,7 +77,7 @@ pub struct Site {
     /// Its first name.
     pub name: Arc<str>,
     /// Template when no policy picks one.
-    pub template: String,
+    pub template: Arc<str>,
     /// Shown on its pages.
     pub title: String,
 }
@@ -274,7 +274,7 @@ impl Sites {
         let mut built = Self::default();
         for config in sites {
             let name = Arc::from(config.hosts.first().map_or("", String::as_str));
-            let site = Arc::new(Site { name, template: config.template.clone(), title: config.title.clone() });
+            let site = Arc::new(Site { name, template: config.template.as_str().into(), title: config.title.clone() });
             for host in &config.hosts {
                 match host.strip_prefix("*.") {
                     _ if host == "*" => built.other = Some(site.clone()),

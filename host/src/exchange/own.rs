@@ -112,7 +112,7 @@ impl Exchange {
         let (languages, other_view) = self.choices(visit, language, back);
         Content {
             page,
-            look: visit.look.clone(),
+            look: visit.look.to_string(),
             form: visit.form.name(),
             lang: language.tag.clone(),
             languages,

@@ -65,7 +65,7 @@ pub(super) async fn serve<S>(
             Poll::Pending => poll_stop(stop.as_mut(), &mut asked, &phase, cx).map(|()| Next::End),
         });
         let (request, refusal) = match next.await {
-            Next::Head(bytes, count) => match request_of(&bytes, count, body_of(&line)) {
+            Next::Head(bytes, places) => match request_of(&bytes, &places, body_of(&line)) {
                 Ok(request) => (request, None),
                 Err(refusal) => (Request::new(Incoming::Empty), Some(refusal)),
             },
@@ -78,7 +78,8 @@ pub(super) async fn serve<S>(
             head_only: *request.method() == Method::HEAD,
             keeps: refusal.is_none() && keeps(request.version(), request.headers()),
         };
-        if asked.version == Version::HTTP_11 && request.headers().contains_key(header::EXPECT) {
+        let waits = || asked.version == Version::HTTP_11 && request.headers().contains_key(header::EXPECT);
+        if !request.body().is_end_stream() && waits() {
             line.borrow_mut().expects();
         }
         let mut answering = exchange::run(worker.clone(), peer.clone(), request, refusal);

@@ -15,7 +15,7 @@ use hyper::body::{Bytes, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::timed::Starter;
-use crate::http1::{Decoder, Limits, Outbox, Reader};
+use crate::http1::{Decoder, Limits, Outbox, Places, Reader};
 use crate::reply::Refusal;
 use crate::upload::{Cut, Source};
 
@@ -32,8 +32,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What comes next on a connection.
 pub(super) enum Next {
-    /// A request: the bytes of its head, and how many headers there are.
-    Head(Bytes, usize),
+    /// A request: the bytes of its head, and where their parts are.
+    Head(Bytes, Places),
     /// Something that is none.
     Refused(Refusal),
     /// Nothing any more.
@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         self.number += 1;
         self.decoder = Decoder::new(head.framing);
         self.uninvited = false;
-        Some(Next::Head(whole, head.count))
+        Some(Next::Head(whole, head.places))
     }
 
     /// The number of the present request.

@@ -15,6 +15,8 @@ use crate::text;
 
 /// A request line has besides its target a method of at most 32 bytes, a version and two blanks.
 const LINE_BESIDES: usize = 64;
+/// Headers of which there is room at once.
+const HEADERS: usize = 16;
 /// Methods are short; registered ones have at most 17 letters.
 const METHOD: usize = 32;
 
@@ -36,10 +38,23 @@ pub enum Framing {
 pub struct Head {
     /// Its length in bytes.
     pub length: usize,
-    /// How many headers it has.
-    pub count: usize,
     /// What follows it.
     pub framing: Framing,
+    /// Where its parts are.
+    pub places: Places,
+}
+
+/// Where the parts of a head are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The method.
+    pub method: Range<usize>,
+    /// The target.
+    pub target: Range<usize>,
+    /// HTTP/1.1, and not 1.0.
+    pub modern: bool,
+    /// The headers: their names, and their values without the blanks around them.
+    pub headers: Vec<(Range<usize>, Range<usize>)>,
 }
 
 /// Limits of a head; see `[http]`.
@@ -72,14 +87,12 @@ pub struct Reader {
     first: First,
     /// Where the headers begin.
     headers: usize,
-    count: usize,
     host: Option<Range<usize>>,
     /// The authority of a target in absolute form.
     authority: Option<Range<usize>>,
     length: Option<u64>,
     chunked: bool,
-    /// HTTP/1.1, and not 1.0.
-    modern: bool,
+    places: Places,
 }
 
 /// Where the request line is.
@@ -140,7 +153,7 @@ impl Reader {
         if target.len() > limits.uri {
             return Err(Refusal::UriTooLong(limits.uri as u64));
         }
-        self.modern = match version {
+        self.places.modern = match version {
             b"HTTP/1.1" => true,
             b"HTTP/1.0" => false,
             // HTTP/0.9 has no version (`GET /`); there is nothing to it but the method and the target.
@@ -153,7 +166,10 @@ impl Reader {
         if method.len() > METHOD || matches!(method, b"CONNECT" | b"TRACE") {
             return Err(Refusal::MethodRefused);
         }
-        self.target(target, start + cut + 1, method)?;
+        let at = start + cut + 1;
+        self.target(target, at, method)?;
+        (self.places.method, self.places.target) = (start..start + cut, at..at + target.len());
+        self.places.headers.reserve(HEADERS);
         self.first = First::Read;
         self.headers = self.line;
         Ok(())
@@ -195,8 +211,7 @@ impl Reader {
 
     fn header(&mut self, line: &[u8], start: usize, limits: &Limits) -> Result<(), Refusal> {
         let bad = Refusal::BadRequest;
-        self.count += 1;
-        if self.count > limits.count {
+        if self.places.headers.len() >= limits.count {
             return Err(Refusal::TooManyHeaders(limits.count as u64));
         }
         self.check_size(start + line.len(), limits)?;
@@ -209,21 +224,23 @@ impl Reader {
         if raw.iter().fold(false, |found, byte| found | ((*byte < 0x20) & (*byte != b'\t')) | (*byte == 0x7f)) {
             return Err(bad("a header has control characters"));
         }
+        // Blanks and tabs around a value are none of it (RFC 9112, section 5).
+        let (value, blanks) = (raw.trim_ascii(), raw.len() - raw.trim_ascii_start().len());
+        let at = start + colon + 1 + blanks;
+        self.places.headers.push((start..start + colon, at..at + value.len()));
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(raw, start + colon + 1),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(trim(raw)),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(trim(raw)),
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value, at),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
             _ => Ok(()),
         }
     }
 
-    fn host(&mut self, raw: &[u8], at: usize) -> Result<(), Refusal> {
+    fn host(&mut self, value: &[u8], at: usize) -> Result<(), Refusal> {
         if self.host.is_some() {
             return Err(Refusal::BadRequest("it has two Host headers"));
         }
-        let value = trim(raw);
-        let blanks = raw.len() - raw.trim_ascii_start().len();
-        self.host = Some(at + blanks..at + blanks + value.len());
+        self.host = Some(at..at + value.len());
         if text::is_authority(value) { Ok(()) } else { Err(Refusal::BadRequest("its Host is no host name")) }
     }
 
@@ -255,7 +272,7 @@ impl Reader {
         let bad = Refusal::BadRequest;
         self.check_size(self.line, limits)?;
         match (&self.host, &self.authority) {
-            (None, _) if self.modern => return Err(bad("it has no Host")),
+            (None, _) if self.places.modern => return Err(bad("it has no Host")),
             (Some(host), Some(authority)) => {
                 let part = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or_default();
                 if !part(host).eq_ignore_ascii_case(part(authority)) {
@@ -266,18 +283,13 @@ impl Reader {
         }
         let framing = match (self.length, self.chunked) {
             (Some(_), true) => return Err(bad("it has both a length and a Transfer-Encoding")),
-            (None, true) if !self.modern => return Err(bad("HTTP/1.0 has no Transfer-Encoding")),
+            (None, true) if !self.places.modern => return Err(bad("HTTP/1.0 has no Transfer-Encoding")),
             (None, true) => Framing::Chunked,
             (None | Some(0), false) => Framing::None,
             (Some(length), false) => Framing::Length(length),
         };
-        Ok(Head { length: self.line, count: self.count, framing })
+        Ok(Head { length: self.line, framing, places: std::mem::take(&mut self.places) })
     }
-}
-
-/// Blanks and tabs around a value are none of it (RFC 9112, section 5).
-fn trim(value: &[u8]) -> &[u8] {
-    value.trim_ascii()
 }
 
 /// A character of a token (RFC 9110, section 5.6.2).
@@ -315,10 +327,11 @@ pub fn is_token(byte: u8) -> bool {
 }
 
 #[cfg(test)]
+pub(super) const LIMITS: Limits = Limits { uri: 100, headers: 200, count: 5 };
+
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    const LIMITS: Limits = Limits { uri: 100, headers: 200, count: 5 };
 
     /// Reads at once and byte by byte; both must say the same of a good head, and refuse a bad one.
     fn read(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
@@ -337,9 +350,11 @@ mod tests {
     #[test]
     fn a_good_head_tells_what_follows_it() {
         let check = |text: &str, framing, count| {
-            let expected = Head { length: text.len(), count, framing };
-            assert_eq!(head(text), expected, "{text:?}");
-            assert_eq!(head(&format!("{text}GET")), expected, "{text:?} and more");
+            for text in [text, &format!("{text}GET")] {
+                let head = head(text);
+                assert_eq!((head.framing, head.places.headers.len()), (framing, count), "{text:?}");
+            }
+            assert_eq!(head(text).length, text.len());
             assert_eq!(read(&text.as_bytes()[..text.len() - 1]), Ok(None), "{text:?} and less");
         };
         check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, 1);
