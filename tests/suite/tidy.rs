@@ -72,6 +72,7 @@ fn only_one_module_knows_each_of_the_large_libraries() {
         ("ldap3::", &["directory"]),
         ("minijinja::", &["pages", "demo"]),
         ("hyper::client", &["back"]),
+        ("httparse::", &["back"]),
         ("hyper::server", &["front", "demo", "admin"]),
         ("notify::", &["watch"]),
     ] {

@@ -10,7 +10,6 @@ mod request;
 
 pub use answer::{Asked, write_answer};
 pub use body::{Broken, Decoder, Encoder, Misfit};
-pub use chunks::{Chunks, Read};
-pub use head::{Framing, Head, Limits, Places, Reader, is_token};
+pub use head::{Framing, Head, Limits, Places, Reader};
 pub use outbox::{Outbox, write_header, write_headers};
 pub use request::request_of;
