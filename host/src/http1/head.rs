@@ -293,7 +293,7 @@ impl Reader {
 }
 
 /// A character of a token (RFC 9110, section 5.6.2).
-pub fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     const TOKEN: [bool; 256] = {
         let mut table = [false; 256];
         let mut byte = 0u8;

@@ -9,8 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::RuntimeMetrics;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 
 use super::sockets::Sockets;
 use crate::config;
@@ -132,16 +133,17 @@ impl Threads {
         let (generation, phase) = (self.generation.subscribe(), self.phase.subscribe());
         let retire = watch::Sender::new(false);
         let retired = retire.subscribe();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let metrics = runtime.metrics();
+        let (telling, told) = std::sync::mpsc::channel();
         let name = format!("worker-{}", workers.len());
         let handle = std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
-            // A task of its own, since what is waited for here is looked at whenever any task is woken.
-            let work = async { spawn_local(work(shared, sockets, generation, phase, retired)).await };
-            if let Err(error) = LocalSet::new().block_on(&runtime, work) {
-                tracing::error!(%error, "a worker came to no good end");
+            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            let _ =
+                telling.send(runtime.as_ref().map(|runtime| runtime.handle().metrics()).map_err(ToString::to_string));
+            if let Ok(runtime) = runtime {
+                runtime.block_on(work(shared, sockets, generation, phase, retired));
             }
         })?;
+        let metrics = told.recv().unwrap_or_else(|gone| Err(gone.to_string())).map_err(std::io::Error::other)?;
         workers.push(Thread { handle, retire, metrics, busy: Duration::ZERO });
         Ok(())
     }
