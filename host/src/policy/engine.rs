@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, EngineWeak};
 
 use super::cache::Cache;
 use super::compile::{self, Limits};
@@ -20,6 +22,54 @@ pub struct Compiler {
     engine: Engine,
     compiled: Mutex<HashMap<String, Component>>,
     cache: Option<Cache>,
+}
+
+/// Guests that run now. While there are none, no clock ticks: a thousand wake-ups a second are two hundredths of a CPU.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+/// The clocks of the engines; a process has one.
+static CLOCKS: Mutex<Vec<Thread>> = Mutex::new(Vec::new());
+/// Ticks after the last guest, so that a clock is not stopped and started between two calls.
+const LINGER: u32 = 100;
+/// How often a clock that stands still looks whether its engine is still there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A guest's call: until this is dropped, its time passes.
+pub(super) struct Running(());
+
+/// A guest's call begins.
+pub(super) fn run() -> Running {
+    if RUNNING.fetch_add(1, Ordering::SeqCst) == 0 {
+        for clock in CLOCKS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            clock.unpark();
+        }
+    }
+    Running(())
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The clock of an engine, which ends with it.
+fn tick(engine: &EngineWeak) {
+    let me = std::thread::current();
+    // Known before it looks, so that no call goes unnoticed.
+    CLOCKS.lock().unwrap_or_else(PoisonError::into_inner).push(me.clone());
+    let mut rested = 0;
+    while let Some(engine) = engine.upgrade() {
+        rested = if RUNNING.load(Ordering::SeqCst) == 0 { rested + 1 } else { 0 };
+        if rested > LINGER {
+            drop(engine);
+            std::thread::park_timeout(LOOK);
+            continue;
+        }
+        engine.increment_epoch();
+        drop(engine);
+        std::thread::sleep(TICK);
+    }
+    CLOCKS.lock().unwrap_or_else(PoisonError::into_inner).retain(|clock| clock.id() != me.id());
 }
 
 /// How code is made and run: the same here and in the process that compiles.
@@ -38,11 +88,7 @@ impl Compiler {
         let engine = Engine::new(&settings())?;
         let weak = engine.weak();
         std::thread::Builder::new().name("policy-clock".to_owned()).spawn(move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
+            tick(&weak);
         })?;
         let cache = state.and_then(|state| {
             let opened = Cache::open(state, &engine);

@@ -9,7 +9,7 @@ use wasmtime::{Store, StoreLimitsBuilder, Trap};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder};
 
 use super::answer::{Action, Answer, Form, Mode, Verdict};
-use super::engine::TICK;
+use super::engine::{Running, TICK, run};
 use super::imports::{Ambient, Caps, Living, Source, interface};
 use super::trace::{Fact, Trace, Value};
 use crate::config::Question;
@@ -106,7 +106,7 @@ impl Guest {
         let (mut store, instance) = instantiate(start)?;
         let configure: TypedFunc<(String,), (Result<(), Vec<Problem>>,)> =
             export(&instance, &mut store, "settings", "configure", start.version)?;
-        arm(&mut store, LOAD_TIME);
+        let _running = arm(&mut store, LOAD_TIME);
         let settings = (start.settings.to_owned(),);
         let outcome = invoke(&mut store, &configure, settings, start.wasi)?;
         outcome.map_err(|error| classify(&error, LOAD_TIME))?.0.map_err(Error::Settings)?;
@@ -134,7 +134,7 @@ impl Guest {
     pub(super) fn schema(start: &Start<'_>) -> Result<String, Error> {
         let (mut store, instance) = instantiate(start)?;
         let schema: TypedFunc<(), (String,)> = export(&instance, &mut store, "settings", "schema", start.version)?;
-        arm(&mut store, LOAD_TIME);
+        let _running = arm(&mut store, LOAD_TIME);
         let outcome = invoke(&mut store, &schema, (), start.wasi)?;
         outcome.map(|(schema,)| schema).map_err(|error| classify(&error, LOAD_TIME))
     }
@@ -144,7 +144,7 @@ impl Guest {
         let living = self.store.data_mut();
         living.log_lines = LOG_LINES;
         living.begin(source, self.wasi);
-        arm(&mut self.store, self.time);
+        let _running = arm(&mut self.store, self.time);
         let answer = self.call();
         let living = self.store.data_mut();
         let trace = living.end();
@@ -180,7 +180,7 @@ fn instantiate(start: &Start<'_>) -> Result<(Store<Living>, Instance), Error> {
     store.limiter(|living| &mut living.limits);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(1000);
-    arm(&mut store, LOAD_TIME);
+    let _running = arm(&mut store, LOAD_TIME);
     let instance =
         if start.wasi { at_once(start.pre.instantiate_async(&mut store))? } else { start.pre.instantiate(&mut store) };
     let instance = instance.map_err(|error| classify(&error, LOAD_TIME))?;
@@ -313,10 +313,13 @@ where
     if wasi { at_once(function.call_async(store, parameters)) } else { Ok(function.call(store, parameters)) }
 }
 
-/// Sets the deadline: one epoch more than the time, since the current one is partly over.
-fn arm(store: &mut Store<Living>, time: Duration) {
+/// Sets the deadline, which holds while the result lives: one epoch more than the time, since the current one is partly
+/// over.
+#[must_use]
+fn arm(store: &mut Store<Living>, time: Duration) -> Running {
     let ticks = time.as_millis().div_ceil(TICK.as_millis());
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1));
+    run()
 }
 
 /// Runs a future that must not wait. Guests in Rust never do; one that polls WASI for input would.
