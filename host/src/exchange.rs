@@ -92,7 +92,7 @@ pub fn run(
     let (head, body) = request.into_parts();
     let visit = unreadable.map_or_else(|| exchange.visit(head).map(Box::new), Err);
     Box::pin(async move {
-        let answer = match visit {
+        let mut answer = match visit {
             Err(refusal) => exchange.plain_refusal(&refusal),
             Ok(mut visit) => {
                 let early = exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)));
@@ -104,7 +104,6 @@ pub fn run(
                 answer.unwrap_or_else(|refusal| exchange.refuse(&visit, &refusal))
             }
         };
-        let mut answer = answer;
         exchange.add_hsts(&mut answer);
         exchange.finish.end(&mut answer);
         answer
@@ -336,7 +335,8 @@ impl Exchange {
         *request.uri_mut() = uri;
         if node.takes_lines() && protocol.is_none() && visit.set.is_empty() {
             let mut lines = headers::Lines::with_room();
-            self.put_headers(visit, &mut lines);
+            self.put_ours(visit, &mut lines);
+            headers::onward(&visit.head.headers, session::is_ours, &mut lines);
             return Ok(Box::new(Outbound { request, lines: Some(lines) }));
         }
         *request.headers_mut() = self.headers_for_node(visit);
@@ -352,16 +352,20 @@ impl Exchange {
     /// The headers that a node gets with any request of this client, made of the browser's.
     fn headers_for_node(&self, visit: &Visit) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(visit.head.headers.len() + OUR_HEADERS);
-        self.put_headers(visit, &mut map);
+        headers::onward(&visit.head.headers, session::is_ours, &mut map);
         for (name, value) in &visit.set {
             map.insert(name, value.clone());
         }
+        let mut ours = HeaderMap::with_capacity(OUR_HEADERS);
+        self.put_ours(visit, &mut ours);
+        // They replace whatever has their names.
+        map.extend(ours);
         map
     }
 
-    fn put_headers(&self, visit: &Visit, fields: &mut impl Fields) {
+    /// Puts what only Doorward writes.
+    fn put_ours(&self, visit: &Visit, fields: &mut impl Fields) {
         fields.put(&header::HOST, &visit.authority);
-        headers::onward(&visit.head.headers, session::is_ours, fields);
         client::tell(fields, &self.peer, &visit.authority, &self.snapshot.forwarding);
         fields.put_text(&X_DOORWARD_DEVICE, visit.form.name());
         fields.put_text(&X_DOORWARD_TEMPLATE, &visit.look);

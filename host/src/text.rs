@@ -76,6 +76,23 @@ pub fn escape_html(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
+/// Whether a header is of one connection only (RFC 9110, section 7.6.1), or matters to a proxy only, however its letters are
+/// written.
+pub fn is_hop_by_hop(name: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.iter().any(|hop| name.eq_ignore_ascii_case(hop))
+}
+
 /// Whether a header towards a node says what only Doorward knows: who and where the client is, what it asked for, and how
 /// the request is framed. Neither clients nor policies may set it, in any spelling: many servers take `_` for `-`.
 pub fn only_we_write(name: &str) -> bool {

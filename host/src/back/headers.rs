@@ -8,24 +8,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use memchr::memchr;
 
 use crate::http1::write_header;
-
-/// Headers of one connection only (RFC 9110, section 7.6.1), or that matter to a proxy only.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Whether a header ends here, however it is written.
-pub(super) fn is_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
-}
+use crate::text;
 
 /// What `Connection` names besides: headers that belong to this connection as well.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -100,9 +83,9 @@ impl Lines {
 pub fn onward(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool, fields: &mut impl Fields) {
     let named = named_by_connection(headers);
     for (name, value) in headers {
-        let text = name.as_str();
-        let written_anew = matches!(text, "host" | "cookie" | "content-length" | "expect");
-        if !written_anew && !is_hop_by_hop(text) && !crate::text::only_we_write(text) && !named.contains(name) {
+        let written_anew = matches!(name.as_str(), "host" | "cookie" | "content-length" | "expect");
+        let ends_here = text::is_hop_by_hop(name.as_str()) || text::only_we_write(name.as_str());
+        if !written_anew && !ends_here && !named.contains(name) {
             fields.put(name, value);
         }
     }
@@ -116,7 +99,7 @@ pub fn onward(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool, fields: &mut
 /// Removes what belongs to one connection only, and whatever `Connection` names besides.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
-    remove(headers, |name| is_hop_by_hop(name.as_str()) || named.contains(name));
+    remove(headers, |name| text::is_hop_by_hop(name.as_str()) || named.contains(name));
 }
 
 /// Removes some headers. Most often there is none of them, or one.
@@ -132,8 +115,12 @@ pub fn names(headers: &HeaderMap, option: &str) -> bool {
 }
 
 fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let lines = headers.get_all(header::CONNECTION).iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    headers.get_all(header::CONNECTION).iter().flat_map(|line| options_of(line.as_bytes()))
+}
+
+/// What a line of `Connection` names.
+pub(super) fn options_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Removes from trailers what may stand in a head only (RFC 9110, section 6.5.1): framing, routing, credentials, cookies,
@@ -154,7 +141,7 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
         header::EXPECT,
     ];
     strip_hop_by_hop(trailers);
-    remove(trailers, |name| crate::text::only_we_write(name.as_str()));
+    remove(trailers, |name| text::only_we_write(name.as_str()));
     for name in &NOT_IN_TRAILERS {
         trailers.remove(name);
     }
@@ -165,7 +152,7 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
 fn cookies_but_ours(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let mut lines = headers.get_all(header::COOKIE).iter().peekable();
     let mut joined = Vec::with_capacity(lines.peek()?.len());
-    for pair in lines.flat_map(|line| crate::text::cookie_pairs(line.as_bytes())) {
+    for pair in lines.flat_map(|line| text::cookie_pairs(line.as_bytes())) {
         let name = memchr(b'=', pair).map_or(pair, |cut| &pair[..cut]).trim_ascii();
         if !pair.is_empty() && !is_ours(name) {
             if !joined.is_empty() {

@@ -5,27 +5,29 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use httparse::{ParserConfig, Status};
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Response, StatusCode, Version};
+use hyper::header::HeaderName;
+use hyper::{Method, Response, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::body::{Outbound, Outgoing};
 use super::headers;
-use crate::http1::{Broken, Decoder, Encoder, Framing, Outbox, write_headers};
+use crate::http1::{
+    Broken, Decoder, Encoder, Framing, Inbox, Outbox, content_length, headers_of, is_bodiless, write_headers,
+};
+use crate::text;
 
 /// The head of an answer, which is as bounded as a client's request.
 const HEAD_SIZE: usize = 256 << 10;
 /// Headers of an answer.
 const HEADERS: usize = 256;
-/// Room for an answer that is being read, at first and at most.
-const ROOM: (usize, usize) = (8 << 10, 128 << 10);
+/// Bytes of a head that are read at once.
+const STEP: usize = 8 << 10;
 
 /// What a connection is made of: TCP, perhaps with TLS.
 pub(super) trait Line: AsyncRead + AsyncWrite + Unpin {}
@@ -86,8 +88,7 @@ pub(super) struct Exchange {
     upload: Upload,
     /// A byte of the request was written.
     begun: bool,
-    read: BytesMut,
-    room: usize,
+    read: Inbox,
     /// What is left of the answer's body, once its head was read.
     decoder: Decoder,
     /// The answer says that the connection may be used again.
@@ -111,8 +112,7 @@ impl Exchange {
         let body = std::mem::replace(outbound.request.body_mut(), Outgoing::nothing());
         let encoder = write_head(&mut out, outbound, &body.size_hint(), body.is_end_stream());
         let upload = encoder.map_or(Upload::Done, |encoder| Upload::Left(body, encoder));
-        let (read, room, decoder) = (BytesMut::new(), ROOM.0, Decoder::Done);
-        Self { line, out, upload, begun: false, read, room, decoder, keeps: false }
+        Self { line, out, upload, begun: false, read: Inbox::default(), decoder: Decoder::Done, keeps: false }
     }
 
     /// Sends on, and reads the head of the answer. The bodies of both may go on.
@@ -128,7 +128,7 @@ impl Exchange {
                 return Poll::Ready(Err(error));
             }
             // Most heads come in one piece, and are read where they need not be kept.
-            let mut room = [const { MaybeUninit::uninit() }; ROOM.0];
+            let mut room = [const { MaybeUninit::uninit() }; STEP];
             let mut buffer = ReadBuf::uninit(&mut room);
             ready!(Pin::new(&mut self.line).poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
@@ -144,27 +144,18 @@ impl Exchange {
 
     /// Looks for the head of the answer in what was read before and what is new.
     fn take_head(&mut self, new: &[u8], method: &Method) -> Result<Option<Head>, Error> {
-        let fresh = self.read.is_empty();
-        if !fresh {
-            self.read.extend_from_slice(new);
-        }
-        let bytes = if fresh { new } else { &self.read[..] };
-        let (mut done, mut found) = (0, None);
-        while let Some((head, length)) = read_head(&bytes[done..], method)? {
-            done += length;
-            let status = head.response.status();
-            // What comes before the answer is between the node and us (RFC 9110, section 15.2).
-            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-                found = Some(head);
-                break;
+        self.read.look(new, |bytes| {
+            let mut used = 0;
+            while let Some((head, length)) = read_head(&bytes[used..], method)? {
+                used += length;
+                let status = head.response.status();
+                // What comes before the answer is between the node and us (RFC 9110, section 15.2).
+                if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                    return Ok((used, Some(head)));
+                }
             }
-        }
-        if fresh {
-            self.read.extend_from_slice(&new[done..]);
-        } else {
-            self.read.advance(done);
-        }
-        Ok(found)
+            Ok((used, None))
+        })
     }
 
     /// Writes what there is of the request, as far as the node takes it.
@@ -219,21 +210,10 @@ impl Exchange {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads some bytes; 0 at the end of the stream.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
-        self.read.reserve(self.room);
-        let read = pin!(self.line.read_buf(&mut self.read)).poll(cx);
-        let length = ready!(read)?;
-        if length >= self.room {
-            self.room = (self.room * 2).min(ROOM.1);
-        }
-        Poll::Ready(Ok(length))
-    }
-
     /// The next piece of the answer's body.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         loop {
-            if let Some(frame) = self.decoder.decode(&mut self.read)? {
+            if let Some(frame) = self.decoder.decode(self.read.bytes())? {
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.decoder.is_done() {
@@ -243,11 +223,11 @@ impl Exchange {
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
                 return Poll::Ready(Some(Err(error)));
             }
-            match ready!(self.poll_read(cx)) {
+            match ready!(self.read.poll_read(&mut self.line, cx)) {
                 Ok(0) if matches!(self.decoder, Decoder::Close) => self.decoder = Decoder::Done,
                 Ok(0) => return Poll::Ready(Some(Err(Error::Closed))),
                 Ok(_) => {}
-                Err(error) => return Poll::Ready(Some(Err(error))),
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
             }
         }
     }
@@ -272,7 +252,7 @@ impl Exchange {
 
     /// The stream, which is no HTTP any more, and what was read behind the answer.
     pub(super) fn into_parts(self) -> (Box<dyn Line>, BytesMut) {
-        (self.line, self.read)
+        (self.line, self.read.into_bytes())
     }
 }
 
@@ -295,17 +275,12 @@ fn write_head(out: &mut Outbox, outbound: &Outbound, size: &SizeHint, is_empty: 
         None => write_headers(buffer, request.headers()),
     }
     match encoder {
+        Some(encoder) => encoder.announce(out),
         // RFC 9110, section 8.6: without a body this is said of methods that are expected to have one.
         None if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) => {
-            buffer.extend_from_slice(b"content-length: 0\r\n");
+            Encoder::Length(0).announce(out);
         }
         None => {}
-        Some(Encoder::Length(length)) => {
-            buffer.extend_from_slice(b"content-length: ");
-            out.number(length);
-            out.buffer().extend_from_slice(b"\r\n");
-        }
-        Some(_) => buffer.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     out.buffer().extend_from_slice(b"\r\n");
     encoder
@@ -350,7 +325,8 @@ fn read_head(read: &[u8], method: &Method) -> Result<Option<(Head, usize)>, Erro
     let framing = said.framing(method, status)?;
     let keeps = said.keeps() && framing != Framing::Close;
     let named = if switches { Vec::new() } else { said.named };
-    *response.headers_mut() = headers_of(&lines, &Bytes::copy_from_slice(&read[..length]));
+    let headers = headers_of(&Bytes::copy_from_slice(&read[..length]), &lines);
+    *response.headers_mut() = headers.ok_or(Error::Answer("a header cannot be one"))?;
     for name in named {
         response.headers_mut().remove(name);
     }
@@ -377,7 +353,7 @@ impl Said {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         match name.len() {
             10 if is("connection") => {
-                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                for option in headers::options_of(value) {
                     if option.eq_ignore_ascii_case(b"keep-alive") {
                         self.keep_alive = true;
                     } else if option.eq_ignore_ascii_case(b"close") {
@@ -394,14 +370,12 @@ impl Said {
             }
             _ => {}
         }
-        Ok(headers::is_hop_by_hop(name))
+        Ok(text::is_hop_by_hop(name))
     }
 
     /// The length that an answer states; it may say it several times, if it is the same.
     fn length(&mut self, digits: &[u8]) -> Result<(), Error> {
-        // 18 digits fit a signed number of 64 bits, so that it is the same number everywhere.
-        let good = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-        let length = std::str::from_utf8(digits).ok().filter(|_| good).and_then(|text| text.parse::<u64>().ok());
+        let length = content_length(digits);
         if length.is_none() || self.length.is_some_and(|other| length != Some(other)) {
             return Err(Error::Answer("its Content-Length is none"));
         }
@@ -411,9 +385,8 @@ impl Said {
 
     /// How the body is framed (RFC 9112, section 6.3). What has two meanings has none.
     fn framing(&self, method: &Method, status: StatusCode) -> Result<Framing, Error> {
-        let bodiless = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         match (self.codings, self.length) {
-            _ if bodiless || *method == Method::HEAD => Ok(Framing::None),
+            _ if is_bodiless(status) || *method == Method::HEAD => Ok(Framing::None),
             (0, Some(length)) => Ok(Framing::Length(length)),
             (0, None) => Ok(Framing::Close),
             (1, None) if self.chunked && self.modern => Ok(Framing::Chunked),
@@ -426,20 +399,6 @@ impl Said {
     fn keeps(&self) -> bool {
         !self.close && (self.modern || self.keep_alive)
     }
-}
-
-/// Makes headers of the places of their names and values.
-fn headers_of(lines: &[(Range<usize>, Range<usize>)], bytes: &Bytes) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(lines.len());
-    for (name, value) in lines {
-        let name = HeaderName::from_bytes(&bytes[name.clone()]);
-        let value = HeaderValue::from_maybe_shared(bytes.slice(value.clone()));
-        // Both were read before, so that they are always good.
-        if let (Ok(name), Ok(value)) = (name, value) {
-            headers.append(name, value);
-        }
-    }
-    headers
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ const SEND_BUFFER: usize = 128 << 10;
 /// The most that `headers-max-size` means over HTTP/2, where each header counts 32 bytes besides its own: more would not
 /// fit the map that holds them.
 const LIST_SIZE: u32 = 1 << 20;
+
 /// Serves a connection to its end.
 pub(super) async fn serve(
     worker: Rc<Worker>,

@@ -38,7 +38,7 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 enum After {
     /// With the next request.
     Next,
-    /// It ends. With what the client may still be sending, where that is not known.
+    /// It ends.
     End,
     /// It broke.
     Broken,

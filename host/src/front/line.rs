@@ -7,15 +7,15 @@
 use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use hyper::body::{Bytes, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::timed::Starter;
-use crate::http1::{Decoder, Limits, Outbox, Places, Reader};
+use crate::http1::{Decoder, Inbox, Limits, Outbox, Places, Reader};
 use crate::reply::Refusal;
 use crate::upload::{Cut, Source};
 
@@ -25,8 +25,6 @@ const STEP: usize = 8 << 10;
 const GLANCE: usize = 512;
 /// Bytes that may wait for the answer to the request before them.
 const WAITING: usize = 16 << 10;
-/// Room for a body that is being read, at first and at most.
-const ROOM: (usize, usize) = (8 << 10, 128 << 10);
 /// What invites a body that the client announced (RFC 9110, section 10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -47,7 +45,7 @@ pub(super) struct Line<S> {
     limits: Limits,
     reader: Reader,
     /// What was read and not used.
-    read: BytesMut,
+    read: Inbox,
     /// What waits to be written.
     pub(super) out: Outbox,
     /// The number of the present request.
@@ -58,7 +56,6 @@ pub(super) struct Line<S> {
     uninvited: bool,
     /// The client broke off, or said what has no meaning.
     broken: bool,
-    room: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
@@ -69,13 +66,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             starter,
             limits,
             reader: Reader::default(),
-            read: BytesMut::new(),
+            read: Inbox::default(),
             out: Outbox::default(),
             number: 0,
             decoder: Decoder::Done,
             uninvited: false,
             broken: false,
-            room: ROOM.0,
         }
     }
 
@@ -83,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         if self.read.is_empty() {
             // What a body needed is not held any longer.
-            (self.read, self.room) = (BytesMut::new(), ROOM.0);
+            self.read = Inbox::default();
             self.out.shrink();
         } else if let Some(next) = self.take_head(&[]) {
             return Poll::Ready(next);
@@ -109,37 +105,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     /// Looks for a head in what was read before and what is new.
     fn take_head(&mut self, new: &[u8]) -> Option<Next> {
-        let fresh = self.read.is_empty();
-        if !fresh {
-            self.read.extend_from_slice(new);
-        }
-        let bytes = if fresh { new } else { &self.read[..] };
-        let found = self.reader.read(bytes, &self.limits);
+        let (reader, limits) = (&mut self.reader, &self.limits);
+        let found = self.read.look(new, |bytes| {
+            let head = reader.read(bytes, limits)?.map(|head| (Bytes::copy_from_slice(&bytes[..head.length]), head));
+            Ok((head.as_ref().map_or(0, |(bytes, _)| bytes.len()), head))
+        });
         self.starter.in_head(matches!(found, Ok(None)));
-        let head = match found {
-            Ok(Some(head)) => head,
-            Ok(None) => {
-                if fresh {
-                    self.read.extend_from_slice(new);
-                }
-                return None;
-            }
+        let (bytes, head) = match found {
+            Ok(found) => found?,
             Err(refusal) => {
                 self.broken = true;
                 return Some(Next::Refused(refusal));
             }
         };
-        let whole = Bytes::copy_from_slice(&bytes[..head.length]);
-        if fresh {
-            self.read.extend_from_slice(&new[head.length..]);
-        } else {
-            self.read.advance(head.length);
-        }
         self.reader = Reader::default();
         self.number += 1;
         self.decoder = Decoder::new(head.framing);
         self.uninvited = false;
-        Some(Next::Head(whole, head.places))
+        Some(Next::Head(bytes, head.places))
     }
 
     /// The number of the present request.
@@ -149,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     /// The client sends the body of the present request only when it is invited.
     pub(super) fn expects(&mut self) {
-        self.uninvited = !self.decoder.is_done();
+        self.uninvited = true;
     }
 
     /// Whether the body of the present request was read to its end.
@@ -168,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             let mut room = [const { MaybeUninit::uninit() }; GLANCE];
             let mut buffer = ReadBuf::uninit(&mut room);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => self.read.extend_from_slice(buffer.filled()),
+                Ok(()) if !buffer.filled().is_empty() => self.read.keep(buffer.filled()),
                 _ => return Poll::Ready(()),
             }
         }
@@ -184,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         loop {
-            match self.decoder.decode(&mut self.read) {
+            match self.decoder.decode(self.read.bytes()) {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(None) if self.decoder.is_done() => return Poll::Ready(None),
                 Ok(None) => {}
@@ -198,19 +181,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                 // What cannot be written now goes out before the answer; if the connection broke, reading tells.
                 let _ = self.poll_write(cx);
             }
-            self.read.reserve(self.room);
-            let read = pin!(self.stream.read_buf(&mut self.read)).poll(cx);
-            match ready!(read) {
-                Ok(length @ 1..) if length < self.room => {}
-                Ok(1..) => self.room = (self.room * 2).min(ROOM.1),
-                Ok(0) | Err(_) => self.broken = true,
+            if !matches!(ready!(self.read.poll_read(&mut self.stream, cx)), Ok(1..)) {
+                self.broken = true;
             }
         }
     }
 
     /// The stream, and what was read of it and not used.
     pub(super) fn into_parts(self) -> (S, BytesMut) {
-        (self.stream, self.read)
+        (self.stream, self.read.into_bytes())
     }
 }
 
@@ -233,7 +212,7 @@ mod tests {
     use std::time::Duration;
 
     use http_body_util::BodyExt as _;
-    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::super::timed::Timed;
     use super::*;
@@ -374,6 +353,6 @@ mod tests {
         next(&line).await.unwrap();
         assert_eq!(body(&line).await.unwrap().len(), 5000);
         assert!(tokio::time::timeout(Duration::from_millis(5), next(&line)).await.is_err());
-        assert_eq!(line.borrow().read.capacity(), 0);
+        assert_eq!(line.borrow_mut().read.bytes().capacity(), 0);
     }
 }

@@ -9,7 +9,7 @@ use hyper::body::SizeHint;
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode, Version, header};
 
-use super::body::Encoder;
+use super::body::{Encoder, is_bodiless};
 use super::outbox::{Outbox, write_header};
 
 /// What an answer depends on besides itself.
@@ -28,7 +28,6 @@ pub struct Asked {
 /// HTTP/1.0 knows no chunks: a body of unknown length ends with the connection.
 pub fn write_answer(out: &mut Outbox, parts: &Parts, size: &SizeHint, asked: Asked) -> Option<Encoder> {
     let status = parts.status;
-    let bodiless = status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let modern = asked.version != Version::HTTP_10;
     let buffer = out.buffer();
     buffer.reserve(1 << 10);
@@ -56,20 +55,15 @@ pub fn write_answer(out: &mut Outbox, parts: &Parts, size: &SizeHint, asked: Ask
         buffer.extend_from_slice(b"connection: keep-alive\r\n");
     }
     let encoder = match size.exact() {
-        _ if bodiless || asked.head_only => {
-            write_length_of_no_body(out, status, &parts.headers, size);
-            None
-        }
-        Some(length) => {
-            write_length(out, length);
-            Some(Encoder::Length(length))
-        }
-        None if modern => {
-            out.buffer().extend_from_slice(b"transfer-encoding: chunked\r\n");
-            Some(Encoder::Chunked)
-        }
+        _ if asked.head_only || is_bodiless(status) => None,
+        Some(length) => Some(Encoder::Length(length)),
+        None if modern => Some(Encoder::Chunked),
         None => Some(Encoder::Close),
     };
+    match encoder {
+        Some(encoder) => encoder.announce(out),
+        None => write_length_of_no_body(out, status, &parts.headers, size),
+    }
     out.buffer().extend_from_slice(b"\r\n");
     encoder
 }
@@ -82,14 +76,8 @@ fn write_length_of_no_body(out: &mut Outbox, status: StatusCode, headers: &Heade
     if let Some(length) = headers.get(header::CONTENT_LENGTH) {
         write_header(out.buffer(), &header::CONTENT_LENGTH, length.as_bytes());
     } else if let Some(length) = size.exact().filter(|length| *length > 0) {
-        write_length(out, length);
+        Encoder::Length(length).announce(out);
     }
-}
-
-fn write_length(out: &mut Outbox, length: u64) {
-    out.buffer().extend_from_slice(b"content-length: ");
-    out.number(length);
-    out.buffer().extend_from_slice(b"\r\n");
 }
 
 /// Writes the date (RFC 9110, section 6.6.1), which is made once a second.

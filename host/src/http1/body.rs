@@ -8,8 +8,8 @@
 use std::io::Write as _;
 
 use bytes::{Buf as _, BytesMut};
-use hyper::HeaderMap;
 use hyper::body::{Bytes, Frame, SizeHint};
+use hyper::{HeaderMap, StatusCode};
 
 use super::chunks::{Chunks, Read};
 use super::head::Framing;
@@ -115,7 +115,24 @@ pub enum Encoder {
 #[error("the body has another length than was announced")]
 pub struct Misfit;
 
+/// Whether answers of this status have no body, whatever their headers say (RFC 9112, section 6.3).
+pub fn is_bodiless(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 impl Encoder {
+    /// Writes the header that says how the body is framed.
+    pub fn announce(self, out: &mut Outbox) {
+        match self {
+            Self::Length(length) => {
+                // A vector takes all.
+                let _ = write!(out.buffer(), "content-length: {length}\r\n");
+            }
+            Self::Chunked => out.buffer().extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Self::Close => {}
+        }
+    }
+
     /// Writes a piece of the body.
     ///
     /// # Errors

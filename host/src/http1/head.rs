@@ -44,6 +44,9 @@ pub struct Head {
     pub places: Places,
 }
 
+/// Where a header is: its name, and its value without the blanks around it.
+pub type Place = (Range<usize>, Range<usize>);
+
 /// Where the parts of a head are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Places {
@@ -53,8 +56,8 @@ pub struct Places {
     pub target: Range<usize>,
     /// HTTP/1.1, and not 1.0.
     pub modern: bool,
-    /// The headers: their names, and their values without the blanks around them.
-    pub headers: Vec<(Range<usize>, Range<usize>)>,
+    /// The headers.
+    pub headers: Vec<Place>,
 }
 
 /// Limits of a head; see `[http]`.
@@ -244,15 +247,11 @@ impl Reader {
         if text::is_authority(value) { Ok(()) } else { Err(Refusal::BadRequest("its Host is no host name")) }
     }
 
-    /// One `Content-Length` of 1 to 18 digits: what a signed number of 64 bits can hold, so that it is the same number
-    /// everywhere.
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.length.is_some() {
             return Err(Refusal::BadRequest("it has two lengths"));
         }
-        let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-        let number = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
-        self.length = Some(number.ok_or(Refusal::BadRequest("its Content-Length is no number"))?);
+        self.length = Some(content_length(value).ok_or(Refusal::BadRequest("its Content-Length is no number"))?);
         Ok(())
     }
 
@@ -290,6 +289,13 @@ impl Reader {
         };
         Ok(Head { length: self.line, framing, places: std::mem::take(&mut self.places) })
     }
+}
+
+/// The number of a `Content-Length` of 1 to 18 digits: what a signed number of 64 bits can hold, so that it is the same
+/// number everywhere.
+pub fn content_length(value: &[u8]) -> Option<u64> {
+    let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
 }
 
 /// A character of a token (RFC 9110, section 5.6.2).

@@ -5,11 +5,13 @@ mod answer;
 mod body;
 mod chunks;
 mod head;
+mod inbox;
 mod outbox;
 mod request;
 
 pub use answer::{Asked, write_answer};
-pub use body::{Broken, Decoder, Encoder, Misfit};
-pub use head::{Framing, Head, Limits, Places, Reader};
+pub use body::{Broken, Decoder, Encoder, Misfit, is_bodiless};
+pub use head::{Framing, Head, Limits, Place, Places, Reader, content_length};
+pub use inbox::Inbox;
 pub use outbox::{Outbox, write_header, write_headers};
-pub use request::request_of;
+pub use request::{headers_of, request_of};

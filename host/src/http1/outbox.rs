@@ -1,7 +1,7 @@
 //! Bytes on their way out of a connection.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -41,12 +41,6 @@ impl Outbox {
     /// Where a head is written.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.gathered
-    }
-
-    /// Adds a number.
-    pub fn number(&mut self, number: u64) {
-        // A vector takes all.
-        let _ = write!(self.gathered, "{number}");
     }
 
     /// Adds bytes.

@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Uri, Version};
 
-use super::head::Places;
+use super::head::{Place, Places};
 use crate::reply::Refusal;
 
 const NO_TARGET: Refusal = Refusal::BadRequest("its target is no address");
@@ -25,14 +25,20 @@ pub fn request_of<B>(bytes: &Bytes, places: &Places, body: B) -> Result<Request<
     *request.method_mut() = Method::from_bytes(part(&places.method)).map_err(|_| Refusal::MethodRefused)?;
     *request.uri_mut() = Uri::from_maybe_shared(shared(&places.target)).map_err(|_| NO_TARGET)?;
     *request.version_mut() = if places.modern { Version::HTTP_11 } else { Version::HTTP_10 };
-    let mut headers = HeaderMap::with_capacity(places.headers.len());
-    for (name, value) in &places.headers {
-        let name = HeaderName::from_bytes(part(name)).map_err(|_| NO_HEADER)?;
-        let value = HeaderValue::from_maybe_shared(shared(value)).map_err(|_| NO_HEADER)?;
-        headers.try_append(name, value).map_err(|_| NO_HEADER)?;
-    }
-    *request.headers_mut() = headers;
+    *request.headers_mut() = headers_of(bytes, &places.headers).ok_or(NO_HEADER)?;
     Ok(request)
+}
+
+/// The headers at these places. Their values are parts of the bytes. None when one cannot be a header, or there are too many
+/// for a map.
+pub fn headers_of(bytes: &Bytes, places: &[Place]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(places.len());
+    for (name, value) in places {
+        let name = HeaderName::from_bytes(bytes.get(name.clone())?).ok()?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice(value.clone())).ok()?;
+        headers.try_append(name, value).ok()?;
+    }
+    Some(headers)
 }
 
 #[cfg(test)]

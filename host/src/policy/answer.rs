@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::config::Question;
+use crate::text;
 
 /// Names and texts that a policy answers with may have so many bytes: a reason, a template's name.
 const TEXT_SIZE: usize = 1024;
@@ -303,26 +304,10 @@ fn check_location(location: &str) -> Result<(), &'static str> {
 /// Headers towards a node that no policy may set, in any spelling: they frame the message, belong to the connection,
 /// carry credentials, or say who and where the client is, which only Doorward knows.
 fn is_immutable(name: &str) -> bool {
-    const NAMES: [&str; 16] = [
-        "authorization",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "cookie",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
+    const NAMES: [&str; 7] =
+        ["authorization", "content-encoding", "content-length", "content-type", "cookie", "expect", "host"];
     let plain = name.to_ascii_lowercase().replace('_', "-");
-    NAMES.contains(&plain.as_str()) || crate::text::only_we_write(name)
+    NAMES.contains(&plain.as_str()) || text::is_hop_by_hop(&plain) || text::only_we_write(name)
 }
 
 /// Headers of an answer that only Doorward writes.
