@@ -26,7 +26,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use crate::back::headers::{self, Fields};
-use crate::back::{self, Hop, Node, NodeBody, Outbound, Outgoing};
+use crate::back::{self, ClientConnection, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
 use crate::config::{ClientAuth, Http};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
@@ -45,11 +45,17 @@ pub use upgrade::Tunnel;
 /// An answer to a browser.
 pub type Answer = Response<Body>;
 
+/// Marks an answer that is to be a reset stream over HTTP/2, with the code `HTTP_1_1_REQUIRED`.
+#[derive(Debug, Clone, Copy)]
+pub struct Http11Needed;
+
 /// One request on its way, with all that was found out about it.
 struct Exchange {
     worker: Rc<Worker>,
     snapshot: Arc<Snapshot>,
     peer: Arc<Peer>,
+    /// The client's connection, over HTTP/1.1.
+    connection: Option<Rc<ClientConnection>>,
     finish: Finish,
 }
 
@@ -81,14 +87,14 @@ const OUR_HEADERS: usize = 10;
 /// is moved about, and a connection would have room for it while it is idle.
 pub fn run(
     worker: Rc<Worker>,
-    peer: Arc<Peer>,
+    (peer, connection): (Arc<Peer>, Option<Rc<ClientConnection>>),
     request: Request<Incoming>,
     unreadable: Option<Refusal>,
 ) -> Pin<Box<impl Future<Output = Answer>>> {
     let snapshot = worker.snapshot();
     let peer = client::of(peer, &snapshot.forwarding, request.headers());
     let finish = Finish::begin(&worker.shared.log, &peer, (&request, unreadable.is_none()), snapshot.generation);
-    let mut exchange = Exchange { worker, snapshot, peer, finish };
+    let mut exchange = Exchange { worker, snapshot, peer, connection, finish };
     let (head, body) = request.into_parts();
     let visit = unreadable.map_or_else(|| exchange.visit(head).map(Box::new), Err);
     Box::pin(async move {
@@ -267,9 +273,11 @@ impl Exchange {
         node: &Arc<Node>,
     ) -> Result<Answer, Refusal> {
         let protocol = upgrade::wanted(&visit.head, &self.snapshot.http.upgrades);
+        let owner = self.owner(visit, session)?;
         let body = self.upload(visit, body).await?;
         let request = self.outgoing(visit, (session, node), body, protocol)?;
-        let mut response = match back::forward(self.hop(node), request).await {
+        let hop = Hop { owner: owner.as_ref(), ..self.hop(node) };
+        let mut response = match back::forward(hop, request).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
             }
@@ -311,8 +319,18 @@ impl Exchange {
         Ok(Outgoing::Client(body))
     }
 
+    /// The way to a node for requests of our own.
     fn hop<'a>(&'a self, node: &'a Arc<Node>) -> Hop<'a> {
-        Hop { node, idle: &self.worker.idle, peer: &self.peer }
+        Hop { node, idle: &self.worker.idle, peer: &self.peer, owner: None }
+    }
+
+    /// Whose connection to the node may be authenticated. Over HTTP/2 nobody's: requests of one connection go on several.
+    fn owner(&self, visit: &Visit, session: &Session) -> Result<Option<Owner>, Refusal> {
+        match &self.connection {
+            Some(connection) => Ok(Some(Owner::new(connection, session.id_bytes(), self.peer.address))),
+            None if connection_auth::is_asked(&visit.head.headers) => Err(Refusal::Http11Needed),
+            None => Ok(None),
+        }
     }
 
     /// The request as the node gets it: written anew, with what is true about the client. With the protocol that it may
@@ -333,7 +351,7 @@ impl Exchange {
         let mut request = Request::new(body);
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
-        if node.takes_lines() && protocol.is_none() && visit.set.is_empty() {
+        if node.takes_lines() && protocol.is_none() && visit.set.is_empty() && !has_credentials(&visit.head) {
             let mut lines = headers::Lines::with_room();
             self.put_ours(visit, &mut lines);
             headers::onward(&visit.head.headers, session::is_ours, &mut lines);
@@ -419,6 +437,11 @@ fn body_limit(head: &Parts, http: &Http) -> Limit {
     } else {
         ("body-max-size", http.body_max_size)
     }
+}
+
+/// What credentials mean for the connection to the node is looked for in a map.
+fn has_credentials(head: &Parts) -> bool {
+    head.headers.contains_key(header::AUTHORIZATION)
 }
 
 fn content_length(head: &Parts) -> Option<u64> {

@@ -19,6 +19,8 @@ pub enum Refusal {
     EncodingRefused,
     /// A version of HTTP that is neither 1.0 nor 1.1 (RFC 9110, section 15.6.6).
     VersionRefused,
+    /// What it asks for does not work over HTTP/2 (RFC 9113, section 7: `HTTP_1_1_REQUIRED`).
+    Http11Needed,
     /// An `Expect` other than `100-continue` (RFC 9110, section 10.1.1).
     ExpectationRefused,
     /// The target is longer than `uri-max-size`, in bytes.
@@ -111,7 +113,7 @@ impl Refusal {
             Self::BadRequest(_) => (400, Debug, None, "bad_request"),
             Self::MethodRefused => (405, Debug, None, "method_refused"),
             Self::EncodingRefused => (501, Debug, None, "encoding_refused"),
-            Self::VersionRefused => (505, Debug, None, "version_refused"),
+            Self::VersionRefused | Self::Http11Needed => (505, Debug, None, "version_refused"),
             Self::ExpectationRefused => (417, Debug, None, "expectation_refused"),
             Self::UriTooLong(_) => (414, Debug, None, "uri_too_long"),
             Self::HeadersTooLarge(_) => (431, Debug, None, "headers_too_large"),

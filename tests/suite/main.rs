@@ -19,6 +19,7 @@ mod streaming;
 mod upgrades;
 mod queue;
 mod reuse;
+mod pinned;
 mod connecting;
 mod health;
 mod access;

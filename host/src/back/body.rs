@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::connect::Idle;
 use super::headers::Lines;
+use super::pinned::Owner;
 use super::tunnel::Tunnel;
 use super::{Node, headers, http1};
 use crate::limits::Permit;
@@ -82,7 +83,8 @@ impl Body for Outgoing {
 pub struct Outbound {
     /// The request. Its version is that of the connection it goes on.
     pub request: Request<Outgoing>,
-    /// Its headers, where nobody needs a map of them: then there is none.
+    /// Its headers, where nobody needs a map of them: then there is none. They have no credentials, nor do they ask for
+    /// another protocol: what these mean for the connection is looked for in the map.
     pub lines: Option<Lines>,
 }
 
@@ -124,6 +126,8 @@ pub(super) struct Held {
     pub(super) _upload: Option<Stop>,
     pub(super) idle: Rc<Idle>,
     pub(super) node: Arc<Node>,
+    /// Who may go on with the connection, if the node authenticated it.
+    pub(super) owner: Option<Owner>,
     pub(super) _permit: Permit,
 }
 
@@ -145,7 +149,7 @@ impl NodeBody {
         if let (Some(held), Source::Single(exchange)) = (self.held.take(), source)
             && let Some(connection) = exchange.end()
         {
-            held.idle.put(&held.node, connection);
+            held.idle.put(&held.node, connection, held.owner);
         }
     }
 

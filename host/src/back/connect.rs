@@ -1,6 +1,7 @@
 //! Opens connections to nodes, or takes those that were kept. Connections belong to a worker.
 //!
-//! Invariant: a connection that begins with a PROXY header is never kept, since the header names one client.
+//! Invariants: a connection that begins with a PROXY header is never kept for others, since the header names one client;
+//! nor is one that the node may have authenticated.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::body::Outgoing;
+use super::pinned::{Owner, Pinned};
 use super::timers::Timers;
 use super::{Node, http1, proxy_header};
 use crate::config;
@@ -38,6 +40,8 @@ const STREAM_WINDOW: u32 = 128 << 10;
 pub struct Idle {
     /// With the number of the sweep before which they were kept.
     connections: RefCell<BTreeMap<u64, Vec<(u64, Connection)>>>,
+    /// Those that serve one client's connection each.
+    pub(super) pinned: RefCell<Pinned>,
     /// Sweeps so far.
     sweeps: Cell<u64>,
     /// Somebody looks after them.
@@ -87,8 +91,11 @@ impl Connection {
 }
 
 impl Idle {
-    /// A kept connection that is still good, newest first.
-    pub(super) fn take(&self, node: &Node) -> Option<Connection> {
+    /// A kept connection that is still good: the client's own, or else the newest.
+    pub(super) fn take(&self, node: &Node, owner: Option<&Owner>) -> Option<Connection> {
+        if let Some(own) = owner.and_then(|owner| self.pinned.borrow_mut().take(owner, node.id)) {
+            return Some(Connection::Single(own));
+        }
         let mut idle = self.connections.borrow_mut();
         let of_node = idle.get_mut(&node.id)?;
         while let Some((since, mut connection)) = of_node.pop() {
@@ -103,8 +110,16 @@ impl Idle {
         None
     }
 
-    /// Keeps a connection after an answer.
-    pub(super) fn put(self: &Rc<Self>, node: &Node, connection: http1::Connection) {
+    /// Keeps a connection after an answer: for all, or for its owner where the node may have authenticated it.
+    pub(super) fn put(self: &Rc<Self>, node: &Node, connection: http1::Connection, owner: Option<Owner>) {
+        if connection.is_authenticated() {
+            if let Some(owner) = owner {
+                let most = node.config.max_connections;
+                self.pinned.borrow_mut().put(owner.pin(node.id, self.sweeps.get(), connection), most);
+                self.begin_to_sweep();
+            }
+            return;
+        }
         if node.config.proxy_protocol.is_some() || !node.recipe.keep_connections {
             return;
         }
@@ -114,6 +129,10 @@ impl Idle {
         if of_node.len() < node.config.max_connections {
             of_node.push((self.sweeps.get(), Connection::Single(connection)));
         }
+        self.begin_to_sweep();
+    }
+
+    pub(super) fn begin_to_sweep(self: &Rc<Self>) {
         if !self.swept.replace(true) {
             tokio::task::spawn_local(self.clone().sweep());
         }
@@ -132,7 +151,9 @@ impl Idle {
                     young && connection.is_good()
                 });
             }
-            self.swept.set(idle.values().any(|of_node| !of_node.is_empty()));
+            let mut pinned = self.pinned.borrow_mut();
+            pinned.retain(|pin| sweep - pin.since <= SWEEPS && pin.connection.is_quiet());
+            self.swept.set(!pinned.is_empty() || idle.values().any(|of_node| !of_node.is_empty()));
         }
     }
 
@@ -151,6 +172,7 @@ impl Idle {
     pub fn keep_only<'a>(&self, nodes: impl Iterator<Item = &'a Node>) {
         let known: Vec<u64> = nodes.map(|node| node.id).collect();
         self.connections.borrow_mut().retain(|id, _| known.contains(id));
+        self.pinned.borrow_mut().retain(|pin| known.contains(&pin.node));
     }
 }
 

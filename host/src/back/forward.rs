@@ -16,8 +16,9 @@ use tokio::time::Instant;
 
 use super::body::{Held, NodeBody, Outbound, Outgoing, Source};
 use super::connect::{self, Connection, Idle};
+use super::pinned::Owner;
 use super::timers::Timers;
-use super::{Node, headers, http1, tunnel};
+use super::{Node, connection_auth, headers, http1, tunnel};
 use crate::limits::Shut;
 use crate::peer::Peer;
 use crate::reply::Refusal;
@@ -32,6 +33,8 @@ pub struct Hop<'a> {
     pub idle: &'a Rc<Idle>,
     /// The client.
     pub peer: &'a Peer,
+    /// Whose connections to the node may be authenticated; none for requests of our own.
+    pub owner: Option<&'a Owner>,
 }
 
 /// Sends a request through the node's gate and gives its answer back as it comes.
@@ -69,7 +72,8 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<Respon
         tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
         return Err(Refusal::NodeBroken);
     }
-    let held = Held { _upload: flow.map(Stop), idle: hop.idle.clone(), node: node.clone(), _permit: permit };
+    let owner = hop.owner.cloned();
+    let held = Held { _upload: flow.map(Stop), idle: hop.idle.clone(), node: node.clone(), owner, _permit: permit };
     Ok(head.map(|()| NodeBody::new(source, held, silence, upgraded)))
 }
 
@@ -96,8 +100,8 @@ async fn send(
     flow: Option<&Flow>,
 ) -> Result<(Response<()>, Source), Refusal> {
     let node = hop.node;
-    if let Some(connection) = hop.idle.take(node) {
-        match ask(connection, outbound).await {
+    if let Some(connection) = hop.idle.take(node, hop.owner) {
+        match ask(node, connection, outbound).await {
             Ok(answer) => {
                 node.is_reached();
                 return Ok(answer);
@@ -114,14 +118,14 @@ async fn send(
         Refusal::NodeAway
     })?;
     node.is_reached();
-    ask(connection, outbound).await.map_err(|failed| broken(node, flow, &failed.error))
+    ask(node, connection, outbound).await.map_err(|failed| broken(node, flow, &failed.error))
 }
 
 /// Sends on a connection, and reads the head of the answer.
-async fn ask(connection: Connection, outbound: Box<Outbound>) -> Result<(Response<()>, Source), Failed> {
+async fn ask(node: &Node, connection: Connection, outbound: Box<Outbound>) -> Result<(Response<()>, Source), Failed> {
     match connection {
         Connection::Single(connection) => ask_single(connection, outbound).await,
-        Connection::Shared(sender) => Box::pin(ask_shared(sender, outbound)).await,
+        Connection::Shared(sender) => Box::pin(ask_shared(node.name(), sender, outbound)).await,
     }
 }
 
@@ -151,6 +155,7 @@ async fn ask_single(
 }
 
 async fn ask_shared(
+    backend: &str,
     mut sender: http2::SendRequest<Outgoing>,
     outbound: Box<Outbound>,
 ) -> Result<(Response<()>, Source), Failed> {
@@ -168,6 +173,12 @@ async fn ask_shared(
         Ok(response) => {
             let (mut parts, body) = response.into_parts();
             headers::strip_hop_by_hop(&mut parts.headers);
+            if connection_auth::remove_challenges(&mut parts.headers) {
+                tracing::warn!(
+                    backend,
+                    "a node asks for NTLM or Negotiate over HTTP/2, where they cannot work: it needs http = \"1.1\""
+                );
+            }
             Ok((Response::from_parts(parts, ()), Source::Shared(body)))
         }
         Err(mut error) => {
@@ -186,6 +197,8 @@ fn is_harmless(method: &Method) -> bool {
 /// HTTP/2 has scheme and authority beside the path, and no `Host` (RFC 9113, section 8.3.1); nor can it change to another
 /// protocol (section 8.2.2).
 fn for_http2(node: &Node, request: &mut Request<Outgoing>) {
+    // All users share the connection: nobody may authenticate it.
+    connection_auth::remove_credentials(request.headers_mut());
     let host = request.headers_mut().remove(header::HOST);
     request.headers_mut().remove(header::CONNECTION);
     request.headers_mut().remove(header::UPGRADE);

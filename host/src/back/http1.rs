@@ -1,7 +1,8 @@
 //! An HTTP/1.1 connection to a node. It has no task of its own: whoever waits for an answer drives it.
 //!
 //! Invariants: one request at a time; a connection is given back only after the request was sent and its answer read, both
-//! to the end, and nothing came behind it; dropping an exchange closes its connection, whatever is still on its way.
+//! to the end, and nothing came behind it; dropping an exchange closes its connection, whatever is still on its way; a
+//! connection that the node may have authenticated is marked, and stays so.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,12 +12,12 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::BytesMut;
 use httparse::{ParserConfig, Status};
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
-use hyper::header::HeaderName;
+use hyper::header::{self, HeaderName};
 use hyper::{Method, Response, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::body::{Outbound, Outgoing};
-use super::headers;
+use super::{connection_auth, headers};
 use crate::http1::{
     Broken, Decoder, Encoder, Framing, Inbox, Outbox, content_length, headers_of, is_bodiless, write_headers,
 };
@@ -39,6 +40,8 @@ pub(super) struct Connection {
     line: Box<dyn Line>,
     /// Empty; its memory is used again.
     out: Outbox,
+    /// The node may have authenticated it: whatever is sent on it is taken for one user's.
+    authenticated: bool,
 }
 
 /// Why there is no answer, or no more of it.
@@ -70,7 +73,12 @@ impl From<Broken> for Error {
 impl Connection {
     /// A fresh connection.
     pub(super) fn new(line: Box<dyn Line>) -> Self {
-        Self { line, out: Outbox::default() }
+        Self { line, out: Outbox::default(), authenticated: false }
+    }
+
+    /// Whether the node may have authenticated it, so that it can serve one client only.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated
     }
 
     /// Whether it is open, and nothing came that nobody asked for. Costs a system call only if something did.
@@ -93,6 +101,10 @@ pub(super) struct Exchange {
     decoder: Decoder,
     /// The answer says that the connection may be used again.
     keeps: bool,
+    /// The request asks for another protocol.
+    upgrades: bool,
+    /// See [`Connection`].
+    authenticated: bool,
 }
 
 /// What is left of a request's body.
@@ -108,11 +120,22 @@ enum Upload {
 impl Exchange {
     /// Begins to send a request, whose body is taken out of it. Nothing is sent before it is asked for the answer.
     pub(super) fn new(connection: Connection, outbound: &mut Outbound) -> Self {
-        let Connection { line, mut out } = connection;
+        let Connection { line, mut out, authenticated } = connection;
         let body = std::mem::replace(outbound.request.body_mut(), Outgoing::nothing());
         let encoder = write_head(&mut out, outbound, &body.size_hint(), body.is_end_stream());
         let upload = encoder.map_or(Upload::Done, |encoder| Upload::Left(body, encoder));
-        Self { line, out, upload, begun: false, read: Inbox::default(), decoder: Decoder::Done, keeps: false }
+        let headers = outbound.request.headers();
+        Self {
+            line,
+            out,
+            upload,
+            begun: false,
+            read: Inbox::default(),
+            decoder: Decoder::Done,
+            keeps: false,
+            upgrades: headers.contains_key(header::UPGRADE),
+            authenticated: authenticated || connection_auth::is_asked(headers),
+        }
     }
 
     /// Sends on, and reads the head of the answer. The bodies of both may go on.
@@ -136,6 +159,7 @@ impl Exchange {
             }
             if let Some(head) = self.take_head(buffer.filled(), method)? {
                 self.keeps = head.keeps;
+                self.authenticated |= head.authenticates;
                 self.decoder = Decoder::new(head.framing);
                 return Poll::Ready(Ok(head.response));
             }
@@ -247,7 +271,11 @@ impl Exchange {
         self.out.shrink();
         let sent = matches!(self.upload, Upload::Done) && self.out.is_empty();
         let clean = self.decoder.is_done() && self.read.is_empty();
-        (sent && clean && self.keeps).then_some(Connection { line: self.line, out: self.out })
+        // A node that did not change the protocol may yet think of it. But where it asked who is there, the answer has to
+        // come on the same connection.
+        let stays_http = !self.upgrades || self.authenticated;
+        let Self { line, out, authenticated, .. } = self;
+        (sent && clean && self.keeps && stays_http).then_some(Connection { line, out, authenticated })
     }
 
     /// The stream, which is no HTTP any more, and what was read behind the answer.
@@ -292,6 +320,8 @@ struct Head {
     framing: Framing,
     /// The node says that the connection stays open (RFC 9112, section 9.3).
     keeps: bool,
+    /// The node authenticates the connection, or begins to.
+    authenticates: bool,
 }
 
 /// Reads a head, and tells its length; none as long as it is not whole.
@@ -324,13 +354,14 @@ fn read_head(read: &[u8], method: &Method) -> Result<Option<(Head, usize)>, Erro
     *response.version_mut() = if said.modern { Version::HTTP_11 } else { Version::HTTP_10 };
     let framing = said.framing(method, status)?;
     let keeps = said.keeps() && framing != Framing::Close;
+    let authenticates = said.authenticates;
     let named = if switches { Vec::new() } else { said.named };
     let headers = headers_of(&Bytes::copy_from_slice(&read[..length]), &lines);
     *response.headers_mut() = headers.ok_or(Error::Answer("a header cannot be one"))?;
     for name in named {
         response.headers_mut().remove(name);
     }
-    Ok(Some((Head { response, framing, keeps }, length)))
+    Ok(Some((Head { response, framing, keeps, authenticates }, length)))
 }
 
 /// What the head of an answer says of its connection and of its framing.
@@ -343,6 +374,7 @@ struct Said {
     chunked: bool,
     close: bool,
     keep_alive: bool,
+    authenticates: bool,
     /// Headers that belong to this connection as well.
     named: Vec<HeaderName>,
 }
@@ -368,6 +400,7 @@ impl Said {
                 self.codings = self.codings.saturating_add(1);
                 self.chunked = value.eq_ignore_ascii_case(b"chunked");
             }
+            15 | 16 | 18 => self.authenticates |= connection_auth::is_told(name, value),
             _ => {}
         }
         Ok(text::is_hop_by_hop(name))

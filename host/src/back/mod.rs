@@ -2,6 +2,7 @@
 
 mod body;
 mod connect;
+pub mod connection_auth;
 mod forward;
 mod health;
 pub mod headers;
@@ -10,6 +11,7 @@ mod http1;
 mod jar;
 mod login;
 mod peek;
+mod pinned;
 mod probe;
 mod proxy_header;
 mod recipe;
@@ -31,6 +33,7 @@ pub use forward::{Hop, forward};
 pub use health::Told;
 pub use login::{Event, LoggedIn, LoginError, Pending, Person, Watcher, equip, log_in, log_out, second_factor};
 pub use peek::{beginning, narrow_encoding};
+pub use pinned::{ClientConnection, Owner};
 pub use probe::watch_over;
 pub use recipe::{Answered, BUILT_IN, Choice, Recipe};
 pub use tunnel::Tunnel;

@@ -123,7 +123,7 @@ async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret)
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let peer = Peer::new("recipe test".to_owned(), here, here);
     let idle = Rc::default();
-    let hop = Hop { node, idle: &idle, peer: &peer };
+    let hop = Hop { node, idle: &idle, peer: &peer, owner: None };
     let host = test.host.as_deref().unwrap_or(node.authority());
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_str(host).context("--host")?);

@@ -4,7 +4,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::held::Held;
-use super::{Answer, Body, Exchange, Visit};
+use super::{Answer, Body, Exchange, Http11Needed, Visit};
 use crate::back::{Answered, Node, NodeBody};
 use crate::config::Level;
 use crate::pages::{Content, Language, Page};
@@ -253,6 +253,9 @@ impl Exchange {
             content.refresh = content.retry_after.filter(|_| visit.head.method == hyper::Method::GET);
         });
         retry_after(&mut answer, &look);
+        if *refusal == Refusal::Http11Needed {
+            answer.extensions_mut().insert(Http11Needed);
+        }
         // What is left of a body is not read: the connection cannot be used again.
         if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_) | Refusal::ClientTimeout)
             && visit.head.version < hyper::Version::HTTP_2

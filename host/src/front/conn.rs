@@ -1,7 +1,6 @@
 //! One connection: TLS under a deadline, then HTTP/1 (`front::http1`) or HTTP/2, which is hyper's; one call of the
 //! exchange for each request.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -110,8 +109,15 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let request = request.map(upload::Incoming::Http2);
         let (stall, busy) = (streams.begin(), starter.begin());
-        let answer = exchange::run(worker.clone(), peer.clone(), request, None);
-        async move { Ok::<_, Infallible>(answer.await.map(|body| StreamBody::new(BusyBody::new(body, busy), stall))) }
+        let answer = exchange::run(worker.clone(), (peer.clone(), None), request, None);
+        async move {
+            let answer = answer.await;
+            // Clients that know the code try again over HTTP/1.1, as they do with IIS.
+            if answer.extensions().get::<exchange::Http11Needed>().is_some() {
+                return Err(h2::Error::from(h2::Reason::HTTP_1_1_REQUIRED));
+            }
+            Ok(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall)))
+        }
     });
     let (stream, cork) = cork(stream);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use super::line::{Line, Next};
 use super::listener::{Drain, Phase, poll_stop, stopped};
 use super::timed::Timed;
-use crate::back::headers;
+use crate::back::{ClientConnection, headers};
 use crate::config::Http;
 use crate::exchange::{self, Body};
 use crate::http1::{Asked, Encoder, Limits, request_of, write_answer};
@@ -57,6 +57,7 @@ pub(super) async fn serve<S>(
 {
     let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
     let line = Rc::new(RefCell::new(Line::new(stream, Limits::of(http), starter.clone())));
+    let connection = Rc::new(ClientConnection::new(&worker.idle));
     let (phase, mut asked) = (drain.clone(), None);
     let mut stop = pin!(stopped(&mut drain));
     loop {
@@ -82,7 +83,7 @@ pub(super) async fn serve<S>(
         if !request.body().is_end_stream() && waits() {
             line.borrow_mut().expects();
         }
-        let mut answering = exchange::run(worker.clone(), peer.clone(), request, refusal);
+        let mut answering = exchange::run(worker.clone(), (peer.clone(), Some(connection.clone())), request, refusal);
         let answered = std::future::poll_fn(|cx| match answering.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => line.borrow_mut().poll_left(cx).map(|()| None),

@@ -60,6 +60,11 @@ impl Session {
         hex(&self.id)
     }
 
+    /// The same as it is.
+    pub fn id_bytes(&self) -> [u8; 16] {
+        self.id
+    }
+
     /// The same session, which keeps what requests to the node need.
     #[must_use]
     pub fn keeping(self, kept: Values) -> Self {

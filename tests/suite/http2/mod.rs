@@ -204,6 +204,21 @@ fn trailers_name_nothing_to_the_node() {
     assert_eq!((seen.text().as_str(), seen.header("x-forwarded-for")), ("hello", Some("127.0.0.1")));
 }
 
+/// NTLM authenticates a connection, of which HTTP/2 has one for all requests: clients are told to come by HTTP/1.1.
+#[test]
+fn credentials_of_a_connection_need_http_1_1() {
+    let mut front = Front::new("");
+    let before = front.node.hits().len();
+    for (authorization, code) in [("NTLM TYPE1", Some(0xd)), ("Negotiate YII=", Some(0xd)), ("Basic YTpi", None)] {
+        let fields = front.request("GET", &[("authorization", authorization)]);
+        let mut frames = front.send(&[], &frame(HEADERS, END_STREAM | END_HEADERS, 1, &fields));
+        let (kind, payload) = frames.next(&[HEADERS, RESET, GOAWAY]).expect("a frame");
+        let told = (kind == RESET).then(|| payload.last().copied()).flatten();
+        assert_eq!(told, code, "{authorization}");
+    }
+    assert_eq!(front.node.hits().len(), before + 1);
+}
+
 #[test]
 fn a_client_that_takes_nothing_does_not_hold_its_stream() {
     let mut front = Front::new("");
