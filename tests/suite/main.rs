@@ -7,6 +7,7 @@ mod demo;
 mod configuration;
 mod login;
 mod recipes;
+mod redirects;
 mod interface;
 mod pages;
 mod directory;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{body_attribute, setup};
 
 /// A proxy whose users are at one node, which is logged in to by this recipe.
-fn proxy_with(node: &Backend, mode: &str, settings: &str) -> Proxy {
+pub(crate) fn proxy_with(node: &Backend, mode: &str, settings: &str) -> Proxy {
     let config = format!(
         "[authentication]\nmode = \"{mode}\"\n\
          [directory]\nfile = \"people.ldif\"\nexposed-attributes = [\"mail\"]\n[[site]]\nhosts = [\"*\"]\n\
@@ -67,13 +67,13 @@ fn json_of(request: &mut Incoming<'_>) -> serde_json::Value {
     serde_json::from_slice(request.body()).unwrap_or_default()
 }
 
-fn field(request: &mut Incoming<'_>, name: &str) -> String {
+pub(crate) fn field(request: &mut Incoming<'_>, name: &str) -> String {
     let body = String::from_utf8_lossy(request.body()).into_owned();
     let pair = body.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
     pair.unwrap_or_default().replace("%7B", "{").replace("%40", "@")
 }
 
-fn has_cookie(request: &Incoming<'_>, pair: &str) -> bool {
+pub(crate) fn has_cookie(request: &Incoming<'_>, pair: &str) -> bool {
     request.seen.header("cookie").is_some_and(|line| line.split("; ").any(|known| known == pair))
 }
 
@@ -582,7 +582,7 @@ fn a_form_of_any_kind_is_told_by_settings() {
 }
 
 /// A recipe of one's own in front of this node.
-fn own(node: &Backend, recipe: &str) -> Proxy {
+pub(crate) fn own(node: &Backend, recipe: &str) -> Proxy {
     let config = format!(
         "[directory]\nfile = \"people.ldif\"\nexposed-attributes = [\"mail\"]\n[[site]]\nhosts = [\"*\"]\n\
          [[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n\

@@ -7,6 +7,8 @@ use hyper::header;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use crate::text;
+
 /// The browser's cookies, for the time of a login.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Jar {
@@ -39,8 +41,20 @@ impl Jar {
         self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The cookies that a browser has sent.
+    pub(super) fn of_browser(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(header::COOKIE).iter();
+        let pairs = lines.flat_map(|line| text::cookie_pairs(line.as_bytes()));
+        let values = pairs.filter_map(|pair| {
+            let pair = String::from_utf8_lossy(pair);
+            let (name, value) = pair.split_once('=')?;
+            Some((name.trim().to_owned(), value.trim().to_owned()))
+        });
+        Self { set: Vec::new(), values: values.collect() }
+    }
+
     /// The `Cookie` of a request, with others beside these.
-    pub(super) fn line(&self, others: &[(&str, String)]) -> String {
+    pub(super) fn line(&self, others: &[(String, String)]) -> String {
         let own = self.values.iter().map(|(name, value)| format!("{name}={value}"));
         let others = others.iter().map(|(name, value)| format!("{name}={value}"));
         own.chain(others).collect::<Vec<_>>().join("; ")
@@ -82,7 +96,7 @@ mod tests {
         jar.take(&headers, "/?x");
         let expected = ["a=1; HttpOnly; Path=/mail", "b=2; PATH=/x", "a=1; HttpOnly; Path=/", "b=2; PATH=/x"];
         assert_eq!(jar.set, expected);
-        assert_eq!(jar.line(&[("c", "3".to_owned())]), "a=1; b=2; c=3");
+        assert_eq!(jar.line(&[("c".to_owned(), "3".to_owned())]), "a=1; b=2; c=3");
         assert_eq!((jar.value("b"), jar.value("d")), (Some("2"), None));
         assert_eq!(names(&headers), ["a", "b"]);
         assert_eq!(format!("{jar:?}"), "{\"a\", \"b\"}");

@@ -13,7 +13,7 @@ use super::body::{NodeBody, Outgoing};
 use super::forward::{Hop, forward};
 use super::jar::{self, Jar};
 use super::recipe::{Answered, Escape, Extract, From, Landing, Recipe, Stage, Step, Verdict};
-use super::request::{self, of_user};
+use super::request::{self, Made, of_user};
 use super::{Node, headers, html};
 use crate::reply::Refusal;
 use crate::secret::{Secret, Values};
@@ -180,14 +180,11 @@ pub async fn log_out(hop: Hop<'_>, headers: &HeaderMap, user: &str, kept: &Value
     let recipe = &hop.node.recipe;
     let Some(step) = recipe.logout.as_ref().and_then(|logout| logout.call.as_ref()) else { return Ok(()) };
     let values = later_values(recipe, user, kept);
-    let made = request::of_step(hop.node, step, headers, &Jar::default(), &values).and_then(|mut request| {
-        if let Some(cookies) = headers.get(header::COOKIE) {
-            request.headers_mut().insert(header::COOKIE, cookies.clone());
-        }
-        request::equip(recipe, &values, &mut request).map(|()| request)
-    });
-    let request = made.map_err(|error| cannot_ask(hop.node, &error))?;
-    page_of(forward(hop, Box::new(request.into())).await?).await.map(drop)
+    let mut way = Way { hop, headers, jar: Jar::of_browser(headers), values, watcher: &|_| {} };
+    match way.take(step, Stage::Logout).await {
+        Err(LoginError::Refusal(refusal)) => Err(refusal),
+        _ => Ok(()),
+    }
 }
 
 /// Gives a browser's request what the recipe adds to each.
@@ -252,21 +249,33 @@ impl Way<'_> {
     /// Sends a step's request, follows where it leads as far as the recipe says, and looks at every answer.
     async fn take(&mut self, step: &Step, stage: Stage) -> Result<Last, LoginError> {
         let node = self.hop.node;
-        let signed = request::sign(&node.recipe, &mut self.values).map_err(request::Error::from);
-        let made = signed.and_then(|()| request::of_step(node, step, self.headers, &self.jar, &self.values));
-        let mut request = made.map_err(|error| self.fault(&error))?;
+        let made = match stage {
+            // What is signed is known at the login only.
+            Stage::Logout => Ok(()),
+            _ => request::sign(&node.recipe, &mut self.values).map_err(request::Error::from),
+        };
+        let mut made = made.and_then(|()| Made::of_step(step, &self.values)).map_err(|error| self.fault(&error))?;
         (self.watcher)(Event::Sent(&step.method, step.path.shown()));
         for left in (0..=step.follow).rev() {
+            let request = self.request(&made, stage).map_err(|error| self.fault(&error))?;
             let path = request.uri().path().to_owned();
             let (parts, page) = page_of(forward(self.hop, Box::new(request.into())).await?).await?;
             let last = self.look(parts, page, &path, stage);
             let next = self.leads_to(&last).filter(|_| last.verdict.is_none());
             let Some(next) = next.filter(|_| left > 0) else { return Ok(last) };
-            (self.watcher)(Event::Sent(&Method::GET, without_query(&next).to_owned()));
-            request = request::of_redirect(node, &next, self.headers, &self.jar).map_err(|error| self.fault(&error))?;
+            made.redirect(last.parts.status, next, &self.jar);
+            (self.watcher)(Event::Sent(&made.method, without_query(&made.path).to_owned()));
         }
         // The last round of the loop always returns.
         Err(Refusal::Internal.into())
+    }
+
+    fn request(&self, made: &Made, stage: Stage) -> Result<Request<Outgoing>, request::Error> {
+        let mut request = made.request(self.hop.node, self.headers, &self.jar)?;
+        if stage == Stage::Logout {
+            request::equip(self.recipe(), &self.values, &mut request)?;
+        }
+        Ok(request)
     }
 
     fn fault(&self, error: &request::Error) -> Refusal {
@@ -294,7 +303,7 @@ impl Way<'_> {
     /// The node's own path that an answer leads to, if it leads anywhere, and there.
     fn leads_to(&self, last: &Last) -> Option<String> {
         let node = self.hop.node;
-        let location = last.parts.headers.get(header::LOCATION).filter(|_| last.parts.status.is_redirection())?;
+        let location = last.parts.headers.get(header::LOCATION).filter(|_| request::leads_on(last.parts.status))?;
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
         let location = resolved(location.to_str().ok()?, &last.path);
         let path = headers::fit_location(&location, node.authority(), host, node.base_path());

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Request};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use sha1::Sha1;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -71,69 +71,97 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A step's request. `headers` are those of the browser.
-pub(super) fn of_step(
-    node: &Node,
-    step: &Step,
-    headers: &HeaderMap,
-    jar: &Jar,
-    values: &Values,
-) -> Result<Request<Outgoing>, Error> {
-    let mut path = step.path.fill(values, Escape::Url)?;
-    let (media_type, body) = match &step.payload {
-        Payload::Nothing => (None, String::new()),
-        Payload::Form(fields) => (Some("application/x-www-form-urlencoded"), form(fields, values)?),
-        Payload::Query(fields) => {
-            path.push(if path.contains('?') { '&' } else { '?' });
-            path.push_str(&form(fields, values)?);
-            (None, String::new())
+/// A step's request, filled, which can be sent again where the node's answer leads.
+pub(super) struct Made {
+    pub(super) method: Method,
+    /// Path and query, below the node's own path.
+    pub(super) path: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cookies: Vec<(String, String)>,
+    media_type: Option<&'static str>,
+    body: Bytes,
+}
+
+impl Made {
+    /// Fills a step.
+    pub(super) fn of_step(step: &Step, values: &Values) -> Result<Self, Error> {
+        let mut path = step.path.fill(values, Escape::Url)?;
+        let (media_type, body) = match &step.payload {
+            Payload::Nothing => (None, String::new()),
+            Payload::Form(fields) => (Some("application/x-www-form-urlencoded"), form(fields, values)?),
+            Payload::Query(fields) => {
+                path.push(if path.contains('?') { '&' } else { '?' });
+                path.push_str(&form(fields, values)?);
+                (None, String::new())
+            }
+            Payload::Json(tree) => (Some("application/json"), tree.fill(values)?.to_string()),
+            Payload::Xml(template) => (Some("text/xml; charset=utf-8"), template.fill(values, Escape::Xml)?),
+        };
+        let mut headers = Vec::new();
+        for (name, template) in &step.headers {
+            headers.push((name.clone(), header_value(name, template, values)?));
         }
-        Payload::Json(tree) => (Some("application/json"), tree.fill(values)?.to_string()),
-        Payload::Xml(template) => (Some("text/xml; charset=utf-8"), template.fill(values, Escape::Xml)?),
-    };
-    let mut request = to(node, &path, headers, Bytes::from(body))?;
-    *request.method_mut() = step.method.clone();
-    if let Some(media_type) = media_type {
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    }
-    for (name, template) in &step.headers {
-        let value = header_value(name, template, values)?;
-        request.headers_mut().remove(name);
-        if !value.is_empty() {
-            request.headers_mut().insert(name, value);
+        let mut cookies = Vec::new();
+        for (name, template) in &step.cookies {
+            cookies.push((name.clone(), template.fill(values, Escape::Url)?));
         }
+        // It has the password, and is kept until the last redirect: wiped when the last copy is dropped.
+        let body = Bytes::from_owner(Zeroizing::new(body.into_bytes()));
+        Ok(Self { method: step.method.clone(), path, headers, cookies, media_type, body })
     }
-    let mut others = Vec::new();
-    for (name, template) in &step.cookies {
-        others.push((name.as_str(), template.fill(values, Escape::Url)?));
+
+    /// The request to send now. `headers` are those of the browser.
+    pub(super) fn request(&self, node: &Node, headers: &HeaderMap, jar: &Jar) -> Result<Request<Outgoing>, Error> {
+        let mut request = Request::new(Outgoing::Whole(Full::new(self.body.clone())));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = format!("{}{}", node.base_path, self.path).parse().map_err(|_| Error::Path)?;
+        let sent = request.headers_mut();
+        sent.clone_from(headers);
+        for name in
+            [header::COOKIE, header::CONTENT_TYPE, header::CONTENT_LENGTH, header::ACCEPT_ENCODING, header::RANGE]
+        {
+            sent.remove(name);
+        }
+        if let Some(media_type) = self.media_type {
+            sent.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        }
+        for (name, value) in &self.headers {
+            sent.remove(name);
+            if !value.is_empty() {
+                sent.insert(name, value.clone());
+            }
+        }
+        let line = jar.line(&self.cookies);
+        if !line.is_empty() {
+            let value = HeaderValue::from_bytes(line.as_bytes()).map_err(|_| Error::Header(header::COOKIE))?;
+            sent.insert(header::COOKIE, value);
+        }
+        Ok(request)
     }
-    add_cookies(&mut request, &jar.line(&others))?;
-    Ok(request)
+
+    /// What a redirect makes of it (RFC 9110, sections 15.4.2 to 15.4.9): the step's headers and cookies go along, the
+    /// body only where the method stays. `path` is at the same node: nothing of this goes to another origin.
+    pub(super) fn redirect(&mut self, status: StatusCode, path: String, jar: &Jar) {
+        self.path = path;
+        // Browsers make a GET of a POST with these (WHATWG Fetch, section 4.4).
+        let becomes_get = match status {
+            StatusCode::SEE_OTHER => true,
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
+            _ => false,
+        };
+        if becomes_get {
+            self.method = Method::GET;
+            self.media_type = None;
+            self.body = Bytes::new();
+            self.headers.retain(|(name, _)| !name.as_str().starts_with("content-"));
+        }
+        self.cookies.retain(|(name, _)| jar.value(name).is_none());
+    }
 }
 
-/// The request that a node's redirect asks for.
-pub(super) fn of_redirect(node: &Node, path: &str, headers: &HeaderMap, jar: &Jar) -> Result<Request<Outgoing>, Error> {
-    let mut request = to(node, path, headers, Bytes::new())?;
-    add_cookies(&mut request, &jar.line(&[]))?;
-    Ok(request)
-}
-
-fn to(node: &Node, path: &str, headers: &HeaderMap, body: Bytes) -> Result<Request<Outgoing>, Error> {
-    let mut request = Request::new(Outgoing::Whole(Full::new(body)));
-    *request.uri_mut() = format!("{}{path}", node.base_path).parse().map_err(|_| Error::Path)?;
-    *request.headers_mut() = headers.clone();
-    for name in [header::COOKIE, header::CONTENT_TYPE, header::CONTENT_LENGTH, header::ACCEPT_ENCODING, header::RANGE] {
-        request.headers_mut().remove(name);
-    }
-    Ok(request)
-}
-
-fn add_cookies(request: &mut Request<Outgoing>, line: &str) -> Result<(), Error> {
-    if !line.is_empty() {
-        let value = HeaderValue::from_str(line).map_err(|_| Error::Header(header::COOKIE))?;
-        request.headers_mut().insert(header::COOKIE, value);
-    }
-    Ok(())
+/// Whether a browser goes where such an answer leads.
+pub(super) fn leads_on(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 fn form(fields: &[(String, Template)], values: &Values) -> Result<String, Missing> {

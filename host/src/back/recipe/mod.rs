@@ -147,6 +147,8 @@ pub enum Stage {
     Prefetch,
     /// The login, and the second factor.
     Login,
+    /// The logout.
+    Logout,
 }
 
 /// What the answer to a login means.
