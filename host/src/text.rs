@@ -63,6 +63,22 @@ pub fn percent_encode(text: &str, into: &mut String) {
     }
 }
 
+/// The same for what is a path already: its slashes and its escapes stay.
+pub fn path_encode(text: &str, into: &mut String) {
+    for (index, piece) in text.split('/').enumerate() {
+        if index > 0 {
+            into.push('/');
+        }
+        for (index, part) in piece.split('%').enumerate() {
+            if index > 0 {
+                let escape = part.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                into.push_str(if escape { "%" } else { "%25" });
+            }
+            percent_encode(part, into);
+        }
+    }
+}
+
 /// A text that is safe in HTML, in attributes too.
 pub fn escape_html(text: &str) -> String {
     let escape = |c: char| match c {

@@ -8,6 +8,7 @@ mod configuration;
 mod login;
 mod recipes;
 mod redirects;
+mod forms;
 mod interface;
 mod pages;
 mod directory;

@@ -15,6 +15,8 @@ pub struct Template(Vec<Piece>);
 enum Piece {
     Text(String),
     Hole(String),
+    /// One whose value is a path already: its slashes and escapes stay where it goes into another.
+    Path(String),
 }
 
 /// How what fills a hole is written, so that it stays one value where it goes.
@@ -64,10 +66,20 @@ impl Template {
         Self(pieces)
     }
 
+    /// The same, where the values of holes with these names are paths already.
+    #[must_use]
+    pub fn with_paths(self, names: &[String]) -> Self {
+        let piece = |piece| match piece {
+            Piece::Hole(name) if names.contains(&name) => Piece::Path(name),
+            other => other,
+        };
+        Self(self.0.into_iter().map(piece).collect())
+    }
+
     /// The names of its holes.
     pub fn holes(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
-            Piece::Hole(name) => Some(name.as_str()),
+            Piece::Hole(name) | Piece::Path(name) => Some(name.as_str()),
             Piece::Text(_) => None,
         })
     }
@@ -76,7 +88,7 @@ impl Template {
     pub fn shown(&self) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
-            Piece::Hole(name) => format!("{{{name}}}"),
+            Piece::Hole(name) | Piece::Path(name) => format!("{{{name}}}"),
         };
         self.0.iter().map(piece).collect()
     }
@@ -90,9 +102,10 @@ impl Template {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
-                Piece::Hole(name) => {
+                Piece::Hole(name) | Piece::Path(name) => {
                     let value = values.get(name).ok_or_else(|| Missing(name.clone()))?;
                     match escape {
+                        Escape::Url if matches!(piece, Piece::Path(_)) => text::path_encode(value, &mut filled),
                         Escape::Nothing => filled.push_str(value),
                         Escape::Url => text::percent_encode(value, &mut filled),
                         // XML has no control characters, not even escaped ones (XML 1.0, section 2.2).
@@ -168,6 +181,15 @@ mod tests {
         check(Escape::Url, "%7Bpassword%7D:p%22%26%3Cx%3E%0D%0A%7By%7D:{ y}:{}:{");
         check(Escape::Xml, "{password}:p&quot;&amp;&lt;x&gt;{y}:{ y}:{}:{");
         assert_eq!(Template::parse("{nope}").fill(&values(), Escape::Nothing), Err(Missing("nope".to_owned())));
+    }
+
+    #[test]
+    fn a_path_stays_one_in_a_path_and_breaks_out_of_nothing() {
+        let values: Values = [("way", "a%40b/c?d&e=f#g%zz/\r")].into_iter().collect();
+        let template = Template::parse("/x/{way}?y={way}").with_paths(&["way".to_owned()]);
+        let written = "a%40b/c%3Fd%26e%3Df%23g%25zz/%0D";
+        assert_eq!(template.fill(&values, Escape::Url).unwrap(), format!("/x/{written}?y={written}"));
+        assert_eq!(Template::parse("{way}").fill(&values, Escape::Url).unwrap().matches('/').count(), 0);
     }
 
     #[test]

@@ -350,6 +350,11 @@ fn fits(wanted: &str, path: &str) -> bool {
 }
 
 impl Step {
+    /// Whether it is sent: a setting may leave its path empty.
+    pub fn is_wanted(&self) -> bool {
+        self.path != Template::default()
+    }
+
     /// All templates in it.
     pub fn templates(&self) -> Vec<&Template> {
         let mut all = vec![&self.path];

@@ -13,6 +13,7 @@ use super::{
     Tree, Verdict,
 };
 use crate::config::{Place, Table};
+use crate::text;
 
 /// Holes that are there in every recipe.
 const HOLES: [&str; 14] = [
@@ -44,6 +45,8 @@ struct Reader {
     settings: BTreeMap<String, String>,
     interface: BTreeMap<String, String>,
     known: Vec<String>,
+    /// Names of extracts that are paths.
+    paths: Vec<String>,
 }
 
 /// Reads a recipe's top table. `place` is that of the back-end, for faults of its settings.
@@ -60,13 +63,22 @@ pub(super) fn recipe(t: &Table<'_>, choice: Choice<'_>, place: &Place) -> Recipe
             t.collector().add(place.fault("no setting of the recipe", expected));
         }
     }
-    let mut reader = Reader { settings, interface: BTreeMap::new(), known: HOLES.map(str::to_owned).to_vec() };
+    let known = HOLES.map(str::to_owned).to_vec();
+    let mut reader = Reader { settings, interface: BTreeMap::new(), known, paths: Vec::new() };
     reader.interface = t.table("interface", |t| reader.interface(t)).unwrap_or_default();
     if !reader.interface.is_empty() {
         reader.known.push("interface".to_owned());
     }
-    let extracts = t.tables("extract", |t| reader.extract(t));
+    let mut paths = Vec::new();
+    let extracts = t.tables("extract", |t| {
+        let extract = reader.extract(t);
+        if t.choice("as", &[("value", false), ("path", true)]) == Some(true) {
+            paths.push(extract.name.clone());
+        }
+        extract
+    });
     reader.known.extend(extracts.iter().map(|extract| extract.name.clone()));
+    reader.paths = paths;
     reader.whole(t, extracts, choice)
 }
 
@@ -141,7 +153,11 @@ impl Reader {
     fn prefetch(&self, t: &Table<'_>) -> Vec<Step> {
         let read =
             |t: &Table<'_>| Step { follow: t.count("follow", 5, 0..=10), ..self.step(t, &Method::GET, &["otp"]) };
-        if t.is_list("prefetch") { t.tables("prefetch", read) } else { t.table("prefetch", read).into_iter().collect() }
+        let steps = match t.is_list("prefetch") {
+            true => t.tables("prefetch", read),
+            false => t.table("prefetch", read).into_iter().collect(),
+        };
+        steps.into_iter().filter(Step::is_wanted).collect()
     }
 
     fn session(&self, t: &Table<'_>) -> (Vec<String>, String, Option<(String, Template)>) {
@@ -153,14 +169,20 @@ impl Reader {
         if !path.starts_with('/') || path.contains(|c: char| c == ';' || c.is_control()) {
             t.fault("path", format!("\"{path}\""), "a path that begins with \"/\"");
         }
-        let cookies = t.texts("cookies").into_iter().map(|name| self.put_in(t, "cookies", &name));
-        (cookies.filter(|name| !name.is_empty()).collect(), path, query)
+        // A setting may have several names: none has a comma (RFC 6265, section 4.1.1).
+        let cookies: Vec<String> = t.texts("cookies").iter().map(|names| self.put_in(t, "cookies", names)).collect();
+        let cookies = cookies.iter().flat_map(|names| names.split(',')).map(str::trim);
+        (cookies.filter(|name| !name.is_empty()).map(str::to_owned).collect(), path, query)
     }
 
     fn landing(&self, t: &Table<'_>) -> Landing {
         let location = t.choice("from", &[("location", ())]).is_some();
         let path = t.has("path").then(|| self.path_template(t, &["signature"]));
-        if location { Landing::Location } else { Landing::Path(path.unwrap_or_else(|| Template::parse("/"))) }
+        match path {
+            Some(path) if !location && path != Template::default() => Landing::Path(path),
+            None if !location => Landing::Path(Template::parse("/")),
+            _ => Landing::Location,
+        }
     }
 
     fn extract(&self, t: &Table<'_>) -> Extract {
@@ -198,7 +220,7 @@ impl Reader {
             }
             _ => t.table("fields", |t| Payload::Form(self.fields(t, never))),
         };
-        let payload = payload.unwrap_or(Payload::Nothing);
+        let payload = self.with_more_fields(t, payload.unwrap_or(Payload::Nothing), never);
         if method == Method::GET && !matches!(payload, Payload::Nothing | Payload::Query(_)) {
             t.fault("method", "\"GET\"", "\"POST\", since there is a body");
         }
@@ -212,14 +234,34 @@ impl Reader {
         }
     }
 
-    fn logout(&self, t: &Table<'_>) -> Logout {
-        let logout = Logout {
-            path: self.text(t, "path"),
-            query: self.text(t, "query"),
-            done_cookie: self.text(t, "done-cookie"),
-            call: t.table("call", |t| self.step(t, &Method::GET, &ONLY_AT_LOGIN)),
+    /// Adds the fields of `more-fields`, which are written as a form is sent: names and values of a setting.
+    fn with_more_fields(&self, t: &Table<'_>, payload: Payload, never: &[&str]) -> Payload {
+        let Some(more) = self.text(t, "more-fields").filter(|more| !more.is_empty()) else { return payload };
+        let read = |never: &[&str]| {
+            let fields = text::form_fields(more.as_bytes()).into_iter();
+            fields.map(|(name, value)| (name, self.checked(t, "more-fields", &value, never))).collect::<Vec<_>>()
         };
-        if logout.path.is_none() && logout.query.is_none() && logout.call.is_none() {
+        match payload {
+            Payload::Nothing => Payload::Form(read(never)),
+            Payload::Form(fields) => Payload::Form([fields, read(never)].concat()),
+            Payload::Query(fields) => Payload::Query([fields, read(&[&NOT_IN_URLS[..], never].concat())].concat()),
+            other => {
+                t.fault("more-fields", format!("\"{more}\""), "none: only forms and queries have fields of this kind");
+                other
+            }
+        }
+    }
+
+    fn logout(&self, t: &Table<'_>) -> Logout {
+        // A setting that is left empty asks nothing.
+        let text = |key: &str| self.text(t, key).filter(|text| !text.is_empty());
+        let logout = Logout {
+            path: text("path"),
+            query: text("query"),
+            done_cookie: text("done-cookie"),
+            call: t.table("call", |t| self.step(t, &Method::GET, &ONLY_AT_LOGIN)).filter(Step::is_wanted),
+        };
+        if !["path", "query", "call"].iter().any(|key| t.has(key)) {
             t.fault("path", "neither path, query nor call", "at least one: otherwise every request would be a logout");
         }
         logout
@@ -293,7 +335,7 @@ impl Reader {
 
     /// A template, each of whose holes is one that gets filled, and may stand here.
     fn checked(&self, t: &Table<'_>, key: &str, text: &str, never: &[&str]) -> Template {
-        let template = Template::parse(text);
+        let template = Template::parse(text).with_paths(&self.paths);
         for hole in template.holes() {
             let known = self.known.iter().any(|known| known == hole) || hole.starts_with("attr.");
             if !known {
@@ -426,6 +468,16 @@ mod tests {
             ("[logout]\ndone-cookie = \"x\"\n", "logout.path: found neither"),
             ("[[extract]]\nname = \"user\"\nkey = \"x\"\n", "extract[0].name: found \"user\""),
             ("[[extract]]\nname = \"x\"\nfrom = \"body\"\n", "extract[0].regex: found nothing"),
+            ("[[extract]]\nname = \"x\"\nkey = \"k\"\nas = \"url\"\n", "extract[0].as: found \"url\""),
+            ("[second-factor]\nstatus = [1]\n", "second-factor.status"),
+            (
+                "[second-factor.request]\npath = \"/\"\nmore-fields = \"a={nope}\"\n",
+                "request.more-fields: found {nope}",
+            ),
+            (
+                "[logout.call]\npath = \"/\"\nmethod = \"POST\"\nencoding = \"json\"\nfields = {}\nmore-fields = \"a=1\"\n",
+                "logout.call.more-fields: found \"a=1\"",
+            ),
             ("[session]\nquery = { name = \"_h\", value = \"{password}\" }\n", "session.query.value: found {password}"),
         ] {
             let told = told(&format!("{right}{mistake}"));
