@@ -17,6 +17,7 @@
 //! assert_eq!(node.hits().len(), 1);
 //! ```
 
+mod ad;
 mod answer;
 mod backend;
 mod browser;
@@ -37,6 +38,7 @@ mod wire;
 #[cfg(test)]
 mod selftest;
 
+pub use ad::ActiveDirectory;
 pub use answer::{Answer, Hold};
 pub use backend::{Backend, Incoming, Seen};
 pub use browser::{Browser, Device};

@@ -35,6 +35,7 @@ mod lifecycle;
 mod threads;
 mod upgrade;
 mod real_stack;
+mod real_ad;
 mod real_sogo;
 mod browser;
 mod accessibility;
