@@ -17,7 +17,7 @@ use self::sockets::Sockets;
 use self::threads::Threads;
 use self::upgrade::Before;
 use crate::config::{Config, Faults};
-use crate::log::access::Log;
+use crate::log::{self, access::Log};
 use crate::policy::{Compiler, Desk, Policy};
 use crate::session::Keys;
 use crate::snapshot::{Listener, Materials, Renewed, Snapshot};
@@ -103,6 +103,7 @@ impl Proxy {
             trial: false,
         };
         let snapshot = Snapshot::build(config, &materials)?;
+        log::warnings(&snapshot.warnings);
         snapshot.policies.all().iter().for_each(|policy| policy.goes_live());
         let no_sockets = |source| Error::Io { what: "the sockets are not handed over".to_owned(), source };
         let (before, handed) = upgrade::before().map_err(no_sockets)?.unzip();
@@ -140,6 +141,7 @@ impl Proxy {
         keep_revocations(&self.shared.state, config, false)?;
         let built = Instant::now();
         let generation = next.generation;
+        log::warnings(&next.warnings);
         self.go_live(Arc::new(next))?;
         tracing::info!(generation, us = built.elapsed().as_micros(), "reloaded");
         Ok(generation)

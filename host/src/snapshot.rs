@@ -2,6 +2,7 @@
 
 mod hosts;
 mod tickets;
+mod warnings;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::back::Node;
-use crate::config::{self, Collector, Config, Faults, Limits};
+use crate::config::{self, Collector, Config, Fault, Faults, Limits};
 use crate::directory::Directory;
 use crate::pages::{Languages, Pages};
 use crate::policy::{self, Compiler, Policies, Quarantine};
@@ -61,6 +62,8 @@ pub struct Snapshot {
     /// Names of nodes that take no new logins.
     draining: HashSet<String>,
     sites: Sites,
+    /// What is as the operator wrote it, and hardly as he means it: of the configuration and of the files that it names.
+    pub warnings: Vec<Fault>,
 }
 
 /// A listener with its TLS.
@@ -117,14 +120,7 @@ impl Snapshot {
         let faults = Collector::default();
         let previous = materials.previous;
         let nodes = nodes(config, previous, &faults);
-        let old_policies = previous.map_or(&[][..], |previous| previous.policies.all());
-        let policies: Vec<_> = config
-            .policies
-            .iter()
-            .filter_map(|policy| {
-                faults.keep(policy::load(policy, materials.compiler, old_policies, materials.quarantine))
-            })
-            .collect();
+        let policies = policies(config, materials, &faults);
         let tickets = faults.keep(tickets(config, materials));
         let listeners = config.listeners.iter().filter_map(|listener| {
             let tls = faults.keep(tls::server(listener, tickets.as_ref()?).map_err(Faults::from))?;
@@ -147,7 +143,8 @@ impl Snapshot {
         let previous_directory = previous.map(|previous| &previous.directory);
         let directory = faults.keep(Directory::build(&config.directory, previous_directory, &is_node));
         let keys = faults.keep(keys(config, materials));
-        faults.finish()?;
+        config.warnings.iter().for_each(|warning| faults.add(warning.clone()));
+        let warnings = faults.finish()?;
         let (Some(pages), Some(languages), Some(directory), Some(keys)) = (pages, languages, directory, keys) else {
             return Err(Faults::default());
         };
@@ -157,7 +154,7 @@ impl Snapshot {
             .into_iter()
             .flat_map(|s| [session::cookie_name(s), session::form_cookie_name(s), session::device_cookie_name(s)]);
         let ours = ours.map(str::to_owned);
-        Ok(Self {
+        let mut snapshot = Self {
             generation: materials.generation,
             listeners,
             flow: config.flow,
@@ -180,7 +177,13 @@ impl Snapshot {
             hosts,
             nodes,
             sites: Sites::build(&config.sites),
-        })
+            warnings: Vec::new(),
+        };
+        let found = Collector::default();
+        warnings.into_iter().for_each(|warning| found.add(warning));
+        warnings::add(config, &snapshot, &found);
+        snapshot.warnings = found.finish()?;
+        Ok(snapshot)
     }
 
     /// The virtual host of a name: exact, then the longest wildcard, then the one for all others.
@@ -213,6 +216,13 @@ impl Snapshot {
     pub fn nodes(&self) -> &[Arc<Node>] {
         &self.nodes
     }
+}
+
+/// The policies; those that did not change are taken over, with their instances.
+fn policies(config: &Config, materials: &Materials<'_>, faults: &Collector) -> Vec<Arc<policy::Policy>> {
+    let old = materials.previous.map_or(&[][..], |previous| previous.policies.all());
+    let load = |policy| faults.keep(policy::load(policy, materials.compiler, old, materials.quarantine));
+    config.policies.iter().filter_map(load).collect()
 }
 
 fn keys(config: &Config, materials: &Materials<'_>) -> Result<Keys, Faults> {
@@ -263,9 +273,7 @@ fn check_trust(config: &Config, nodes: &[Arc<Node>], faults: &Collector) {
 
 fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {
     for site in config.sites.iter().filter(|site| !pages.has(&site.template)) {
-        let looks: Vec<&str> = pages.looks().collect();
-        let place = site.place.key("template");
-        faults.add(place.fault(format!("\"{}\"", site.template), format!("a template there is: {}", looks.join(", "))));
+        faults.add(site.place.key("template").unknown(&site.template, "a template", pages.looks()));
     }
 }
 

@@ -66,6 +66,14 @@ impl Certs {
         self.sign(params)
     }
 
+    /// The same, but it is good for so many days from now only.
+    pub fn expires_in(&self, days: u64, names: &[&str]) -> Pair {
+        let mut params = named(names.first().expect("a name"), names);
+        params.not_after = (std::time::SystemTime::now() + std::time::Duration::from_secs(days * 86_400)).into();
+        params.insert_extended_key_usage(ExtendedKeyUsagePurpose::ServerAuth);
+        self.sign(params)
+    }
+
     /// A client's certificate.
     pub fn client(&self, name: &str) -> Pair {
         let mut params = named(name, &[]);

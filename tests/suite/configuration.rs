@@ -63,14 +63,14 @@ fn every_fault_is_told_at_once_with_its_place() {
         (6, "listener[0].address"),
         (7, "listener[0].idle-timeout"),
         (8, "listener[0].certificates[0].chain"),
-        (9, "listener[1]"),
+        (10, "listener[1].name"),
         (13, "http.headers-max-size"),
         (16, "policy[0].asks"),
-        (17, "policy[1].name"),
+        (18, "policy[1].name"),
         (20, "policy[1].digest"),
         (23, "directory.urls"),
         (24, "directory.base"),
-        (25, "backend[0].url"),
+        (27, "backend[0].url"),
         (30, "site[0].hosts"),
     ];
     for (line, key) in expected {
@@ -183,11 +183,152 @@ nope = 1
     let mut known = 0;
     for fault in report["faults"].as_array().expect("faults") {
         if fault["found"] == "an unknown key" {
-            for key in fault["expected"].as_str().expect("keys").trim_start_matches("one of ").split(", ") {
+            for key in fault["expected"].as_str().expect("keys").trim_start_matches("one of these: ").split(", ") {
                 assert!(docs.contains(&format!("`{key}`")), "{key} of {} is not in docs/config.md", fault["key"]);
                 known += 1;
             }
         }
     }
     assert!(known > 60, "{known}");
+}
+
+/// What `check` says, by severity: line and key of each.
+fn told(setup: &Setup, kind: &str) -> Vec<(u64, String)> {
+    let ran = setup.run(&["check", "--config", "doorward.toml", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let place = |fault: &serde_json::Value| {
+        (fault["line"].as_u64().expect("a line"), fault["key"].as_str().expect("a key").to_owned())
+    };
+    report[kind].as_array().expect("a list").iter().map(place).collect()
+}
+
+/// A listener, a back-end and a site, with what else is to be tried in front of them.
+fn small(more: &str) -> String {
+    format!(
+        "{more}\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:8080\"\n[[backend]]\nname = \"b\"\n\
+         url = \"http://127.0.0.1:1/\"\nrecipe = \"roundcube\"\n[[site]]\nhosts = [\"*\"]\n"
+    )
+}
+
+#[test]
+fn what_is_hardly_meant_is_a_warning_that_refuses_nothing() {
+    let setup = Setup::new().file("doorward.toml", small("[session]\nidle-timeout = \"0s\""));
+    let ran = setup.run(&["check", "--config", "doorward.toml"]);
+    assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("doorward.toml:2: warning: session.idle-timeout: found a time of 0"), "{}", ran.stdout);
+    let ran = setup.run(&["check", "--config", "doorward.toml", "--strict"]);
+    assert_eq!(ran.status.code(), Some(1), "{}", ran.stdout);
+    assert_eq!(told(&setup, "faults"), []);
+    assert_eq!(told(&setup, "warnings"), [(2, "session.idle-timeout".to_owned())]);
+}
+
+#[test]
+fn certificates_that_do_not_hold_and_hosts_without_one_are_warned_of() {
+    let certs = harness::Certs::new();
+    let (old, soon) = (certs.expired(&["old.a.test"]), certs.expires_in(5, &["soon.a.test", "*.b.test"]));
+    let (good, late) = (certs.server(&["good.a.test"]), certs.expires_in(40, &["late.a.test"]));
+    let mut text = String::from("[[listener]]\nname = \"tls\"\naddress = \"127.0.0.1:0\"\n");
+    for (name, pair) in [("old.a.test", &old), ("soon.a.test", &soon), ("good.a.test", &good), ("other.test", &late)] {
+        let (chain, key) = (pair.chain.display(), pair.key.display());
+        text.push_str(&format!(
+            "[[listener.certificates]]\nnames = [\"{name}\"]\nchain = \"{chain}\"\nkey = \"{key}\"\n"
+        ));
+    }
+    text.push_str("[[backend]]\nname = \"b\"\nurl = \"http://127.0.0.1:1/\"\nrecipe = \"form\"\n");
+    text.push_str("[[site]]\nhosts = [\n\"good.a.test\",\n\"none.a.test\", \"x.b.test\", \"*\"]\n");
+    let setup = Setup::new().file("doorward.toml", text);
+    let ran = setup.run(&["check", "--config", "doorward.toml"]);
+    assert!(ran.status.success(), "{}", ran.stdout);
+    assert!(ran.stdout.contains("a certificate that has expired, on Dec 31"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("a certificate that expires in "), "{}", ran.stdout);
+    let expected = [
+        (6, "listener[0].certificates[0].chain"),
+        (10, "listener[0].certificates[1].chain"),
+        (17, "listener[0].certificates[3].names"),
+        (27, "site[0].hosts[1]"),
+        // The listener's first certificate is shown for it, since no other is chosen for that name.
+        (27, "site[0].hosts[2]"),
+    ];
+    assert_eq!(told(&setup, "warnings"), expected.map(|(line, key)| (line, key.to_owned())), "{}", ran.stdout);
+}
+
+#[test]
+fn what_a_library_says_of_a_certificate_is_told_in_words() {
+    let certs = harness::Certs::new();
+    let (one, two) = (certs.server(&["a.test"]), certs.server(&["b.test"]));
+    let check = |chain: &std::path::Path, key: &std::path::Path, words: &str| {
+        let tls = format!("certificates = [{{ chain = \"{}\", key = \"{}\" }}]", chain.display(), key.display());
+        let text = small("").replace("[[backend]]", &format!("{tls}\n[[backend]]"));
+        let ran = Setup::new().file("doorward.toml", text).run(&["check", "--config", "doorward.toml"]);
+        assert_eq!(ran.status.code(), Some(1), "{}", ran.stdout);
+        assert!(ran.stdout.contains(words), "{words} in {}", ran.stdout);
+    };
+    check(&one.chain, &two.key, "the key of another certificate");
+    check(&one.chain, &one.chain, "no private key in it");
+    check(&one.key, &one.key, "no certificate in it");
+}
+
+#[test]
+fn names_that_lead_nowhere_are_warned_of_where_they_stand() {
+    let text = "\
+state-directory = \"missing/state\"
+[limits.office]
+max-connections = 1
+[[policy]]
+name = \"access-control\"
+asks = \"access\"
+[policy.settings]
+rules = [
+  { allow = \"10.0.0.0/8\", limits = \"office\" },
+  { allow = \"11.0.0.0/8\", limits = \"ofice\" },
+]
+listener-rules.publik = []
+[[policy]]
+name = \"virtual-hosts\"
+asks = \"template\"
+[policy.settings]
+default = \"green\"
+hosts.\"a.test\" = { desktop = \"blue\",
+  mobile = \"blau\" }
+[[policy]]
+name = \"auth-mode\"
+asks = \"auth-mode\"
+[policy.settings]
+rules = [ { attribute = { name = \"mailAut\" }, mode = \"ldap-bind\" },
+  { attribute = { name = \"mailauth\" }, mode = \"ldap-bind\" } ]
+[directory]
+file = \"people.ldif\"
+exposed-attributes = [\"mailAuth\"]
+[[backend]]
+name = \"node-a\"
+url = \"http://127.0.0.1:1/\"
+recipe = \"attribute.toml\"
+[[listener]]
+name = \"public\"
+address = \"127.0.0.1:0\"
+[[site]]
+hosts = [\"*\"]
+";
+    let recipe = crate::support::RECIPE.replace("{user}", "{attr.uid}{attr.mailAuth}");
+    let setup = setup().file("doorward.toml", text).file("attribute.toml", recipe);
+    let ran = setup.run(&["check", "--config", "doorward.toml"]);
+    let expected = [
+        (1, "state-directory"),
+        (10, "policy[0].settings.rules[1].limits"),
+        (12, "policy[0].settings.listener-rules.publik"),
+        (19, "policy[1].settings.hosts.a.test.mobile"),
+        (24, "policy[2].settings.rules[0].attribute.name"),
+        (27, "directory.file"),
+        (32, "backend[0].recipe"),
+    ];
+    assert_eq!(told(&setup, "warnings"), expected.map(|(line, key)| (line, key.to_owned())), "{}", ran.stdout);
+    for words in [
+        "did you mean \"office\"?",
+        "did you mean \"public\"?",
+        "did you mean \"mailAuth\"?",
+        "uid=bob,dc=test: \"node-b\"; uid=lost,dc=test: \"127.0.0.1:25\"",
+    ] {
+        assert!(ran.stdout.contains(words), "{words} in\n{}", ran.stdout);
+    }
+    assert!(ran.status.success());
 }

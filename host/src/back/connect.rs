@@ -70,7 +70,7 @@ pub(super) enum Error {
     #[error("it does not speak HTTP/2, and the configuration says that it does")]
     NoHttp2,
     /// The network, or TLS, says no.
-    #[error("{0}")]
+    #[error("{}", crate::tls::words(.0))]
     Io(#[from] std::io::Error),
     /// The node does not speak HTTP/2.
     #[error("{0}")]

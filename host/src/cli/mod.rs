@@ -28,8 +28,8 @@ enum Command {
     Demo(Demo),
     /// Run with a configuration.
     Serve(Serve),
-    /// Report every fault of a configuration; exit status 0 when there is none, 1 otherwise.
-    Check(Serve),
+    /// Report every fault of a configuration, and warn of what is hardly meant; exit status 0 when there is no fault.
+    Check(Check),
     /// Ask a running Doorward, or tell it something, by its admin socket.
     Ctl(ctl::Ctl),
     /// Keys of session cookies and session tickets.
@@ -74,6 +74,19 @@ struct Serve {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct Check {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Exit status 1 for warnings too.
+    #[arg(long)]
+    strict: bool,
+}
+
 /// Runs the command that was typed.
 ///
 /// # Errors
@@ -82,7 +95,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Demo(demo) => run::demo(demo.listen, demo.dir, demo.json),
         Command::Serve(serve) => run::serve(&serve.config, serve.json),
-        Command::Check(check) => run::check(&check.config, check.json),
+        Command::Check(check) => run::check(&check),
         Command::Ctl(ctl) => ctl::run(&ctl),
         Command::Keys(keys) => keys::run(&keys),
         Command::Compile { time, memory } => Ok(ExitCode::from(crate::policy::compile_run(time, memory))),

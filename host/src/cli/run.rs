@@ -12,10 +12,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
-use super::{say, systemd};
+use super::{Check, say, systemd};
 use crate::admin::{Socket, Wish};
 use crate::back::watch_over;
-use crate::config::{self, Config, Faults, Level};
+use crate::config::{self, Config, Fault, Faults, Level, Severity};
 use crate::demo::{Demo, SITES, USERS};
 use crate::log;
 use crate::policy::Compiler;
@@ -287,8 +287,24 @@ fn reload(proxy: &Proxy, loaded: Result<Config, Faults>) -> (Vec<PathBuf>, Resul
 ///
 /// # Errors
 /// The policy engine does not start.
-pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn check(check: &Check) -> anyhow::Result<ExitCode> {
     log::start(Level::Error);
+    let (faults, warnings): (Vec<Fault>, Vec<Fault>) =
+        told_of(&check.config)?.into_iter().partition(|fault| fault.severity == Severity::Error);
+    if check.json {
+        say(&json!({"ok": faults.is_empty(), "faults": faults, "warnings": warnings}).to_string());
+    } else {
+        faults.iter().chain(&warnings).for_each(|fault| say(&fault.to_string()));
+        if faults.is_empty() {
+            say(&format!("{}: no fault found", check.config.display()));
+        }
+    }
+    let bad = !faults.is_empty() || (check.strict && !warnings.is_empty());
+    Ok(ExitCode::from(u8::from(bad)))
+}
+
+/// All that can be said of a configuration and of the files that it names, by place.
+fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
     let compiler =
         Compiler::start(None).map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
@@ -301,23 +317,16 @@ pub(super) fn check(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
         quarantine: None,
         trial: true,
     };
-    let faults = match config::load_anyway(path) {
-        Ok((config, mut faults)) => {
-            let of_parts = Snapshot::build(&config, &materials).err().unwrap_or_default();
-            // Where a key was wrong its default stands in; what is wrong with that is no news.
-            let told: Vec<String> = faults.0.iter().map(|fault| fault.key.clone()).collect();
-            faults.0.extend(of_parts.0.into_iter().filter(|fault| !told.iter().any(|key| fault.key.starts_with(key))));
-            faults.0.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-            faults
-        }
-        Err(faults) => faults,
+    let (config, faults) = match config::load_anyway(path) {
+        Ok((config, Faults(faults))) => (config, faults),
+        Err(Faults(faults)) => return Ok(faults),
     };
-    if json {
-        say(&json!({"ok": faults.0.is_empty(), "faults": faults.0}).to_string());
-    } else if faults.0.is_empty() {
-        say(&format!("{}: no fault found", path.display()));
-    } else {
-        say(&faults.to_string());
-    }
-    Ok(ExitCode::from(u8::from(!faults.0.is_empty())))
+    let of_parts = Snapshot::build(&config, &materials);
+    let of_parts = of_parts.map_or_else(|Faults(faults)| faults, |snapshot| snapshot.warnings);
+    // Where a key was wrong its default stands in; what is wrong with that is no news.
+    let told: Vec<String> = faults.iter().filter(|f| f.severity == Severity::Error).map(|f| f.key.clone()).collect();
+    let news = of_parts.into_iter().filter(|fault| !told.iter().any(|key| fault.key.starts_with(key)));
+    let mut all: Vec<Fault> = faults.into_iter().chain(news).collect();
+    all.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    Ok(all)
 }

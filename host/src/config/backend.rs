@@ -134,6 +134,12 @@ impl Backend {
         std::iter::once(self.name.as_str()).chain(self.aliases.iter().map(String::as_str))
     }
 
+    /// Where each of these is written.
+    pub(super) fn places_of_names(&self) -> impl Iterator<Item = Place> {
+        let alias = |index| self.place.key(&format!("aliases[{index}]"));
+        std::iter::once(self.place.key("name")).chain((0..self.aliases.len()).map(alias))
+    }
+
     /// Whether both mean the same node in the same way, wherever they stand and whether or not it is drained.
     pub fn is_same(&self, other: &Self) -> bool {
         *self == Self { place: self.place.clone(), drain: self.drain, ..other.clone() }
@@ -161,7 +167,7 @@ pub(super) fn backend(t: &Table<'_>, base: &Path) -> Backend {
         recipe_secret_file: t.text("recipe-secret-file").map(|path| base.join(path)),
         max_connections: t.places("max-connections", 64, 1..=65_535),
         queue_max_size: t.places("queue-max-size", 64, 0..=65_535),
-        queue_timeout: t.duration("queue-timeout", Duration::from_secs(30)),
+        queue_timeout: t.duration_or_none("queue-timeout", Duration::from_secs(30)),
         long_poll: long_poll(t),
         // A poll that waits costs a socket on each side and nothing else; these many fit under common limits of open
         // files.
@@ -175,7 +181,7 @@ pub(super) fn backend(t: &Table<'_>, base: &Path) -> Backend {
         proxy_protocol,
         tls: t.table("tls", |t| tls(t, base)).unwrap_or_default(),
         health: t.table("health", health).unwrap_or_default(),
-        slow_start: t.duration("slow-start", Duration::ZERO),
+        slow_start: t.duration_or_none("slow-start", Duration::ZERO),
         drain: t.flag("drain", false),
         place: t.place(),
     }
@@ -226,7 +232,7 @@ fn health(t: &Table<'_>) -> Health {
         status: if status.is_empty() { default.status } else { status },
         failures: times("failures", default.failures),
         window: t.duration("window", default.window),
-        pause: t.duration("pause", default.pause),
+        pause: t.duration_or_none("pause", default.pause),
     }
 }
 

@@ -149,8 +149,8 @@ pub(super) fn directory(t: &Table<'_>, base: &Path) -> Directory {
         password_attribute,
         exposed_attributes,
         routes: Routes {
-            lifetime: t.duration("route-lifetime", default.routes.lifetime),
-            negative_lifetime: t.duration("route-negative-lifetime", default.routes.negative_lifetime),
+            lifetime: t.duration_or_none("route-lifetime", default.routes.lifetime),
+            negative_lifetime: t.duration_or_none("route-negative-lifetime", default.routes.negative_lifetime),
             // An entry takes some hundred bytes.
             size: t.places("route-cache-size", default.routes.size, 0..=1_000_000),
         },
@@ -204,9 +204,9 @@ fn ldap(t: &Table<'_>, base: &Path) -> Ldap {
         ca: t.text("ca").map(|path| base.join(path)),
         connect_timeout: t.duration("connect-timeout", Duration::from_secs(4)),
         timeout: t.duration("timeout", Duration::from_secs(4)),
-        retry_interval: t.duration("retry-interval", Duration::from_secs(5)),
+        retry_interval: t.duration_or_none("retry-interval", Duration::from_secs(5)),
         // Firewalls and servers forget silent connections, the shortest-minded after a few minutes.
-        idle_timeout: t.duration("idle-timeout", Duration::from_secs(60)),
-        max_age: t.duration("max-age", Duration::from_secs(600)),
+        idle_timeout: t.duration_or_none("idle-timeout", Duration::from_secs(60)),
+        max_age: t.duration_or_none("max-age", Duration::from_secs(600)),
     }
 }

@@ -8,6 +8,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::near::nearest;
+
 /// The text of a configuration file, with what is needed to name a place in it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
@@ -44,10 +49,13 @@ impl Place {
         Self::new(source, "", 0..0)
     }
 
-    /// The same place with one more key behind it.
+    /// The place of a key below this one, written as in a fault: `rules[3].deny`. Where it is not written, the place of
+    /// what it would stand in.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self { key: join(&self.key, key), ..self.clone() }
+        let key = join(&self.key, key);
+        let line = span_of(&self.source.text, &key).map_or(self.line, |start| self.source.line(start));
+        Self { source: self.source.clone(), key, line }
     }
 
     /// The file this place is in.
@@ -57,13 +65,58 @@ impl Place {
 
     /// A fault at this place.
     pub fn fault(&self, found: impl Into<String>, expected: impl Into<String>) -> Fault {
+        self.told(Severity::Error, found.into(), expected.into())
+    }
+
+    /// A warning about this place: Doorward starts with it, but hardly does what the operator means.
+    pub fn warning(&self, found: impl Into<String>, expected: impl Into<String>) -> Fault {
+        self.told(Severity::Warning, found.into(), expected.into())
+    }
+
+    /// A fault at this place: a word that is none of the known ones. `what` says what they are.
+    pub fn unknown<'a>(&self, word: &str, what: &str, known: impl IntoIterator<Item = &'a str>) -> Fault {
+        self.fault(format!("\"{word}\""), "").none_of(word, what, known)
+    }
+
+    fn told(&self, severity: Severity, found: String, expected: String) -> Fault {
         Fault {
-            file: self.source.path.clone(),
+            severity,
+            file: self.source.path.as_path().into(),
             line: self.line,
             key: self.key.clone(),
-            found: found.into(),
-            expected: expected.into(),
+            found,
+            expected,
+            meant: None,
         }
+    }
+}
+
+/// Where the value of a key begins in a text of TOML, or else that of the nearest table or list around it. The text is
+/// read once more for that, so a place needs to keep no more than its key.
+fn span_of(text: &str, key: &str) -> Option<usize> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let mut around = key;
+    loop {
+        if let Some(start) = below_table(root.get_ref(), "", around) {
+            return Some(start);
+        }
+        around = &around[..around.rfind(['.', '['])?];
+    }
+}
+
+/// A key that an operator chose may have dots in it, so paths are compared and not taken apart.
+fn below_table(table: &DeTable<'_>, path: &str, key: &str) -> Option<usize> {
+    table.iter().find_map(|(name, value)| below(value, &join(path, name.get_ref()), key))
+}
+
+fn below(value: &Spanned<DeValue<'_>>, path: &str, key: &str) -> Option<usize> {
+    match (value.get_ref(), key.strip_prefix(path)?) {
+        (_, "") => Some(value.span().start),
+        (DeValue::Table(entries), rest) if rest.starts_with('.') => below_table(entries, path, key),
+        (DeValue::Array(items), rest) if rest.starts_with('[') => {
+            items.iter().enumerate().find_map(|(index, item)| below(item, &format!("{path}[{index}]"), key))
+        }
+        _ => None,
     }
 }
 
@@ -77,11 +130,23 @@ pub(super) fn join(path: &str, key: &str) -> String {
     }
 }
 
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// It is taken, and the operator is told.
+    Warning,
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Fault {
+    /// Whether it refuses the configuration.
+    pub severity: Severity,
     /// The file, as it was named.
-    pub file: PathBuf,
+    pub file: Box<Path>,
     /// Line, counted from 1.
     pub line: usize,
     /// Path of the key, such as `listener[0].address`; empty for the whole file.
@@ -90,19 +155,40 @@ pub struct Fault {
     pub found: String,
     /// What would be right.
     pub expected: String,
+    /// Which of the known words is nearest to what stands there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meant: Option<Box<str>>,
+}
+
+impl Fault {
+    /// The same of a word that is none of those known.
+    #[must_use]
+    pub fn none_of<'a>(mut self, word: &str, what: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        self.meant = nearest(word, known.iter().copied()).map(Box::from);
+        self.expected = match known.is_empty() {
+            true => format!("{what}, of which there is none"),
+            false => format!("{what}: {}", known.join(", ")),
+        };
+        self
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: ", self.file.display(), self.line)?;
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
-        write!(f, "found {}, expected {}", self.found, self.expected)
+        write!(f, "found {}, expected {}", self.found, self.expected)?;
+        self.meant.as_ref().map_or(Ok(()), |meant| write!(f, "; did you mean \"{meant}\"?"))
     }
 }
 
-/// Every fault of a configuration: what refuses a candidate Snapshot.
+/// Every fault of a configuration, warnings among them: what refuses a candidate Snapshot.
 #[derive(Debug, Clone, Default, thiserror::Error)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -145,14 +231,49 @@ impl Collector {
         }
     }
 
-    /// All faults by place, or nothing when there are none.
+    /// The warnings by place, where there is nothing worse.
     ///
     /// # Errors
-    /// The faults collected, when there are any.
-    pub fn finish(self) -> Result<(), Faults> {
+    /// All faults by place, warnings among them, when one of them refuses the configuration.
+    pub fn finish(self) -> Result<Vec<Fault>, Faults> {
         let mut faults = self.0.into_inner();
         faults.sort_by(|a, b| (&a.file, a.line, &a.key).cmp(&(&b.file, b.line, &b.key)));
         faults.dedup();
-        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+        let refused = faults.iter().any(|fault| fault.severity == Severity::Error);
+        if refused { Err(Faults(faults)) } else { Ok(faults) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_below_a_place_has_its_own_line() {
+        let text = "\
+a = 1
+[[policy]]
+name = \"p\"
+[policy.settings]
+rules = [
+  { deny = \"x\" },
+  { allow = \"y\" },
+]
+hosts.\"mail.a.test\" = { desktop = 1,
+  mobile = 2 }
+";
+        let source = Arc::new(Source { path: "c.toml".into(), text: text.to_owned() });
+        let policy = Place::new(&source, "policy[0]", 6..16);
+        let check = |key: &str, line: usize| assert_eq!(policy.key(key).fault("", "").line, line, "{key}");
+        check("name", 3);
+        check("settings", 4);
+        check("settings.rules[1]", 7);
+        check("settings.rules[1].deny", 7);
+        check("settings.rules[7]", 5);
+        check("settings.hosts.mail.a.test", 9);
+        check("settings.hosts.mail.a.test.mobile", 10);
+        check("file", 2);
+        assert_eq!(Place::whole(&source).key("a").fault("", "").line, 1);
+        assert_eq!(Place::whole(&source).key("templates").fault("", "").line, 1);
     }
 }

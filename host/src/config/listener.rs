@@ -36,6 +36,20 @@ pub struct Listener {
     pub place: Place,
 }
 
+impl Listener {
+    /// Whether only one of both can listen: an address of all kinds is in the way of each that has its port.
+    pub fn is_in_the_way_of(&self, other: &Self) -> bool {
+        let (Address::Net(one), Address::Net(two)) = (self.address.clone(), other.address.clone()) else {
+            return self.address == other.address;
+        };
+        let takes = |all: SocketAddr, v6_only: bool, one: SocketAddr| {
+            all.ip().is_unspecified() && (all.is_ipv4() == one.is_ipv4() || (all.is_ipv6() && !v6_only))
+        };
+        let meet = one.ip() == two.ip() || takes(one, self.v6_only, two) || takes(two, other.v6_only, one);
+        one.port() == two.port() && one.port() != 0 && meet
+    }
+}
+
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -287,7 +301,8 @@ pub(super) fn flow(t: &Table<'_>) -> (Flow, Vec<(String, Limits)>) {
     let classes = classes.filter_map(|key| {
         // A slip in a key must not be told as a class of that name.
         if !t.json(&key).is_some_and(|value| value.is_object()) {
-            t.fault(&key, "neither a known key nor a class", format!("the table of a class, or {}", KEYS.join(", ")));
+            let fault = t.place_of(&key).fault("neither a known key nor a class", "");
+            t.collector().add(fault.none_of(&key, "the table of a class, or one of these", KEYS));
             return None;
         }
         Some((key.clone(), t.table(&key, |t| limits(t, Limits::default()))?))
@@ -322,5 +337,34 @@ fn limits(t: &Table<'_>, default: Limits) -> Limits {
         peer_max_connections: count("peer-max-connections", default.peer_max_connections),
         peer_max_interval_connections: count("peer-max-interval-connections", default.peer_max_interval_connections),
         peer_interval: t.duration("peer-interval", default.peer_interval),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, parse};
+
+    #[test]
+    fn two_listeners_cannot_have_one_address() {
+        let check = |one: &str, two: &str, meet: bool| {
+            let text = format!(
+                "[[listener]]\nname = \"a\"\naddress = {one}\n[[listener]]\nname = \"b\"\naddress = {two}\n\
+                 [[backend]]\nname = \"b\"\nurl = \"http://b/\"\nrecipe = \"form\"\n[[site]]\nhosts = [\"*\"]\n"
+            );
+            let faults = parse(&std::sync::Arc::new(Source { path: "c".into(), text }), Path::new(".")).err();
+            let told = faults.is_some_and(|faults| faults.to_string().contains("listener[1].address"));
+            assert_eq!(told, meet, "{one} {two}");
+        };
+        check(r#""127.0.0.1:80""#, r#""127.0.0.1:80""#, true);
+        check(r#""127.0.0.1:80""#, r#""127.0.0.1:81""#, false);
+        check(r#""127.0.0.1:0""#, r#""127.0.0.1:0""#, false);
+        check(r#""127.0.0.1:80""#, r#""127.0.0.2:80""#, false);
+        check(r#""0.0.0.0:80""#, r#""127.0.0.2:80""#, true);
+        check(r#""[::]:80""#, r#""127.0.0.2:80""#, true);
+        check("\"[::]:80\"\nv6-only = true", r#""127.0.0.2:80""#, false);
+        check("\"[::]:80\"\nv6-only = true", r#""[::1]:80""#, true);
+        check(r#""unix:a""#, r#""unix:a""#, true);
+        check(r#""systemd:a""#, r#""systemd:b""#, false);
     }
 }

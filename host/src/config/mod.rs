@@ -8,6 +8,7 @@ mod directory;
 mod fault;
 mod forwarding;
 mod listener;
+mod near;
 mod network;
 mod policy;
 mod reader;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 pub use backend::{Backend, Health, ProxyProtocol, Tls};
 pub use directory::{Directory, DirectoryKind, Ldap, Routes};
-pub use fault::{Collector, Fault, Faults, Place, Source};
+pub use fault::{Collector, Fault, Faults, Place, Severity, Source};
 pub use forwarding::{Forwarding, Style};
 pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Proxied, ProxyHeader};
 pub use network::{Network, Networks, prefix};
@@ -79,6 +80,8 @@ pub struct Config {
     pub default_backends: Vec<String>,
     /// `[[site]]`.
     pub sites: Vec<Site>,
+    /// What is taken as it is written, and hardly meant.
+    pub warnings: Vec<Fault>,
 }
 
 /// `[threads]`: the original's `minConnThreads` and `maxConnThreads`.
@@ -365,8 +368,11 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
 pub fn load_anyway(path: &Path) -> Result<(Config, Faults), Faults> {
     let source = Arc::new(Source { path: path.to_owned(), text: text_of(path)? });
     let base = path.parent().unwrap_or(Path::new("."));
-    let (config, faults) = read_anyway(&source, |table| root(table, base));
-    Ok((config, faults.err().unwrap_or_default()))
+    let (mut config, faults) = read_anyway(&source, |table| root(table, base));
+    let (warnings, faults) =
+        faults.map_or_else(|faults| (Vec::new(), faults), |warnings| (warnings, Faults::default()));
+    config.warnings = warnings;
+    Ok((config, faults))
 }
 
 /// The text of a configuration file.
@@ -385,7 +391,9 @@ pub fn text_of(path: &Path) -> Result<String, Faults> {
 /// # Errors
 /// Every fault found, each with its place.
 pub fn parse(source: &Arc<Source>, base: &Path) -> Result<Config, Faults> {
-    read(source, |table| root(table, base))
+    let (mut config, faults) = read_anyway(source, |table| root(table, base));
+    config.warnings = faults?;
+    Ok(config)
 }
 
 fn root(t: &Table<'_>, base: &Path) -> Config {
@@ -397,7 +405,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         place: t.place(),
         threads: t.table("threads", threads).unwrap_or_else(default_threads),
         log: t.table("log", |t| log(t, base)).unwrap_or_else(default_log),
-        drain_timeout: t.duration("drain-timeout", Duration::from_secs(30)),
+        drain_timeout: t.duration_or_none("drain-timeout", Duration::from_secs(30)),
         state_directory: t.text("state-directory").map(|path| base.join(path)),
         admin_socket: t.table("admin", |t| t.text("socket").map(|path| base.join(path))).flatten(),
         listeners: t.tables("listener", |t| listener::listener(t, base)),
@@ -420,6 +428,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         backends: t.tables("backend", |t| backend::backend(t, base)),
         default_backends: t.texts("default-backend"),
         sites: t.tables("site", site),
+        warnings: Vec::new(),
     };
     check_whole(t, &config);
     policy::bind(t, config)
@@ -442,18 +451,24 @@ fn check_whole(t: &Table<'_>, config: &Config) {
         let place = listener.place.key("redirect-to-https");
         t.collector().add(place.fault("no site with a name", "a site with a host name to redirect to"));
     }
-    unique(t, config.listeners.iter().map(|l| (l.name.as_str(), &l.place)));
-    unique(t, config.policies.iter().map(|p| (p.name.as_str(), &p.place)));
-    unique(t, config.backends.iter().flat_map(|b| b.names().map(|name| (name, &b.place))));
-    unique(t, config.sites.iter().flat_map(|s| s.hosts.iter().map(|host| (host.as_str(), &s.place))));
+    unique(t, config.listeners.iter().map(|l| (l.name.as_str(), l.place.key("name"))));
+    unique(t, config.policies.iter().map(|p| (p.name.as_str(), p.place.key("name"))));
+    unique(t, config.backends.iter().flat_map(|b| std::iter::zip(b.names(), b.places_of_names())));
+    unique(t, config.sites.iter().flat_map(|s| s.hosts.iter().map(|host| (host.as_str(), s.place.key("hosts")))));
+    for (index, listener) in config.listeners.iter().enumerate() {
+        if let Some(earlier) = config.listeners.iter().take(index).find(|earlier| earlier.is_in_the_way_of(listener)) {
+            let found = format!("{}, where the listener \"{}\" listens", listener.address, earlier.name);
+            t.collector().add(listener.place.key("address").fault(found, "an address that no other listener has"));
+        }
+    }
     let is_known = |name: &&String| config.backends.iter().any(|backend| backend.names().any(|known| known == *name));
     for name in config.default_backends.iter().filter(|name| !is_known(name)) {
-        let names: Vec<&str> = config.backends.iter().map(|b| b.name.as_str()).collect();
-        t.fault("default-backend", format!("\"{name}\""), format!("the name of a back-end: {}", names.join(", ")));
+        let place = t.place_of("default-backend");
+        t.collector().add(place.unknown(name, "a back-end", config.backends.iter().flat_map(Backend::names)));
     }
 }
 
-fn unique<'a>(t: &Table<'_>, names: impl Iterator<Item = (&'a str, &'a Place)>) {
+fn unique<'a>(t: &Table<'_>, names: impl Iterator<Item = (&'a str, Place)>) {
     let mut seen = std::collections::BTreeSet::new();
     for (name, place) in names {
         if !name.is_empty() && !seen.insert(name.to_ascii_lowercase()) {
@@ -480,8 +495,8 @@ fn threads(t: &Table<'_>) -> Threads {
     Threads {
         min,
         max,
-        grow_after: t.duration("grow-after", default.grow_after),
-        shrink_after: t.duration("shrink-after", default.shrink_after),
+        grow_after: t.duration_or_none("grow-after", default.grow_after),
+        shrink_after: t.duration_or_none("shrink-after", default.shrink_after),
     }
 }
 

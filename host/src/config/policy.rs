@@ -156,8 +156,8 @@ fn breaker(t: &Table<'_>) -> Breaker {
     Breaker {
         failures: u32::try_from(failures).unwrap_or(default.failures),
         window: t.duration("window", default.window),
-        pause: t.duration("pause", default.pause),
-        watch: t.duration("watch", default.watch),
+        pause: t.duration_or_none("pause", default.pause),
+        watch: t.duration_or_none("watch", default.watch),
     }
 }
 
@@ -181,12 +181,11 @@ fn grants(t: &Table<'_>) -> Option<Vec<String>> {
 /// Policies are bound to listeners and virtual hosts by name: the names must be there, and a virtual host may be
 /// called by any of its names.
 pub(super) fn bind(t: &Table<'_>, mut config: Config) -> Config {
+    let listeners: Vec<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
     for policy in &mut config.policies {
-        for name in &policy.listeners {
-            if !config.listeners.iter().any(|listener| listener.name == *name) {
-                let fault = policy.place.key("listeners").fault(format!("\"{name}\""), "the name of a listener");
-                t.collector().add(fault);
-            }
+        for name in policy.listeners.iter().filter(|name| !listeners.contains(&name.as_str())) {
+            let place = policy.place.key("listeners");
+            t.collector().add(place.unknown(name, "a listener", listeners.iter().copied()));
         }
         if policy.asks == Question::Access && !policy.sites.is_empty() {
             let fault = policy.place.key("sites").fault("virtual hosts", "none: `access` is asked before one is known");
@@ -197,8 +196,8 @@ pub(super) fn bind(t: &Table<'_>, mut config: Config) -> Config {
             match site.and_then(|site| site.hosts.first()) {
                 Some(first) => name.clone_from(first),
                 None => {
-                    let fault = policy.place.key("sites").fault(format!("\"{name}\""), "a host of a [[site]]");
-                    t.collector().add(fault);
+                    let hosts = config.sites.iter().flat_map(|site| &site.hosts).map(String::as_str);
+                    t.collector().add(policy.place.key("sites").unknown(name, "a host of a [[site]]", hosts));
                 }
             }
         }

@@ -12,21 +12,23 @@ use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::fault::{Collector, Faults, Place, Source, join};
+use super::fault::{Collector, Fault, Faults, Place, Source, join};
 use super::network::{Network, Networks};
 use super::units;
 
-/// Reads a whole file and hands its top table to `read`; all faults come back together.
+/// Reads a whole file and hands its top table to `read`; all faults come back together. For files of which nothing is
+/// warned.
 ///
 /// # Errors
 /// Every fault found, by the TOML parser or by `read`.
 pub fn read<T>(source: &Arc<Source>, read: impl FnOnce(&Table<'_>) -> T) -> Result<T, Faults> {
     let (value, faults) = read_anyway(source, read);
-    faults.map(|()| value)
+    faults.map(|_| value)
 }
 
-/// The same, and what could be read in spite of all faults: defaults stand where something was wrong.
-pub fn read_anyway<T>(source: &Arc<Source>, read: impl FnOnce(&Table<'_>) -> T) -> (T, Result<(), Faults>) {
+/// The same, and what could be read in spite of all faults: defaults stand where something was wrong. Without faults,
+/// the warnings.
+pub fn read_anyway<T>(source: &Arc<Source>, read: impl FnOnce(&Table<'_>) -> T) -> (T, Result<Vec<Fault>, Faults>) {
     let faults = Collector::default();
     let (root, errors) = DeTable::parse_recoverable(&source.text);
     for error in errors {
@@ -78,6 +80,11 @@ impl<'a> Table<'a> {
         self.faults.add(self.place_of(key).fault(found, expected));
     }
 
+    /// Warns of a key.
+    pub fn warn(&self, key: &str, found: impl Into<String>, expected: impl Into<String>) {
+        self.faults.add(self.place_of(key).warning(found, expected));
+    }
+
     /// Where faults of later checks go.
     pub fn collector(&self) -> &Collector {
         self.faults
@@ -109,10 +116,14 @@ impl<'a> Table<'a> {
 
     /// A string.
     pub fn text(&self, key: &str) -> Option<String> {
+        self.text_that_is(key, "a string")
+    }
+
+    fn text_that_is(&self, key: &str, expected: &str) -> Option<String> {
         let value = self.take(key)?;
         match value.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
-            _ => self.wrong(key, value, "a string"),
+            _ => self.wrong(key, value, expected),
         }
     }
 
@@ -129,7 +140,7 @@ impl<'a> Table<'a> {
 
     /// A string read by `parse`; `expected` says what it takes.
     pub fn parsed<T>(&self, key: &str, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        let text = self.text(key)?;
+        let text = self.text_that_is(key, expected)?;
         let parsed = parse(&text);
         if parsed.is_none() {
             self.fault(key, format!("\"{text}\""), expected);
@@ -137,8 +148,17 @@ impl<'a> Table<'a> {
         parsed
     }
 
-    /// A time with its unit.
+    /// A time with its unit. A time of 0 is hardly meant: nothing is done in time then.
     pub fn duration(&self, key: &str, default: Duration) -> Duration {
+        let time = self.duration_or_none(key, default);
+        if time.is_zero() && self.has(key) {
+            self.warn(key, "a time of 0", "a time in which something can be done");
+        }
+        time
+    }
+
+    /// A time with its unit, of which 0 has a meaning of its own.
+    pub fn duration_or_none(&self, key: &str, default: Duration) -> Duration {
         self.parsed(key, "a time with its unit, such as \"300s\", \"5m\" or \"10ms\"", units::duration)
             .unwrap_or(default)
     }
@@ -179,8 +199,13 @@ impl<'a> Table<'a> {
     /// One of a closed set of words.
     pub fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        let expected = format!("one of {}", names.join(", "));
-        self.parsed(key, &expected, |text| choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value))
+        let text = self.text_that_is(key, &format!("one of {}", names.join(", ")))?;
+        let chosen = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        if chosen.is_none() {
+            let known = choices.iter().map(|(name, _)| *name);
+            self.faults.add(self.place_of(key).unknown(&text, "one of these", known));
+        }
+        chosen
     }
 
     /// A list of strings; one string alone is a list of one.
@@ -287,9 +312,9 @@ impl<'a> Table<'a> {
         for (name, value) in self.entries {
             let name: &str = name.get_ref();
             if !known.contains(name) {
-                let allowed: Vec<&str> = known.iter().map(String::as_str).collect();
                 let place = Place::new(self.source, join(&self.path, name), value.span());
-                self.faults.add(place.fault("an unknown key", format!("one of {}", allowed.join(", "))));
+                let fault = place.fault("an unknown key", "");
+                self.faults.add(fault.none_of(name, "one of these", known.iter().map(String::as_str)));
             }
         }
     }

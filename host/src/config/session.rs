@@ -109,7 +109,7 @@ fn throttle(t: &Table<'_>) -> Throttle {
     Throttle {
         window: t.duration("window", default.window),
         free_failures: count("free-failures", default.free_failures),
-        max_delay: t.duration("max-delay", default.max_delay),
+        max_delay: t.duration_or_none("max-delay", default.max_delay),
         max_failures: count("max-failures", default.max_failures),
         max_names: count("max-names", default.max_names),
         user_failures: count("user-failures", default.user_failures),

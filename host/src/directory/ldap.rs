@@ -293,7 +293,7 @@ impl Servers {
     async fn connect(&self, target: &Target, usage: Use) -> Result<Ldap, Trouble> {
         let failed = |error: &dyn std::fmt::Display| Trouble::Failed(error.to_string());
         let opened = tokio::time::timeout(self.settings.connect_timeout, target.open(&self.tls)).await;
-        let stream = opened.map_err(|_| Trouble::Silent("connecting"))?.map_err(|error| failed(&error))?;
+        let stream = opened.map_err(|_| Trouble::Silent("connecting"))?.map_err(|error| failed(&tls::words(&error)))?;
         // The line is open and safe already; all that `ldap3` sees is a local socket.
         let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
         let (connection, mut ldap) =

@@ -83,6 +83,12 @@ impl Ldif {
         fitting.map(|(dn, entry)| User { dn: dn.clone(), attributes: picked(entry), mapped: None }).collect()
     }
 
+    /// The values of an attribute of each entry that has it, by distinguished name.
+    pub(super) fn values(&self, attribute: &str) -> impl Iterator<Item = (&str, &[String])> {
+        let attribute = attribute.to_ascii_lowercase();
+        self.entries.iter().filter_map(move |(dn, entry)| Some((dn.as_str(), entry.get(&attribute)?.as_slice())))
+    }
+
     /// What an entry stores of its password.
     pub(super) fn stored(&self, dn: &str, attribute: &str) -> Stored {
         let Some(entry) = self.entries.get(dn) else { return Stored::default() };

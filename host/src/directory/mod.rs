@@ -290,6 +290,14 @@ impl Directory {
         exposed.filter(|(_, values)| !values.is_empty()).collect()
     }
 
+    /// Which back-ends the entries of the operator's file name, each with its distinguished name; nothing of a server's.
+    pub fn hosts_of_file(&self) -> Vec<(&str, &[String])> {
+        match (&self.source, &self.config.kind) {
+            (Source::Ldif(ldif), DirectoryKind::Ldif(Some(_))) => ldif.values(&self.config.host_attribute).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Where somebody with this problem is sent.
     pub fn help(&self, problem: Problem) -> Option<&str> {
         self.config.account_help.get(problem.name()).map(String::as_str)

@@ -4,7 +4,7 @@ pub mod access;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::Level;
+use crate::config::{Fault, Level};
 
 /// Starts the log; called once. Another level needs a restart.
 pub fn start(level: Level) {
@@ -25,4 +25,13 @@ pub fn start(level: Level) {
         .finish();
     // A second start (in tests) keeps the first.
     let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// What an operator should know of a configuration that is taken.
+pub fn warnings(warnings: &[Fault]) {
+    for warning in warnings {
+        let at = format!("{}:{}", warning.file.display(), warning.line);
+        let Fault { key, found, expected, .. } = warning;
+        tracing::warn!(at, key, found, expected, "the configuration is taken, with a warning");
+    }
 }

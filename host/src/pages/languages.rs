@@ -68,10 +68,7 @@ impl Languages {
             }
         }
         if !all.contains_key(&default.to_lowercase()) {
-            let known: Vec<&str> = all.keys().map(String::as_str).collect();
-            faults.add(
-                place.key("default-language").fault(format!("\"{default}\""), format!("one of {}", known.join(", "))),
-            );
+            faults.add(place.key("default-language").unknown(default, "a language", all.keys().map(String::as_str)));
         }
         faults.finish()?;
         let all = all.into_iter().map(|(key, (tag, texts))| (key, Language::new(tag, texts))).collect();

@@ -83,7 +83,8 @@ fn shadow(
     let policy = load(&config, compiler, &known, None).map_err(|Faults(mut faults)| {
         let file = config.place.key("file").fault("", "").key;
         for fault in faults.iter_mut().filter(|fault| fault.key == file) {
-            fault.key = config.place.key("shadow").fault("", "").key;
+            let Fault { found, expected, .. } = fault;
+            *fault = config.place.key("shadow").fault(std::mem::take(found), std::mem::take(expected));
         }
         Faults(faults)
     })?;
@@ -194,10 +195,9 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
 pub fn bytes_of(config: &config::Policy) -> Result<Vec<u8>, Fault> {
     let Some(path) = &config.file else {
         let found = BUILT_IN.iter().find(|(name, _)| *name == config.name);
-        let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
         return found.map(|(_, bytes)| bytes.to_vec()).ok_or_else(|| {
-            let expected = format!("a built-in policy ({}) or a file", names.join(", "));
-            config.place.key("name").fault(format!("\"{}\"", config.name), expected)
+            let names = BUILT_IN.iter().map(|(name, _)| *name);
+            config.place.key("name").unknown(&config.name, "a file beside it, or a built-in policy", names)
         });
     };
     read_capped(path).map_err(|found| {

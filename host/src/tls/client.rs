@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
-use super::{certificates, provider};
+use super::words::of_tls;
+use super::{certificates, private_key, provider};
 use crate::config::{self, Fault, Place};
 
 /// TLS towards a server, trusting `ca` or else the system's authorities.
@@ -35,7 +35,7 @@ fn build(tls: &config::Tls, place: &Place) -> Result<ClientConfig, Fault> {
     let versions: &[&SupportedProtocolVersion] = if tls.only_1_3 { &[&TLS13] } else { &[&TLS13, &TLS12] };
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
-        .map_err(|error| place.fault(error.to_string(), "a usable TLS set-up"))?;
+        .map_err(|error| place.fault(of_tls(&error), "a usable TLS set-up"))?;
     let builder = if tls.insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone(provider())))
     } else {
@@ -46,8 +46,8 @@ fn build(tls: &config::Tls, place: &Place) -> Result<ClientConfig, Fault> {
         place.key(name).fault(format!("{}: {error}", path.display()), "a PEM file")
     };
     let certificates = certificates(chain).map_err(|error| fault("certificate", chain, error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| fault("key", key, error.to_string()))?;
-    builder.with_client_auth_cert(certificates, private).map_err(|error| fault("key", key, error.to_string()))
+    let private = private_key(key).map_err(|error| fault("key", key, error))?;
+    builder.with_client_auth_cert(certificates, private).map_err(|error| fault("key", key, of_tls(&error)))
 }
 
 fn roots(ca: Option<&Path>, place: &Place) -> Result<RootCertStore, Fault> {

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoClientAuth, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -15,7 +14,8 @@ use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{certificates, provider};
+use super::words::of_tls;
+use super::{certificates, private_key, provider};
 use crate::config::{self, ClientAuth, Fault};
 
 /// Seals and opens what a ticket holds.
@@ -47,7 +47,7 @@ pub fn server(listener: &config::Listener, tickets: &Arc<dyn Tickets>) -> Result
     let (verifier, context) = client_auth(&listener.tls)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
-        .map_err(|error| listener.place.fault(error.to_string(), "a usable TLS set-up"))?
+        .map_err(|error| listener.place.fault(of_tls(&error), "a usable TLS set-up"))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(ByName { by_name, default }));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -68,7 +68,7 @@ fn client_auth(tls: &config::ListenerTls) -> Result<(Arc<dyn ClientCertVerifier>
     let (mut roots, mut digest) = (RootCertStore::empty(), Sha256::new_with_prefix([tls.client_auth as u8]));
     for certificate in certificates(path).map_err(fault)? {
         digest.update(&certificate);
-        roots.add(certificate).map_err(|error| fault(error.to_string()))?;
+        roots.add(certificate).map_err(|error| fault(of_tls(&error)))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
     let builder = if tls.client_auth == ClientAuth::Optional { builder.allow_unauthenticated() } else { builder };
@@ -84,10 +84,10 @@ fn certified_key(certificate: &config::Certificate) -> Result<CertifiedKey, Faul
             .fault(format!("{}: {what}", path.display()), if key == "ocsp" { "a DER file" } else { "a PEM file" })
     };
     let chain = certificates(&certificate.chain).map_err(|error| fault("chain", &certificate.chain, error))?;
-    let key = PrivateKeyDer::from_pem_file(&certificate.key)
-        .map_err(|error| fault("key", &certificate.key, error.to_string()))?;
+    let key = private_key(&certificate.key).map_err(|error| fault("key", &certificate.key, error))?;
+    // `from_der` compares both, where that can be done.
     let mut key = CertifiedKey::from_der(chain, key, &provider())
-        .map_err(|error| fault("key", &certificate.key, error.to_string()))?;
+        .map_err(|error| fault("key", &certificate.key, of_tls(&error)))?;
     if let Some(path) = &certificate.ocsp {
         let response = std::fs::read(path).map_err(|error| fault("ocsp", path, error.to_string()))?;
         // An OCSPResponse is a SEQUENCE (RFC 6960, section 4.2.1); what it says is for browsers to judge.
@@ -96,7 +96,7 @@ fn certified_key(certificate: &config::Certificate) -> Result<CertifiedKey, Faul
         }
         key.ocsp = Some(response);
     }
-    key.keys_match().map_err(|error| fault("key", &certificate.key, error.to_string()))?;
+    key.keys_match().map_err(|error| fault("key", &certificate.key, of_tls(&error)))?;
     Ok(key)
 }
 

@@ -249,9 +249,8 @@ impl Recipe {
         let source = match built_in {
             Some((name, text)) => Source { path: format!("<built-in recipe {name}>").into(), text: (*text).to_owned() },
             None if !name.contains(['.', '/']) => {
-                let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-                let expected = format!("a built-in recipe ({}) or a file", names.join(", "));
-                return Err(place.key("recipe").fault(format!("\"{name}\""), expected).into());
+                let names = BUILT_IN.iter().map(|(name, _)| *name);
+                return Err(place.key("recipe").unknown(name, "a file, or a built-in recipe", names).into());
             }
             None => {
                 let path = base.join(name);
@@ -297,9 +296,14 @@ impl Recipe {
 
     /// Whether anything but the back-end's name is needed of the directory's entry.
     pub fn needs_entry(&self) -> bool {
+        self.attributes().next().is_some()
+    }
+
+    /// The attributes of the directory's entry that it is filled with.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
         let steps = self.prefetch.iter().chain(&self.login).flat_map(Step::templates);
         let others = self.inject.iter().map(|(_, template)| template).chain(self.sign.iter().map(|sign| &sign.text));
-        steps.chain(others).flat_map(Template::holes).any(|hole| hole.starts_with("attr."))
+        steps.chain(others).flat_map(Template::holes).filter_map(|hole| hole.strip_prefix("attr."))
     }
 
     fn uses(&self, names: &[&str]) -> bool {

@@ -57,10 +57,8 @@ pub(super) fn recipe(t: &Table<'_>, choice: Choice<'_>, place: &Place) -> Recipe
         if let Some(setting) = settings.get_mut(name) {
             setting.clone_from(text);
         } else {
-            let names: Vec<&str> = settings.keys().map(String::as_str).collect();
-            let expected = if names.is_empty() { "none: the recipe has none".to_owned() } else { names.join(", ") };
-            let place = place.key("recipe-settings").key(name);
-            t.collector().add(place.fault("no setting of the recipe", expected));
+            let fault = place.key("recipe-settings").key(name).fault("no setting of the recipe", "");
+            t.collector().add(fault.none_of(name, "a setting of the recipe", settings.keys().map(String::as_str)));
         }
     }
     let known = HOLES.map(str::to_owned).to_vec();
@@ -319,8 +317,8 @@ impl Reader {
             match self.settings.get(name) {
                 Some(setting) => filled.push_str(setting),
                 None => {
-                    let names: Vec<&str> = self.settings.keys().map(String::as_str).collect();
-                    t.fault(key, format!("{{settings.{name}}}"), format!("a setting ({})", names.join(", ")));
+                    let fault = t.place_of(key).fault(format!("{{settings.{name}}}"), "");
+                    t.collector().add(fault.none_of(name, "a setting", self.settings.keys().map(String::as_str)));
                 }
             }
             rest = after;
@@ -339,7 +337,9 @@ impl Reader {
         for hole in template.holes() {
             let known = self.known.iter().any(|known| known == hole) || hole.starts_with("attr.");
             if !known {
-                t.fault(key, format!("{{{hole}}}"), format!("one of {}, attr.NAME", self.known.join(", ")));
+                let fault = t.place_of(key).fault(format!("{{{hole}}}"), "");
+                let known = self.known.iter().map(String::as_str);
+                t.collector().add(fault.none_of(hole, "attr.NAME, or one of these", known));
             } else if never.contains(&hole) {
                 t.fault(key, format!("{{{hole}}}"), "another hole: here it would be logged, or is not known");
             }
