@@ -32,6 +32,9 @@ struct Environment {
     ldap: Ldap,
     nodes: BTreeMap<String, Node>,
     sogo: String,
+    cyrus: String,
+    sqwebmail: String,
+    radicale: String,
     users_file: PathBuf,
 }
 
@@ -228,6 +231,40 @@ impl Stack {
     /// The URL of SOGo, in front of node `A`'s mail. It runs when `ctl start db cache sogo` has started it.
     pub fn sogo(&self) -> &str {
         &self.environment.sogo
+    }
+
+    /// The URL of Cyrus: JMAP and DAV, for `alice` and `carol`. It runs when `ctl start cyrus` has started it.
+    pub fn cyrus(&self) -> &str {
+        &self.environment.cyrus
+    }
+
+    /// The URL of sqwebmail, for the same users. It runs when `ctl start sqauth sqmail sqweb` has started it.
+    pub fn sqwebmail(&self) -> &str {
+        &self.environment.sqwebmail
+    }
+
+    /// The URL of Radicale, for the same users. It runs when `ctl start radicale` has started it.
+    pub fn radicale(&self) -> &str {
+        &self.environment.radicale
+    }
+
+    /// Gives a user another password at Cyrus.
+    #[track_caller]
+    pub fn cyrus_password(&self, name: &str, password: &str) {
+        let arguments = ["password", &self.dir.display().to_string(), name, password];
+        script("tools/cyrus.py", &self.dir, &self.settings, &arguments);
+    }
+
+    /// Gives a user another password at Radicale.
+    #[track_caller]
+    pub fn radicale_password(&self, name: &str, password: &str) {
+        let file = self.dir.join("radicale/users");
+        let users = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let line = |line: &str| match line.split_once(':') {
+            Some((known, _)) if known == name => format!("{name}:{password}\n"),
+            _ => format!("{line}\n"),
+        };
+        std::fs::write(&file, users.lines().map(line).collect::<String>()).expect("the file of Radicale's users");
     }
 
     /// All users.

@@ -18,6 +18,8 @@ import shlex
 import shutil
 import sys
 
+import cyrus
+
 S = {}
 for word in shlex.split(sys.stdin.read()):
     k, _, v = word.partition("=")
@@ -168,6 +170,56 @@ def sogo():
     os.chown(folder, owner.pw_uid, owner.pw_gid)
 
 
+def owner_of(path, user, group):
+    for folder, _, files in os.walk(path):
+        shutil.chown(folder, user, group)
+        for f in files:
+            shutil.chown(os.path.join(folder, f), user, group)
+
+
+def cyrus_and_radicale():
+    """Servers of JMAP and DAV. Radicale's event is the one that Cyrus gets."""
+    for f in ("imapd.conf", "cyrus.conf"):
+        render(f"conf/cyrus/{f}.in", DIR / "cyrus" / f)
+    folder = DIR / "radicale"
+    render("conf/radicale/config.in", folder / "config")
+    people = list(cyrus.users({"users_file": HOME / "data/users.json"}))
+    (folder / "users").write_text("".join(f"{name}:{password}\n" for name, password in people), encoding="utf-8")
+    for name, _ in people:
+        calendar = folder / "collections/collection-root" / name / "calendar"
+        calendar.mkdir(parents=True)
+        (calendar / ".Radicale.props").write_text('{"tag": "VCALENDAR"}', encoding="utf-8")
+        (calendar / "hello.ics").write_bytes(cyrus.event(name).encode())
+
+
+def sqwebmail():
+    """Courier's folders, and the mail of node A. The packages may be missing: then there is nothing to prepare."""
+    try:
+        owner = pwd.getpwnam("courier")
+    except KeyError:
+        return
+    folder = DIR / "sqwebmail"
+    render("conf/sqwebmail/lighttpd.conf.in", folder / "lighttpd.conf")
+    (folder / "run/authdaemon").mkdir(parents=True)
+    shutil.copytree("/etc/courier", folder / "etc")
+    for name, line in (("authdaemonrc", 'authmodulelist="authuserdb"\ndaemons=2\n'),
+                       # As much as the tests send, where the default is 2 MB.
+                       ("sqwebmaild", "SQWEBMAIL_MAXMSGSIZE=20000000\nSQWEBMAIL_MAXATTSIZE=20000000\n"
+                                      "SQWEBMAIL_MAXARGSIZE=20000000\n")):
+        with open(folder / "etc" / name, "a", encoding="utf-8") as f:
+            f.write(line)
+    lines = []
+    for name, password in cyrus.users({"users_file": HOME / "data/users.json"}):
+        home = folder / "mail" / name
+        shutil.copytree(DIR / "imap-a/mail" / lower(name), home / "Maildir")
+        digest = "{SHA}" + base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
+        lines.append(f"{name}\tuid={owner.pw_uid}|gid={owner.pw_gid}|home={home}|mail={home}/Maildir|systempw={digest}\n")
+    (folder / "etc/userdb").write_text("".join(lines), encoding="utf-8")
+    (folder / "etc/userdb").chmod(0o600)
+    for path in ("mail", "run"):
+        owner_of(folder / path, "courier", "courier")
+
+
 def environment():
     at = "127.0.0.1:"
     env = {
@@ -192,6 +244,9 @@ def environment():
         "strict_nodes": S["RS_STRICT_NODES"] != "0",
         "nodes": {},
         "sogo": "http://" + at + S["RS_SOGO_PORT"] + "/",
+        "cyrus": "http://" + at + S["RS_CYRUS_PORT"] + "/",
+        "sqwebmail": "http://" + at + S["RS_SQWEBMAIL_PORT"] + "/",
+        "radicale": "http://" + at + S["RS_RADICALE_PORT"] + "/",
         "users_file": str(HOME / "data/users.json"),
     }
     for n in "AB":
@@ -224,4 +279,6 @@ def environment():
 directory()
 nodes()
 sogo()
+cyrus_and_radicale()
+sqwebmail()
 environment()

@@ -45,6 +45,17 @@ def check(name, env, state):
         return True
     if name == "sogo":
         return answers(env["sogo"], "/SOGo/")
+    if name == "cyrus":
+        return os.path.exists(env["dir"] + "/cyrus/filled")
+    if name in ("sqauth", "sqmail"):
+        path = "/sqwebmail/run/" + ("authdaemon/socket" if name == "sqauth" else "sqwebmail.sock")
+        with socket.socket(socket.AF_UNIX) as k:
+            k.connect(env["dir"] + path)
+        return True
+    if name == "sqweb":
+        return answers(env["sqwebmail"], "/sqwebmail/logo.png")
+    if name == "radicale":
+        return answers(env["radicale"], "/.web/")
     kind, node = name.split("-")
     node = env["nodes"][node.upper()]
     if kind == "imap":

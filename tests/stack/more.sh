@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# Webmails that `up` does not start unless they are named: sourced by lib.sh, not run.
+
+# Cyrus: JMAP and DAV over HTTP. Its passwords are those of data/users.json, its messages those of node A.
+rs_cyrus() {
+    local d=$RS_DIR/cyrus
+    if [ ! -e "$d/sasldb2" ]; then
+        mkdir -p "$d"/{conf,spool,sieve,run/proc,run/lock}
+        python3 "$RS_HOME/tools/cyrus.py" passwords "$RS_DIR" || die "Cyrus has no passwords"
+        chown -R cyrus:mail "$d"
+    fi
+    rs_launch cyrus /usr/lib/cyrus/bin/master -D -C "$d/imapd.conf" -M "$d/cyrus.conf" -p "$d/run/master.pid"
+    [ -e "$d/filled" ] || rs_launch cyrus-fill python3 "$RS_HOME/tools/cyrus.py" fill "$RS_DIR"
+}
+
+# The parts of sqwebmail: who checks passwords (sqauth), the webmail (sqmail), its web server (sqweb). Courier's programs
+# know fixed folders only, so each part sees ours in their place.
+rs_sqwebmail() {
+    local d=$RS_DIR/sqwebmail command
+    case $1 in
+        sqauth) command=/usr/lib/courier/courier-authlib/authdaemond ;;
+        sqmail) command=/usr/lib/courier/courier/sqwebmaild ;;
+        sqweb) command="lighttpd -D -f $d/lighttpd.conf" ;;
+    esac
+    # shellcheck disable=SC2016  # it is the inner shell that fills these
+    rs_launch "$1" unshare --mount --propagation private bash -c '
+        set -e
+        mount --bind "$1/etc" /etc/courier
+        mount --bind "$1/run" /run/courier
+        [ -e /etc/courier/userdb.dat ] || makeuserdb
+        set -a
+        . /etc/courier/authdaemonrc
+        . /etc/courier/sqwebmaild
+        exec $2' bash "$d" "$command"
+}
+
+# Radicale, of PyPI: CalDAV and CardDAV. As root, since nobody else may be let into the folder of its programs.
+rs_radicale() {
+    rs_launch radicale "$RS_HOME/venv/bin/python" -m radicale --config "$RS_DIR/radicale/config"
+}
