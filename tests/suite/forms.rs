@@ -136,3 +136,28 @@ fn a_session_in_the_path_needs_no_cookie_and_is_ended_there() {
     assert_eq!(body_attribute(&client.get("/.doorward/logged-out").text(), "data-page"), "logged-out");
     assert_eq!(node.hits().iter().filter(|seen| seen.method == "GET" && seen.target == "/").count(), 0, "no prefetch");
 }
+
+#[test]
+fn whoever_logs_in_next_ends_the_session_in_the_path_too() {
+    let logins = std::sync::atomic::AtomicUsize::new(0);
+    let node = Backend::start(move |request| match request.what() {
+        ("POST", "/cgi/mail") => {
+            let nth = logins.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Answer::redirect(&format!("/cgi/mail/login/s{nth}?folder=INBOX")).status(303)
+        }
+        ("GET", "/cgi/mail/login/s1?form=logout") => Answer::hang(),
+        _ => Answer::html("mail"),
+    });
+    let proxy = proxy_with(&node, "back-end", &format!("rw-timeout = \"1s\"\n{IN_PATHS}"));
+    let ended = |session: &str| {
+        let target = format!("/cgi/mail/login/{session}?form=logout");
+        node.hits().iter().filter(|seen| seen.target == target).count()
+    };
+    let mut client = proxy.client();
+    post_login(&mut client, "/", "alice", "alice-secret").expect(303);
+    post_login(&mut client, "/.doorward/login", "alice", "alice-secret").expect(303);
+    assert_eq!((ended("s0"), ended("s1")), (1, 0));
+    // A node that does not answer keeps nobody out.
+    post_login(&mut client, "/.doorward/login", "alice", "alice-secret").expect(303);
+    assert_eq!((ended("s0"), ended("s1"), ended("s2")), (1, 1, 0));
+}

@@ -10,7 +10,7 @@ use hyper::header;
 use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::{self, Attempt, Problem, Verdict};
-use crate::back::{LoggedIn, LoginError, Node, Pending, headers};
+use crate::back::{self, LoggedIn, LoginError, Node, Pending, headers};
 use crate::config::Mode;
 use crate::directory::User;
 use crate::policy::LoginFacts;
@@ -22,6 +22,8 @@ use crate::upload::{Incoming, Upload};
 
 /// A login form has a name, a password, a token and a path: this is plenty. What is held comes on top.
 const FORM_SIZE: u64 = 16 << 10;
+/// So long a login waits for the logout of who was here before. A node that is well answers in a tenth of it.
+const FORMER_LOGOUT: Duration = Duration::from_secs(3);
 
 /// The one message for every login that failed, so that nobody learns which names exist.
 const WRONG: Message = Message::known("wrong");
@@ -82,6 +84,7 @@ impl Exchange {
             }
             Ok(LoginOutcome::In { session, logged_in, node, .. }) => {
                 self.finish.session(&session);
+                self.log_out_former(visit).await;
                 let mut answer = self.hand_over(visit, &form, &session, &logged_in, &node);
                 self.remember_device(&mut answer, visit, device, &name);
                 Ok(answer)
@@ -203,6 +206,23 @@ impl Exchange {
         }));
         let mode = self.snapshot.policies.auth_mode(&mut self.worker.guests.borrow_mut(), &facts);
         mode.unwrap_or_else(|| self.snapshot.mode.clone())
+    }
+
+    /// Whoever was logged in here before with a session that no cookie holds is logged out at the node too. A node that
+    /// does not answer soon keeps nobody waiting.
+    pub(super) async fn log_out_former(&self, visit: &Visit) {
+        let (secure, shared, headers) = (self.secure(), &self.worker.shared, &visit.head.headers);
+        let former = {
+            let opened = &mut self.worker.opened.borrow_mut();
+            self.snapshot.sessions.find(headers, secure, &visit.site.name, &shared.state.revoked, opened)
+        };
+        let Some(former) = former else { return };
+        let Some(node) = self.snapshot.node(former.backend()).filter(|node| node.recipe.ends_by_call()) else { return };
+        let headers = self.headers_for_node(visit);
+        let call = back::log_out(self.hop(node), &headers, former.user(), former.kept());
+        if !matches!(tokio::time::timeout(FORMER_LOGOUT, call).await, Ok(Ok(()))) {
+            tracing::warn!(backend = node.name(), user = former.user(), "the node was not told of a logout");
+        }
     }
 
     /// Whoever was logged in here before is not any more, wherever copies of the cookie are; and what the former node

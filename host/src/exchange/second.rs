@@ -156,6 +156,7 @@ impl Exchange {
                 permit.right();
                 let session = Arc::new(waiting.session.keeping(logged_in.kept.clone()).begun_now());
                 self.finish.session(&session);
+                self.log_out_former(visit).await;
                 let mut answer = self.hand_over(visit, &sent.form, &session, &logged_in, &node);
                 self.remember_device(&mut answer, visit, device, session.user());
                 Ok(answer)

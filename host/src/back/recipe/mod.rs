@@ -283,6 +283,14 @@ impl Recipe {
         templates.chain(call.flat_map(Step::templates)).flat_map(Template::holes).any(|hole| hole == name)
     }
 
+    /// Whether the logout call alone ends the back-end's session: it needs what was found at the login, and not cookies
+    /// only, which the browser loses anyway.
+    pub fn ends_by_call(&self) -> bool {
+        let call = self.logout.iter().filter_map(|logout| logout.call.as_ref());
+        let mut holes = call.flat_map(Step::templates).flat_map(Template::holes);
+        holes.any(|hole| self.extracts.iter().any(|extract| extract.name == hole))
+    }
+
     /// Whether the second factor, or what comes after it, needs this value.
     pub fn needs_for_second_factor(&self, name: &str) -> bool {
         let landing = match &self.landing {
