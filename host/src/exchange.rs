@@ -285,13 +285,17 @@ impl Exchange {
         };
         let secure = self.secure();
         // Boxed: few recipes look at bodies, and each request would carry the room for it.
-        let page = match node.recipe.expired.reads_bodies() {
-            true => Box::pin(back::beginning(&node.recipe, &mut response)).await,
+        let page = match node.recipe.reads_bodies() {
+            true => Box::pin(back::beginning(&node.recipe, &visit.head.uri, &mut response)).await,
             false => String::new(),
         };
         if let Some(logout) = self.logged_out(visit, node, &response, &page) {
             self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
             tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
+            if matches!(logout, own::Gone::LoggedOut) && visit.is_script() {
+                let answer = self.fitted(visit, session, node, response);
+                return Ok(self.without_sessions(answer, node));
+            }
             drop(response);
             return Ok(self.after_logout(logout, visit, node));
         }

@@ -20,7 +20,9 @@ fn ask_for(client: &mut Client, view: &str) {
 fn a_phone_gets_the_interface_for_phones_until_its_user_asks_for_the_other() {
     let node = Backend::start(|request| match request.what() {
         ("GET", "/login.php") => Answer::html("<form>").header("Set-Cookie", "Horde=h; Path=/"),
-        ("POST", "/login.php") => Answer::redirect("/services/portal/"),
+        ("POST", "/login.php") => {
+            Answer::redirect("/services/portal/").header("Set-Cookie", "horde_secret_key=k; Path=/; HttpOnly")
+        }
         _ => Answer::text("portal"),
     });
     let text = config(POLICY, &[]) + &backend("node-a", &node.url(), "").replace("test.toml", "horde");

@@ -7,6 +7,7 @@ mod demo;
 mod configuration;
 mod login;
 mod recipes;
+mod script_logins;
 mod redirects;
 mod forms;
 mod interface;

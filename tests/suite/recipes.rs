@@ -39,22 +39,22 @@ fn is_never_open(node: &Backend, settings: &str) {
     assert_eq!(node.hits().len(), before, "the node is not even asked");
 }
 
-fn proxy_of(node: &Backend, recipe: &str) -> Proxy {
+pub(crate) fn proxy_of(node: &Backend, recipe: &str) -> Proxy {
     proxy_with(node, "ldap-bind", &format!("recipe = \"{recipe}\""))
 }
 
-fn login(client: &mut Client) -> Response {
+pub(crate) fn login(client: &mut Client) -> Response {
     crate::support::post_login(client, "/", "alice", "alice-secret")
 }
 
 /// A client that is logged in; where the login led to.
-fn logged_in(proxy: &Proxy) -> (Client, String) {
+pub(crate) fn logged_in(proxy: &Proxy) -> (Client, String) {
     let mut client = proxy.client();
     let answer = login(&mut client).expect(303);
     (client, answer.header("location").expect("a landing").to_owned())
 }
 
-fn outcome(page: &Response) -> (u16, String) {
+pub(crate) fn outcome(page: &Response) -> (u16, String) {
     (page.status, body_attribute(&page.text(), "data-page"))
 }
 
@@ -63,7 +63,7 @@ fn set_cookies(answer: &Response) -> Vec<String> {
     lines.map(|(_, value)| value.clone()).collect()
 }
 
-fn json_of(request: &mut Incoming<'_>) -> serde_json::Value {
+pub(crate) fn json_of(request: &mut Incoming<'_>) -> serde_json::Value {
     serde_json::from_slice(request.body()).unwrap_or_default()
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn has_cookie(request: &Incoming<'_>, pair: &str) -> bool {
 }
 
 /// Sends a code to the page that asks for it.
-fn send_code(client: &mut Client, page: &Response, code: &str) -> Response {
+pub(crate) fn send_code(client: &mut Client, page: &Response, code: &str) -> Response {
     let forms = harness::forms(&page.text());
     let form = forms.iter().find(|form| form.field("code").is_some()).expect("a form for the code");
     let value = |name: &str| form.field(name).expect("a field").value.clone();
@@ -223,82 +223,6 @@ fn five_wrong_codes_need_the_password_again_and_a_state_is_no_session() {
     }
 }
 
-/// SnappyMail: all is 200, and the JSON says what it is.
-#[test]
-fn snappymail_says_all_in_json() {
-    let node = Backend::start(|request| {
-        let json =
-            |value: serde_json::Value| Answer::new(200, value.to_string()).header("Content-Type", "application/json");
-        let target = request.seen.target.clone();
-        if target.starts_with("/?/AppData/0/") {
-            let token = json(json!({"System": {"token": "t0k", "version": "2"}, "Auth": false}));
-            return token.header("Set-Cookie", "smtoken=s; path=/; SameSite=Strict");
-        }
-        if request.seen.method != "POST" {
-            return Answer::text("app");
-        }
-        let body = json_of(request);
-        if body["Action"] != "Login" {
-            return json(json!({"Result": false, "code": 102, "Action": body["Action"]}));
-        }
-        let right = has_cookie(request, "smtoken=s")
-            && request.seen.header("x-sm-token") == Some("t0k")
-            && request.seen.header("sec-fetch-site") == Some("same-origin");
-        if !right {
-            return json(json!({"Result": false, "code": 101, "Action": "Login"}));
-        }
-        match (body["Email"].as_str(), body["Password"].as_str()) {
-            (Some("alice@a.test"), Some("alice-secret")) => json(json!({"Result": {"Auth": true}, "Action": "Login"}))
-                .header("Set-Cookie", "smaccount=a; path=/; HttpOnly")
-                .header("Set-Cookie", "smctoken=c; path=/"),
-            (Some("down@a.test"), _) => json(json!({"Result": false, "code": 104, "Action": "Login"})),
-            _ => json(json!({"Result": false, "code": 102, "Action": "Login"})),
-        }
-    });
-    let settings = "recipe = \"snappymail\"\nrecipe-settings = { user = \"{attr.mail}\" }";
-    let proxy = proxy_with(&node, "back-end", settings);
-    let (mut client, _) = logged_in(&proxy);
-    assert_eq!((client.cookie("smaccount"), client.cookie("smctoken")), (Some("a"), Some("c")));
-    assert_eq!(outcome(&crate::support::post_login(&mut proxy.client(), "/", "alice", "x")), (403, "login".into()));
-    let refused = Request::new("POST", "/?/Json/&q%5B%5D=/0/")
-        .header("Sec-Fetch-Dest", "empty")
-        .header("Content-Type", "application/json")
-        .body(r#"{"Action":"MessageList"}"#);
-    assert_eq!(client.send(refused).status, 401, "the session is gone");
-    let down = "recipe = \"snappymail\"\nrecipe-settings = { user = \"down@a.test\" }";
-    assert_eq!(login(&mut proxy_with(&node, "ldap-bind", down).client()).status, 502);
-}
-
-/// RainLoop: the same in forms, with a code as a part of the login.
-#[test]
-fn rainloop_takes_the_code_with_the_login() {
-    let node = Backend::start(|request| {
-        let json =
-            |value: serde_json::Value| Answer::new(200, value.to_string()).header("Content-Type", "application/json");
-        if request.seen.target.starts_with("/?/AppData/") {
-            return Answer::text("window.rainloopAppData = {\"Auth\":false,\"Token\":\"0a1b\"};")
-                .header("Set-Cookie", "rltoken=r; path=/");
-        }
-        if request.seen.method != "POST" {
-            return Answer::text("app");
-        }
-        let right = field(request, "XToken") == "0a1b" && has_cookie(request, "rltoken=r");
-        match (right && field(request, "Password") == "alice-secret", field(request, "AdditionalCode").as_str()) {
-            (false, _) => json(json!({"Result": false, "ErrorCode": 102})),
-            (true, "") => json(json!({"Result": false, "ErrorCode": 120})),
-            (true, "123456") => json(json!({"Result": true})).header("Set-Cookie", "rlspecauth=s; path=/; HttpOnly"),
-            (true, _) => json(json!({"Result": false, "ErrorCode": 121})),
-        }
-    });
-    let proxy = proxy_of(&node, "rainloop");
-    let mut client = proxy.client();
-    let page = login(&mut client).expect(200);
-    let page = send_code(&mut client, &page, "1").expect(403);
-    send_code(&mut client, &page, "123456").expect(303);
-    assert_eq!(client.get("/").text(), "app");
-    assert_eq!(client.cookie("rlspecauth"), Some("s"));
-}
-
 /// Horde: a redirect is a login, a page is a refusal.
 #[test]
 fn horde_answers_with_a_redirect_or_with_the_page_again() {
@@ -309,30 +233,55 @@ fn horde_answers_with_a_redirect_or_with_the_page_again() {
         ("POST", "/horde/login.php") => {
             let right = has_cookie(request, "Horde=h") && field(request, "login_post") == "1";
             match (right, field(request, "horde_pass").as_str()) {
-                (true, "alice-secret") => Answer::redirect("/horde/services/portal/"),
-                (true, "locked") => Answer::html("Your account has been locked"),
-                (true, "down") => Answer::html("Error connecting to IMAP server"),
-                _ => Answer::html("Login failed."),
+                // The user's first page may be any application.
+                (true, "alice-secret") => Answer::redirect("/horde/kronolith/")
+                    .header("Set-Cookie", "horde_secret_key=k; path=/horde; HttpOnly"),
+                (true, "locked") => Answer::html("Your account has been locked for 5 minutes"),
+                (true, "down") => Answer::html("<div class=\"noticetext\">Error connecting to mail server.</div>"),
+                (true, "tls") => Answer::html("<div class=\"noticetext\">Anmeldung fehlgeschlagen.</div>"),
+                _ => Answer::html("Login failed because your username or password was entered incorrectly."),
             }
         }
+        (_, "/horde/services/ajax.php/imp/poll") => {
+            let gone = request.seen.header("cookie").is_none_or(|cookies| cookies.contains("Horde=gone"));
+            let kind = if gone { "horde.noauth" } else { "horde.message" };
+            let json =
+                json!({"msgs": [{"message": "/horde/login.php?logout_reason=6", "type": kind}], "response": false});
+            Answer::new(200, format!("/*-secure-{json}*/")).header("Content-Type", "application/json")
+        }
+        (_, target) if target.contains("logout_reason=4") && target.contains("token=t") => {
+            Answer::html("<form>").header("Set-Cookie", "horde_secret_key=deleted; path=/horde; Max-Age=0")
+        }
+        (_, target) if target.contains("logout_reason=4") => Answer::redirect("/horde/services/portal/"),
         (_, target) if target.contains("gone") => Answer::redirect("/horde/login.php?url=x"),
         _ => Answer::text("portal"),
     });
-    let proxy = setup().serve(&format!(
-        "[authentication]\nmode = \"back-end\"\n[directory]\nfile = \"people.ldif\"\n[[site]]\nhosts = [\"*\"]\n\
-         [[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n[[backend]]\nname = \"node-a\"\n\
-         url = \"{}/horde\"\nrecipe = \"horde\"\n",
-        node.url()
-    ));
+    let settings = "recipe = \"horde\"\nrecipe-settings = { root = \"/horde\" }";
+    let proxy = proxy_with(&node, "back-end", settings);
     let (mut client, landing) = logged_in(&proxy);
-    assert_eq!(landing, "/services/portal/");
+    assert_eq!(landing, "/horde/kronolith/");
     assert_eq!(client.cookie("Horde"), Some("h"));
     assert_eq!(client.get(&landing).text(), "portal");
     let say = |password: &str| crate::support::post_login(&mut proxy.client(), "/", "alice", password);
     assert_eq!(say("wrong").status, 403);
     assert_eq!(say("locked").status, 429);
-    assert_eq!(say("down").status, 502);
-    assert_eq!(client.get("/gone").header("location"), Some("/.doorward/login?gone"));
+    assert_eq!((say("down").status, say("tls").status), (502, 502));
+    // Without its token a logout is none.
+    assert_eq!(client.get("/horde/login.php?logout_reason=4").header("location"), Some("/horde/services/portal/"));
+    assert!(client.cookie("doorward").is_some());
+    let out = client.get("/horde/login.php?horde_logout_token=t&logout_reason=4");
+    assert_eq!(out.header("location"), Some("/.doorward/logged-out"));
+    assert_eq!(
+        (client.cookie("Horde"), client.cookie("horde_secret_key"), client.cookie("doorward")),
+        (None, None, None)
+    );
+    let (mut client, _) = logged_in(&proxy);
+    let poll = || Request::new("POST", "/horde/services/ajax.php/imp/poll").header("Sec-Fetch-Dest", "empty");
+    assert!(client.send(poll()).expect(200).text().contains("horde.message"));
+    let ours = client.cookie("doorward").expect("a session").to_owned();
+    client.send(poll().header("Cookie", &format!("doorward={ours}; Horde=gone"))).expect(401);
+    let (mut client, _) = logged_in(&proxy);
+    assert_eq!(client.get("/horde/gone").header("location"), Some("/.doorward/login?gone"));
 }
 
 /// Zimbra: a token that belongs to a cookie, and a page for the code that has another one.
@@ -601,7 +550,7 @@ fn what_a_node_says_cannot_break_out_of_where_it_goes() {
     let token = Arc::new(Mutex::new(String::new()));
     let shown = token.clone();
     let node = Backend::start(move |request| match request.seen.target.as_str() {
-        "/form" => Answer::html(format!("<input name=t value='{}'>", shown.lock().unwrap())),
+        "/form" => Answer::html(format!("<input type=hidden name=t value='{}'>", shown.lock().unwrap())),
         _ => Answer::text("in"),
     });
     let proxy = own(&node, OWN);
@@ -719,6 +668,37 @@ fn an_answer_that_is_looked_at_goes_out_as_it_came() {
 }
 
 #[test]
+fn a_session_in_a_path_is_not_on_the_screen_either() {
+    let node = Backend::start(|request| match request.what() {
+        ("GET", "/form") => {
+            Answer::redirect("/0a1b2c3d4e5f/form;sid=s3cr3t").header("Set-Cookie", "key=of-alice; Path=/")
+        }
+        ("GET", _) => Answer::html("<input name=t value=token-of-alice>"),
+        _ => Answer::redirect("/app/token-of-alice/9f8e7d6c5b4a/inbox?x=1"),
+    });
+    let recipe = OWN.replace("path = \"/in?t={token}\"\nheaders = { X-Token = \"{token}\" }", "path = \"/in\"")
+        + "[landing]\nfrom = \"location\"\n";
+    let recipe = recipe.replace("[success]\nstatus = [200]", "[success]\nstatus = [302]");
+    let config = format!(
+        "[directory]\nfile = \"people.ldif\"\n[[site]]\nhosts = [\"*\"]\n[[listener]]\nname = \"p\"\n\
+         address = \"127.0.0.1:0\"\n[[backend]]\nname = \"node-a\"\nurl = \"{}\"\nrecipe = \"own.toml\"\n",
+        node.url()
+    );
+    let setup = setup().file("doorward.toml", config).file("own.toml", recipe).file("right", "alice-secret\n");
+    let path = |name: &str| setup.dir().join(name).display().to_string();
+    let (config, password) = (path("doorward.toml"), path("right"));
+    let arguments = ["recipe", "test", "--config", &config, "--backend", "node-a", "--user", "alice"];
+    let ran = setup.run(&[&arguments[..], &["--password-file", &password]].concat());
+    assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
+    for line in ["leads to /…/form;…", "leads to /app/…/…/inbox", "it goes to /app/…/…/inbox"] {
+        assert!(ran.stdout.contains(line), "{line} in {}", ran.stdout);
+    }
+    for secret in ["0a1b2c3d4e5f", "s3cr3t", "of-alice", "9f8e7d6c5b4a"] {
+        assert!(!ran.stdout.contains(secret), "{secret} in {}", ran.stdout);
+    }
+}
+
+#[test]
 fn a_login_is_tried_by_hand_without_a_secret_on_the_screen() {
     let node = sogo(true);
     let config = format!(
@@ -731,7 +711,7 @@ fn a_login_is_tried_by_hand_without_a_secret_on_the_screen() {
         .file("right", "alice-secret\n")
         .file("wrong", "nope\n")
         .file("code", "123456\n")
-        .file("broken.toml", "[login]\npath = \"x\"\n");
+        .file("broken.toml", "[login]\npath = \"x\"\n[success]\nstatus = [200]\n[logout]\npath = \"/x/*\"\n");
     let path = |name: &str| setup.dir().join(name).display().to_string();
     let test = |backend: &str, password: &str| {
         setup.run(&[
@@ -765,4 +745,5 @@ fn a_login_is_tried_by_hand_without_a_secret_on_the_screen() {
     assert!(setup.run(&["recipe", "show", "sogo"]).stdout.contains("[second-factor.request]"));
     let ran = setup.run(&["recipe", "check", &path("broken.toml")]);
     assert!(!ran.status.success() && ran.stdout.contains("broken.toml:2: login.path"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("broken.toml:6: logout.path: found \"/x/*\""), "{}", ran.stdout);
 }

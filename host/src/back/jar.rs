@@ -41,6 +41,11 @@ impl Jar {
         self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The values of all of them.
+    pub(super) fn values(&self) -> impl Iterator<Item = &str> + Clone {
+        self.values.iter().map(|(_, value)| value.as_str())
+    }
+
     /// The cookies that a browser has sent.
     pub(super) fn of_browser(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(header::COOKIE).iter();

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::body::{NodeBody, Outgoing};
 use super::forward::{Hop, forward};
 use super::jar::{self, Jar};
+use super::masked::masked;
 use super::recipe::{Answered, Escape, Extract, From, Landing, Recipe, Stage, Step, Verdict};
 use super::request::{self, Made, of_user};
 use super::{Node, headers, html};
@@ -54,6 +55,8 @@ pub struct LoggedIn {
     pub cookies: Vec<String>,
     /// Where the node's answer, or the recipe, leads: not yet fitted to the public site.
     pub landing: String,
+    /// The same for people to see.
+    pub landing_masked: String,
     /// What later requests to the node need.
     pub kept: Values,
 }
@@ -92,8 +95,8 @@ impl std::convert::From<Refusal> for LoginError {
 pub enum Event<'a> {
     /// A request was sent: method, and path with its holes unfilled.
     Sent(&'a Method, String),
-    /// An answer came: its status, the cookies it sets by name, and where it leads, without the query.
-    Got(u16, Vec<&'a str>, Option<&'a str>),
+    /// An answer came: its status, the cookies it sets by name, and where it leads, without what could be secret.
+    Got(u16, Vec<&'a str>, Option<String>),
     /// A value was looked for, and found.
     Found(&'a str, bool),
     /// What the answer means; none when no test holds.
@@ -264,7 +267,7 @@ impl Way<'_> {
             let next = self.leads_to(&last).filter(|_| last.verdict.is_none());
             let Some(next) = next.filter(|_| left > 0) else { return Ok(last) };
             made.redirect(last.parts.status, next, &self.jar);
-            (self.watcher)(Event::Sent(&made.method, without_query(&made.path).to_owned()));
+            (self.watcher)(Event::Sent(&made.method, self.masked(&made.path)));
         }
         // The last round of the loop always returns.
         Err(Refusal::Internal.into())
@@ -278,6 +281,12 @@ impl Way<'_> {
         Ok(request)
     }
 
+    /// Where something leads, without what the node has given and whatever else could be secret.
+    fn masked(&self, location: &str) -> String {
+        let extracts = self.recipe().extracts.iter().filter_map(|extract| self.values.get(&extract.name));
+        masked(location, self.jar.values().chain(extracts))
+    }
+
     fn fault(&self, error: &request::Error) -> Refusal {
         (self.watcher)(Event::Fault(error.to_string()));
         cannot_ask(self.hop.node, error)
@@ -288,14 +297,17 @@ impl Way<'_> {
         // As the node sees its paths; what goes to the browser is fitted later.
         self.jar.take(&parts.headers, path);
         let answer = Answered::new(parts.status, &parts.headers, &page);
-        let location = Some(without_query(answer.location())).filter(|location| !location.is_empty());
-        (self.watcher)(Event::Got(parts.status.as_u16(), jar::names(&parts.headers), location));
+        let mut found = Vec::new();
         for extract in self.hop.node.recipe.extracts.iter().filter(|extract| extract.after == stage) {
             if let Some(value) = find(extract, &answer, &self.jar) {
-                (self.watcher)(Event::Found(&extract.name, true));
                 self.values.set(&extract.name, &value);
+                found.push(&extract.name);
             }
         }
+        let location = Some(answer.location()).filter(|location| !location.is_empty());
+        let location = location.map(|location| self.masked(location));
+        (self.watcher)(Event::Got(parts.status.as_u16(), jar::names(&parts.headers), location));
+        found.into_iter().for_each(|name| (self.watcher)(Event::Found(name, true)));
         let verdict = if stage == Stage::Login { self.recipe().verdict(&answer) } else { None };
         Last { path: path.to_owned(), parts, page, verdict }
     }
@@ -384,7 +396,8 @@ impl Way<'_> {
             tracing::error!(backend = self.hop.node.name(), "what the session must keep is too large for a cookie");
             return Err(Refusal::NodeBroken.into());
         }
-        Ok(LoggedIn { cookies: std::mem::take(&mut self.jar.set), landing, kept })
+        let landing_masked = self.masked(&landing);
+        Ok(LoggedIn { cookies: std::mem::take(&mut self.jar.set), landing, landing_masked, kept })
     }
 }
 
@@ -423,10 +436,6 @@ async fn page_of(response: Response<NodeBody>) -> Result<(Parts, String), Refusa
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
-}
-
-fn without_query(location: &str) -> &str {
-    location.split(['?', '#']).next().unwrap_or(location)
 }
 
 /// A `Location` that is relative (RFC 9110, section 10.2.2) as a path; others as they are.

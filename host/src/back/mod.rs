@@ -10,6 +10,7 @@ mod html;
 mod http1;
 mod jar;
 mod login;
+mod masked;
 mod peek;
 mod pinned;
 mod probe;

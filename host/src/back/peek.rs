@@ -1,5 +1,5 @@
-//! Looks at the beginning of a node's answer where the recipe says that only there it can be seen that the node has
-//! forgotten a session.
+//! Looks at the beginning of a node's answer where the recipe says that only there it can be seen that a session is over:
+//! the node has forgotten it, or it was a logout.
 //!
 //! Invariants: recipes that look at no bodies pay nothing; what was looked at goes to the browser byte for byte; no more
 //! than the beginning is kept, and nobody waits for a body that comes slowly.
@@ -10,7 +10,7 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode, Uri};
 
 use super::body::NodeBody;
 use super::recipe::{Answered, Recipe};
@@ -22,15 +22,15 @@ const UNPACKED: u64 = 128 << 10;
 /// A body that pauses for so long is not one of the pages that are looked for, which are sent at once.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// The beginning of an answer's body as text; empty where nothing depends on it. The answer keeps all of it.
-pub async fn beginning(recipe: &Recipe, response: &mut Response<NodeBody>) -> String {
+/// The beginning of an answer's body as text; empty where nothing depends on it. The answer keeps all of it. `target` is
+/// what was asked for.
+pub async fn beginning(recipe: &Recipe, target: &Uri, response: &mut Response<NodeBody>) -> String {
     let (status, headers) = (response.status(), response.headers());
     let packed = is_packed(headers);
-    if !recipe.expired.reads_bodies()
-        || status == StatusCode::SWITCHING_PROTOCOLS
+    if status == StatusCode::SWITCHING_PROTOCOLS
         || !is_text(headers)
         || packed.is_none()
-        || !recipe.expired.depends_on_body(&Answered::new(status, headers, ""))
+        || !recipe.depends_on_body(target, &Answered::new(status, headers, ""))
     {
         return String::new();
     }
@@ -59,7 +59,7 @@ pub async fn beginning(recipe: &Recipe, response: &mut Response<NodeBody>) -> St
 
 /// Asks a node for nothing that cannot be unpacked here, where its recipe looks at bodies.
 pub fn narrow_encoding(recipe: &Recipe, headers: &mut HeaderMap) {
-    if recipe.expired.reads_bodies() {
+    if recipe.reads_bodies() {
         let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         let gzip = accepts.is_some_and(|value| value.split(',').any(|coding| coding.trim() == "gzip"));
         let narrow = HeaderValue::from_static(if gzip { "gzip" } else { "identity" });

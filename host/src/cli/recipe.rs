@@ -194,7 +194,7 @@ fn conclude(outcome: Result<LoggedIn, LoginError>) -> bool {
         Ok(logged_in) => {
             let names: Vec<&str> =
                 logged_in.cookies.iter().map(|cookie| cookie.split('=').next().unwrap_or("")).collect();
-            let landing = logged_in.landing.split('?').next().unwrap_or("/");
+            let landing = &logged_in.landing_masked;
             let kept = if logged_in.kept.is_empty() { "nothing".to_owned() } else { format!("{:?}", logged_in.kept) };
             format!(
                 "Logged in. The browser gets the cookies {}; it goes to {landing}; its session keeps {kept}.",

@@ -376,23 +376,27 @@ impl Exchange {
         response: &Response<NodeBody>,
         page: &str,
     ) -> Option<Gone> {
-        let recipe = &node.recipe;
-        if recipe.is_logout(visit.head.uri.path(), visit.head.uri.query()) && recipe.logout_done(response.headers()) {
+        let answer = Answered::new(response.status(), response.headers(), page);
+        if node.recipe.is_logout(&visit.head.uri, &answer) {
             return Some(Gone::LoggedOut);
         }
-        let answer = Answered::new(response.status(), response.headers(), page);
-        recipe.expired.holds(&answer).then_some(Gone::Expired)
+        node.recipe.expired.holds(&answer).then_some(Gone::Expired)
     }
 
     /// Both sessions are over: their cookies go, and the login page comes, or a script is told.
     pub(super) fn after_logout(&self, gone: Gone, visit: &Visit, node: &Node) -> Answer {
-        let secure = self.secure();
-        let mut answer = match gone {
+        let answer = match gone {
             Gone::Expired | Gone::Moved if visit.is_script() => self.session_needed(visit),
             Gone::LoggedOut => redirect("/.doorward/logged-out"),
             Gone::Expired => redirect("/.doorward/login?gone"),
             Gone::Moved => redirect("/.doorward/login?moved"),
         };
+        self.without_sessions(answer, node)
+    }
+
+    /// An answer with which the cookies of both sessions go: ours, and the node's, whatever it set with this answer.
+    pub(super) fn without_sessions(&self, mut answer: Answer, node: &Node) -> Answer {
+        let secure = self.secure();
         append(&mut answer, header::SET_COOKIE, &session::delete_cookie(session::cookie_name(secure), secure));
         for name in &node.recipe.session_cookies {
             append(&mut answer, header::SET_COOKIE, &session::delete_cookie(name, secure));

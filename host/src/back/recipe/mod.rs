@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hyper::header::HeaderName;
-use hyper::{HeaderMap, Method};
+use hyper::{Method, Uri};
 
 pub(super) use holes::{Escape, Missing, Template, Tree};
 pub use test::Answered;
@@ -191,15 +191,17 @@ pub enum Landing {
     Path(Template),
 }
 
-/// How a logout is recognised, and made.
+/// How a logout is recognised, and made. All that is written must hold; if only [`Logout::call`] is, nothing is recognised.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logout {
-    /// How the request's path begins or ends, by `path`'s `*`; any when missing.
+    /// The request's path, or behind a `*` how it ends.
     pub path: Option<String>,
-    /// A parameter of the query, as `name=value`; any when missing.
+    /// A parameter of the query, as `name=value`.
     pub query: Option<String>,
-    /// How an answer's `Set-Cookie` begins when the logout was done; any answer will do when missing.
+    /// How an answer's `Set-Cookie` begins when the logout was done.
     pub done_cookie: Option<String>,
+    /// What the answer is like when the logout was done.
+    pub done: Test,
     /// The request that logs out.
     pub call: Option<Step>,
 }
@@ -325,34 +327,48 @@ impl Recipe {
         self.verdicts.iter().find(|(_, test)| test.holds(answer)).map(|(verdict, _)| *verdict)
     }
 
-    /// Whether the answer to a logout shows that it was done.
-    pub fn logout_done(&self, headers: &HeaderMap) -> bool {
-        let wanted = self.logout.as_ref().and_then(|logout| logout.done_cookie.as_ref());
-        let mut cookies = headers.get_all(hyper::header::SET_COOKIE).iter();
-        wanted.is_none_or(|wanted| cookies.any(|cookie| cookie.as_bytes().starts_with(wanted.as_bytes())))
-    }
-
     /// Whether it changes what goes to the node with any request, or looks at what comes of it.
     pub fn touches_requests(&self) -> bool {
-        !self.inject.is_empty() || self.session_query.is_some() || self.expired.reads_bodies()
+        !self.inject.is_empty() || self.session_query.is_some() || self.reads_bodies()
     }
 
-    /// Whether a request asks the back-end to log out.
-    pub fn is_logout(&self, path: &str, query: Option<&str>) -> bool {
-        self.logout.as_ref().is_some_and(|logout| {
-            (logout.path.is_some() || logout.query.is_some())
-                && logout.path.as_ref().is_none_or(|wanted| fits(wanted, path))
-                && logout
-                    .query
-                    .as_ref()
-                    .is_none_or(|wanted| query.unwrap_or("").split('&').any(|parameter| parameter == wanted))
-        })
+    /// Whether the body of any answer after the login is looked at.
+    pub fn reads_bodies(&self) -> bool {
+        self.expired.reads_bodies() || self.logout.as_ref().is_some_and(|logout| logout.done.reads_bodies())
+    }
+
+    /// Whether the body of this answer could tell that the session is over.
+    pub fn depends_on_body(&self, target: &Uri, answer: &Answered<'_>) -> bool {
+        self.expired.depends_on_body(answer)
+            || self.logout.as_ref().is_some_and(|logout| logout.asks(target) && logout.done.depends_on_body(answer))
+    }
+
+    /// Whether a request, by its answer, was a logout that is done.
+    pub fn is_logout(&self, target: &Uri, answer: &Answered<'_>) -> bool {
+        self.logout.as_ref().is_some_and(|logout| logout.asks(target) && logout.is_done(answer))
     }
 
     /// The values that requests after the login need.
     pub fn kept(&self, values: &Values) -> Values {
         // The user is known from the session, and the secret from the configuration.
         values.only(|name| name != "secret" && !name.starts_with("user") && self.keeps(name))
+    }
+}
+
+impl Logout {
+    /// Whether a request may be one.
+    fn asks(&self, target: &Uri) -> bool {
+        let parameter = |wanted: &String| target.query().unwrap_or("").split('&').any(|parameter| parameter == wanted);
+        (self.path.is_some() || self.query.is_some() || !self.done.is_empty())
+            && self.path.as_ref().is_none_or(|wanted| fits(wanted, target.path()))
+            && self.query.as_ref().is_none_or(parameter)
+    }
+
+    /// Whether its answer shows that it was done.
+    fn is_done(&self, answer: &Answered<'_>) -> bool {
+        let mut cookies = answer.headers.get_all(hyper::header::SET_COOKIE).iter();
+        let begins = |wanted: &String| cookies.any(|cookie| cookie.as_bytes().starts_with(wanted.as_bytes()));
+        self.done_cookie.as_ref().is_none_or(begins) && (self.done.is_empty() || self.done.holds(answer))
     }
 }
 
@@ -426,13 +442,47 @@ mod tests {
         }
     }
 
+    fn is_logout(recipe: &Recipe, target: &str, headers: &[(HeaderName, &'static str)], page: &str) -> bool {
+        let map = headers.iter().map(|(name, value)| (name.clone(), hyper::header::HeaderValue::from_static(value)));
+        let map = map.collect();
+        recipe.is_logout(&target.parse().unwrap(), &Answered::new(hyper::StatusCode::OK, &map, page))
+    }
+
     #[test]
-    fn a_logout_is_recognised_by_path_and_query() {
+    fn a_logout_is_recognised_by_what_was_asked_and_what_was_answered() {
+        use hyper::header::SET_COOKIE;
         let recipe = load("roundcube", &[]).unwrap();
-        assert!(recipe.is_logout("/", Some("_task=logout&_token=x")));
-        assert!(!recipe.is_logout("/", Some("x_task=logout")) && !recipe.is_logout("/", None));
+        let gone = &[(SET_COOKIE, "roundcube_sessauth=-del-; path=/")];
+        assert!(is_logout(&recipe, "/?_task=logout&_token=x", gone, ""));
+        assert!(!is_logout(&recipe, "/?_task=logout&_token=x", &[], ""));
+        assert!(!is_logout(&recipe, "/?x_task=logout", gone, "") && !is_logout(&recipe, "/", gone, ""));
         let recipe = load("sogo", &[]).unwrap();
-        assert!(recipe.is_logout("/SOGo/so/alice/logoff", None) && !recipe.is_logout("/SOGo/so/alice/", None));
-        assert!(!load("basic", &[]).unwrap().is_logout("/", None));
+        let gone = &[(SET_COOKIE, "0xHIGHFLYxSOGo=discard")];
+        assert!(is_logout(&recipe, "/SOGo/so/alice/logoff", gone, ""));
+        assert!(!is_logout(&recipe, "/SOGo/so/alice/", gone, ""));
+        let recipe = load("horde", &[]).unwrap();
+        let gone = &[(SET_COOKIE, "horde_secret_key=deleted; path=/")];
+        assert!(is_logout(&recipe, "/login.php?horde_logout_token=x&logout_reason=4", gone, ""));
+        let recipe = load("rainloop", &[]).unwrap();
+        for (page, done) in [
+            (r#"{"Action":"Logout","Result":true,"Time":3}"#, true),
+            (r#"{"Action":"Logout","Result":false,"ErrorCode":999}"#, false),
+            (r#"{"Action":"Folders","Result":true}"#, false),
+        ] {
+            assert_eq!(is_logout(&recipe, "/?/Ajax/&q[]=/0/", &[], page), done, "{page}");
+        }
+        assert!(!is_logout(&load("basic", &[]).unwrap(), "/", &[], ""));
+    }
+
+    #[test]
+    fn a_webmail_may_be_at_a_path() {
+        let recipe = load("horde", &[("root", "/horde")]).unwrap();
+        assert_eq!(recipe.login.unwrap().path.shown(), "/horde/login.php");
+        assert_eq!(recipe.session_path, "/horde");
+        assert_eq!(load("horde", &[]).unwrap().session_path, "/");
+        for name in ["horde", "roundcube", "snappymail", "rainloop"] {
+            let told = load(name, &[("root", "horde")]).unwrap_err().to_string();
+            assert!(told.contains("a path that begins with \"/\""), "{name}: {told}");
+        }
     }
 }

@@ -163,7 +163,7 @@ impl Reader {
             let never = [&NOT_IN_URLS[..], &ONLY_AT_LOGIN].concat();
             (self.required(t, "name"), self.template(t, "value", &never).unwrap_or_default())
         });
-        let path = self.text(t, "path").unwrap_or_else(|| "/".to_owned());
+        let path = self.text(t, "path").filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
         if !path.starts_with('/') || path.contains(|c: char| c == ';' || c.is_control()) {
             t.fault("path", format!("\"{path}\""), "a path that begins with \"/\"");
         }
@@ -252,15 +252,33 @@ impl Reader {
 
     fn logout(&self, t: &Table<'_>) -> Logout {
         // A setting that is left empty asks nothing.
-        let text = |key: &str| self.text(t, key).filter(|text| !text.is_empty());
+        let text = |key: &str, is_good: fn(&str) -> bool, expected: &str| {
+            let text = self.text(t, key).filter(|text| !text.is_empty());
+            if let Some(text) = text.as_ref().filter(|text| !is_good(text)) {
+                t.fault(key, format!("\"{text}\""), expected);
+            }
+            text
+        };
+        let is_path = |text: &str| {
+            let end = text.strip_prefix('*').unwrap_or(text);
+            !end.is_empty() && !end.contains(['*', '?', '#']) && (text.starts_with('/') || text.starts_with('*'))
+        };
+        let path = "a path without its query, or \"*\" and how it ends, such as \"*/logoff\"";
+        let query = "one parameter of the query as it is sent, such as \"task=logout\"";
+        let cookie = "how the Set-Cookie begins, such as \"session=deleted\"";
         let logout = Logout {
-            path: text("path"),
-            query: text("query"),
-            done_cookie: text("done-cookie"),
+            path: text("path", is_path, path),
+            query: text("query", |text| !text.contains(['*', '&', '#', ' ']) && !text.starts_with('?'), query),
+            done_cookie: text("done-cookie", |text| !text.contains('*'), cookie),
+            done: t.table("done", |t| self.test(t)).unwrap_or_default(),
             call: t.table("call", |t| self.step(t, &Method::GET, &ONLY_AT_LOGIN)).filter(Step::is_wanted),
         };
-        if !["path", "query", "call"].iter().any(|key| t.has(key)) {
-            t.fault("path", "neither path, query nor call", "at least one: otherwise every request would be a logout");
+        if !["path", "query", "done", "call"].into_iter().any(|key| t.has(key)) {
+            t.fault(
+                "path",
+                "neither path, query, done nor call",
+                "at least one: otherwise every request would be a logout",
+            );
         }
         logout
     }
@@ -466,6 +484,15 @@ mod tests {
             ("[sign]\ntext = \"{signature}\"\n", "sign.text: found {signature}"),
             ("[landing]\npath = \"/{settings.x}\"\n", "landing.path: found {settings.x}"),
             ("[logout]\ndone-cookie = \"x\"\n", "logout.path: found neither"),
+            ("[logout]\npath = \"/x/*\"\n", "logout.path: found \"/x/*\""),
+            ("[logout]\npath = \"*/x/*\"\n", "logout.path: found \"*/x/*\""),
+            ("[logout]\npath = \"*\"\n", "logout.path: found \"*\""),
+            ("[logout]\npath = \"/?logout\"\n", "logout.path: found \"/?logout\""),
+            ("[logout]\npath = \"logout\"\n", "logout.path: found \"logout\""),
+            ("[logout]\nquery = \"_task=*\"\n", "logout.query: found \"_task=*\""),
+            ("[logout]\nquery = \"?_task=x\"\n", "logout.query: found \"?_task=x\""),
+            ("[logout]\npath = \"/\"\ndone-cookie = \"sid=*\"\n", "logout.done-cookie: found \"sid=*\""),
+            ("[logout]\n[logout.done]\nbody-regex = \"(\"\n", "logout.done.body-regex: found \"(\""),
             ("[[extract]]\nname = \"user\"\nkey = \"x\"\n", "extract[0].name: found \"user\""),
             ("[[extract]]\nname = \"x\"\nfrom = \"body\"\n", "extract[0].regex: found nothing"),
             ("[[extract]]\nname = \"x\"\nkey = \"k\"\nas = \"url\"\n", "extract[0].as: found \"url\""),

@@ -73,7 +73,7 @@ impl<'a> Answered<'a> {
 
     /// The value at a pointer, where the body is JSON.
     pub fn json(&self, pointer: &str) -> Option<&Json> {
-        self.json.get_or_init(|| serde_json::from_str(self.page).ok()).as_ref()?.pointer(pointer)
+        self.json.get_or_init(|| serde_json::from_str(unguarded(self.page)).ok()).as_ref()?.pointer(pointer)
     }
 
     /// Where it leads.
@@ -87,6 +87,19 @@ impl<'a> Answered<'a> {
         pairs
             .any(|(known, value)| known.trim() == name && !matches!(value.trim(), "" | "-del-" | "deleted" | "discard"))
     }
+}
+
+/// JSON without what keeps pages of other sites from running it as a script, which the webmail's own script takes off: the
+/// comment around it of Prototype (Horde), or a beginning of Angular's or of Google's.
+fn unguarded(page: &str) -> &str {
+    let page = page.trim();
+    if let Some(inner) = page.strip_prefix("/*-secure-").and_then(|page| page.strip_suffix("*/")) {
+        return inner;
+    }
+    [")]}',", ")]}'", "while(1);", "for(;;);", "for (;;);"]
+        .iter()
+        .find_map(|guard| page.strip_prefix(guard))
+        .unwrap_or(page)
 }
 
 impl Test {
@@ -186,6 +199,25 @@ mod tests {
             true,
         );
         check(&Test { status: vec![200], or: vec![test], ..Test::default() }, &headers, true);
+    }
+
+    #[test]
+    fn json_is_read_without_its_guard() {
+        let headers = HeaderMap::new();
+        let gone = Test { json: vec![("/msgs/0/type".into(), "timeout".into())], ..Test::default() };
+        let json = r#"{"msgs":[{"type":"timeout"}]}"#;
+        for (page, holds) in [
+            (json.to_owned(), true),
+            (format!("/*-secure-{json}*/"), true),
+            (format!("\n/*-secure-{json}*/\n"), true),
+            (format!(")]}}',\n{json}"), true),
+            (format!("while(1);{json}"), true),
+            (format!("/*-secure-{json}"), false),
+            (format!("/* {json} */"), false),
+            (r#"/*-secure-{"text":"{\"msgs\":[{\"type\":\"timeout\"}]}"}*/"#.to_owned(), false),
+        ] {
+            assert_eq!(gone.holds(&Answered::new(StatusCode::OK, &headers, &page)), holds, "{page}");
+        }
     }
 
     #[test]
