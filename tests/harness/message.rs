@@ -31,6 +31,11 @@ impl Request {
         Self { method: method.to_owned(), target: target.to_owned(), ..Self::default() }
     }
 
+    /// What it asks for.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
     /// Adds a header line. A `Host`, `Cookie`, `Content-Length` or `Connection` of one's own replaces the client's.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {

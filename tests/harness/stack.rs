@@ -15,6 +15,9 @@ pub struct Stack {
     stop: Stop,
 }
 
+/// What `up` starts by itself.
+const USUAL: [&str; 8] = ["ldap1", "ldap2", "imap-a", "imap-b", "php-a", "php-b", "web-a", "web-b"];
+
 /// When it is taken down.
 #[derive(PartialEq, Eq)]
 enum Stop {
@@ -35,6 +38,8 @@ struct Environment {
     cyrus: String,
     sqwebmail: String,
     radicale: String,
+    horde: String,
+    horde_subpath: String,
     users_file: PathBuf,
 }
 
@@ -69,6 +74,8 @@ pub struct Node {
     pub http: String,
     /// The same below a path.
     pub http_subpath: String,
+    /// Below a path that its pages do not show, as behind a proxy that takes it off.
+    pub http_subpath_hidden: String,
     /// At its own address, with a port shared by all nodes.
     pub http_by_address: String,
     /// TLS with a good certificate.
@@ -124,6 +131,17 @@ impl Stack {
     /// The two directory servers only, of one's own. Nobody listens at the addresses of the nodes.
     pub fn directory() -> Self {
         Self::up(&[], &["ldap1", "ldap2"], Stop::WhenDropped)
+    }
+
+    /// Some services only, of one's own, with settings other than usual. Those that `up` does not start by itself are
+    /// started after the others, in the order given.
+    pub fn with(settings: &[(&str, &str)], services: &[&str]) -> Self {
+        let (usual, more): (Vec<&str>, Vec<&str>) = services.iter().partition(|name| USUAL.contains(name));
+        let stack = Self::up(settings, &usual, Stop::WhenDropped);
+        if !more.is_empty() {
+            stack.ctl(&[&["start"][..], &more].concat());
+        }
+        stack
     }
 
     fn up(settings: &[(&str, &str)], services: &[&str], stop: Stop) -> Self {
@@ -265,6 +283,16 @@ impl Stack {
             _ => format!("{line}\n"),
         };
         std::fs::write(&file, users.lines().map(line).collect::<String>()).expect("the file of Radicale's users");
+    }
+
+    /// The URL of Horde, in front of node `A`'s mail. It runs when `ctl start horde` has started it.
+    pub fn horde(&self) -> &str {
+        &self.environment.horde
+    }
+
+    /// The same Horde at `/horde/`, Debian's place for it.
+    pub fn horde_subpath(&self) -> &str {
+        &self.environment.horde_subpath
     }
 
     /// All users.

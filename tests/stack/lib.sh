@@ -41,6 +41,8 @@ rs_tmp=${TMPDIR:-/tmp}
 
 : "${RS_DB_PORT:=0}"                           # PostgreSQL, for SOGo
 : "${RS_SOGO_PORT:=0}"                         # SOGo, in front of node A's IMAP
+: "${RS_HORDE_PORT:=0}"                        # Horde at /, in front of node A's IMAP
+: "${RS_HORDE_SUB_PORT:=0}"                    # the same at /horde/
 : "${RS_CYRUS_PORT:=0}"                        # Cyrus: JMAP and DAV
 : "${RS_SQWEBMAIL_PORT:=0}"
 : "${RS_RADICALE_PORT:=0}"
@@ -49,14 +51,14 @@ RS_PORTS=(RS_LDAP1_PORT RS_LDAPS1_PORT RS_LDAP2_PORT RS_LDAPS2_PORT
     RS_IMAP_A_PORT RS_IMAP_B_PORT RS_HTTP_A_PORT RS_HTTP_B_PORT RS_HTTPS_A_PORT RS_HTTPS_B_PORT
     RS_HTTPS_EXPIRED_A_PORT RS_HTTPS_EXPIRED_B_PORT RS_HTTPS_WRONGNAME_A_PORT RS_HTTPS_WRONGNAME_B_PORT
     RS_HTTPS_ROGUE_A_PORT RS_HTTPS_ROGUE_B_PORT RS_NODE_PORT RS_DB_PORT RS_SOGO_PORT
-    RS_CYRUS_PORT RS_SQWEBMAIL_PORT RS_RADICALE_PORT)
+    RS_HORDE_PORT RS_HORDE_SUB_PORT RS_CYRUS_PORT RS_SQWEBMAIL_PORT RS_RADICALE_PORT)
 RS_SETTINGS=(RS_DIR "${RS_PORTS[@]}" RS_NODE_A_ADDR RS_NODE_B_ADDR
     RS_LDAP_EMPTY_BIND RS_IMAP_AUTH RS_STRICT_NODES RS_IMAP_FAIL_DELAY
     RS_RC_SESSION_MIN RS_RC_LOGIN_RATE RS_RC_IP_CHECK RS_RC_DESKTOP_SKIN RS_PHP_CHILDREN)
 RS_SERVICES=(ldap1 ldap2 imap-a imap-b php-a php-b web-a web-b)
 # Not started unless they are named: SOGo, and what it keeps its tables and its sessions in;
 # and the webmails of more.sh.
-RS_MORE=(db cache sogo cyrus sqauth sqmail sqweb radicale)
+RS_MORE=(db cache sogo horde cyrus sqauth sqmail sqweb radicale)
 RS_PG=/usr/lib/postgresql/15/bin
 
 say() { printf 'stack: %s\n' "$*" >&2; }
@@ -108,6 +110,7 @@ rs_start() {
             rs_launch cache setpriv --reuid=sogo --regid=sogo --clear-groups \
                 memcached -s "$RS_DIR/sogo/cache.sock" -m 16 ;;
         sogo) rs_sogo ;;
+        horde) rs_horde ;;
         cyrus) rs_cyrus ;;
         sqauth|sqmail|sqweb) rs_sqwebmail "$1" ;;
         radicale) rs_radicale ;;

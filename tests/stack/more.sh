@@ -38,3 +38,32 @@ rs_sqwebmail() {
 rs_radicale() {
     rs_launch radicale "$RS_HOME/venv/bin/python" -m radicale --config "$RS_DIR/radicale/config"
 }
+
+# PHP for Horde, which node A's nginx asks. Horde is copied, since it wants its settings among its programs.
+rs_horde() {
+    local d=$RS_DIR/horde app c
+    if [ ! -e "$d/www" ]; then
+        mkdir -p "$d"/{log,temp,sessions,data,sub,static}
+        cp -a /usr/share/horde "$d/new"
+        ln -s ../www "$d/sub/horde"
+        ln -s /usr/share/javascript "$d/javascript"    # js/prototype.js leads there
+        rm -rf "$d/new/static" "$d/new/.htaccess"
+        ln -s ../static "$d/new/static"
+        for app in . imp; do
+            c=$d/new/$app/config
+            rm -f "$c"
+            cp -aL "/etc/horde/${app/./horde}" "$c"
+            rm -f "$c"/{conf,registry.local,backends.local}.php
+        done
+        cp "$d"/{conf,registry}.local.php "$d/new/config/"
+        cp "$d/backends.local.php" "$d/new/imp/config/"
+        chown -R www-data:www-data "$d"/{log,temp,sessions,data,static,new/config,new/imp/config}
+        mv "$d/new" "$d/www"
+        # The defaults of conf.xml, as Horde's own setup page would write them.
+        setpriv --reuid=www-data --regid=www-data --clear-groups -- \
+            php8.2 "$RS_HOME/conf/horde/defaults.php" "$d/www" >"$RS_DIR/log/horde.out" 2>&1 ||
+            die "Horde's settings cannot be written: see $RS_DIR/log/horde.out"
+    fi
+    rm -f "$d/php.sock"
+    rs_launch horde php-fpm8.2 --nodaemonize --fpm-config "$d/php-fpm.conf"
+}

@@ -38,6 +38,7 @@ mod upgrade;
 mod real_stack;
 mod real_ad;
 mod real_sogo;
+mod real_webmails;
 mod browser;
 mod accessibility;
 mod tidy;

@@ -138,6 +138,7 @@ def nodes():
         render("conf/php-fpm.conf.in", web / "php-fpm.conf", **v)
         render("conf/nginx.conf.in", web / "nginx.conf", **v)
         render("conf/site.conf.in", web / "site.conf", **v)
+        (web / "sites").mkdir()
         (web / "temp").mkdir()
         (web / "nginx").mkdir()
         logs = DIR / "log" / f"roundcube-{lc}"
@@ -168,6 +169,13 @@ def sogo():
     folder = DIR / "sogo"
     render("conf/sogo-sources.plist.in", folder / "sources.plist")
     os.chown(folder, owner.pw_uid, owner.pw_gid)
+
+
+def horde():
+    """Settings of Horde, which is copied when it is started for the first time."""
+    render("conf/horde/nginx.conf.in", DIR / "web-a/sites/horde.conf")
+    for f in ("site.conf", "php-fpm.conf", "conf.local.php", "registry.local.php", "backends.local.php"):
+        render(f"conf/horde/{f}.in", DIR / "horde" / f)
 
 
 def owner_of(path, user, group):
@@ -244,6 +252,8 @@ def environment():
         "strict_nodes": S["RS_STRICT_NODES"] != "0",
         "nodes": {},
         "sogo": "http://" + at + S["RS_SOGO_PORT"] + "/",
+        "horde": "http://" + at + S["RS_HORDE_PORT"] + "/",
+        "horde_subpath": "http://" + at + S["RS_HORDE_SUB_PORT"] + "/horde/",
         "cyrus": "http://" + at + S["RS_CYRUS_PORT"] + "/",
         "sqwebmail": "http://" + at + S["RS_SQWEBMAIL_PORT"] + "/",
         "radicale": "http://" + at + S["RS_RADICALE_PORT"] + "/",
@@ -255,6 +265,7 @@ def environment():
             "address": S[f"RS_NODE_{n}_ADDR"],
             "http": "http://" + at + S[f"RS_HTTP_{n}_PORT"] + "/",
             "http_subpath": "http://" + at + S[f"RS_HTTP_{n}_PORT"] + "/roundcube/",
+            "http_subpath_hidden": "http://" + at + S[f"RS_HTTP_{n}_PORT"] + "/hidden/roundcube/",
             "http_by_address": f"http://{S[f'RS_NODE_{n}_ADDR']}:{S['RS_NODE_PORT']}/",
             "https": "https://" + at + S[f"RS_HTTPS_{n}_PORT"] + "/",
             "https_expired": "https://" + at + S[f"RS_HTTPS_EXPIRED_{n}_PORT"] + "/",
@@ -279,6 +290,7 @@ def environment():
 directory()
 nodes()
 sogo()
+horde()
 cyrus_and_radicale()
 sqwebmail()
 environment()

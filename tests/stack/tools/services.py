@@ -45,6 +45,8 @@ def check(name, env, state):
         return True
     if name == "sogo":
         return answers(env["sogo"], "/SOGo/")
+    if name == "horde":
+        return answers(env["horde"], "/login.php")
     if name == "cyrus":
         return os.path.exists(env["dir"] + "/cyrus/filled")
     if name in ("sqauth", "sqmail"):
