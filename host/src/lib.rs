@@ -29,6 +29,7 @@ pub mod reply;
 pub mod limits;
 pub mod tls;
 pub mod config;
+pub mod files;
 pub mod unix;
 pub mod multipart;
 pub mod text;

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    doorward::cli::run().unwrap_or_else(|error| {
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "doorward: {error:#}");
+    let status = doorward::cli::run().unwrap_or_else(|error| {
+        doorward::log::tell(&format!("doorward: {error:#}"));
         ExitCode::FAILURE
-    })
+    });
+    // Nobody who reads it slowly keeps the process from ending.
+    doorward::log::flush();
+    status
 }

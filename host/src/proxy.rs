@@ -9,18 +9,19 @@ mod upgrade;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
 use self::sockets::Sockets;
 use self::threads::Threads;
-use self::upgrade::Before;
+use self::upgrade::{Before, Legacy, Stop};
 use crate::config::{Config, Faults};
+use crate::front::Phase;
 use crate::log::{self, access::Log};
 use crate::policy::{Compiler, Desk, Policy};
-use crate::session::Keys;
-use crate::snapshot::{Listener, Materials, Renewed, Snapshot};
+use crate::session::{Keys, Past};
+use crate::snapshot::{Fingerprint, Listener, Materials, Renewed, Snapshot};
 use crate::state::{Shared, State};
 
 /// A running proxy.
@@ -32,7 +33,10 @@ pub struct Proxy {
     sockets: Arc<Sockets>,
     threads: Arc<Threads>,
     history: Mutex<History>,
-    before: Option<Before>,
+    before: Mutex<Option<Before>>,
+    takes_over: bool,
+    upgrade: Stop,
+    last_reload: Mutex<Option<LastReload>>,
 }
 
 /// Generations that were live.
@@ -43,8 +47,31 @@ struct History {
     past: VecDeque<Arc<Snapshot>>,
 }
 
+/// What came of a reload that was not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The generation that is live.
+    pub generation: u64,
+    /// Whether it is a new one.
+    pub changed: bool,
+}
+
+/// The last reload, good or bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastReload {
+    /// When it came to its end.
+    pub time: SystemTime,
+    /// What is wrong with the configuration: so many faults. None where it is good.
+    pub faults: Option<usize>,
+}
+
 /// So many generations may be rolled back to.
 const GENERATIONS: usize = 5;
+
+/// How long a process that ends waits for the reader of a log.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How often a process that retires looks whether the one before it has ended.
+const OLDER_LOOK: Duration = Duration::from_millis(100);
 
 /// Why a proxy cannot start or reload.
 #[derive(Debug, thiserror::Error)]
@@ -69,29 +96,41 @@ pub enum Error {
         /// The component's digest.
         digest: String,
     },
+    /// The process before this one ended, or does not let go.
+    #[error("this process was started by an upgrade, and does not serve")]
+    NotHandedOver(#[source] std::io::Error),
+    /// Something else must come to its end first.
+    #[error("{0}")]
+    Busy(&'static str),
     /// wasmtime does not run here.
     #[error("the policy engine does not start: {0}")]
     Engine(String),
 }
 
-fn keep_revocations(state: &State, config: &Config, rewrite: bool) -> Result<(), Error> {
+fn keep_revocations(state: &State, config: &Config, past: Past) -> Result<(), Error> {
     let (file, lifetime) = (config.session.revocations_file.as_deref(), config.session.absolute_timeout.as_secs());
-    state.revoked.keep_in(file, lifetime, rewrite).map_err(|source| {
+    state.revoked.keep_in(file, lifetime, past).map_err(|source| {
         let file = file.unwrap_or(Path::new("")).display();
         Error::Io { what: format!("session.revocations-file {file} cannot be used"), source }
     })
 }
 
 impl Proxy {
-    /// Starts sockets and workers for a configuration.
+    /// Starts sockets and workers for a configuration, whose files have this fingerprint.
     ///
     /// # Errors
     /// Nothing runs then.
-    pub fn start(config: &Config) -> Result<Self, Error> {
-        let state = config.state_directory.as_deref();
-        let compiler = Compiler::start(state).map_err(|error| Error::Engine(format!("{error:#}")))?;
+    pub fn start(config: &Config, fingerprint: Option<Fingerprint>) -> Result<Self, Error> {
+        let no_sockets = |source| Error::Io { what: "the sockets are not handed over".to_owned(), source };
+        let (before, handed, link) = match upgrade::before().map_err(no_sockets)? {
+            Some(Legacy { before, sockets, link }) => (Some(before), sockets, link),
+            None => (None, Vec::new(), None),
+        };
+        let folder = config.state_directory.as_deref();
+        let compiler = Compiler::start(folder).map_err(|error| Error::Engine(format!("{error:#}")))?;
+        before.iter().for_each(|before| before.tell_of(compiler.compiling()));
         let (keys, tickets) = (Keys::random(), Arc::default());
-        let desk = Desk::start(&config.log, state)
+        let desk = Desk::start(&config.log, folder)
             .map_err(|source| Error::Io { what: "the decision log cannot be opened".to_owned(), source })?;
         let materials = Materials {
             compiler: &compiler,
@@ -102,32 +141,56 @@ impl Proxy {
             quarantine: Some(&desk.quarantine),
             trial: false,
         };
-        let snapshot = Snapshot::build(config, &materials)?;
+        let mut snapshot = Snapshot::build(config, &materials)?;
+        // When a quarantine is lifted, the same files say something else.
+        let whole = !snapshot.policies.all().iter().any(|policy| policy.is_left_alone());
+        snapshot.fingerprint = fingerprint.filter(|_| whole);
         log::warnings(&snapshot.warnings);
         snapshot.policies.all().iter().for_each(|policy| policy.goes_live());
-        let no_sockets = |source| Error::Io { what: "the sockets are not handed over".to_owned(), source };
-        let (before, handed) = upgrade::before().map_err(no_sockets)?.unzip();
-        let sockets = Arc::new(Sockets::from_environment(handed.unwrap_or_default()));
+        let sockets = Arc::new(Sockets::from_environment(handed));
         sockets.follow(&snapshot)?;
         let log = Log::start(&config.log.access)
             .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
         let state = State::default();
         // While the process before this one still serves, it writes to the file as it is.
-        keep_revocations(&state, config, before.is_none())?;
+        if let Some(link) = link {
+            state.revoked.join(link, upgrade::PATIENCE).map_err(Error::NotHandedOver)?;
+        }
+        keep_revocations(&state, config, if before.is_none() { Past::Goes } else { Past::Stays })?;
         let snapshot = ArcSwap::from_pointee(snapshot);
         let shared = Arc::new(Shared { snapshot, state, log, desk, seen: Mutex::default() });
-        let threads = Threads::start(shared.clone(), sockets.clone(), config.threads)
+        let takes_over = before.is_some();
+        let phase = if takes_over { Phase::Waiting } else { Phase::Accepting };
+        let threads = Threads::start(shared.clone(), sockets.clone(), config.threads, phase)
             .map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
         let history = Mutex::new(History { last: 1, past: VecDeque::new() });
-        Ok(Self { shared, compiler, keys, tickets, sockets, threads, history, before })
+        let (before, upgrade) = (Mutex::new(before), Stop::default());
+        Ok(Self {
+            shared,
+            compiler,
+            keys,
+            tickets,
+            sockets,
+            threads,
+            history,
+            before,
+            takes_over,
+            upgrade,
+            last_reload: Mutex::default(),
+        })
     }
 
-    /// Builds the next generation and makes it live, or says why not and changes nothing.
+    /// Builds the next generation and makes it live, or says why not and changes nothing. Files that say what they said
+    /// when the live generation was built make none.
     ///
     /// # Errors
     /// Every fault; the old generation serves on.
-    pub fn reload(&self, config: &Config) -> Result<u64, Error> {
+    pub fn reload(&self, config: &Config, fingerprint: Option<Fingerprint>) -> Result<Reloaded, Error> {
         let previous = self.shared.snapshot.load_full();
+        if fingerprint.is_some() && previous.fingerprint == fingerprint {
+            tracing::info!(generation = previous.generation, "nothing to reload: the files say what they said");
+            return Ok(Reloaded { generation: previous.generation, changed: false });
+        }
         let materials = Materials {
             compiler: &self.compiler,
             keys: &self.keys,
@@ -137,14 +200,30 @@ impl Proxy {
             quarantine: Some(&self.shared.desk.quarantine),
             trial: false,
         };
-        let next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_unused(&self.history()))?;
-        keep_revocations(&self.shared.state, config, false)?;
+        let mut next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_unused(&self.history()))?;
+        next.fingerprint = fingerprint;
+        keep_revocations(&self.shared.state, config, Past::Stays)?;
         let built = Instant::now();
         let generation = next.generation;
         log::warnings(&next.warnings);
         self.go_live(Arc::new(next))?;
         tracing::info!(generation, us = built.elapsed().as_micros(), "reloaded");
-        Ok(generation)
+        Ok(Reloaded { generation, changed: true })
+    }
+
+    /// Remembers what came of a reload, for status and metrics.
+    pub fn note_reload(&self, outcome: &Result<Reloaded, Error>) {
+        let faults = outcome.as_ref().err().map(|error| match error {
+            Error::Faults(faults) => faults.0.len(),
+            _ => 1,
+        });
+        let last = LastReload { time: SystemTime::now(), faults };
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// What came of the last reload, if there was one.
+    pub fn last_reload(&self) -> Option<LastReload> {
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes an earlier generation live again: the one of that number, or the last before this one. Nothing is
@@ -197,6 +276,11 @@ impl Proxy {
                 tracing::error!(policy = name, digest, %error, "a new policy went bad, and there is no way back")
             }
         }
+    }
+
+    /// Looks whether the files that this process keeps are as it left them, and writes again what was lost.
+    pub fn look_after_files(&self) {
+        self.shared.desk.quarantine.look_after();
     }
 
     /// The one way in which a generation goes live.
@@ -263,35 +347,62 @@ impl Proxy {
 
     /// Whether this process is to take over from another.
     pub fn takes_over(&self) -> bool {
-        self.before.is_some()
+        self.takes_over
     }
 
-    /// All is ready: the process before this one, if there is one, may go.
-    pub fn ready(&self) {
-        if let Some(before) = &self.before {
+    /// Waits until the process before this one, if there is one, lets go; from then on this one takes connections.
+    ///
+    /// # Errors
+    /// It does not let go: it ended, or was told to end. Then this one is not to serve either.
+    pub fn take_over(&self) -> Result<(), Error> {
+        if let Some(before) = &*self.before() {
+            before.wait_for_go().map_err(Error::NotHandedOver)?;
             self.sockets.own_files();
-            before.let_go();
+        }
+        self.threads.accept();
+        Ok(())
+    }
+
+    /// All is there that a front door has: the process before this one, if there is one, may go.
+    pub fn serves(&self) {
+        if let Some(before) = self.before().take() {
+            before.serves();
         }
     }
 
+    fn before(&self) -> MutexGuard<'_, Option<Before>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Starts the program anew with copies of the listening sockets, and waits until the new process serves: its number.
-    /// From then on both accept; this one is to retire.
+    /// From then on it alone accepts; this one is to retire.
     ///
     /// # Errors
     /// It does not come up, and nothing has changed.
     pub fn upgrade(&self, program: &Path) -> Result<u32, Error> {
         let io =
             |source| Error::Io { what: "the new process does not serve, the old one serves on".to_owned(), source };
-        let process = upgrade::start(program, &self.sockets.hand_over().map_err(io)?).map_err(io)?;
+        let (handed, link) = (self.sockets.hand_over().map_err(io)?, self.shared.state.revoked.link().map_err(io)?);
+        let process = upgrade::start(program, &handed, link, &self.upgrade, upgrade::PATIENCE).map_err(io)?;
         self.sockets.leave_files();
         Ok(process)
+    }
+
+    /// This process is to end: an upgrade that is under way ends too, unless the new process was told to serve already.
+    pub fn stop_upgrade(&self) {
+        self.upgrade.stop();
     }
 
     /// Stops accepting, and serves connections on until they close; after the drain timeout, they are told to. True when
     /// all did.
     pub fn retire(&self) -> bool {
         let timeout = self.shared.snapshot.load().drain_timeout;
+        let began = Instant::now();
         let ended = self.threads.retire(timeout) || self.drain();
+        // A process that is older still hears of ended sessions by this one. It has no longer to live.
+        while self.shared.state.revoked.has_older() && began.elapsed() < timeout * 2 {
+            std::thread::sleep(OLDER_LOOK);
+        }
         self.shared.state.revoked.settle();
         ended
     }
@@ -301,7 +412,8 @@ impl Proxy {
         let timeout = self.shared.snapshot.load().drain_timeout;
         self.sockets.live().clear();
         let clean = self.threads.drain(timeout);
-        self.shared.log.flush();
+        self.shared.log.flush(FLUSH);
+        self.shared.desk.records.flush(FLUSH);
         self.shared.state.revoked.settle();
         clean
     }

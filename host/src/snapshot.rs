@@ -1,10 +1,12 @@
 //! Snapshot: one compiled generation of everything an operator can change. Built whole, or refused whole.
 
+mod fingerprint;
 mod hosts;
 mod tickets;
 mod warnings;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +19,7 @@ use crate::policy::{self, Compiler, Policies, Quarantine};
 use crate::session::{self, Keys, Sessions};
 use crate::tls;
 
+pub use fingerprint::{Fingerprint, load_at_rest};
 use hosts::Hosts;
 pub use tickets::Renewed;
 
@@ -24,6 +27,8 @@ pub use tickets::Renewed;
 pub struct Snapshot {
     /// Counts up with each Snapshot that went live.
     pub generation: u64,
+    /// Of the files that it was built from, where they stood still meanwhile.
+    pub fingerprint: Option<Fingerprint>,
     /// Addresses to listen on, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// Limits of all connections together.
@@ -64,6 +69,8 @@ pub struct Snapshot {
     sites: Sites,
     /// What is as the operator wrote it, and hardly as he means it: of the configuration and of the files that it names.
     pub warnings: Vec<Fault>,
+    /// Files whose keys it has.
+    key_files: Vec<PathBuf>,
 }
 
 /// A listener with its TLS.
@@ -156,6 +163,7 @@ impl Snapshot {
         let ours = ours.map(str::to_owned);
         let mut snapshot = Self {
             generation: materials.generation,
+            fingerprint: None,
             listeners,
             flow: config.flow,
             classes: config.classes.clone(),
@@ -177,6 +185,7 @@ impl Snapshot {
             hosts,
             nodes,
             sites: Sites::build(&config.sites),
+            key_files: config.session.key_file.iter().chain(&config.ticket_key_file).cloned().collect(),
             warnings: Vec::new(),
         };
         let found = Collector::default();
@@ -221,27 +230,40 @@ impl Snapshot {
 /// The policies; those that did not change are taken over, with their instances.
 fn policies(config: &Config, materials: &Materials<'_>, faults: &Collector) -> Vec<Arc<policy::Policy>> {
     let old = materials.previous.map_or(&[][..], |previous| previous.policies.all());
-    let load = |policy| faults.keep(policy::load(policy, materials.compiler, old, materials.quarantine));
+    // A start is not refused for it: nobody would be served.
+    let starts = materials.previous.is_none() && !materials.trial;
+    let suspect = if starts { policy::Suspect::LeftAlone } else { policy::Suspect::Refused };
+    let quarantine = materials.quarantine.map(|quarantine| (quarantine, suspect));
+    let load = |policy| faults.keep(policy::load(policy, materials.compiler, old, quarantine));
     config.policies.iter().filter_map(load).collect()
 }
 
 fn keys(config: &Config, materials: &Materials<'_>) -> Result<Keys, Faults> {
     let path = config.session.key_file.as_ref().filter(|path| !materials.trial || path.exists());
     let Some(path) = path else { return Ok(materials.keys.clone()) };
-    Keys::load(path).map_err(|error| {
-        let found = format!("{}: {error}", path.display());
-        config.session.place.key("key-file").fault(found, "a file of base64 keys of 32 bytes, one a line").into()
-    })
+    keys_of(path, materials).map_err(|found| config.session.place.key("key-file").fault(found, KEY_FILE).into())
 }
 
 fn tickets(config: &Config, materials: &Materials<'_>) -> Result<Arc<dyn tls::Tickets>, Faults> {
     let path = config.ticket_key_file.as_ref().filter(|path| !materials.trial || path.exists());
     let Some(path) = path else { return Ok(materials.tickets.clone()) };
-    let keys = Keys::load(path).map_err(|error| {
-        let found = format!("{}: {error}", path.display());
-        config.place.key("tls.ticket-key-file").fault(found, "a file of base64 keys of 32 bytes, one a line")
-    })?;
+    let keys = keys_of(path, materials);
+    let keys = keys.map_err(|found| config.place.key("tls.ticket-key-file").fault(found, KEY_FILE))?;
     Ok(Arc::new(tickets::Shared(keys)))
+}
+
+/// What a key file is.
+const KEY_FILE: &str = "a file of base64 keys of 32 bytes, one a line";
+
+/// The keys of a file, which is made where it is missing, but for one that the live generation has the keys of: other
+/// keys would end everybody's session.
+fn keys_of(path: &Path, materials: &Materials<'_>) -> Result<Keys, String> {
+    let told = |error: String| format!("{}: {error}", path.display());
+    if !materials.previous.is_some_and(|previous| previous.key_files.iter().any(|known| known == path)) {
+        return Keys::load(path).map_err(told);
+    }
+    let gone = || "it was removed; sessions go on with its keys until a restart, which makes new ones".to_owned();
+    Keys::read(path).and_then(|keys| keys.ok_or_else(gone)).map_err(told)
 }
 
 /// The nodes; those that did not change are taken over.

@@ -63,3 +63,12 @@ pub struct Shared {
     /// The generation that each worker has seen last.
     pub seen: Mutex<Vec<Arc<AtomicU64>>>,
 }
+
+impl Shared {
+    /// Opens the files of logs anew, for who moved them away.
+    pub fn reopen_logs(&self) {
+        self.log.reopen();
+        self.desk.records.reopen();
+        tracing::info!("the files of logs are opened anew");
+    }
+}

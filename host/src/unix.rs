@@ -14,6 +14,14 @@ pub struct File {
     left: AtomicBool,
 }
 
+/// A socket that listens already, under another name than its own.
+#[derive(Debug)]
+pub struct Prepared {
+    listener: UnixListener,
+    path: PathBuf,
+    beside: PathBuf,
+}
+
 /// Binds a socket that does not block. One that a process left behind is replaced; one that somebody listens on is not.
 ///
 /// # Errors
@@ -27,26 +35,43 @@ pub fn bind(path: &Path, mode: u32) -> Result<(UnixListener, File)> {
             return Err(Error::other("another process listens there"));
         }
     }
-    replace(path, mode)
+    prepare(path, mode)?.name()
 }
 
-/// Binds a socket in the place of whatever socket has that name; who is connected to the old one stays so.
+/// A socket that takes the place of whatever socket has that name, once it is told to; who is connected to the old one
+/// stays so.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn replace(path: &Path, mode: u32) -> Result<(UnixListener, File)> {
+pub fn prepare(path: &Path, mode: u32) -> Result<Prepared> {
     // It gets its name when only those can reach it who may.
-    let new = path.with_extension(format!("new.{}", std::process::id()));
-    let listener = UnixListener::bind(&new)?;
-    let named = listener
-        .set_nonblocking(true)
-        .and_then(|()| std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode)))
-        .and_then(|()| std::fs::rename(&new, path));
-    if let Err(error) = named {
-        let _ = std::fs::remove_file(&new);
-        return Err(error);
+    let beside = path.with_extension(format!("new.{}", std::process::id()));
+    // An earlier process of this number may have left one.
+    if std::fs::symlink_metadata(&beside).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        std::fs::remove_file(&beside)?;
     }
-    Ok((listener, File::at(path)))
+    let prepared = Prepared { listener: UnixListener::bind(&beside)?, path: path.to_owned(), beside };
+    prepared.listener.set_nonblocking(true)?;
+    std::fs::set_permissions(&prepared.beside, std::fs::Permissions::from_mode(mode))?;
+    Ok(prepared)
+}
+
+impl Prepared {
+    /// Takes the name.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn name(self) -> Result<(UnixListener, File)> {
+        std::fs::rename(&self.beside, &self.path)?;
+        Ok((self.listener.try_clone()?, File::at(&self.path)))
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // Not there once it has its name.
+        let _ = std::fs::remove_file(&self.beside);
+    }
 }
 
 impl File {
@@ -87,7 +112,7 @@ mod tests {
         let (_first, file) = bind(&path, 0o600).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(bind(&path, 0o600).is_err(), "somebody listens");
-        let (_second, other) = replace(&path, 0o660).unwrap();
+        let (_second, other) = prepare(&path, 0o660).unwrap().name().unwrap();
         drop(file);
         assert!(path.exists(), "it is another socket's now");
         drop(other);

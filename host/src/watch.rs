@@ -5,20 +5,25 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
+use crate::files::below;
+
 /// Files are at rest when two looks this far apart see the same: editors write in bursts much shorter than that.
 const REST: Duration = Duration::from_millis(300);
 /// A look without a hint.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What was seen of a file: enough to tell that it changed, without reading it.
-type Seen = Vec<(PathBuf, Option<(u64, u64, i64, i64, u64)>)>;
+/// What was seen of a file: enough to tell that it changed, or who may read it, without reading it.
+type Seen = Vec<(PathBuf, Option<Stamp>)>;
+
+/// Device, inode, length, and the times of the last change of what it holds and of anything about it.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 /// Watches a set of files.
 pub struct Watch {
@@ -121,27 +126,13 @@ fn look(files: &[PathBuf]) -> Seen {
     let all: BTreeSet<PathBuf> = files.iter().flat_map(|file| below(file)).collect();
     all.into_iter()
         .map(|path| {
-            let of = |m: std::fs::Metadata| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.len());
+            let of = |m: std::fs::Metadata| {
+                (m.dev(), m.ino(), m.len(), (m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()))
+            };
             let seen = std::fs::metadata(&path).ok().map(of);
             (path, seen)
         })
         .collect()
-}
-
-/// A file, or a folder with all that is in it, to a depth and number that no folder of templates has.
-fn below(path: &Path) -> Vec<PathBuf> {
-    let mut found = vec![path.to_owned()];
-    let mut at = 0;
-    while at < found.len() && found.len() < 2000 {
-        if found[at].is_dir() && found[at].components().count() < path.components().count() + 5 {
-            let entries = std::fs::read_dir(&found[at]).into_iter().flatten().flatten();
-            let mut entries: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-            entries.sort();
-            found.extend(entries);
-        }
-        at += 1;
-    }
-    found
 }
 
 #[cfg(test)]
@@ -157,6 +148,28 @@ mod tests {
 
     async fn seen(watch: &mut Watch) -> bool {
         tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn other_rights_are_seen_of_files_of_folders_and_of_what_is_in_them() {
+        use std::os::unix::fs::{PermissionsExt as _, chown};
+        let folder = folder("rights");
+        let (file, templates) = (folder.join("a.pem"), folder.join("templates"));
+        let page = templates.join("blue/login.html");
+        std::fs::create_dir_all(templates.join("blue")).unwrap();
+        std::fs::write(&file, "1").unwrap();
+        std::fs::write(&page, "1").unwrap();
+        let mut watch = Watch::start(vec![file.clone(), templates.clone()]);
+        for path in [&file, &page, &templates.join("blue"), &templates] {
+            let mode = std::fs::metadata(path).unwrap().permissions().mode();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode ^ 0o040)).unwrap();
+            assert!(seen(&mut watch).await, "chmod of {}", path.display());
+        }
+        // To the group that it has: whoever may do that, it is a change like any other.
+        let group = std::fs::metadata(&file).unwrap().gid();
+        chown(&file, None, Some(group)).unwrap();
+        assert!(seen(&mut watch).await, "chown");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[tokio::test]

@@ -54,6 +54,7 @@ pub use message::{Body, Request, Response};
 pub use program::Program;
 pub use proxy::{Demo, DemoSite, DemoUser, Listener, Proxy, Ran, Setup, binary};
 pub use stack::{Node, Stack, User};
+pub use tempfile::TempDir;
 pub use wire::Headers;
 
 use std::path::PathBuf;

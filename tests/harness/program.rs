@@ -20,7 +20,7 @@ pub struct Program {
     child: Child,
     ended: Option<ExitStatus>,
     log: Arc<Log>,
-    first: mpsc::Receiver<String>,
+    first: Mutex<mpsc::Receiver<String>>,
 }
 
 impl Program {
@@ -33,21 +33,9 @@ impl Program {
     /// The same, with something for its standard input.
     #[track_caller]
     pub fn start_with(name: &str, command: &mut Command, input: Stdio) -> Self {
-        let mut child = command
-            .stdin(input)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
-        let log = Arc::new(Log::default());
-        let (send, first) = mpsc::sync_channel(1000);
-        // beyond the first thousand lines nobody reads them
-        lines(child.stdout.take().expect("it is a pipe"), move |line| {
-            line.into_iter().for_each(|l| drop(send.try_send(l)))
-        });
-        let kept = Arc::clone(&log);
-        lines(child.stderr.take().expect("it is a pipe"), move |line| {
+        let mut program = Self::start_unread(name, command, input);
+        let kept = Arc::clone(&program.log);
+        lines(program.child.stderr.take().expect("it is a pipe"), move |line| {
             let mut lines = kept.lines.lock().unwrap();
             match line {
                 Some(line) => lines.0.push(line),
@@ -55,13 +43,31 @@ impl Program {
             }
             kept.more.notify_all();
         });
-        Self { name: name.to_owned(), child, ended: None, log, first }
+        program
+    }
+
+    /// The same, with a standard error that nobody reads.
+    #[track_caller]
+    pub fn start_unread(name: &str, command: &mut Command, input: Stdio) -> Self {
+        let mut child = command
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+        let (send, first) = mpsc::sync_channel(1000);
+        // beyond the first thousand lines nobody reads them
+        lines(child.stdout.take().expect("it is a pipe"), move |line| {
+            line.into_iter().for_each(|l| drop(send.try_send(l)))
+        });
+        Self { name: name.to_owned(), child, ended: None, log: Arc::default(), first: Mutex::new(first) }
     }
 
     /// The next line of its standard output.
     #[track_caller]
     pub fn line(&mut self, timeout: Duration) -> String {
-        self.first.recv_timeout(timeout).unwrap_or_else(|why| {
+        self.first.lock().unwrap().recv_timeout(timeout).unwrap_or_else(|why| {
             let what = match why {
                 mpsc::RecvTimeoutError::Timeout => format!("said nothing within {timeout:?}"),
                 mpsc::RecvTimeoutError::Disconnected => {
@@ -76,12 +82,12 @@ impl Program {
 
     /// The next line of its standard output; none when there is none in time, or when it has ended.
     pub(crate) fn try_line(&mut self, timeout: Duration) -> Option<String> {
-        self.first.recv_timeout(timeout).ok()
+        self.first.lock().unwrap().recv_timeout(timeout).ok()
     }
 
     /// The rest of its standard output, once it has ended.
     pub(crate) fn next_line(&mut self) -> Option<String> {
-        self.first.recv_timeout(Duration::from_secs(5)).ok()
+        self.first.lock().unwrap().recv_timeout(Duration::from_secs(5)).ok()
     }
 
     /// Waits for the end of the log, which comes with the end of the program and its children.

@@ -32,6 +32,7 @@ pub struct Setup {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     input: Option<OwnedFd>,
+    unread: bool,
 }
 
 /// A run that has ended by itself.
@@ -59,6 +60,7 @@ impl Setup {
             arguments: Vec::new(),
             environment: Vec::new(),
             input: None,
+            unread: false,
         }
     }
 
@@ -95,6 +97,13 @@ impl Setup {
         self
     }
 
+    /// Leaves its standard error to a pipe that nobody reads.
+    #[must_use]
+    pub fn unread(mut self) -> Self {
+        self.unread = true;
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command.current_dir(self.dir.path()).envs(self.environment.iter().map(|(k, v)| (k, v)));
@@ -109,7 +118,10 @@ impl Setup {
         let mut command = self.command();
         command.args(["serve", "--config"]).arg(&file).arg("--json").args(&self.arguments);
         let input = self.input.map_or_else(Stdio::null, Stdio::from);
-        let mut program = Program::start_with("doorward", &mut command, input);
+        let mut program = match self.unread {
+            true => Program::start_unread("doorward", &mut command, input),
+            false => Program::start_with("doorward", &mut command, input),
+        };
         let line = program.line(START);
         let started: Started =
             serde_json::from_str(&line).unwrap_or_else(|e| panic!("first line {line:?}: {e}; {}", program.tail()));

@@ -79,6 +79,8 @@ fn a_certificate_that_is_not_checked_is_told_at_each_load() {
     let told = "WARN the node's certificate is not checked";
     proxy.wait_for_log(told, SOON);
     let from = proxy.log().len();
+    let text = std::fs::read_to_string(proxy.dir().join("doorward.toml")).expect("the configuration");
+    proxy.write("doorward.toml", format!("drain-timeout = \"7s\"\n{text}"));
     proxy.reload();
     proxy.wait_for_log_after(from, told, SOON);
 }

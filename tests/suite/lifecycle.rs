@@ -11,8 +11,46 @@ fn a_signal_reloads() {
     let node = webmail(|_| Answer::text("x"));
     let proxy = setup().serve(&config("", &[("node-a", &node, "")]));
     assert_eq!(proxy.generation(), 1);
+    proxy.write("doorward.toml", config("drain-timeout = \"7s\"", &[("node-a", &node, "")]));
     proxy.reload();
     proxy.wait_for_log("reloaded.*generation=2|generation=2.*reloaded", Duration::from_secs(10));
+}
+
+#[test]
+fn a_reload_that_changes_nothing_makes_no_generation() {
+    let node = webmail(|_| Answer::text("x"));
+    let text = |drain: u8| {
+        let extra = format!(
+            "drain-timeout = \"{drain}s\"\n[admin]\nsocket = \"admin.sock\"\n[session]\nkey-file = \"session.keys\""
+        );
+        config(&extra, &[("node-a", &node, "")])
+    };
+    let proxy = setup().serve(&text(5));
+    let reload = |proxy: &harness::Proxy| -> (u64, bool) {
+        let (status, body) = proxy.admin("POST", "/reload");
+        assert_eq!(status, 200, "{body}");
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        (body["generation"].as_u64().expect("a number"), body["changed"].as_bool().expect("a boolean"))
+    };
+    assert_eq!(reload(&proxy), (1, false), "also though it made a key file");
+    assert_eq!(proxy.status()["last-reload"]["good"], true);
+    proxy.write("doorward.toml", text(6));
+    let (second, _) = reload(&proxy);
+    for _ in 0..6 {
+        // Written again, with the same text.
+        proxy.write("doorward.toml", text(6));
+        assert_eq!(reload(&proxy), (second, false));
+    }
+    assert_eq!(proxy.status()["past"][0], 1, "the first one can still be gone back to");
+    assert_eq!(proxy.admin("POST", "/rollback?generation=1").0, 200);
+    // The files say something else than what is live.
+    assert_eq!(reload(&proxy), (second + 1, true));
+    proxy.write("doorward.toml", "nope = 1\nneither = 2");
+    assert_eq!(proxy.admin("POST", "/reload").0, 422);
+    let last = proxy.status()["last-reload"].clone();
+    assert_eq!((&last["good"], last["faults"].as_u64() > Some(1)), (&serde_json::json!(false), true), "{last}");
+    let metrics = proxy.admin("GET", "/metrics").1;
+    assert!(metrics.contains("doorward_last_reload_faults") && !metrics.contains("doorward_last_reload_faults 0"));
 }
 
 #[test]

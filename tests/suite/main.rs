@@ -13,6 +13,7 @@ mod forms;
 mod interface;
 mod pages;
 mod directory;
+mod ending;
 mod sessions;
 mod throttle;
 mod forwarding;

@@ -78,6 +78,11 @@ pub(crate) fn setup() -> harness::Setup {
     harness::Setup::new().file("people.ldif", PEOPLE).file("test.toml", RECIPE)
 }
 
+/// The same for another program in the place of Doorward's.
+pub(crate) fn setup_with(program: &std::path::Path) -> harness::Setup {
+    harness::Setup::with(program).file("people.ldif", PEOPLE).file("test.toml", RECIPE)
+}
+
 /// The last answer of a chain.
 pub(crate) fn last(chain: Vec<Response>) -> Response {
     chain.into_iter().next_back().expect("at least one answer")
@@ -105,4 +110,18 @@ pub(crate) fn post_login(client: &mut Client, page: &str, name: &str, password: 
     let fields = form.filled(name, password);
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     client.post_form(&form.action, &fields)
+}
+
+/// Waits until a file says what it should.
+#[track_caller]
+pub(crate) fn wait_for_file(path: &std::path::Path, says: impl Fn(&str) -> bool) -> String {
+    let started = std::time::Instant::now();
+    loop {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if says(&text) {
+            return text;
+        }
+        assert!(started.elapsed() < std::time::Duration::from_secs(30), "{}: {text}", path.display());
+        std::thread::yield_now();
+    }
 }

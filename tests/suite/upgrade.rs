@@ -120,3 +120,141 @@ fn systemd_is_told_how_far_it_is() {
     assert!(proxy.terminate().success());
     assert_eq!(told(), "STOPPING=1");
 }
+
+/// A proxy that was started from a copy of the program, which can be replaced by this script.
+fn with_another_program(text: &str, script: &str) -> (Kept, Proxy) {
+    let node = webmail(|_| Answer::text("inbox"));
+    let folder = harness::temp_dir();
+    let program = folder.path().join("doorward");
+    std::fs::copy(harness::binary(), &program).expect("a copy");
+    let setup = crate::support::setup_with(&program);
+    let script = format!("#!/bin/sh\necho $$ >>'{}'\n{script}\n", setup.dir().join("started").display());
+    let proxy = setup.serve(&config(text, &[("node-a", &node, "")]));
+    let next = program.with_extension("next");
+    std::fs::write(&next, script).expect("a script");
+    std::fs::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    std::fs::rename(next, program).expect("a rename");
+    (Kept { _node: node, _folder: folder }, proxy)
+}
+
+/// What goes with the proxy.
+struct Kept {
+    _node: Backend,
+    _folder: harness::TempDir,
+}
+
+/// Waits for the script to run: its process.
+fn started(proxy: &Proxy) -> u64 {
+    let text = crate::support::wait_for_file(&proxy.dir().join("started"), |text| text.ends_with('\n'));
+    text.trim().parse().expect("a number")
+}
+
+fn runs(process: u64) -> bool {
+    std::path::Path::new(&format!("/proc/{process}")).exists()
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+#[test]
+fn who_logs_out_at_one_process_is_logged_out_at_the_other_and_so_with_who_is_revoked() {
+    // Once without a file of ended sessions.
+    for file in ["", "revocations-file = \"revoked\"\n"] {
+        let node = webmail(|_| Answer::text("inbox"));
+        let text = TEXT.replace("key-file = \"session.keys\"\n", &format!("key-file = \"session.keys\"\n{file}"));
+        let proxy = setup().serve(&config(&text, &[("node-a", &node, "")]));
+        let cookie = |client: &harness::Client| format!("doorward={}", client.cookie("doorward").expect("a session"));
+        let is_in = |cookie: &str| proxy.client().header("Cookie", cookie).get("/x").text() == "inbox";
+        let mut clients: Vec<harness::Client> = (0..3).map(|_| log_in(&proxy, "alice")).collect();
+        let cookies: Vec<String> = clients.iter().map(cookie).collect();
+        clients[0].get("/x").expect(200);
+        clients[1].get("/x").expect(200);
+        clients[2].get("/x").expect(200);
+        // Ended before the upgrade, and so ended after it.
+        proxy.admin("POST", "/revoke?session=00000000000000000000000000000001");
+        clients[2].get("/logout");
+        let opened: Vec<usize> = clients.iter().map(harness::Client::opened).collect();
+        assert_eq!(proxy.admin("POST", "/upgrade").0, 200);
+        assert!(!is_in(&cookies[2]), "{file}: logged out before");
+        assert!(is_in(&cookies[0]) && is_in(&cookies[1]));
+        // At the old process, over a connection that it has kept.
+        clients[0].get("/logout");
+        assert!(!is_in(&cookies[0]), "{file}: logged out at the old process");
+        // At the new one, which has the admin socket.
+        assert_eq!(proxy.admin("POST", "/revoke?user=alice").0, 200);
+        assert_ne!(clients[1].get("/x").text(), "inbox", "{file}: revoked at the new process");
+        assert_eq!(clients[1].opened(), opened[1], "the connection is the old process's");
+        end(&proxy);
+    }
+}
+
+#[test]
+fn who_is_told_to_end_during_an_upgrade_ends_and_so_does_the_new_process() {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let (_kept, mut proxy) = with_another_program(TEXT, "exec sleep 600");
+        proxy.program().signal(Signal::USR2);
+        let new = started(&proxy);
+        proxy.program().signal(signal);
+        assert!(proxy.program().wait(LONG).success());
+        assert!(!runs(new), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_during_an_upgrade_leaves_one_front_door_or_none() {
+    // The new one: the old one serves on, and says why.
+    let (_kept, proxy) = with_another_program(TEXT, "exec sleep 600");
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| proxy.admin("POST", "/upgrade"));
+        crate::ending::kill(started(&proxy), Signal::KILL);
+        let (status, body) = upgrade.join().expect("an answer");
+        assert_eq!(status, 409, "{body}");
+        assert!(body.contains("SIGKILL"), "{body}");
+    });
+    proxy.client().get("/").expect(200);
+    // The old one: the new one finds nobody who lets go, and does not serve.
+    let (_kept, mut proxy) = with_another_program(
+        TEXT,
+        &format!("while ! [ -e go ]; do :; done; exec '{}' \"$@\"", harness::binary().display()),
+    );
+    proxy.program().signal(Signal::USR2);
+    let new = started(&proxy);
+    proxy.program().signal(Signal::KILL);
+    proxy.program().wait(LONG);
+    std::fs::write(proxy.dir().join("go"), "").expect("a file");
+    let began = Instant::now();
+    while runs(new) {
+        assert!(began.elapsed() < LONG, "it serves on");
+        std::thread::yield_now();
+    }
+    assert!(proxy.log().iter().any(|line| line.contains("does not serve")), "{:?}", proxy.log());
+}
+
+#[test]
+fn who_asks_for_something_else_during_an_upgrade_is_told() {
+    let (_kept, proxy) = with_another_program(TEXT, "exec sleep 600");
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| proxy.admin("POST", "/upgrade"));
+        let new = started(&proxy);
+        for path in ["/reload", "/upgrade"] {
+            let (status, body) = proxy.admin("POST", path);
+            assert_eq!(status, 409, "{body}");
+            assert!(body.contains("an upgrade is under way"), "{body}");
+        }
+        assert_eq!(proxy.admin("GET", "/status").0, 200);
+        crate::ending::kill(new, Signal::KILL);
+        assert_eq!(upgrade.join().expect("an answer").0, 409);
+    });
+    assert_eq!(proxy.admin("POST", "/reload").0, 200);
+}
+
+#[test]
+fn ctl_says_in_words_that_the_process_ended_before_it_answered() {
+    let setup = setup();
+    let listener = std::os::unix::net::UnixListener::bind(setup.dir().join("admin.sock")).expect("a socket");
+    std::thread::scope(|scope| {
+        scope.spawn(|| drop(listener.accept()));
+        let ran = setup.run(&["ctl", "--socket", "admin.sock", "reload"]);
+        assert!(!ran.status.success());
+        assert!(ran.stderr.contains("ended before it answered"), "{}", ran.stderr);
+    });
+}

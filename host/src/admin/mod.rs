@@ -29,7 +29,7 @@ use serde_json::{Value as Json, json};
 use tokio::net::UnixListener as Listening;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::proxy::{Error, Proxy};
+use crate::proxy::{Error, Proxy, Reloaded};
 use crate::session::{self, Revocation};
 use crate::text;
 use crate::unix;
@@ -37,10 +37,16 @@ use crate::unix;
 /// Who asks has to write a head of some hundred bytes; nobody may hold the socket for longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is said to those who wait when it does not come to that.
+const ENDING: &str = "this process is ending, and does nothing more; ask again, in case another one takes its place";
+
+/// The socket's mode: who may ask, may do anything.
+const MODE: u32 = 0o600;
+
 /// What somebody asks for, and waits for the outcome of.
 pub enum Wish {
-    /// A reload: the generation that is live then.
-    Reload(oneshot::Sender<Result<u64, Error>>),
+    /// A reload: what came of it.
+    Reload(oneshot::Sender<Result<Reloaded, Error>>),
     /// An upgrade: the number of the process that serves then.
     Upgrade(oneshot::Sender<Result<u32, Error>>),
 }
@@ -58,16 +64,24 @@ impl Socket {
     /// Somebody listens there, or the folder cannot be written.
     pub fn bind(path: &Path) -> std::io::Result<Self> {
         // Only its owner may reach it.
-        let (listener, file) = unix::bind(path, 0o600)?;
+        let (listener, file) = unix::bind(path, MODE)?;
         Ok(Self { listener, _file: file })
     }
 
-    /// The same in the place of the socket of the process that this one takes over from.
+    /// A socket that will have this name, in the place of the one of the process that this one takes over from.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn replace(path: &Path) -> std::io::Result<Self> {
-        let (listener, file) = unix::replace(path, 0o600)?;
+    pub fn prepare(path: &Path) -> std::io::Result<unix::Prepared> {
+        unix::prepare(path, MODE)
+    }
+
+    /// The socket that was prepared, under its name.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn of(prepared: unix::Prepared) -> std::io::Result<Self> {
+        let (listener, file) = prepared.name()?;
         Ok(Self { listener, _file: file })
     }
 
@@ -114,8 +128,11 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
         (&Method::POST, "/reload") => {
             let (done, outcome) = oneshot::channel();
             match (wishes.send(Wish::Reload(done)).await, outcome.await) {
-                (Ok(()), Ok(outcome)) => live(outcome),
-                _ => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "it is ending"})),
+                (Ok(()), Ok(outcome)) => live(
+                    outcome
+                        .map(|Reloaded { generation, changed }| json!({"generation": generation, "changed": changed})),
+                ),
+                _ => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": ENDING})),
             }
         }
         (&Method::POST, "/upgrade") => {
@@ -123,14 +140,14 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
             match (wishes.send(Wish::Upgrade(done)).await, outcome.await) {
                 (Ok(()), Ok(Ok(process))) => told(StatusCode::OK, &json!({"pid": process})),
                 (Ok(()), Ok(Err(error))) => {
-                    let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                    told(StatusCode::CONFLICT, &json!({"error": format!("{error}: {why}")}))
+                    let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
+                    told(StatusCode::CONFLICT, &json!({"error": format!("{error}{why}")}))
                 }
-                _ => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": "it is ending"})),
+                _ => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": ENDING})),
             }
         }
         (&Method::POST, "/rollback") => match parameter("generation").map(str::parse::<u64>).transpose() {
-            Ok(to) => live(proxy.roll_back(to)),
+            Ok(to) => live(proxy.roll_back(to).map(|generation| json!({"generation": generation}))),
             Err(_) => told(StatusCode::BAD_REQUEST, &json!({"error": "generation is no number"})),
         },
         (&Method::POST, "/purge-routes") => {
@@ -175,9 +192,9 @@ fn revoke(proxy: &Proxy, what: &Revocation) -> Response<Full<Bytes>> {
 }
 
 /// What came of a change.
-fn live(outcome: Result<u64, Error>) -> Response<Full<Bytes>> {
+fn live(outcome: Result<Json, Error>) -> Response<Full<Bytes>> {
     match outcome {
-        Ok(generation) => told(StatusCode::OK, &json!({"generation": generation})),
+        Ok(done) => told(StatusCode::OK, &done),
         Err(Error::Faults(faults)) => {
             told(StatusCode::UNPROCESSABLE_ENTITY, &json!({"error": faults.to_string(), "faults": faults.0}))
         }

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
 
 use crate::back::Node;
 use crate::directory::State;
+use crate::log;
 use crate::policy::{Health, Policy};
 use crate::proxy::Proxy;
 
@@ -43,7 +45,24 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         "decisions": {"written": written, "dropped": dropped},
         "aside": {"dropped": shared.desk.dropped()},
         "access-log": {"dropped": shared.log.dropped()},
+        "log": {"lost": log::lost()},
+        "last-reload": proxy.last_reload().map(|last| json!({
+            "time": seconds(last.time), "good": last.faults.is_none(), "faults": last.faults.unwrap_or_default(),
+        })),
+        "files": troubles(proxy).into_iter().collect::<serde_json::Map<String, Json>>(),
     })
+}
+
+/// What is wrong with each of the files that Doorward writes; nothing, where it is well.
+fn troubles(proxy: &Proxy) -> [(String, Json); 4] {
+    let shared = proxy.shared();
+    let troubles = [
+        ("access-log", shared.log.trouble()),
+        ("decisions", shared.desk.records.trouble()),
+        ("quarantine", shared.desk.quarantine.trouble()),
+        ("revocations", shared.state.revoked.trouble()),
+    ];
+    troubles.map(|(name, trouble)| (name.to_owned(), json!(trouble)))
 }
 
 /// Each listener's name, its address, and whom it did not let in.
@@ -205,7 +224,34 @@ pub(super) fn metrics(proxy: &Proxy) -> String {
     line(format_args!("doorward_access_lines_dropped_total {}", shared.log.dropped()));
     line(format_args!("# HELP doorward_quarantined Components under quarantine.\n# TYPE doorward_quarantined gauge"));
     line(format_args!("doorward_quarantined {}", shared.desk.quarantine.all().len()));
+    text + &of_files(proxy)
+}
+
+/// Metrics of the files that are written, and of the configuration's.
+fn of_files(proxy: &Proxy) -> String {
+    let mut text = String::new();
+    let mut add = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
+        let _ = writeln!(text, "# HELP doorward_{name} {help}\n# TYPE doorward_{name} {kind}");
+        for (labels, value) in values {
+            let _ = writeln!(text, "doorward_{name}{labels} {value}");
+        }
+    };
+    let lost = [(String::new(), log::lost())];
+    add("log_lines_lost_total", "counter", "Lines of standard error that nobody took in time.", &lost);
+    let failing =
+        troubles(proxy).map(|(file, trouble)| (format!("{{file=\"{file}\"}}"), u64::from(!trouble.is_null())));
+    add("file_failing", "gauge", "1 while a file cannot be written or read.", &failing);
+    if let Some(last) = proxy.last_reload() {
+        let help = "When the last reload came to its end.";
+        add("last_reload_timestamp_seconds", "gauge", help, &[(String::new(), seconds(last.time))]);
+        let help = "Faults that the last reload was refused for; 0 when it was good.";
+        add("last_reload_faults", "gauge", help, &[(String::new(), last.faults.unwrap_or_default() as u64)]);
+    }
     text
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A label's value, escaped as the format asks for.

@@ -1,6 +1,6 @@
 //! `doorward ctl`: asks a running Doorward by its admin socket.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,17 +106,33 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
     };
     let answer = match (ask(&socket, method, &path), &ctl.verb, state) {
         (Err(_), Verb::Lift { digest }, Some(state)) => return Ok(lift(digest, &state)),
+        (Err(error), ..) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+            bail!(no_answer(&socket))
+        }
         (answer, ..) => answer.with_context(|| format!("{}: nobody answers", socket.display()))?,
     };
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer makes no sense")?;
+    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| no_answer(&socket))?;
     let ok = head.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
     say(body.trim_end());
     Ok(ExitCode::from(u8::from(!ok)))
 }
 
+/// Somebody was there.
+fn no_answer(socket: &Path) -> String {
+    let socket = socket.display();
+    format!(
+        "{socket}: the process that listened there ended before it answered; `status` says whether another one serves"
+    )
+}
+
 /// Nobody runs: the quarantine of the state folder is what the next start looks at.
 fn lift(digest: &str, state: &Path) -> ExitCode {
-    let lifted = Quarantine::load(Some(state)).lift(digest);
+    let quarantine = Quarantine::load(Some(state));
+    let lifted = quarantine.lift(digest);
+    if let Some(trouble) = quarantine.trouble() {
+        say(&trouble);
+        return ExitCode::FAILURE;
+    }
     say(&if lifted {
         format!("lifted for the next start: {digest}")
     } else {

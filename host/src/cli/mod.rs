@@ -2,10 +2,12 @@
 
 mod build;
 mod ctl;
+mod follow;
 mod keys;
 mod policy;
 mod recipe;
 mod run;
+mod signals;
 mod systemd;
 
 use std::net::SocketAddr;

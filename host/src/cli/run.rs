@@ -1,4 +1,4 @@
-//! `demo`, `serve` and `check`: start, follow changes and signals, and end with a drain.
+//! `demo`, `serve` and `check`: start, and say where it listens.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,21 +7,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::json;
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{LocalSet, spawn_local};
 
-use super::{Check, say, systemd};
-use crate::admin::{Socket, Wish};
-use crate::back::watch_over;
+use super::follow::{Control, Source};
+use super::{Check, say};
+use crate::admin::Socket;
 use crate::config::{self, Config, Fault, Faults, Level, Severity};
 use crate::demo::{Demo, SITES, USERS};
 use crate::log;
-use crate::policy::Compiler;
+use crate::policy::{Compiler, Quarantine};
 use crate::proxy::Proxy;
 use crate::session::Keys;
-use crate::snapshot::{Materials, Snapshot};
+use crate::snapshot::{Materials, Snapshot, load_at_rest};
 use crate::watch::Watch;
 
 /// `doorward demo`.
@@ -30,15 +26,16 @@ use crate::watch::Watch;
 /// It cannot start.
 pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
     log::start(if json { Level::Warn } else { Level::Info });
-    let demo = Demo::start(listen, folder).context("the demo's nodes do not start")?;
-    let config = demo.config()?;
+    let mut control = Control::start(None)?;
+    let source = Source::Demo(Demo::start(listen, folder).context("the demo's nodes do not start")?);
+    let (config, fingerprint) = load_at_rest(|| source.load())?;
     let watch = Watch::start(config.files());
-    let proxy = Proxy::start(&config)?;
+    let proxy = Proxy::start(&config, fingerprint)?;
+    control.hear_stop()?;
     let admin = admin_socket(&config, &proxy)?;
-    let control = Control::start(None)?;
     let address = proxy.listening().first().and_then(|(_, address, _)| address.parse().ok()).unwrap_or(listen);
     say(&if json { demo_json(address) } else { demo_text(address) });
-    follow(control, proxy, watch, admin, move || demo.config())
+    control.follow(proxy, watch, admin, source)
 }
 
 fn demo_json(address: SocketAddr) -> String {
@@ -69,16 +66,21 @@ fn demo_text(address: SocketAddr) -> String {
 /// # Errors
 /// It cannot start; the faults of the configuration.
 pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let mut control = Control::start(Some(std::env::current_exe()?))?;
+    let source = Source::File(path.to_owned());
     // Watched before it is read, so that no change falls between.
     let mut watch = Watch::start(vec![path.to_owned()]);
-    let config = config::load(path)?;
+    let config = source.load()?;
     log::start(config.log.level);
     no_core_dumps();
     watch.follow(config.files());
-    let program = std::env::current_exe()?;
-    let proxy = Proxy::start(&config)?;
+    make_key_files(&config);
+    watch.mark();
+    let (config, fingerprint) = load_at_rest(|| source.load())?;
+    watch.follow(config.files());
+    let proxy = Proxy::start(&config, fingerprint)?;
+    control.hear_stop()?;
     let admin = admin_socket(&config, &proxy)?;
-    let control = Control::start(Some(program))?;
     let listening = proxy.listening();
     if json {
         let one = |(name, address, tls): &(String, String, bool)| json!({"name": name, "address": address, "tls": tls});
@@ -95,30 +97,15 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
             });
         }
     }
-    let path = path.to_owned();
-    follow(control, proxy, watch, admin, move || config::load(&path))
+    control.follow(proxy, watch, admin, source)
 }
 
-/// Bound before anything is announced, so that whoever reads the announcement can ask; and last of all, so that the
-/// process before this one keeps its own until this one serves.
-fn admin_socket(config: &Config, proxy: &Proxy) -> anyhow::Result<Option<Socket>> {
-    let bind = |path: &PathBuf| {
-        let bound = if proxy.takes_over() { Socket::replace(path) } else { Socket::bind(path) };
-        bound.with_context(|| format!("the admin socket {}", path.display()))
-    };
-    config.admin_socket.as_ref().map(bind).transpose()
-}
-
-/// The control plane's own runtime, and the signals it hears. Made before anything is announced: whoever reads the
-/// announcement may send one at once, and one that nobody hears ends the process.
-struct Control {
-    runtime: Runtime,
-    /// What an upgrade starts: the file that this program was started from, whatever is in it then.
-    program: Option<PathBuf>,
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-    user: Signal,
+/// Makes the key files that are missing, before they are looked at with the other files: the first start is no reason to
+/// reload. What goes wrong is told as a fault of the configuration, when they are read.
+fn make_key_files(config: &Config) {
+    for path in [&config.session.key_file, &config.ticket_key_file].into_iter().flatten() {
+        let _ = Keys::load(path);
+    }
 }
 
 /// A core dump would hold keys, cookies, and the passwords of the moment.
@@ -129,158 +116,19 @@ fn no_core_dumps() {
     }
 }
 
-impl Control {
-    fn start(program: Option<PathBuf>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let entered = runtime.enter();
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        let hang_up = signal(SignalKind::hangup())?;
-        let user = signal(SignalKind::user_defined2())?;
-        drop(entered);
-        Ok(Self { runtime, program, terminate, interrupt, hang_up, user })
+/// Takes the place of the process before this one, if there is one, and binds the admin socket: before anything is
+/// announced, so that whoever reads the announcement can ask.
+fn admin_socket(config: &Config, proxy: &Proxy) -> anyhow::Result<Option<Socket>> {
+    let Some(path) = &config.admin_socket else { return Ok(proxy.take_over().map(|()| None)?) };
+    let named = || format!("the admin socket {}", path.display());
+    if !proxy.takes_over() {
+        proxy.take_over()?;
+        return Ok(Some(Socket::bind(path).with_context(named)?));
     }
-}
-
-/// Reloads when a file changed, at SIGHUP and when asked to, heeds policies in trouble, and drains at Ctrl-C and SIGTERM.
-/// After an upgrade it retires, which the same signals cut short.
-fn follow(
-    control: Control,
-    proxy: Proxy,
-    mut watch: Watch,
-    admin: Option<Socket>,
-    load: impl Fn() -> Result<Config, Faults> + Clone + Send + 'static,
-) -> anyhow::Result<ExitCode> {
-    let proxy = Arc::new(proxy);
-    let Control { runtime, program, mut terminate, mut interrupt, mut hang_up, mut user } = control;
-    proxy.ready();
-    systemd::ready();
-    let retired = LocalSet::new().block_on(&runtime, async {
-        let (asking, mut asked) = mpsc::channel(4);
-        if let Some(socket) = admin {
-            tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
-        }
-        let beside = spawn_local(beside(proxy.clone()));
-        let upgraded = loop {
-            let wish: Option<Wish> = tokio::select! {
-                _ = terminate.recv() => break false,
-                _ = interrupt.recv() => break false,
-                _ = hang_up.recv() => None,
-                _ = user.recv() => Some(Wish::Upgrade(oneshot::channel().0)),
-                Some(wish) = asked.recv() => Some(wish),
-                () = watch.changed() => None,
-            };
-            let answer = match wish {
-                Some(Wish::Upgrade(answer)) => {
-                    let upgrading = upgrade(proxy.clone(), program.clone(), answer);
-                    tokio::select! {
-                        _ = terminate.recv() => break false,
-                        _ = interrupt.recv() => break false,
-                        done = upgrading => if done { break true } else { continue },
-                    }
-                }
-                Some(Wish::Reload(answer)) => Some(answer),
-                None => None,
-            };
-            // What was seen to change is marked already; who asks wants it all read now.
-            watch.mark();
-            systemd::reloading();
-            // Compiling a policy may take a while; signals are heard all the same.
-            let (of_reload, load) = (proxy.clone(), load.clone());
-            let reloading = tokio::task::spawn_blocking(move || reload(&of_reload, load()));
-            tokio::select! {
-                _ = terminate.recv() => break false,
-                _ = interrupt.recv() => break false,
-                reloaded = reloading => match reloaded {
-                    Ok((files, outcome)) => {
-                        if outcome.is_ok() { watch.follow_only(files) } else { watch.follow(files) }
-                        let _ = answer.map(|answer| answer.send(outcome));
-                    }
-                    Err(error) => tracing::error!(%error, "a reload came to no end"),
-                },
-            }
-            systemd::ready();
-        };
-        beside.abort();
-        if !upgraded {
-            systemd::stopping();
-            return false;
-        }
-        let of_retiring = proxy.clone();
-        let retiring = tokio::task::spawn_blocking(move || of_retiring.retire());
-        tokio::select! {
-            _ = terminate.recv() => false,
-            _ = interrupt.recv() => false,
-            _ = retiring => true,
-        }
-    });
-    if !retired {
-        tracing::info!("draining");
-        if !proxy.drain() {
-            tracing::warn!("not every request came to its end before the drain deadline");
-        }
-    }
-    // A reload may still be compiling; nobody waits for it.
-    runtime.shutdown_background();
-    Ok(ExitCode::SUCCESS)
-}
-
-/// One upgrade: whether another process serves now.
-async fn upgrade(
-    proxy: Arc<Proxy>,
-    program: Option<PathBuf>,
-    answer: oneshot::Sender<Result<u32, crate::proxy::Error>>,
-) -> bool {
-    let Some(program) = program else {
-        let source = std::io::Error::other("it has nodes of its own");
-        let _ = answer.send(Err(crate::proxy::Error::Io { what: "a demo is not upgraded".to_owned(), source }));
-        return false;
-    };
-    let outcome = match tokio::task::spawn_blocking(move || proxy.upgrade(&program)).await {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            tracing::error!(%error, "an upgrade came to no end");
-            return false;
-        }
-    };
-    match &outcome {
-        Ok(process) => {
-            systemd::replaced_by(*process);
-            tracing::info!(process, "another process serves, this one retires");
-        }
-        Err(error) => {
-            let why = std::error::Error::source(error).map(ToString::to_string);
-            tracing::error!(why, "{error}");
-        }
-    }
-    let done = outcome.is_ok();
-    let _ = answer.send(outcome);
-    done
-}
-
-/// What goes on beside reloads: policies in trouble are heeded, and nodes are probed.
-async fn beside(proxy: Arc<Proxy>) {
-    let shared = proxy.shared().clone();
-    tokio::join!(heed(proxy), watch_over(move || shared.snapshot.load().nodes().to_vec()));
-}
-
-/// Heeds policies whose breakers open.
-async fn heed(proxy: Arc<Proxy>) {
-    loop {
-        for policy in proxy.shared().desk.troubles().await {
-            proxy.heed(&policy);
-        }
-    }
-}
-
-/// One reload: the files that the new configuration names, and what came of it.
-fn reload(proxy: &Proxy, loaded: Result<Config, Faults>) -> (Vec<PathBuf>, Result<u64, crate::proxy::Error>) {
-    let files = loaded.as_ref().map(Config::files).unwrap_or_default();
-    let outcome = loaded.map_err(Into::into).and_then(|next| proxy.reload(&next));
-    if let Err(error) = &outcome {
-        tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}");
-    }
-    (files, outcome)
+    // It gets its name last: until then the process before this one is asked.
+    let prepared = Socket::prepare(path).with_context(named)?;
+    proxy.take_over()?;
+    Ok(Some(Socket::of(prepared).with_context(named)?))
 }
 
 /// `doorward check`.
@@ -308,25 +156,32 @@ fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
     let compiler =
         Compiler::start(None).map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
+    // A folder that is not there holds nothing, and is not made for a check.
+    let state = config::load_anyway(path).ok().and_then(|(config, _)| config.state_directory);
+    let quarantine = Quarantine::load(state.as_deref().filter(|state| state.is_dir()));
     let materials = Materials {
         compiler: &compiler,
         keys: &keys,
         tickets: &Arc::default(),
         previous: None,
         generation: 1,
-        quarantine: None,
+        quarantine: Some(&quarantine),
         trial: true,
     };
     let (config, faults) = match config::load_anyway(path) {
         Ok((config, Faults(faults))) => (config, faults),
         Err(Faults(faults)) => return Ok(faults),
     };
+    // What is wrong with it hinders no start.
+    let trouble = quarantine.trouble().map(|trouble| {
+        config.place.key("state-directory").warning(trouble, "a quarantine that can be read and written")
+    });
     let of_parts = Snapshot::build(&config, &materials);
     let of_parts = of_parts.map_or_else(|Faults(faults)| faults, |snapshot| snapshot.warnings);
     // Where a key was wrong its default stands in; what is wrong with that is no news.
     let told: Vec<String> = faults.iter().filter(|f| f.severity == Severity::Error).map(|f| f.key.clone()).collect();
     let news = of_parts.into_iter().filter(|fault| !told.iter().any(|key| fault.key.starts_with(key)));
-    let mut all: Vec<Fault> = faults.into_iter().chain(news).collect();
+    let mut all: Vec<Fault> = faults.into_iter().chain(trouble).chain(news).collect();
     all.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     Ok(all)
 }

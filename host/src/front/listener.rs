@@ -18,12 +18,16 @@ use crate::worker::Worker;
 /// What a listener does on a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub enum Phase {
+    /// Takes no connections yet: another process serves.
+    Waiting,
     /// Takes connections and serves them.
     Accepting,
     /// Serves those that it has, for as long as they last: the worker retires.
     Retiring,
     /// Tells connections to finish what they do and close.
     Draining,
+    /// Drops what has not finished.
+    Ended,
 }
 
 /// Says which phase it is. When nobody is left who could say so, it is time to drain.

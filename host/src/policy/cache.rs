@@ -4,25 +4,27 @@
 //! owner can read. What does not fit is compiled again, and never run.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use wasmtime::Engine;
 
+use crate::files::{self, own_folder};
+
 type Code = Hmac<Sha256>;
 
 /// Bytes of the code in front of an entry.
 const CODE: usize = 32;
+/// Bytes of the key.
+const KEY: usize = 32;
 /// Entries kept; the oldest go. Five generations of some policies each are far fewer.
 const ENTRIES: usize = 64;
 
 /// A folder of compiled code.
 pub(super) struct Cache {
     folder: PathBuf,
-    key: [u8; 32],
+    key: [u8; KEY],
     engine: u64,
 }
 
@@ -42,9 +44,13 @@ impl Cache {
 
     /// The compiled code of a component, if it is there and was written by us for this engine.
     pub(super) fn get(&self, digest: &str) -> Option<Vec<u8>> {
-        let mut entry = std::fs::read(self.path(digest)).ok()?;
-        let (code, compiled) = entry.split_at_checked(CODE)?;
-        if self.code(digest, compiled).verify_slice(code).is_err() {
+        let path = self.path(digest);
+        let read = files::read(&path).inspect_err(|error| {
+            tracing::warn!(file = %path.display(), %error, "an entry of compiled code cannot be read; it is compiled again");
+        });
+        let mut entry = read.ok()??;
+        let whole = entry.split_at_checked(CODE);
+        if whole.is_none_or(|(code, compiled)| self.code(digest, compiled).verify_slice(code).is_err()) {
             tracing::warn!(digest, "an entry of compiled code was tampered with; it is compiled again");
             return None;
         }
@@ -54,13 +60,8 @@ impl Cache {
     /// Keeps compiled code. What cannot be written is compiled again the next time.
     pub(super) fn put(&self, digest: &str, compiled: &[u8]) {
         let code = self.code(digest, compiled).finalize().into_bytes();
-        let path = self.path(digest);
-        let new = path.with_extension(format!("new.{}", std::process::id()));
-        let written = open_new(&new)
-            .and_then(|mut file| file.write_all(&code).and_then(|()| file.write_all(compiled)))
-            .and_then(|()| std::fs::rename(&new, &path));
+        let written = files::replace(&self.path(digest), &[&code[..], compiled].concat());
         if let Err(error) = written {
-            let _ = std::fs::remove_file(&new);
             tracing::warn!(folder = %self.folder.display(), %error, "compiled code cannot be kept");
         }
         self.forget_oldest();
@@ -82,7 +83,8 @@ impl Cache {
     fn forget_oldest(&self) {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut entries: Vec<_> = entries
-            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "code"))
+            // With what a process left that was killed while it wrote.
+            .filter(|entry| entry.file_name() != "key")
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
         entries.sort();
@@ -92,39 +94,34 @@ impl Cache {
     }
 }
 
-/// A folder that is ours alone (mode 0700), made if it is missing.
-pub(super) fn own_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let made = std::fs::DirBuilder::new().mode(0o700).create(folder);
-    if let Err(error) = made
-        && error.kind() != std::io::ErrorKind::AlreadyExists
-    {
-        return Err(error);
+/// The key of a folder, made when it is missing, and made anew when it is broken: then nothing kept fits it.
+fn key(path: &Path) -> std::io::Result<[u8; KEY]> {
+    let broken = match files::read(path) {
+        Ok(Some(bytes)) => match bytes.try_into() {
+            Ok(key) => return Ok(key),
+            Err(_) => Some(format!("it is not {KEY} bytes long")),
+        },
+        Ok(None) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    let mut key = [0; KEY];
+    getrandom::fill(&mut key).map_err(std::io::Error::other)?;
+    match broken {
+        Some(why) => {
+            tracing::error!(file = %path.display(), why, "the key of compiled code is made anew; all is compiled again");
+            files::replace(path, &key)?;
+        }
+        // Of two processes that begin at once, one makes it.
+        None if !files::create(path, &key)? => return self::key(path),
+        None => {}
     }
-    let metadata = std::fs::symlink_metadata(folder)?;
-    let ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
-    if !ours || metadata.permissions().mode() & 0o077 != 0 {
-        return Err(std::io::Error::other("it must be a folder of this user with mode 0700"));
-    }
-    Ok(())
-}
-
-fn open_new(path: &Path) -> std::io::Result<std::fs::File> {
-    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-/// The key of a folder, made when it is missing.
-fn key(path: &Path) -> std::io::Result<[u8; 32]> {
-    if let Ok(mut file) = open_new(path) {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(std::io::Error::other)?;
-        file.write_all(&key)?;
-    }
-    std::fs::read(path)?.try_into().map_err(|_| std::io::Error::other("its key is not 32 bytes long"))
+    Ok(key)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -150,6 +147,13 @@ mod tests {
         }
         std::fs::write(cache.path("a"), &whole[..CODE - 1]).unwrap();
         assert_eq!(cache.get("a"), None, "cut short");
+        for broken in [&b""[..], b"cut"] {
+            std::fs::write(folder.join("compiled/key"), broken).unwrap();
+            let cache = Cache::open(&folder, &Engine::default()).unwrap();
+            assert_eq!(cache.get("a"), None, "of another key");
+            cache.put("a", b"code");
+            assert_eq!(cache.get("a").as_deref(), Some(&b"code"[..]), "it is kept again");
+        }
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(Cache::open(&folder, &Engine::default()).is_err(), "a folder that others can read");
         std::fs::remove_dir_all(&folder).unwrap();

@@ -264,7 +264,7 @@ impl Policy {
     }
 
     fn admits(&self, now: Instant) -> bool {
-        !self.open.load(Ordering::Acquire) || self.breaker().admits(now)
+        !self.left_alone && (!self.open.load(Ordering::Acquire) || self.breaker().admits(now))
     }
 
     /// The policy is no pure function: from now on it is asked each time, on a fresh instance.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,25 @@ pub struct Compiler {
     engine: Engine,
     compiled: Mutex<HashMap<String, Component>>,
     cache: Option<Cache>,
+    compiling: Compiling,
+}
+
+/// Says whether something is being compiled. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Compiling(Arc<AtomicUsize>);
+
+impl Compiling {
+    /// Whether a compile process runs now.
+    pub fn is_under_way(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    fn during<T>(&self, compile: impl FnOnce() -> T) -> T {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        let done = compile();
+        self.0.fetch_sub(1, Ordering::AcqRel);
+        done
+    }
 }
 
 /// Guests that run now. While there are none, no clock ticks: a thousand wake-ups a second are two hundredths of a CPU.
@@ -96,7 +115,12 @@ impl Compiler {
                 .inspect_err(|error| tracing::warn!(folder = %state.display(), %error, "no compiled code is kept"))
                 .ok()
         });
-        Ok(Self { engine, compiled: Mutex::default(), cache })
+        Ok(Self { engine, compiled: Mutex::default(), cache, compiling: Compiling::default() })
+    }
+
+    /// Says whether it compiles.
+    pub fn compiling(&self) -> Compiling {
+        self.compiling.clone()
     }
 
     /// The engine.
@@ -117,7 +141,7 @@ impl Compiler {
             Some(component) => component,
             None => {
                 let started = Instant::now();
-                let code = compile::compile(bytes, limits)?;
+                let code = self.compiling.during(|| compile::compile(bytes, limits))?;
                 tracing::info!(digest, bytes = bytes.len(), ms = started.elapsed().as_millis(), "compiled a policy");
                 let component = self.revive(&code).map_err(|error| compile::Error::Load(format!("{error:#}")))?;
                 if let Some(cache) = &self.cache {

@@ -8,11 +8,11 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::compile::Limits;
-use super::desk::Quarantine;
 use super::engine::{Compiler, digest};
 use super::guest::{Error, Guest};
 use super::imports::{self, WIT_VERSION};
 use super::manifest::{Grants, Manifest};
+use super::quarantine::Quarantine;
 use super::{Policy, Scope, Shadow};
 use crate::config::{self, Fault, Faults, Instances};
 
@@ -30,6 +30,15 @@ pub const BUILT_IN: [(&str, &[u8]); 4] = [
 /// Identities of policies, so that a worker can tell whose instances it keeps.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// What becomes of a policy whose component is under quarantine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspect {
+    /// It is refused: what is live is better.
+    Refused,
+    /// Nothing is live yet. It is never asked, and its `on-error` holds.
+    LeftAlone,
+}
+
 /// Builds a policy, or takes it over from `previous` when nothing of it changed.
 ///
 /// # Errors
@@ -38,7 +47,7 @@ pub fn load(
     config: &config::Policy,
     compiler: &Compiler,
     previous: &[Arc<Policy>],
-    quarantine: Option<&Quarantine>,
+    quarantine: Option<(&Quarantine, Suspect)>,
 ) -> Result<Arc<Policy>, Faults> {
     let bytes = bytes_of(config)?;
     let digest = digest(&bytes);
@@ -48,7 +57,8 @@ pub fn load(
         let found = format!("sha256:{digest} in {}", origin(config));
         return Err(config.place.key("digest").fault(found, format!("sha256:{pinned}")).into());
     }
-    if let Some(reason) = quarantine.and_then(|quarantine| quarantine.reason(&digest)) {
+    let suspect = quarantine.and_then(|(quarantine, then)| Some((quarantine.reason(&digest)?, then)));
+    if let Some((reason, Suspect::Refused)) = &suspect {
         let found = format!("{}: sha256:{digest}, which is under quarantine: {reason}", origin(config));
         let expected = format!(
             "another component, or `doorward ctl --config {} lift sha256:{digest}`",
@@ -57,11 +67,16 @@ pub fn load(
         return Err(at_file(config).fault(found, expected).into());
     }
     let mut policy = build(config, compiler, &bytes, digest)?;
+    if let Some((reason, Suspect::LeftAlone)) = suspect {
+        let (policy_name, digest) = (&policy.name, &policy.digest);
+        tracing::error!(policy = policy_name, digest, reason, "a policy is under quarantine: it is not asked");
+        policy.left_alone = true;
+    }
     if let Some(file) = &config.shadow {
         let shadow = shadow(config, file, compiler, previous)?;
         policy.shadow = Some(shadow);
     }
-    if let Some(old) = previous.iter().find(|old| old.is_same(&policy)) {
+    if let Some(old) = previous.iter().find(|old| old.is_same(&policy) && !old.left_alone) {
         return Ok(old.clone());
     }
     Guest::start(&policy.start()).map_err(|error| refused(config, &error))?;
@@ -185,6 +200,7 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
         breaker: Default::default(),
         open: Default::default(),
         live_since: Default::default(),
+        left_alone: false,
     })
 }
 

@@ -16,6 +16,7 @@ mod imports;
 mod load;
 mod manifest;
 mod memo;
+mod quarantine;
 mod record;
 mod trace;
 mod trial;
@@ -30,14 +31,15 @@ use wasmtime::component::InstancePre;
 pub use answer::{Action, Answer, Form, Header, Mode as AuthMode, Reply, Verdict};
 pub use compile::{COMMAND as COMPILE_COMMAND, run as compile_run};
 pub use decide::Guests;
-pub use desk::{Desk, Quarantine};
-pub use engine::{Compiler, digest};
+pub use desk::Desk;
+pub use engine::{Compiler, Compiling, digest};
 pub use facts::{Facts, LoginFacts, RequestFacts};
 pub use guest::{Error, Problem};
 pub use imports::WIT_VERSION;
-pub use load::{BUILT_IN, bytes_of, load, manifest_of, schema_of};
+pub use load::{BUILT_IN, Suspect, bytes_of, load, manifest_of, schema_of};
 pub use manifest::{Grants, Manifest};
 pub use memo::Read;
+pub use quarantine::Quarantine;
 pub use record::{Mask, Record, Recorded};
 pub use trace::{Fact, Given, Trace, Value};
 pub use trial::{Figures, Told, Trial};
@@ -77,6 +79,8 @@ pub struct Policy {
     /// Whether the breaker is open: looked at before every question, so without its lock.
     open: AtomicBool,
     live_since: OnceLock<Instant>,
+    /// It was under quarantine when the process started, and is never asked.
+    left_alone: bool,
 }
 
 /// Where a policy is asked: everywhere, or at some listeners and virtual hosts.
@@ -306,6 +310,11 @@ impl Policy {
         self.live_since.get_or_init(Instant::now);
     }
 
+    /// Whether it is never asked, since it was under quarantine when the process started.
+    pub fn is_left_alone(&self) -> bool {
+        self.left_alone
+    }
+
     /// Whether it went live so lately that the operator's change is to blame for what goes wrong.
     pub fn is_on_probation(&self) -> bool {
         self.live_since.get().is_some_and(|since| since.elapsed() <= self.breaker_settings.watch)
@@ -325,7 +334,7 @@ impl Policy {
             shut_out: of(&self.counts.shut_out),
             audits: of(&self.counts.audits),
             impure: self.impure(),
-            open: self.open.load(Ordering::Acquire),
+            open: self.left_alone || self.open.load(Ordering::Acquire),
             shadow: self.shadow.as_ref().map(|shadow| {
                 let counts = [&shadow.agreed, &shadow.differed, &shadow.failed, &shadow.dropped].map(of);
                 (shadow.policy.digest.clone(), counts)

@@ -1,11 +1,10 @@
 //! The decision log: one JSON line for a decision, written by a thread of its own, and read again for a replay.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
 
@@ -13,9 +12,13 @@ use super::Policy;
 use super::answer::Answer;
 use super::trace::{Fact, Trace, Value};
 use crate::config;
+use crate::files::{Lines, Manner};
 
 /// Records that may wait for the writer: with a kilobyte each, 8 MiB.
 const WAITING: usize = 8192;
+
+/// How often a flush looks whether the thread has made lines of all records.
+const FLUSH_LOOK: Duration = Duration::from_millis(5);
 
 /// One decision.
 #[derive(Debug)]
@@ -41,12 +44,14 @@ pub struct Record {
 }
 
 /// Where records are handed over.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Records {
-    sender: Option<SyncSender<Record>>,
+    log: Option<(SyncSender<Record>, Lines)>,
     /// One of so many decisions is recorded where a policy says "sampled".
     pub sample: u64,
-    written: Arc<AtomicU64>,
+    taken: AtomicU64,
+    /// Those that the thread has made lines of.
+    done: Arc<AtomicU64>,
     dropped: AtomicU64,
 }
 
@@ -78,53 +83,67 @@ impl Records {
     pub fn start(settings: &config::Log) -> std::io::Result<Self> {
         let sample = settings.decisions_sample.max(1);
         let Some(path) = &settings.decisions else { return Ok(Self { sample, ..Self::default() }) };
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let lost = |records| Some(format!("{}\n", json!({ "lost": records })));
+        let lines = Lines::to_file(path, Manner { name: "decisions", gather: Duration::ZERO, lost })?;
         let mask = Mask::new(&settings.decisions_mask);
         let (sender, records) = sync_channel(WAITING);
-        let written = Arc::new(AtomicU64::new(0));
-        let count = written.clone();
+        let done = Arc::<AtomicU64>::default();
+        let (to, count) = (lines.clone(), done.clone());
         let writer = std::thread::Builder::new().name("decision-log".to_owned());
-        writer.spawn(move || write(file, &records, &mask, &count))?;
-        Ok(Self { sender: Some(sender), sample, written, dropped: AtomicU64::new(0) })
+        writer.spawn(move || write(&to, &records, &mask, &count))?;
+        Ok(Self { log: Some((sender, lines)), sample, done, ..Self::default() })
     }
 
     /// Whether anybody reads them.
     pub fn on(&self) -> bool {
-        self.sender.is_some()
+        self.log.is_some()
     }
 
     /// Hands a record over; never waits. One that finds no room is counted instead.
     pub fn record(&self, record: Record) {
-        if let Some(sender) = &self.sender
-            && sender.try_send(record).is_err()
-        {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some((sender, _)) = &self.log {
+            let count = if sender.try_send(record).is_ok() { &self.taken } else { &self.dropped };
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Records that were written, and those that found no room.
     pub fn counts(&self) -> (u64, u64) {
-        (self.written.load(Ordering::Relaxed), self.dropped.load(Ordering::Relaxed))
+        let (written, lost) = self.log.as_ref().map_or((0, 0), |(_, lines)| lines.counts());
+        (written, lost + self.dropped.load(Ordering::Relaxed))
+    }
+
+    /// Why the file cannot be written, if so.
+    pub fn trouble(&self) -> Option<String> {
+        self.log.as_ref().and_then(|(_, lines)| lines.trouble())
+    }
+
+    /// Opens the file anew.
+    pub fn reopen(&self) {
+        if let Some((_, lines)) = &self.log {
+            lines.reopen();
+        }
+    }
+
+    /// Waits for what is on its way, no longer than this.
+    pub fn flush(&self, within: Duration) {
+        let Some((_, lines)) = &self.log else { return };
+        let end = Instant::now() + within;
+        while self.done.load(Ordering::Acquire) < self.taken.load(Ordering::Relaxed) && Instant::now() < end {
+            std::thread::sleep(FLUSH_LOOK);
+        }
+        lines.flush(end.saturating_duration_since(Instant::now()));
     }
 }
 
-fn write(file: impl Write, records: &Receiver<Record>, mask: &Mask, written: &AtomicU64) {
-    let mut output = std::io::BufWriter::new(file);
-    let (mut failing, mut id) = (false, 0);
+/// Makes lines of records: here, since a worker has no time for it.
+fn write(lines: &Lines, records: &Receiver<Record>, mask: &Mask, done: &AtomicU64) {
+    let mut id = 0;
     while let Ok(record) = records.recv() {
-        let mut next = Some(record);
-        while let Some(record) = next {
-            // A full disk must not stop the proxy: the record is lost, the next one is tried.
-            let done = writeln!(output, "{}", record.to_json(id, mask));
-            id += 1;
-            written.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
-            if let (Err(error), false) = (&done, failing) {
-                tracing::error!(%error, "the decision log cannot be written");
-            }
-            failing = done.is_err();
-            next = records.try_recv().ok();
-        }
-        let _ = output.flush();
+        let record = record.to_json(id, mask);
+        id += 1;
+        lines.push(|bytes| _ = writeln!(bytes, "{record}"));
+        done.fetch_add(1, Ordering::Release);
     }
 }
 

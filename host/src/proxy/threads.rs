@@ -21,6 +21,8 @@ use crate::worker::Worker;
 
 /// A worker's stack: room for a guest's 512 KiB and for our own frames.
 const STACK: usize = 4 << 20;
+/// How long dropping all that has not finished may take: milliseconds, on a machine that has time for it.
+const DROPPING: Duration = Duration::from_secs(5);
 /// How often it is looked at how busy workers are.
 const LOOK: Duration = Duration::from_millis(250);
 /// All workers busier than this for a while: one more. The rest of the time is theirs to answer bursts with.
@@ -57,13 +59,14 @@ impl Threads {
         shared: Arc<Shared>,
         sockets: Arc<Sockets>,
         bounds: config::Threads,
+        phase: Phase,
     ) -> std::io::Result<Arc<Self>> {
         let threads = Arc::new(Self {
             shared,
             sockets,
             bounds,
             generation: watch::Sender::new(1),
-            phase: watch::Sender::new(Phase::Accepting),
+            phase: watch::Sender::new(phase),
             workers: Mutex::default(),
         });
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -77,7 +80,7 @@ impl Threads {
                 loop {
                     std::thread::sleep(LOOK);
                     let Some(threads) = watched.upgrade() else { return };
-                    if *threads.phase.borrow() != Phase::Accepting {
+                    if *threads.phase.borrow() > Phase::Accepting {
                         return;
                     }
                     threads.look(&mut trend);
@@ -85,6 +88,15 @@ impl Threads {
             })?;
         }
         Ok(threads)
+    }
+
+    /// Takes connections from now on.
+    pub(super) fn accept(&self) {
+        self.phase.send_if_modified(|phase| {
+            let waits = *phase == Phase::Waiting;
+            *phase = if waits { Phase::Accepting } else { *phase };
+            waits
+        });
     }
 
     /// Tells workers that there is another generation.
@@ -112,7 +124,8 @@ impl Threads {
         }
     }
 
-    /// Tells all connections to finish; true when all of them did, in time.
+    /// Tells all connections to finish; true when all of them did, in time. Those that did not are dropped, so that each
+    /// request has its access line.
     pub(super) fn drain(&self, timeout: Duration) -> bool {
         let workers = {
             let mut workers = self.workers();
@@ -124,7 +137,13 @@ impl Threads {
             let clean = workers.into_iter().all(|worker| worker.handle.join().is_ok());
             let _ = done.send(clean);
         });
-        all_done.recv_timeout(timeout).unwrap_or(false)
+        if let Ok(clean) = all_done.recv_timeout(timeout) {
+            return clean;
+        }
+        self.phase.send_replace(Phase::Ended);
+        // A worker that is in a guest's hands comes back within that guest's time.
+        let _ = all_done.recv_timeout(DROPPING);
+        false
     }
 
     /// One more worker. It finds the sockets and the Snapshot by itself, so workers may come at any time.
@@ -141,6 +160,8 @@ impl Threads {
                 telling.send(runtime.as_ref().map(|runtime| runtime.handle().metrics()).map_err(ToString::to_string));
             if let Ok(runtime) = runtime {
                 runtime.block_on(work(shared, sockets, generation, phase, retired));
+                // A password hash that is under way keeps nobody.
+                runtime.shutdown_background();
             }
         })?;
         let metrics = told.recv().unwrap_or_else(|gone| Err(gone.to_string())).map_err(std::io::Error::other)?;
@@ -234,12 +255,13 @@ async fn work(
     worker.snapshot();
     let mut serving: HashMap<String, (config::Address, watch::Sender<Phase>)> = HashMap::new();
     let mut tasks = tokio::task::JoinSet::new();
-    while *phase.borrow() != Phase::Draining {
+    while *phase.borrow() < Phase::Draining {
         let retiring = *retire.borrow() || *phase.borrow() == Phase::Retiring;
+        let waiting = *phase.borrow() == Phase::Waiting;
         let wanted: Vec<(String, config::Address, Option<front::Listening>)> = {
             let live = sockets.live();
             let wanted = live.iter().map(|(name, (address, socket))| {
-                let new = !retiring && serving.get(name).is_none_or(|(of, _)| of != address);
+                let new = !retiring && !waiting && serving.get(name).is_none_or(|(of, _)| of != address);
                 let socket = new.then(|| socket.listening().ok()).flatten();
                 (name.clone(), address.clone(), socket)
             });
@@ -269,7 +291,13 @@ async fn work(
         }
     }
     drop(serving);
-    while tasks.join_next().await.is_some() {}
+    loop {
+        tokio::select! {
+            ended = tasks.join_next() => if ended.is_none() { break },
+            // What is left goes with this runtime.
+            _ = phase.wait_for(|phase| *phase == Phase::Ended) => return,
+        }
+    }
     // What nobody waits for any more: connections to nodes and directory.
     spawn_local(async {}).await.ok();
 }

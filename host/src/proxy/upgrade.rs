@@ -1,28 +1,39 @@
-//! The upgrade: another process gets copies of the listening sockets, and says when it serves.
+//! The upgrade: another process gets copies of the listening sockets, and takes over when it can serve.
 //!
-//! The new process has the old one at its standard input, as one end of a pair of sockets: first come the listeners, one
-//! a message with its socket, then an empty name. When it serves, it sends a word back. Until then nothing has changed.
+//! The new process has the old one at its standard input, as one end of a pair of sockets. First come the listeners, one
+//! a message with its socket, then `end`, with the socket by which each hears what sessions the other ends. While it
+//! compiles, the new process says `working`; when it can serve, `ready`. Then it waits for the old one's `go`, takes
+//! over, and says `serves`. Until `go` it has accepted no connection and nothing has changed: whichever process ends
+//! before, the other one knows, and there is only one front door.
 
-use std::io::{Error, IoSlice, IoSliceMut, Result};
+use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair, sockopt,
+    SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
+
+use crate::policy::Compiling;
 
 /// Says that there is a process to take over from.
 const VARIABLE: &str = "DOORWARD_UPGRADE";
-/// The new process may have to compile its policies, for minutes.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// A new process that says nothing for so long hangs. While it compiles, which is bounded itself, it says so.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// What is left to do after `go` takes milliseconds.
+const FINISH: Duration = Duration::from_secs(20);
+/// How often the new process says that it compiles.
+const WORKING: Duration = Duration::from_secs(5);
+/// How often the old process looks whether it is to end itself.
+const LOOK: Duration = Duration::from_millis(100);
 /// A listener's name and address; longer ones are no addresses.
 const MESSAGE: usize = 4096;
-/// What the new process says when it serves.
-const READY: &[u8] = b"ready";
 
 /// A listening socket on its way from one process to the next.
 pub(super) struct Handed {
@@ -35,66 +46,230 @@ pub(super) struct Handed {
 }
 
 /// The process that this one takes over from.
-pub(super) struct Before(OwnedFd);
+pub(super) struct Before {
+    socket: Arc<OwnedFd>,
+    /// Whether it is of a version that says `go`.
+    says_go: bool,
+}
+
+/// What the process before this one hands over.
+pub(super) struct Legacy {
+    pub before: Before,
+    pub sockets: Vec<Handed>,
+    /// Where it says which sessions it ends.
+    pub link: Option<OwnedFd>,
+}
 
 /// Where this process was started to take over from another: that one, and what it listens on.
 ///
 /// # Errors
 /// It does not say.
-pub(super) fn before() -> Result<Option<(Before, Vec<Handed>)>> {
+pub(super) fn before() -> Result<Option<Legacy>> {
     if std::env::var_os(VARIABLE).is_none() {
         return Ok(None);
     }
     let other = std::io::stdin().as_fd().try_clone_to_owned()?;
-    let mut handed = Vec::new();
+    let mut sockets = Vec::new();
     loop {
         let (text, socket) = receive(&other)?;
-        let Some((listener, address)) = text.split_once('\n') else { return Ok(Some((Before(other), handed))) };
+        let Some((listener, address)) = text.split_once('\n') else {
+            let before = Before { socket: Arc::new(other), says_go: socket.is_some() };
+            return Ok(Some(Legacy { before, sockets, link: socket }));
+        };
         let socket = socket.ok_or_else(|| Error::other("a listener came without its socket"))?;
-        handed.push(Handed { listener: listener.to_owned(), address: address.to_owned(), socket });
+        sockets.push(Handed { listener: listener.to_owned(), address: address.to_owned(), socket });
     }
 }
 
 impl Before {
+    /// Says again and again that this process works, as long as it compiles.
+    pub(super) fn tell_of(&self, compiling: Compiling) {
+        if !self.says_go {
+            return;
+        }
+        let socket = Arc::downgrade(&self.socket);
+        let tell = move || {
+            while let Some(socket) = socket.upgrade() {
+                if compiling.is_under_way() && send(&*socket, b"working", SendFlags::NOSIGNAL).is_err() {
+                    return;
+                }
+                drop(socket);
+                std::thread::sleep(WORKING);
+            }
+        };
+        // Without it a slow compilation may be taken for a hang, which is told then.
+        let _ = std::thread::Builder::new().name("upgrade".to_owned()).spawn(tell);
+    }
+
+    /// Tells it that this process can serve, and waits until it lets go.
+    ///
+    /// # Errors
+    /// It ended, or is to end: then this process is not to serve either.
+    pub(super) fn wait_for_go(&self) -> Result<()> {
+        let over =
+            || Error::other("the process before this one ended, or was told to end, before this one could serve");
+        send(&*self.socket, b"ready", SendFlags::NOSIGNAL).map_err(|_| over())?;
+        if !self.says_go {
+            return Ok(());
+        }
+        match next_word(&self.socket, PATIENCE) {
+            Ok(Some(word)) if word == "go" => Ok(()),
+            _ => Err(over()),
+        }
+    }
+
     /// Tells it that this process serves.
-    pub(super) fn let_go(&self) {
-        if let Err(error) = send(&self.0, READY, SendFlags::NOSIGNAL) {
+    pub(super) fn serves(&self) {
+        if self.says_go
+            && let Err(error) = send(&*self.socket, b"serves", SendFlags::NOSIGNAL)
+        {
             tracing::warn!(%error, "the process before this one is gone already");
         }
     }
+}
+
+/// An upgrade that may be stopped, until the new process was told to go.
+#[derive(Default)]
+pub(super) struct Stop(Mutex<Stage>);
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// None is under way, or the new process was not told to go yet.
+    #[default]
+    Open,
+    /// This process is to end.
+    Stopped,
+    /// The new process was told to go.
+    Gone,
+}
+
+impl Stop {
+    /// This process is to end: no upgrade comes to its end any more.
+    pub(super) fn stop(&self) {
+        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stage == Stage::Open {
+            *stage = Stage::Stopped;
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == Stage::Stopped
+    }
+
+    /// Tells the new process to go, if this one is not to end. There is no way between the two.
+    fn go(&self, socket: &OwnedFd) -> Result<()> {
+        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stage == Stage::Stopped {
+            return Err(stopped());
+        }
+        send(socket, b"go", SendFlags::NOSIGNAL)?;
+        *stage = Stage::Gone;
+        Ok(())
+    }
+
+    fn failed(&self) {
+        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stage == Stage::Gone {
+            *stage = Stage::Open;
+        }
+    }
+}
+
+fn stopped() -> Error {
+    Error::other("this process was told to end, so the new one does not serve")
 }
 
 /// Starts the program anew, hands the sockets over, and waits until the new process serves. Its number.
 ///
 /// # Errors
 /// It does not come up; it has ended then.
-pub(super) fn start(program: &Path, handed: &[Handed]) -> Result<u32> {
+pub(super) fn start(program: &Path, handed: &[Handed], link: OwnedFd, stop: &Stop, patience: Duration) -> Result<u32> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_timeout(&ours, sockopt::Timeout::Recv, Some(PATIENCE))?;
     let mut command = Command::new(program);
     command.args(std::env::args_os().skip(1)).env(VARIABLE, "1").stdin(Stdio::from(theirs));
     let mut child = command.spawn()?;
     // The command holds their end too; without it, their end is closed when they end.
     drop(command);
-    let told = handed.iter().try_for_each(|one| tell(&ours, one)).and_then(|()| {
-        send(&ours, b"end", SendFlags::NOSIGNAL)?;
-        let mut word = [0; READY.len()];
-        let (length, _) = recv(&ours, &mut word, RecvFlags::empty())?;
-        if word[..length] == *READY { Ok(()) } else { Err(Error::other("it ended; its log says why")) }
-    });
-    match told {
-        Ok(()) => Ok(child.id()),
-        Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
+    let told = hand_over(&ours, handed, link).and_then(|()| wait(&ours, stop, patience));
+    told.map(|()| child.id()).map_err(|error| {
+        stop.failed();
+        let why = end_of(&mut child);
+        match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                Error::other(format!("it ended ({why}); its log says why"))
+            }
+            _ => error,
         }
+    })
+}
+
+fn end_of(child: &mut Child) -> String {
+    // It has closed its end, so it ends by itself; what is left of it is not to serve.
+    for _ in 0..10 {
+        if let Ok(Some(status)) = child.try_wait() {
+            return status.to_string();
+        }
+        std::thread::sleep(LOOK / 10);
+    }
+    let _ = child.kill();
+    child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+fn hand_over(to: &OwnedFd, handed: &[Handed], link: OwnedFd) -> Result<()> {
+    for one in handed {
+        tell(to, &format!("{}\n{}", one.listener, one.address), &one.socket)?;
+    }
+    tell(to, "end", &link)
+}
+
+/// Waits for what the new process says, until it serves.
+fn wait(socket: &OwnedFd, stop: &Stop, patience: Duration) -> Result<()> {
+    let mut heard = Instant::now();
+    loop {
+        if stop.is_stopped() {
+            return Err(stopped());
+        }
+        match next_word(socket, LOOK)?.as_deref() {
+            Some("working") => heard = Instant::now(),
+            Some("ready") => break,
+            Some(_) => return Err(Error::other("it says what no Doorward says")),
+            None if heard.elapsed() < patience => {}
+            None => {
+                let seconds = patience.as_secs();
+                return Err(Error::other(format!("it said nothing for {seconds} s, and was ended")));
+            }
+        }
+    }
+    stop.go(socket)?;
+    match next_word(socket, FINISH)?.as_deref() {
+        Some("serves") => Ok(()),
+        _ => Err(Error::other("it was ready, and did not begin to serve")),
     }
 }
 
-fn tell(to: &OwnedFd, one: &Handed) -> Result<()> {
-    let text = format!("{}\n{}", one.listener, one.address);
-    let sockets = [one.socket.as_fd()];
+/// The next word of the other process; none if it says nothing for so long.
+fn next_word(socket: &OwnedFd, within: Duration) -> Result<Option<String>> {
+    let end = Instant::now() + within;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(Error::other)?;
+        match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Ok(None),
+            Err(rustix::io::Errno::INTR) => continue,
+            polled => drop(polled?),
+        }
+        let mut word = [0; 16];
+        return match recv(socket, &mut word, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Err(ErrorKind::ConnectionReset.into()),
+            Ok((length, _)) => Ok(word.get(..length).map(|word| String::from_utf8_lossy(word).into_owned())),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+fn tell(to: &OwnedFd, text: &str, socket: &OwnedFd) -> Result<()> {
+    let sockets = [socket.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
     if text.len() > MESSAGE || !rights.push(SendAncillaryMessage::ScmRights(&sockets)) {
@@ -118,4 +293,51 @@ fn receive(from: &OwnedFd) -> Result<(String, Option<OwnedFd>)> {
     }
     let text = text.get(..received.bytes).unwrap_or_default();
     Ok((String::from_utf8_lossy(text).into_owned(), socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::files::tests::Folder;
+
+    /// What comes of an upgrade to a program that is this script.
+    fn upgrade_to(script: &str, stop: &Stop, patience: Duration) -> String {
+        let folder = Folder::new(&format!("upgrade-{}", script.len()));
+        let program = folder.0.join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let (link, _other) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        start(&program, &[], link, stop, patience).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_program_that_hangs_ends_or_talks_nonsense_is_no_upgrade_and_has_ended() {
+        let (stop, long) = (Stop::default(), Duration::from_secs(60));
+        assert_eq!(
+            upgrade_to("exec sleep 600", &stop, Duration::from_secs(1)),
+            "it said nothing for 1 s, and was ended"
+        );
+        assert_eq!(upgrade_to("exit 3", &stop, long), "it ended (exit status: 3); its log says why");
+        assert_eq!(upgrade_to("kill -9 $$", &stop, long), "it ended (signal: 9 (SIGKILL)); its log says why");
+        stop.stop();
+        assert_eq!(upgrade_to("exec sleep 601", &stop, long), stopped().to_string());
+    }
+
+    #[test]
+    fn a_stop_before_go_holds_and_one_after_it_is_too_late() {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let before = Stop::default();
+        before.stop();
+        assert!(before.go(&ours).is_err());
+        let after = Stop::default();
+        after.go(&ours).unwrap();
+        after.stop();
+        assert!(!after.is_stopped());
+        assert_eq!(next_word(&theirs, Duration::from_secs(60)).unwrap().as_deref(), Some("go"));
+        assert_eq!(next_word(&theirs, Duration::ZERO).unwrap(), None);
+    }
 }

@@ -3,9 +3,6 @@
 //! A line of the file is a key of 32 bytes in base64, and perhaps the time from which on it seals, in seconds since 1970:
 //! so that several front doors get a new key first and begin to use it all at once. The newest key stands first.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +13,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
 use super::seconds_now;
+use crate::files;
 
 /// What something is sealed for: it opens for nothing else, so that one kind never passes for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,18 +82,31 @@ impl Keys {
     /// # Errors
     /// What is wrong with the file.
     pub fn load(path: &Path) -> Result<Self, String> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        match Self::read(path)? {
+            Some(keys) => Ok(keys),
+            None => {
                 let text = Zeroizing::new(format!("{}\n", STANDARD.encode(*new_key())));
-                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-                file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| error.to_string())?;
-                text
+                // Of two processes that begin at once, one makes it.
+                files::create(path, text.as_bytes()).map_err(|error| error.to_string())?;
+                Self::read(path)?.ok_or_else(|| "it was removed just now".to_owned())
             }
-            Err(error) => return Err(error.to_string()),
-        };
-        let keys: Option<Vec<Key>> = key_lines(&text).map(Key::read).collect();
-        keys.filter(|keys| !keys.is_empty()).map(Self).ok_or_else(|| "a line that is no key".to_owned())
+        }
+    }
+
+    /// Reads a key file; none where there is none.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn read(path: &Path) -> Result<Option<Self>, String> {
+        let Some(text) = text_of(path)? else { return Ok(None) };
+        let mut keys = Vec::new();
+        for (number, line) in key_lines(&text) {
+            // A key says itself whether it is whole. The time behind it does not.
+            let cut = line.contains(char::is_whitespace) && text.ends_with(line);
+            let key = Key::read(line).filter(|_| !cut);
+            keys.push(key.ok_or_else(|| format!("line {number} is no key, or only part of one"))?);
+        }
+        if keys.is_empty() { Err("it holds no key".to_owned()) } else { Ok(Some(Self(keys))) }
     }
 
     /// Puts a new key into a file, which seals after this time, and keeps the newest of the others: `keep` keys in all.
@@ -104,18 +115,14 @@ impl Keys {
     /// What is wrong with the file; it is as it was then.
     pub fn rotate(path: &Path, after: Duration, keep: usize) -> Result<(), String> {
         Self::load(path)?;
-        let told = |error: std::io::Error| error.to_string();
-        let old = Zeroizing::new(std::fs::read_to_string(path).map_err(told)?);
+        let old = text_of(path)?.unwrap_or_default();
         let from = seconds_now().saturating_add(after.as_secs());
         let mut text = Zeroizing::new(format!("{} {from}\n", STANDARD.encode(*new_key())));
-        for line in key_lines(&old).take(keep.max(1) - 1) {
+        for (_, line) in key_lines(&old).take(keep.max(1) - 1) {
             text.push_str(line);
             text.push('\n');
         }
-        let new = path.with_extension("new");
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
-        file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all())).map_err(told)?;
-        std::fs::rename(&new, path).map_err(told)
+        files::replace(path, text.as_bytes()).map_err(|error| error.to_string())
     }
 
     /// The newest key whose time has come.
@@ -154,8 +161,14 @@ impl Key {
     }
 }
 
-fn key_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+/// Lines that are meant as keys, with their numbers.
+fn key_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn text_of(path: &Path) -> Result<Option<Zeroizing<String>>, String> {
+    files::read_text(path).map(|text| text.map(Zeroizing::new)).map_err(|error| error.to_string())
 }
 
 fn new_key() -> Zeroizing<[u8; 32]> {
@@ -187,9 +200,19 @@ mod tests {
         let rotated = format!("{}\n{}", STANDARD.encode([9; 32]), std::fs::read_to_string(&path).unwrap());
         std::fs::write(&path, rotated).unwrap();
         assert_eq!(Keys::load(&path).unwrap().open(Purpose::Session, &sealed).unwrap(), b"x");
-        for bad in ["short\n".to_owned(), format!("{} soon\n", STANDARD.encode([9; 32]))] {
-            std::fs::write(&path, bad).unwrap();
-            assert!(Keys::load(&path).is_err());
+        let key = STANDARD.encode([9; 32]);
+        for (bad, why) in [
+            ("short\n".to_owned(), "line 1 is"),
+            (format!("# ours\n{key}\n{key} soon\n"), "line 3 is"),
+            (format!("{key}\n{}", &key[..20]), "line 2 is"),
+            (format!("{key} 17955"), "line 1 is"),
+            (String::new(), "it holds no key"),
+        ] {
+            std::fs::write(&path, &bad).unwrap();
+            let told = Keys::load(&path).unwrap_err();
+            assert!(told.starts_with(why), "{bad}: {told}");
+            assert!(Keys::rotate(&path, Duration::ZERO, 3).is_err());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), bad, "it is as it was");
         }
         std::fs::remove_dir_all(&folder).unwrap();
     }

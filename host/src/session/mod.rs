@@ -23,7 +23,7 @@ pub use device::{Device, device_cookie_name};
 pub use keys::{Keys, Purpose};
 pub use once::Once;
 pub use opened::Opened;
-pub use revoked::{Revocation, Revoked, parse_id};
+pub use revoked::{Past, Revocation, Revoked, parse_id};
 pub use watched::Watched;
 
 use crate::auth::Identity;

@@ -50,6 +50,11 @@ fn build(tls: &config::Tls, place: &Place) -> Result<ClientConfig, Fault> {
     builder.with_client_auth_cert(certificates, private).map_err(|error| fault("key", key, of_tls(&error)))
 }
 
+/// The authorities that this system trusts, as they are now.
+pub fn system_authorities() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
 fn roots(ca: Option<&Path>, place: &Place) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
     match ca {
@@ -59,7 +64,7 @@ fn roots(ca: Option<&Path>, place: &Place) -> Result<RootCertStore, Fault> {
             roots.add_parsable_certificates(found);
         }
         None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots.add_parsable_certificates(system_authorities());
         }
     }
     Ok(roots)
