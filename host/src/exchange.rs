@@ -403,6 +403,8 @@ impl Exchange {
             headers::strip_hop_by_hop(&mut parts.headers);
         }
         parts.version = Version::default();
+        // It would lead browsers past Doorward (RFC 7838).
+        parts.headers.remove(header::ALT_SVC);
         let secure = self.secure();
         if parts.headers.contains_key(header::SET_COOKIE) {
             headers::fit_cookies(&mut parts.headers, node.base_path(), secure, session::is_ours);

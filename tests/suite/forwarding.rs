@@ -43,11 +43,14 @@ fn the_browser_gets_no_cookie_of_our_name_and_no_address_of_the_node() {
         Answer::redirect(&format!("http://{host}/there"))
             .header("Set-Cookie", "a=1; Domain=node.internal; Path=/")
             .header("Set-Cookie", "doorward=forged; Path=/")
+            .header("Alt-Svc", "h3=\":8443\"")
+            .header("Alt-Svc", "h2=\"node.internal:443\"")
     });
     let proxy = proxy("", &[("node-a", &node, "")]);
     let answer = log_in(&proxy, "alice").get("/x").expect(302);
     assert_eq!(answer.header("location"), Some("/there"));
     assert_eq!(answer.headers.all("set-cookie"), ["a=1; Path=/"]);
+    assert_eq!(answer.header("alt-svc"), None);
 }
 
 #[test]
