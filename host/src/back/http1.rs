@@ -27,6 +27,10 @@ use crate::text;
 const HEAD_SIZE: usize = 256 << 10;
 /// Headers of an answer.
 const HEADERS: usize = 256;
+/// No chunk is larger than a `Content-Length` can say: a size that is, is none.
+const LONGEST: u64 = 999_999_999_999_999_999;
+/// What may wait to be written of a request before more of it is asked for.
+const AHEAD: usize = 64 << 10;
 /// Bytes of a head that are read at once.
 const STEP: usize = 8 << 10;
 
@@ -185,7 +189,10 @@ impl Exchange {
     /// Writes what there is of the request, as far as the node takes it.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            let more = self.gather(cx)?;
+            let mut more = true;
+            while more && self.out.waiting() < AHEAD {
+                more = self.gather(cx)?;
+            }
             ready!(self.poll_write(cx))?;
             if !more {
                 return Poll::Ready(Ok(()));
@@ -237,7 +244,11 @@ impl Exchange {
     /// The next piece of the answer's body.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         loop {
-            if let Some(frame) = self.decoder.decode(self.read.bytes())? {
+            let frame = self.decoder.decode(self.read.bytes())?;
+            if self.decoder.size_hint().lower() > LONGEST {
+                return Poll::Ready(Some(Err(Broken.into())));
+            }
+            if let Some(frame) = frame {
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.decoder.is_done() {

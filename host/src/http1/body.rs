@@ -49,12 +49,17 @@ impl Decoder {
         matches!(self, Self::Done)
     }
 
-    /// How much of it is left.
+    /// How much of it is left, at least: a chunk says beforehand how large it is.
     pub fn size_hint(&self) -> SizeHint {
         match self {
             Self::Length(left) => SizeHint::with_exact(*left),
             Self::Done => SizeHint::with_exact(0),
-            Self::Chunked(_) | Self::Close => SizeHint::default(),
+            Self::Chunked(chunks) => {
+                let mut hint = SizeHint::new();
+                hint.set_lower(chunks.left());
+                hint
+            }
+            Self::Close => SizeHint::default(),
         }
     }
 
@@ -144,11 +149,7 @@ impl Encoder {
                 *left = left.checked_sub(data.len() as u64).ok_or(Misfit)?;
                 out.push(data);
             }
-            Self::Chunked => {
-                let _ = write!(out.buffer(), "{:x}\r\n", data.len());
-                out.push(data);
-                out.buffer().extend_from_slice(b"\r\n");
-            }
+            Self::Chunked => out.push_chunk(data),
             Self::Close => out.push(data),
         }
         Ok(())

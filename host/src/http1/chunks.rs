@@ -91,6 +91,14 @@ impl Chunks {
         Read::More
     }
 
+    /// How much is left of the present chunk.
+    pub fn left(&self) -> u64 {
+        match self.at {
+            At::SizeEnd(left) | At::Data(left) => left,
+            _ => 0,
+        }
+    }
+
     /// The trailers, once the body has ended.
     pub fn trailers(&self) -> HeaderMap {
         let mut map = HeaderMap::new();

@@ -13,6 +13,8 @@ use tokio::io::AsyncWrite;
 
 /// Up to this size, bytes are gathered: to copy them is cheaper than to hand the kernel one more piece.
 const SMALL: usize = 4 << 10;
+/// So much of chunked data becomes one chunk at most.
+const CHUNK: usize = 32 << 10;
 /// Pieces that are handed over at once.
 const PIECES: usize = 16;
 
@@ -25,6 +27,8 @@ pub struct Outbox {
     gathered: Vec<u8>,
     /// So much of that was written; nothing unless there are no pieces.
     written: usize,
+    /// The chunk that ends what is gathered: where its size is, and how large it is.
+    chunk: Option<(usize, usize)>,
 }
 
 impl Outbox {
@@ -40,11 +44,40 @@ impl Outbox {
 
     /// Where a head is written.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
+        self.chunk = None;
         &mut self.gathered
+    }
+
+    /// Adds a chunk, or more of the last one as long as that waits: what came together goes out together, into however many
+    /// chunks it was cut.
+    pub fn push_chunk(&mut self, data: Bytes) {
+        let size = data.len();
+        if let Some((at, before)) = self.chunk
+            && size <= SMALL
+            && before + size <= CHUNK
+            && self.written <= at
+        {
+            self.gathered.truncate(self.gathered.len() - 2);
+            self.gathered.extend_from_slice(&data);
+            self.gathered.extend_from_slice(b"\r\n");
+            for _ in digits(before)..digits(before + size) {
+                self.gathered.insert(at, b'0');
+            }
+            self.chunk = Some((at, before + size));
+            return write_size(&mut self.gathered[at..at + digits(before + size)], before + size);
+        }
+        let at = self.gathered.len();
+        self.gathered.resize(at + digits(size), b'0');
+        write_size(&mut self.gathered[at..], size);
+        self.gathered.extend_from_slice(b"\r\n");
+        self.push(data);
+        self.gathered.extend_from_slice(b"\r\n");
+        self.chunk = (size <= SMALL).then_some((at, size));
     }
 
     /// Adds bytes.
     pub fn push(&mut self, data: Bytes) {
+        self.chunk = None;
         if data.len() <= SMALL {
             self.gathered.extend_from_slice(&data);
             return;
@@ -100,8 +133,21 @@ impl Outbox {
         self.written += count;
         if self.written == self.gathered.len() {
             self.gathered.clear();
-            self.written = 0;
+            (self.written, self.chunk) = (0, None);
         }
+    }
+}
+
+/// How many hexadecimal digits a number has.
+fn digits(number: usize) -> usize {
+    (usize::BITS - number.max(1).leading_zeros()).div_ceil(4) as usize
+}
+
+/// Writes a number over its digits.
+fn write_size(place: &mut [u8], mut number: usize) {
+    for digit in place.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[number % 16];
+        number /= 16;
     }
 }
 
@@ -125,6 +171,65 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, duplex};
 
     use super::*;
+
+    /// Writes data of these sizes as chunks; what comes out, as sizes of chunks, and the data.
+    async fn chunked(sizes: &[usize], written_between: usize) -> (Vec<usize>, Vec<u8>) {
+        let mut out = Outbox::default();
+        let (mut wire, mut sent) = (Vec::new(), Vec::new());
+        for (n, size) in sizes.iter().enumerate() {
+            let data: Vec<u8> = (0..*size).map(|at| u8::try_from((n + at) % 251).unwrap()).collect();
+            sent.extend_from_slice(&data);
+            out.push_chunk(data.into());
+            if (n + 1).is_multiple_of(written_between) {
+                std::future::poll_fn(|cx| out.poll_write(Pin::new(&mut wire), cx)).await.unwrap();
+            }
+        }
+        std::future::poll_fn(|cx| out.poll_write(Pin::new(&mut wire), cx)).await.unwrap();
+        let (mut chunks, mut data, mut rest) = (Vec::new(), Vec::new(), &wire[..]);
+        while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+            let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
+            assert_eq!(format!("{size:x}").len(), end, "no digit too many");
+            let (chunk, after) = rest[end + 2..].split_at(size);
+            data.extend_from_slice(chunk);
+            chunks.push(size);
+            rest = after.strip_prefix(b"\r\n").unwrap();
+        }
+        assert!(rest.is_empty() && data == sent);
+        (chunks, data)
+    }
+
+    #[tokio::test]
+    async fn what_waits_together_is_one_chunk() {
+        let check = async |sizes: &[usize], between: usize, chunks: &[usize]| {
+            assert_eq!(chunked(sizes, between).await.0, chunks, "{sizes:?} {between}");
+        };
+        check(&[1; 5], 99, &[5]).await;
+        check(&[1; 5], 1, &[1; 5]).await;
+        check(&[1; 4097], 99_999, &[4097]).await;
+        check(&[15, 1, 239, 1, 3840, 1], 99, &[4097]).await;
+        check(&[1, SMALL + 1, 1, 1], 99, &[1, SMALL + 1, 2]).await;
+        check(&[SMALL; 9], 99, &[CHUNK, SMALL]).await;
+        check(&[1; CHUNK + 1], 99_999, &[CHUNK, 1]).await;
+    }
+
+    /// However sizes and writes follow each other, the data stays the same.
+    #[tokio::test]
+    async fn chunks_have_what_was_put_into_them() {
+        let mut state = 1u64;
+        for _ in 0..300 {
+            let mut random = |most: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize % most
+            };
+            let sizes: Vec<usize> = (0..40)
+                .map(|_| {
+                    let most = [3, 300, 9000][random(3)];
+                    1 + random(most)
+                })
+                .collect();
+            chunked(&sizes, 1 + random(7)).await;
+        }
+    }
 
     #[tokio::test]
     async fn bytes_come_out_in_the_order_in_which_they_went_in() {
