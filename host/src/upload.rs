@@ -184,6 +184,16 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
         Poll::Ready(Some(Err(Cut)))
     }
 
+    /// Whether what came, and what is known to come, is more than there may be.
+    fn is_too_large(&self) -> bool {
+        self.received.saturating_add(self.body.size_hint().lower()) > self.rules.limit.1
+    }
+
+    fn cut_as_too_large(&self) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let (name, bytes) = self.rules.limit;
+        self.cut(Refusal::BodyTooLarge(name, bytes))
+    }
+
     /// Whether the client has had its time. What it waits for others does not count.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Rules { timeout, min_rate, .. } = self.rules;
@@ -209,6 +219,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Upload<B> {
         }
         let frame = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Pending => {
+                // A chunk that cannot be taken need not come.
+                if this.is_too_large() {
+                    return this.cut_as_too_large();
+                }
                 *this.flow.waker.borrow_mut() = Some(cx.waker().clone());
                 ready!(this.poll_deadline(cx));
                 return this.cut(Refusal::ClientTimeout);
@@ -225,9 +239,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Upload<B> {
             None => return Poll::Ready(None),
         };
         this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
-        if this.received > this.rules.limit.1 {
-            let (name, bytes) = this.rules.limit;
-            return this.cut(Refusal::BodyTooLarge(name, bytes));
+        if this.is_too_large() {
+            return this.cut_as_too_large();
         }
         // Trailers end here: what they mean was not agreed on with the node (RFC 9110, section 6.5.1).
         if frame.is_trailers() {

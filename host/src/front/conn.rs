@@ -12,20 +12,27 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::cork::cork;
 use super::http1;
 use super::listener::{Drain, poll_stop, stopped};
-use super::stream::Stream;
+use super::stream::{Stream, read_some};
 use super::streams::{StreamBody, Streams};
 use super::timed::{BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
 use crate::peer::{Peer, PeerTls};
+use crate::reply::Refusal;
 use crate::snapshot::Listener;
 use crate::tls;
 use crate::upload;
 use crate::worker::Worker;
+
+/// What is told to a browser that was sent to an `http://` URL with the port of TLS, as nginx does.
+const PLAIN: Refusal = Refusal::BadRequest("plain HTTP was sent to a port that speaks TLS");
+/// So much of a connection is looked at to tell: all that many handshakes begin with, which is read at once.
+const FIRST: usize = 512;
 
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
 const STREAMS: u32 = 100;
@@ -64,8 +71,13 @@ async fn secured(
     stream: Stream,
     drain: Drain,
 ) {
-    let stream = match tokio::time::timeout(listener.config.handshake_timeout, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
+    let handshake = Box::pin(handshake(acceptor, stream));
+    let stream = match tokio::time::timeout(listener.config.handshake_timeout, handshake).await {
+        Ok(Ok(Begun::Tls(stream))) => *stream,
+        Ok(Ok(Begun::Plain(stream))) => {
+            worker.shared.state.refused.count(&peer.listener, "tls-handshake");
+            return http1::refuse(worker, listener, http, peer, stream, PLAIN).await;
+        }
         Ok(Err(error)) => {
             worker.shared.state.refused.count(&peer.listener, "tls-handshake");
             return tracing::debug!(client = %peer.address, %error, "a TLS handshake failed");
@@ -88,6 +100,24 @@ async fn secured(
     } else {
         http1::serve(worker, listener, http, peer, stream, drain).await;
     }
+}
+
+/// What a connection to a listener with certificates begins with.
+enum Begun {
+    /// As it should.
+    Tls(Box<TlsStream<Stream>>),
+    /// HTTP, perhaps; it was not read.
+    Plain(Stream),
+}
+
+async fn handshake(acceptor: &TlsAcceptor, mut stream: Stream) -> std::io::Result<Begun> {
+    let mut first = Vec::new();
+    read_some(&mut stream, &mut first, FIRST).await?;
+    stream.unread(&first);
+    if first.first().is_some_and(u8::is_ascii_alphabetic) {
+        return Ok(Begun::Plain(stream));
+    }
+    acceptor.accept(stream).await.map(|stream| Begun::Tls(Box::new(stream)))
 }
 
 async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, mut drain: Drain)

@@ -23,6 +23,7 @@ use crate::config::Http;
 use crate::exchange::{self, Body};
 use crate::http1::{Asked, Encoder, Limits, request_of, write_answer};
 use crate::peer::Peer;
+use crate::reply::Refusal;
 use crate::snapshot::Listener;
 use crate::upload::Incoming;
 use crate::worker::Worker;
@@ -106,6 +107,28 @@ pub(super) async fn serve<S>(
             return;
         }
         drop(busy);
+    }
+}
+
+/// Answers something that is no request with a refusal, and ends the connection.
+pub(super) async fn refuse<S>(
+    worker: Rc<Worker>,
+    listener: &Listener,
+    http: &Http,
+    peer: Arc<Peer>,
+    stream: S,
+    refusal: Refusal,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
+    let _busy = starter.begin();
+    let line = Rc::new(RefCell::new(Line::new(stream, Limits::of(http), starter)));
+    let answer = exchange::run(worker, (peer, None), Request::new(Incoming::Empty), Some(refusal)).await;
+    let (parts, body) = answer.into_parts();
+    let asked = Asked { version: Version::HTTP_11, head_only: false, keeps: false };
+    if !matches!(send(&line, &parts, body, asked, false).await, After::Broken) {
+        linger(line).await;
     }
 }
 
@@ -235,6 +258,11 @@ async fn end<S: AsyncRead + AsyncWrite + Unpin>(line: Rc<RefCell<Line<S>>>, peer
     if line.borrow().is_quiet() {
         return close(line, peer).await;
     }
+    linger(line).await;
+}
+
+/// Says that nothing more will come, and reads for a while what still does.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(line: Rc<RefCell<Line<S>>>) {
     let Some(line) = Rc::into_inner(line) else { return };
     let (mut stream, _) = line.into_inner().into_parts();
     let mut nowhere = [0; 4096];

@@ -17,6 +17,8 @@ use crate::text;
 const LINE_BESIDES: usize = 64;
 /// Headers of which there is room at once.
 const HEADERS: usize = 16;
+/// The first byte of a TLS handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 /// Methods are short; registered ones have at most 17 letters.
 const METHOD: usize = 32;
 
@@ -131,7 +133,24 @@ impl Reader {
         }
         self.searched = bytes.len();
         self.check_size(bytes.len(), limits)?;
+        self.check_begin(bytes)?;
         Ok(None)
+    }
+
+    /// Refuses a request line of which the beginning is no method already: what speaks another protocol waits for an
+    /// answer, and not for a deadline.
+    fn check_begin(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        let line = bytes.get(self.line..).unwrap_or_default();
+        if self.first == First::Read || line == b"\r" && self.first == First::Nothing {
+            return Ok(());
+        }
+        let end = line.iter().position(|byte| !is_token(*byte));
+        match end.map(|end| (end, line[end])) {
+            Some((0, TLS_HANDSHAKE)) => Err(Refusal::BadRequest("it begins as TLS does, where plain HTTP is spoken")),
+            Some((1.., b' ')) | None if end.unwrap_or(line.len()) <= METHOD => Ok(()),
+            Some((1.., b' ')) | None => Err(Refusal::MethodRefused),
+            Some(_) => Err(Refusal::BadRequest("its method is no word")),
+        }
     }
 
     /// Refuses a head that is too large already.
@@ -164,6 +183,7 @@ impl Reader {
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
                 return Err(Refusal::VersionRefused);
             }
+            _ if method == b"PROXY" => return Err(bad("it begins with a PROXY header, where none is expected")),
             _ => return Err(bad("its version is none of HTTP")),
         };
         if method.len() > METHOD || matches!(method, b"CONNECT" | b"TRACE") {
@@ -384,6 +404,29 @@ mod tests {
         check(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(100)), Refusal::UriTooLong(100));
         check(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(200)), Refusal::HeadersTooLarge(200));
         check(&format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(6)), Refusal::TooManyHeaders(5));
+    }
+
+    #[test]
+    fn a_beginning_that_no_request_has_is_refused_before_its_line_ends() {
+        let check = |bytes: &[u8], outcome: Result<Option<Head>, Refusal>| {
+            assert_eq!(Reader::default().read(bytes, &LIMITS), outcome, "{:?}", String::from_utf8_lossy(bytes));
+        };
+        for good in ["", "G", "GET", "GET ", "GET /x", "\r", "\r\n", "\r\nG", "X-1.~ /", &"M".repeat(METHOD)] {
+            check(good.as_bytes(), Ok(None));
+        }
+        let no_word = Refusal::BadRequest("its method is no word");
+        for bad in
+            [&b" "[..], b"\0", b"{", b"<", b"\x80", b"GE\x01", b"GET\t", b"\rG", b"\r\n\0", b"\r\n\r", b"(", b"a:"]
+        {
+            check(bad, Err(no_word.clone()));
+        }
+        let tls = Refusal::BadRequest("it begins as TLS does, where plain HTTP is spoken");
+        check(b"\x16", Err(tls.clone()));
+        check(b"\x16\x03\x01\x02\0\x01", Err(tls));
+        check("M".repeat(METHOD + 1).as_bytes(), Err(Refusal::MethodRefused));
+        let proxy = Refusal::BadRequest("it begins with a PROXY header, where none is expected");
+        check(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", Err(proxy));
+        check(b"PRI * HTTP/2.0\r\n", Err(Refusal::VersionRefused));
     }
 
     /// No bytes make the reader panic, or take more than there is.
