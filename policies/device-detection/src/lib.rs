@@ -8,6 +8,7 @@ use doorward_policy::glob::Glob;
 use doorward_policy::{DevicePolicy, Form, JsonSchema, Policy, Problem, RequestFacts};
 use serde::Deserialize;
 
+mod model;
 mod user_agent;
 mod words;
 

@@ -4,6 +4,7 @@
 
 use doorward_policy::Form;
 
+use crate::model::{self, Kind};
 use crate::words::{Words, count};
 
 /// Words of programs that no person sits at: what they do, how they are driven, what they are written with. Of names only
@@ -66,6 +67,8 @@ const TABLETS: &[&str] = &[
     "tablet",
     "playbook",
     "kindle",
+    "kobo",
+    "pocketbook",
     "silk/",
     "nook",
     "xoom",
@@ -140,7 +143,7 @@ const PHONES: &[&str] = &[
 /// Android phones even without "Mobile", which some leave out when asked for a desktop site: those before Android 3, when
 /// there were no tablets, and the two makers whose names for phones are plain.
 const ANDROID_PHONES: &[&str] =
-    &["android 1.", "android 2.", "pixel ", " sm-a", " sm-f", " sm-g", " sm-j", " sm-n", " sm-s"];
+    &["android 1.", "android 2.", "pixel ", " sm-a", " sm-f", " sm-g", " sm-j", " sm-m", " sm-n", " sm-s"];
 
 /// Systems that are no phone or tablet, of which a browser always names one.
 const DESKTOPS: &[&str] = &[
@@ -148,15 +151,20 @@ const DESKTOPS: &[&str] = &[
     "win9",
     "macintosh",
     "mac os",
+    "macos",
     "mac_powerpc",
     "x11",
+    "wayland",
+    "(pc;",
     "linux",
     "cros",
     "bsd",
+    "cygwin",
     "sunos",
     "haiku",
     "os/2",
     "amiga",
+    "harmonyos",
     "playstation",
     "nintendo",
     "xbox",
@@ -166,8 +174,24 @@ const DESKTOPS: &[&str] = &[
     "webtv",
 ];
 
+/// Systems of computers that people sit at, so that a program which names one is theirs, however it begins: a mail program,
+/// or an office suite that opens a link.
+const COMPUTERS: &[&str] = &[
+    "windows nt",
+    "windows/",
+    "windows;",
+    "macintosh",
+    "mac os",
+    "macos",
+    "; desktop",
+    "x86_64",
+    "x11;",
+    "wayland;",
+    "amigaos",
+];
+
 /// Browsers of the time of `(compatible; …)`.
-const COMPATIBLE_BROWSERS: &[&str] = &["msie", "konqueror", "opera"];
+const COMPATIBLE_BROWSERS: &[&str] = &["msie", "konqueror", "opera", "webpositive"];
 
 // What the words stand for, a bit each.
 const BOT: u16 = 1;
@@ -179,6 +203,8 @@ const DESKTOP: u16 = 1 << 5;
 const X11: u16 = 1 << 6;
 const COMPATIBLE: u16 = 1 << 7;
 const COMPATIBLE_BROWSER: u16 = 1 << 8;
+const COMPUTER: u16 = 1 << 9;
+const TABLET_PC: u16 = 1 << 10;
 
 const LISTS: &[(&[&str], u16)] = &[
     (BOTS, BOT),
@@ -191,6 +217,9 @@ const LISTS: &[(&[&str], u16)] = &[
     (&["x11"], X11),
     (&["compatible"], COMPATIBLE),
     (COMPATIBLE_BROWSERS, COMPATIBLE_BROWSER),
+    (COMPUTERS, COMPUTER),
+    // What Windows calls itself on any computer that has the programs for a pen.
+    (&["tablet pc"], TABLET_PC),
 ];
 
 static WORDS: Words<{ count(LISTS) }> = Words::new(LISTS);
@@ -200,25 +229,67 @@ pub(crate) fn form(agent: &str) -> Form {
     let agent = agent.to_ascii_lowercase();
     // Some clients write the name of the header again.
     let agent = agent.trim_start_matches("user-agent:").trim_start();
-    let found = WORDS.found_in(agent);
-    let has = |kind: u16| found & kind != 0;
-    // `(compatible; …)` is how Internet Explorer, Konqueror and their time began, and bots still do.
-    let compatible_with_nothing = has(COMPATIBLE) && !has(COMPATIBLE_BROWSER);
-    if has(BOT) || compatible_with_nothing || has_mail_address(agent) || names_itself_first(agent, found) {
+    match model::of(agent) {
+        Some(device) => form_by_model(agent, device),
+        None => form_by_words(agent, WORDS.found_in(agent)),
+    }
+}
+
+/// Android, with the name of the device, in which no word means what it means elsewhere: Cubot is a maker of phones.
+fn form_by_model(agent: &str, device: &str) -> Form {
+    let (before, behind) = agent.split_once(device).unwrap_or((agent, ""));
+    let around = WORDS.found_in(before) | WORDS.found_in(behind);
+    // Chrome OS, on which Android's browsers run as well, counts its builds so.
+    let chrome_os =
+        behind.split_once("build/r").is_some_and(|(_, rest)| rest.starts_with(|first: char| first.is_ascii_digit()));
+    if is_bot(agent, around) {
         Form::Bot
-    } else if has(TABLET) {
+    } else if chrome_os {
+        Form::Desktop
+    } else {
+        match model::kind(device) {
+            Some(Kind::Computer) => Form::Desktop,
+            Some(Kind::Tablet) => Form::Tablet,
+            // Some browsers tell it themselves.
+            None if behind.contains("/apad") => Form::Tablet,
+            // Some words begin with the blank before a name.
+            None => {
+                let name = before.len().saturating_sub(1)..before.len() + device.len();
+                form_by_words(agent, around | WORDS.found_in(agent.get(name).unwrap_or(device)) & !BOT)
+            }
+        }
+    }
+}
+
+/// The form by the words in a User-Agent, and by how it begins.
+fn form_by_words(agent: &str, found: u16) -> Form {
+    let has = |kind: u16| found & kind != 0;
+    if is_bot(agent, found) || names_itself_first(agent, found) {
+        Form::Bot
+    } else if has(TABLET) && !has(TABLET_PC) {
         Form::Tablet
     } else if has(PHONE) {
         Form::Mobile
     } else if has(ANDROID) {
         // Android's browsers put "Mobile" for phones, which was looked for above, and nothing for tablets.
         if has(ANDROID_PHONE) { Form::Mobile } else { Form::Tablet }
-    } else if has(DESKTOP) && (agent.starts_with("mozilla/") || agent.starts_with("opera/")) {
+    } else if let Some((_, system)) = agent.split_once("cfnetwork/").filter(|_| agent.contains("darwin/")) {
+        // Programs that use Apple's library for HTTP, of which only those on computers name the processor.
+        let processors = ["x86_64", "i386", "power%20macintosh"];
+        if processors.iter().any(|name| system.contains(name)) { Form::Desktop } else { Form::Mobile }
+    } else if has(DESKTOP) && (agent.starts_with("mozilla/") || agent.starts_with("opera/") || has(COMPUTER)) {
         Form::Desktop
     } else {
         // Browsers have begun with "Mozilla/" since 1994, and tell the system they run on.
         Form::Bot
     }
+}
+
+/// Whether the words are those of a program that no person sits at.
+fn is_bot(agent: &str, found: u16) -> bool {
+    // `(compatible; …)` is how Internet Explorer, Konqueror and their time began, and bots still do.
+    let compatible_with_nothing = found & COMPATIBLE != 0 && found & COMPATIBLE_BROWSER == 0;
+    found & BOT != 0 || compatible_with_nothing || has_mail_address(agent)
 }
 
 /// Whether there is something like `name@example`; `android@150` is a version.
@@ -232,7 +303,7 @@ fn names_itself_first(agent: &str, found: u16) -> bool {
     if found & (PHONE | X11) != 0 {
         return false;
     }
-    let Some(rest) = agent.strip_prefix("mozilla/5.0 (") else { return false };
-    let first = rest.split([';', ')']).next().unwrap_or(rest);
+    let Some(rest) = agent.strip_prefix("mozilla/5.0 ").filter(|rest| rest.starts_with('(')) else { return false };
+    let first = rest.split_inclusive([';', ')']).next().unwrap_or(rest);
     WORDS.found_in(first) & (DESKTOP | TABLET | ANDROID | COMPATIBLE) == 0
 }

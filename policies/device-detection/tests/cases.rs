@@ -47,6 +47,39 @@ fn name(form: Form) -> &'static str {
 }
 
 #[test]
+fn a_word_in_the_name_of_a_device_means_nothing_else() {
+    let check = |device: &str, rest: &str, expected: Form| {
+        let agent = format!("Mozilla/5.0 (Linux; Android {device}) AppleWebKit/537.36 (KHTML, like Gecko) {rest}");
+        assert_eq!(classify("{}", &[("user-agent", &agent)]), expected, "{agent}");
+    };
+    const PHONE: &str = "Chrome/120.0.0.0 Mobile Safari/537.36";
+    const OTHER: &str = "Chrome/120.0.0.0 Safari/537.36";
+    check("6.0; CUBOT DINOSAUR Build/MRA58K", PHONE, Form::Mobile);
+    check("6.0; IDbot553", PHONE, Form::Mobile);
+    check("13; Coolpad 7295", PHONE, Form::Mobile);
+    check("10; SM-M625F", OTHER, Form::Mobile);
+    check("4.2.2; TAB_868_PRO Build/JDQ39", PHONE, Form::Tablet);
+    check("8.1.0; Venus Pad15", PHONE, Form::Tablet);
+    check("13; WO Pad 13", PHONE, Form::Tablet);
+    check("12; Lenovo TB-J606F", PHONE, Form::Tablet);
+    check("9; HP Chromebook x360 14 G1 Build/R79-12607.82.0", OTHER, Form::Desktop);
+    check("10; Samsung Pro Build/R74-11895.118.0", PHONE, Form::Desktop);
+    check("8.1.0; HP EliteBook 840", OTHER, Form::Desktop);
+    // A bot that plays a phone says so outside of the brackets.
+    check(
+        "6.0.1; Nexus 5X Build/MMB29P",
+        &format!("{PHONE} (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"),
+        Form::Bot,
+    );
+}
+
+#[test]
+fn windows_with_the_programs_for_a_pen_is_a_computer() {
+    let agent = "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0; .NET CLR 2.0.50727; Tablet PC 2.0)";
+    assert_eq!(classify("{}", &[("user-agent", agent)]), Form::Desktop);
+}
+
+#[test]
 fn hints_count_more_than_the_user_agent() {
     let check = |mobile: &str, platform: Option<&str>, agent: &str, expected: Form| {
         let mut headers = vec![("sec-ch-ua-mobile", mobile), ("user-agent", agent)];
