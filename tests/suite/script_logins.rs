@@ -211,12 +211,16 @@ fn rainloop_logs_out_and_forgets_in_json() {
 #[test]
 fn any_webmails_script_gets_the_answer_to_its_logout_and_a_page_is_led_on() {
     let recipe = "[login]\npath = \"/in\"\nfields = { p = \"{password}\" }\n[success]\nstatus = [200]\n[session]\ncookies = [\"sid\"]\n\
-                  [logout]\npath = \"/out\"\n[logout.done]\nstatus = [200, 204]\nor = [{ status = [409] }]\n";
+                  [logout]\npath = \"/out\"\n[logout.done]\njson = { \"/bye\" = true }\nor = [{ json = { \"/bye\" = false } }, { json = { \"/bye\" = \"slowly\" } }]\n";
     let node = Backend::start(|request| match request.seen.target.as_str() {
         // One that hands out a new session with the logout: it goes as well.
         "/out" => Answer::new(200, "{\"bye\":true}")
             .header("Content-Type", "application/json")
             .header("Set-Cookie", "sid=2; Path=/"),
+        "/out?slow" => {
+            let pause = std::time::Duration::from_millis(600);
+            Answer::slow(&[b"{\"bye\":", b"\"slowly\"}"], pause).header("Content-Type", "application/json")
+        }
         "/out?no" => Answer::new(403, "{}").header("Content-Type", "application/json"),
         "/out?late" => Answer::new(409, "{\"bye\":false}").header("Content-Type", "application/json"),
         "/in" => Answer::text("in").header("Set-Cookie", "sid=1; Path=/"),
@@ -229,6 +233,10 @@ fn any_webmails_script_gets_the_answer_to_its_logout_and_a_page_is_led_on() {
     assert_eq!((client.cookie("sid"), client.cookie("doorward")), (None, None));
     let (mut client, _) = logged_in(&proxy);
     assert_eq!(client.send(script("/out?late")).expect(409).json()["bye"], false);
+    assert_eq!(client.cookie("doorward"), None);
+    // A busy node's answer comes in parts.
+    let (mut client, _) = logged_in(&proxy);
+    assert_eq!(client.send(script("/out?slow")).expect(200).json()["bye"], "slowly");
     assert_eq!(client.cookie("doorward"), None);
     let (mut client, _) = logged_in(&proxy);
     assert_eq!(client.get("/out").expect(303).header("location"), Some("/.doorward/logged-out"));

@@ -19,8 +19,11 @@ use super::recipe::{Answered, Recipe};
 const BEGINNING: usize = 32 << 10;
 /// So much of it once it is unpacked.
 const UNPACKED: u64 = 128 << 10;
-/// A body that pauses for so long is not one of the pages that are looked for, which are sent at once.
+/// A page that pauses for so long is none of those that are looked for, which are sent at once. Browsers show what has
+/// come of it, so nobody must wait for longer.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// Nobody can use the first half of JSON, so it is waited for, also where the node is busy.
+const PATIENCE_FOR_JSON: Duration = Duration::from_secs(10);
 
 /// The beginning of an answer's body as text; empty where nothing depends on it. The answer keeps all of it. `target` is
 /// what was asked for.
@@ -34,11 +37,12 @@ pub async fn beginning(recipe: &Recipe, target: &Uri, response: &mut Response<No
     {
         return String::new();
     }
+    let patience = if media_type(headers).ends_with("json") { PATIENCE_FOR_JSON } else { PATIENCE };
     let body = response.body_mut();
     let mut seen: Vec<u8> = Vec::new();
     let mut read = std::collections::VecDeque::new();
     while seen.len() < BEGINNING && !body.is_end_stream() {
-        match tokio::time::timeout(PATIENCE, body.frame()).await {
+        match tokio::time::timeout(patience, body.frame()).await {
             Ok(Some(Ok(frame))) => {
                 seen.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
                 read.push_back(frame);
@@ -78,9 +82,13 @@ fn is_packed(headers: &HeaderMap) -> Option<bool> {
 
 /// Pages and answers to scripts; not what is attached to mail, nor streams of events.
 fn is_text(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let media_type = value.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let media_type = media_type(headers);
     let attached =
         headers.get(header::CONTENT_DISPOSITION).is_some_and(|value| value.as_bytes().starts_with(b"attach"));
     !attached && (media_type == "text/html" || media_type == "text/plain" || media_type.ends_with("json"))
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
 }
