@@ -1,5 +1,8 @@
 //! Just enough HTML to find a form and what is in it. Pure.
 
+use html5gum::emitters::default::DefaultEmitter;
+use html5gum::{Token, Tokenizer};
+
 /// One `<form>` of a page.
 #[derive(Clone, Debug, Default)]
 pub struct Form {
@@ -59,18 +62,20 @@ impl Form {
 pub fn forms(page: &str) -> Vec<Form> {
     let mut out: Vec<Form> = Vec::new();
     let mut open = false;
-    let mut rest = page;
-    while let Some(start) = rest.find('<') {
-        rest = &rest[start + 1..];
-        if let Some(comment) = rest.strip_prefix("!--") {
-            rest = comment.find("-->").map_or("", |end| &comment[end + 3..]);
-            continue;
-        }
-        let (name, attributes, after) = tag(rest);
-        rest = after;
-        let value = |key: &str| attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
-        match name.as_str() {
-            "form" => {
+    let mut emitter = DefaultEmitter::default();
+    emitter.naively_switch_states(true);
+    for Ok(token) in Tokenizer::new_with_emitter(page, emitter) {
+        let tag = match token {
+            Token::StartTag(tag) => tag,
+            Token::EndTag(tag) => {
+                open &= *tag.name != b"form";
+                continue;
+            }
+            _ => continue,
+        };
+        let value = |key: &str| tag.attributes.get(key.as_bytes()).map(|v| String::from_utf8_lossy(v).into_owned());
+        match tag.name.as_slice() {
+            b"form" => {
                 open = true;
                 out.push(Form {
                     action: value("action").unwrap_or_default(),
@@ -78,13 +83,8 @@ pub fn forms(page: &str) -> Vec<Form> {
                     fields: Vec::new(),
                 });
             }
-            "/form" => open = false,
-            "script" | "style" => {
-                let end = format!("</{name}");
-                rest = rest.find(&end).map_or("", |i| &rest[i..]);
-            }
-            "input" | "button" | "select" | "textarea" if open => {
-                let usual = if name == "button" { "submit" } else { "text" };
+            name @ (b"input" | b"button" | b"select" | b"textarea") if open => {
+                let usual = if name == b"button" { "submit" } else { "text" };
                 if let (Some(form), Some(field)) = (out.last_mut(), value("name").filter(|n| !n.is_empty())) {
                     form.fields.push(Field {
                         name: field,
@@ -98,81 +98,6 @@ pub fn forms(page: &str) -> Vec<Form> {
         }
     }
     out
-}
-
-/// Name, attributes and what follows, of a tag whose `<` is gone.
-fn tag(text: &str) -> (String, Vec<(String, String)>, &str) {
-    let name_end = text.find(|c: char| c.is_whitespace() || c == '>').unwrap_or(text.len());
-    let name = text[..name_end].trim_end_matches('/').to_ascii_lowercase();
-    let mut rest = &text[name_end..];
-    let mut attributes = Vec::new();
-    loop {
-        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '/');
-        if rest.is_empty() || rest.starts_with('>') {
-            return (name, attributes, rest.strip_prefix('>').unwrap_or(rest));
-        }
-        let end = rest.find(|c: char| c.is_whitespace() || c == '=' || c == '>').unwrap_or(rest.len());
-        // "=" where a name should begin: step over it, or this would never end
-        let (key, after) = rest.split_at(end.max(1));
-        rest = after.trim_start();
-        let mut value = "";
-        if let Some(after) = rest.strip_prefix('=') {
-            let after = after.trim_start();
-            let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''));
-            let body = if quote.is_some() { &after[1..] } else { after };
-            let end = match quote {
-                Some(q) => body.find(q),
-                None => body.find(|c: char| c.is_whitespace() || c == '>'),
-            };
-            let end = end.unwrap_or(body.len());
-            value = &body[..end];
-            rest = &body[end..];
-            if quote.is_some() {
-                rest = rest.get(1..).unwrap_or("");
-            }
-        }
-        attributes.push((key.to_ascii_lowercase(), unescape(value)));
-    }
-}
-
-/// The character references that a template engine writes.
-fn unescape(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('&') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let known = rest.find(';').filter(|&end| end <= 10).and_then(|end| Some((reference(&rest[1..end])?, end)));
-        match known {
-            Some((c, end)) => {
-                out.push(c);
-                rest = &rest[end + 1..];
-            }
-            None => {
-                out.push('&');
-                rest = &rest[1..];
-            }
-        }
-    }
-    out + rest
-}
-
-fn reference(name: &str) -> Option<char> {
-    match name {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => {
-            let number = name.strip_prefix('#')?;
-            let code = match number.strip_prefix(['x', 'X']) {
-                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(code)
-        }
-    }
 }
 
 #[cfg(test)]

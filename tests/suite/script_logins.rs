@@ -54,7 +54,7 @@ fn snappymail_action(request: &mut Incoming<'_>, session: bool) -> Answer {
                 .header("Set-Cookie", "smctoken=c; path=/; SameSite=Strict")
                 .header("Set-Cookie", "smsession=s; path=/; HttpOnly; SameSite=Strict")
         }
-        ("Login", Some("down@a.test"), _) => no(104),
+        ("Login", Some(code), _) if code.parse::<u16>().is_ok() => no(code.parse().unwrap_or_default()),
         // Passwords of their own: another account, the server that sends, the administrator.
         ("Login" | "AccountSetup" | "SendMessage" | "AdminLogin", ..) => no(102),
         _ if !session => no(101),
@@ -79,8 +79,11 @@ fn snappymail_says_all_in_json() {
     assert_eq!((client.cookie("smaccount"), client.cookie("smctoken")), (Some("a"), Some("c")));
     assert_eq!(outcome(&crate::support::post_login(&mut proxy.client(), "/", "alice", "x")), (403, "login".into()));
     assert_eq!(ask(&mut client, "MessageList").json()["Result"]["count"], 1);
-    let down = "recipe = \"snappymail\"\nrecipe-settings = { user = \"down@a.test\" }";
-    assert_eq!(login(&mut proxy_with(&node, "ldap-bind", down).client()).status, 502);
+    // Its codes: only some are the user's fault.
+    for (code, status) in [(104, 502), (109, 502), (901, 502), (999, 502), (102, 403), (110, 403)] {
+        let settings = format!("recipe = \"snappymail\"\nrecipe-settings = {{ user = \"{code}\" }}");
+        assert_eq!(login(&mut proxy_with(&node, "ldap-bind", &settings).client()).status, status, "{code}");
+    }
 }
 
 #[test]
