@@ -17,18 +17,23 @@ fn script(target: &str) -> Request {
 
 const JSON: &str = "/?/Json/&q%5B%5D=/0/";
 
+const CLEARED: &str = "smaccount=deleted; expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; path=/; HttpOnly";
+
 fn snappymail() -> Backend {
     Backend::start(|request| {
-        let session = has_cookie(request, "smaccount=a") && has_cookie(request, "smsession=s");
+        // Without the cookie of the session, which may be ended elsewhere, that of the account goes too.
+        let account = has_cookie(request, "smaccount=a");
+        let session = account && has_cookie(request, "smsession=s");
+        let cleared = |answer: Answer| if account && !session { answer.header("Set-Cookie", CLEARED) } else { answer };
         match (request.seen.method.as_str(), request.seen.target.as_str()) {
             ("GET", target) if target.starts_with("/?/AppData/0/") => {
                 let data = answer(&json!({"Auth": session, "title": "SnappyMail", "System": {"token": "t0k"}}));
-                data.header("Set-Cookie", "smtoken=s; path=/; HttpOnly; SameSite=Strict")
+                cleared(data.header("Set-Cookie", "smtoken=s; path=/; HttpOnly; SameSite=Strict"))
             }
             ("GET", target) if target.starts_with("/?/AdminAppData/0/") => {
                 answer(&json!({"Auth": false, "System": {"token": "t0k"}, "Admin": {"path": "admin"}}))
             }
-            ("POST", JSON) => snappymail_action(request, session),
+            ("POST", JSON) => cleared(snappymail_action(request, session)),
             _ => Answer::html("app"),
         }
     })
@@ -43,10 +48,9 @@ fn snappymail_action(request: &mut Incoming<'_>, session: bool) -> Answer {
         && request.seen.header("sec-fetch-site") == Some("same-origin");
     match (action, body["Email"].as_str(), body["Password"].as_str()) {
         // A logout asks for no token, and for no session either.
-        ("Logout", ..) => answer(&json!({"Action": "Logout", "Result": true, "epoch": 1})).header(
-            "Set-Cookie",
-            "smaccount=deleted; expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; path=/; HttpOnly",
-        ),
+        ("Logout", ..) => {
+            answer(&json!({"Action": "Logout", "Result": true, "epoch": 1})).header("Set-Cookie", CLEARED)
+        }
         _ if !token => no(101),
         ("Login", Some("alice@a.test"), Some("alice-secret")) => {
             answer(&json!({"Action": "Login", "Result": {"Auth": true}}))
@@ -114,19 +118,20 @@ fn snappymail_forgets_a_session_in_two_ways_and_other_passwords_are_not_that() {
     assert_eq!(client.send(data("AppData")).expect(200).json()["Auth"], true);
     assert_eq!(client.send(data("AdminAppData")).expect(200).json()["Auth"], false);
     assert_eq!(ask(&mut client, "Expired").status, 401, "the mail server takes the password no more");
-    let broken = |client: &Client| {
+    let with = |client: &Client, theirs: &str| {
         let ours = client.cookie("doorward").expect("a session").to_owned();
-        format!("doorward={ours}; smaccount=broken; smtoken=s; smsession=s")
+        format!("doorward={ours}; smtoken=s; {theirs}")
     };
-    let (mut client, _) = logged_in(&proxy);
-    let list = script(JSON)
-        .header("X-SM-Token", "t0k")
-        .header("Cookie", &broken(&client))
-        .body("{\"Action\":\"MessageList\"}");
-    client.send(list).expect(401);
-    let (mut client, _) = logged_in(&proxy);
-    client.send(data("AppData").header("Cookie", &broken(&client))).expect(401);
-    assert_eq!(client.cookie("doorward"), None);
+    // A broken cookie, and a session that was ended elsewhere: what a script asks for, and what the page loads first.
+    for theirs in ["smaccount=broken; smsession=s", "smaccount=a; smsession=ended"] {
+        let (mut client, _) = logged_in(&proxy);
+        let list = script(JSON).header("X-SM-Token", "t0k").header("Cookie", &with(&client, theirs));
+        client.send(list.body("{\"Action\":\"MessageList\"}")).expect(401);
+        assert_eq!(client.cookie("doorward"), None);
+        let (mut client, _) = logged_in(&proxy);
+        client.send(data("AppData").header("Cookie", &with(&client, theirs))).expect(401);
+        assert_eq!(client.cookie("doorward"), None);
+    }
 }
 
 const AJAX: &str = "/?/Ajax/&q%5B%5D=/0/";
