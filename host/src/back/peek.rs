@@ -22,7 +22,8 @@ const UNPACKED: u64 = 128 << 10;
 /// A page that pauses for so long is none of those that are looked for, which are sent at once. Browsers show what has
 /// come of it, so nobody must wait for longer.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Nobody can use the first half of JSON, so it is waited for, also where the node is busy.
+/// Nobody can use the first half of JSON, so it is waited for, also where the node is busy. (Streams of JSON have types of
+/// their own, such as `application/x-ndjson`.)
 const PATIENCE_FOR_JSON: Duration = Duration::from_secs(10);
 
 /// The beginning of an answer's body as text; empty where nothing depends on it. The answer keeps all of it. `target` is
@@ -37,7 +38,7 @@ pub async fn beginning(recipe: &Recipe, target: &Uri, response: &mut Response<No
     {
         return String::new();
     }
-    let patience = if media_type(headers).ends_with("json") { PATIENCE_FOR_JSON } else { PATIENCE };
+    let patience = if media_type(headers) == "application/json" { PATIENCE_FOR_JSON } else { PATIENCE };
     let body = response.body_mut();
     let mut seen: Vec<u8> = Vec::new();
     let mut read = std::collections::VecDeque::new();
