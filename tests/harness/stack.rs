@@ -251,7 +251,7 @@ impl Stack {
         &self.environment.sogo
     }
 
-    /// The URL of Cyrus: JMAP and DAV, for `alice` and `carol`. It runs when `ctl start cyrus` has started it.
+    /// The URL of Cyrus: JMAP and DAV, for `alice`, `carol`, `erin` and `grace`. It runs when `ctl start cyrus` has started it.
     pub fn cyrus(&self) -> &str {
         &self.environment.cyrus
     }

@@ -37,7 +37,7 @@ rs_tmp=${TMPDIR:-/tmp}
 : "${RS_RC_IP_CHECK:=false}"                   # Roundcube: bind sessions to the client address
 : "${RS_RC_DESKTOP_SKIN:=elastic}"             # Roundcube: skin where X-Doorward-Device says desktop; or larry
 : "${RS_PHP_CHILDREN:=6}"                      # PHP processes a node at most
-: "${RS_START_TIMEOUT:=25}"                    # seconds for everything to answer
+: "${RS_START_TIMEOUT:=90}"                    # seconds at most for everything to answer
 
 : "${RS_DB_PORT:=0}"                           # PostgreSQL, for SOGo
 : "${RS_SOGO_PORT:=0}"                         # SOGo, in front of node A's IMAP

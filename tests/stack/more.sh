@@ -27,6 +27,7 @@ rs_sqwebmail() {
         set -e
         mount --bind "$1/etc" /etc/courier
         mount --bind "$1/run" /run/courier
+        mount --bind "$1/cache" /var/cache/sqwebmail
         [ -e /etc/courier/userdb.dat ] || makeuserdb
         set -a
         . /etc/courier/authdaemonrc

@@ -18,7 +18,7 @@ REALM = "cyrus.example.test"
 
 
 # Who is in it: the users of the tests of webmails.
-USERS = ("alice", "carol")
+USERS = ("alice", "carol", "erin", "grace")
 
 
 def users(env):
@@ -45,25 +45,34 @@ def event(name):
         "SUMMARY:You are on node A", f"DESCRIPTION:User: {name}", "END:VEVENT", "END:VCALENDAR", ""])
 
 
-def fill(env):
-    for name, its in users(env):
-        while True:
-            try:
-                lmtp = smtplib.LMTP(env["dir"] + "/cyrus/run/lmtp")
-                break
-            except (OSError, smtplib.SMTPException):
-                time.sleep(0.05)
-        for path in (pathlib.Path(env["dir"]) / "imap-a/mail" / name.lower()).glob("*/*"):
+def mail(env):
+    while True:
+        try:
+            lmtp = smtplib.LMTP(env["dir"] + "/cyrus/run/lmtp")
+            break
+        except (OSError, smtplib.SMTPException):
+            time.sleep(0.05)
+    for name, _ in users(env):
+        for path in (pathlib.Path(env["dir"]) / "imap-a/mail" / name).glob("*/*"):
             if path.is_file() and path.parent.name in ("new", "cur"):
                 lmtp.sendmail("postmaster@example.test", [name], path.read_bytes())
-        lmtp.quit()
+    lmtp.quit()
+
+
+def calendars(env):
+    for name, its in users(env):
         basic = base64.b64encode(f"{name}:{its}".encode()).decode()
-        web = http.client.HTTPConnection(env["cyrus"].split("//")[1].strip("/"), timeout=30)
+        web = http.client.HTTPConnection(env["cyrus"].split("//")[1].strip("/"), timeout=60)
         web.request("PUT", f"/dav/calendars/user/{name}/Default/hello.ics", event(name),
                     {"Authorization": "Basic " + basic, "Content-Type": "text/calendar"})
         answer = web.getresponse()
         if answer.status != 201:
             sys.exit(f"cyrus.py: an event of {name}: {answer.status} {answer.read()!r}")
+
+
+def fill(env):
+    mail(env)
+    calendars(env)
     open(env["dir"] + "/cyrus/filled", "w", encoding="ascii").close()
 
 

@@ -209,6 +209,7 @@ def sqwebmail():
     folder = DIR / "sqwebmail"
     render("conf/sqwebmail/lighttpd.conf.in", folder / "lighttpd.conf")
     (folder / "run/authdaemon").mkdir(parents=True)
+    (folder / "cache").mkdir()
     shutil.copytree("/etc/courier", folder / "etc")
     for name, line in (("authdaemonrc", 'authmodulelist="authuserdb"\ndaemons=2\n'),
                        # As much as the tests send, where the default is 2 MB.
@@ -224,7 +225,7 @@ def sqwebmail():
         lines.append(f"{name}\tuid={owner.pw_uid}|gid={owner.pw_gid}|home={home}|mail={home}/Maildir|systempw={digest}\n")
     (folder / "etc/userdb").write_text("".join(lines), encoding="utf-8")
     (folder / "etc/userdb").chmod(0o600)
-    for path in ("mail", "run"):
+    for path in ("mail", "run", "cache"):
         owner_of(folder / path, "courier", "courier")
 
 

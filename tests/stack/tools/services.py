@@ -48,7 +48,12 @@ def check(name, env, state):
     if name == "horde":
         return answers(env["horde"], "/login.php")
     if name == "cyrus":
-        return os.path.exists(env["dir"] + "/cyrus/filled")
+        if os.path.exists(env["dir"] + "/cyrus/filled"):
+            return True
+        with open(env["dir"] + "/pids/cyrus-fill", encoding="ascii") as f:
+            if not alive(f.read().split()[0]) and not os.path.exists(env["dir"] + "/cyrus/filled"):
+                sys.exit("stack: Cyrus cannot be filled: see log/cyrus-fill.out")
+        return False
     if name in ("sqauth", "sqmail"):
         path = "/sqwebmail/run/" + ("authdaemon/socket" if name == "sqauth" else "sqwebmail.sock")
         with socket.socket(socket.AF_UNIX) as k:

@@ -2,10 +2,13 @@
 //!
 //! A webmail is a file here that says what its pages and scripts do ([`Webmail`]), and a line in [`all`].
 
+mod dav;
 mod horde;
+mod jmap;
 mod roundcube;
 mod rows;
 mod sogo;
+mod sqwebmail;
 
 use harness::{Client, Proxy, Request, Response, Setup, Stack};
 
@@ -24,6 +27,10 @@ fn all() -> Vec<Box<dyn Webmail>> {
         Box::new(sogo::Sogo),
         Box::new(Horde { root: "" }),
         Box::new(Horde { root: "/horde" }),
+        Box::new(sqwebmail::Sqwebmail::default()),
+        Box::new(jmap::Jmap),
+        Box::new(dav::Dav::Cyrus),
+        Box::new(dav::Dav::Radicale),
     ]
 }
 
@@ -43,6 +50,11 @@ trait Webmail: Sync {
 
     /// Where a login that came from `/` leads, without a query.
     fn home(&self) -> String;
+
+    /// Where a login led, in words that are the same each time.
+    fn place(&self, landing: &str) -> String {
+        landing.split('?').next().unwrap_or_default().to_owned()
+    }
 
     /// The list of the inbox, as a script gets it.
     fn inbox(&self, browser: &mut Client) -> Option<String>;
@@ -64,7 +76,23 @@ trait Webmail: Sync {
         true
     }
 
-    /// Its session's cookies as it has forgotten them: names, and values that it never gave.
+    /// Whose session it can be made to forget.
+    fn forgettable(&self) -> &'static str {
+        FIRST
+    }
+
+    /// Makes it forget that user's session, where that is not in cookies.
+    fn forget(&self, _stack: &Stack) {}
+
+    /// Undoes that.
+    fn remember(&self, _stack: &Stack) {}
+
+    /// Whether it knows the session of the last login still, asked directly; nothing where it has no sessions.
+    fn knows(&self, _stack: &Stack) -> Option<bool> {
+        None
+    }
+
+    /// Its session's cookies as it has forgotten them: names, and values that it never gave; none where it has none.
     fn forgotten(&self) -> &'static [(&'static str, &'static str)];
 
     /// A page that needs a session.
@@ -82,13 +110,14 @@ trait Webmail: Sync {
 /// One webmail behind a Doorward of its own, which asks nobody else about passwords.
 struct Bench<'a> {
     webmail: &'a dyn Webmail,
+    stack: &'a Stack,
     proxy: Proxy,
 }
 
 impl<'a> Bench<'a> {
-    fn new(webmail: &'a dyn Webmail, stack: &Stack) -> Self {
+    fn new(webmail: &'a dyn Webmail, stack: &'a Stack) -> Self {
         let host = &stack.node("A").mail_host;
-        let people: String = [FIRST, SECOND]
+        let people: String = [FIRST, SECOND, "erin", "grace"]
             .map(|name| format!("dn: uid={name},dc=test\nuid: {name}\nmail: {name}@example.test\nmailHost: {host}\n\n"))
             .concat();
         let config = format!(
@@ -101,7 +130,7 @@ impl<'a> Bench<'a> {
              [[backend]]\nname = \"{host}\"\n{}",
             webmail.backend(stack)
         );
-        Self { webmail, proxy: Setup::new().file("people.ldif", people).serve(&config) }
+        Self { webmail, stack, proxy: Setup::new().file("people.ldif", people).serve(&config) }
     }
 
     /// A browser that has logged in, and where that led.
@@ -113,7 +142,10 @@ impl<'a> Bench<'a> {
 
     /// Fills in Doorward's login page.
     fn log_in(&self, client: &mut Client, name: &str, password: &str) -> Response {
-        crate::support::post_login(client, "/.doorward/login", name, password)
+        let answer = crate::support::post_login(client, "/.doorward/login", name, password);
+        // A client that follows is there already.
+        self.webmail.place(answer.header("location").unwrap_or(&answer.target));
+        answer
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn cell(bench: &Bench<'_>, row: Row) -> String {
 
 fn right_password(bench: &Bench<'_>) -> Option<String> {
     let (_, landing) = bench.logged_in(FIRST);
-    let landing = landing.split('?').next().unwrap_or_default();
+    let landing = bench.webmail.place(&landing);
     assert_eq!(landing, bench.webmail.home());
     Some(format!("leads to `{landing}`"))
 }
@@ -106,6 +106,10 @@ fn logout_here(bench: &Bench<'_>) -> Option<String> {
         .collect();
     assert_eq!(body_attribute(&browser.get("/.doorward/logout").text(), "data-page"), "logged-out");
     is_over(bench, &mut browser, &before);
+    if bench.webmail.forgotten().is_empty() {
+        let known = bench.webmail.knows(bench.stack).map(|known| if known { "not told to" } else { "told to" });
+        return Some(known.map_or_else(|| "nothing to tell".to_owned(), |known| format!("{known} the webmail")));
+    }
     // Does the webmail still know the session that somebody kept the cookies of?
     let page = bench.webmail.page()?;
     let (fresh, _) = bench.logged_in(FIRST);
@@ -114,13 +118,13 @@ fn logout_here(bench: &Bench<'_>) -> Option<String> {
 }
 
 fn forgotten_page(bench: &Bench<'_>) -> Option<String> {
-    let answer = forgotten(bench, bench.webmail.page()?);
+    let answer = forgotten(bench, || bench.webmail.page())?;
     assert!(is_gone(&answer), "{}: {answer:?}", bench.webmail.name());
     Some("login page".to_owned())
 }
 
 fn forgotten_script(bench: &Bench<'_>) -> Option<String> {
-    let answer = forgotten(bench, as_script(bench.webmail.script()?));
+    let answer = forgotten(bench, || bench.webmail.script().map(as_script))?;
     assert_eq!((answer.status, answer.json()["login"].as_str()), (401, Some("/")), "{}", bench.webmail.name());
     Some("401".to_owned())
 }
@@ -176,10 +180,19 @@ fn is_over(bench: &Bench<'_>, browser: &mut Client, before: &str) {
 }
 
 /// A request with the session of Doorward and one that the webmail does not know.
-fn forgotten(bench: &Bench<'_>, request: Request) -> Response {
-    let (browser, _) = bench.logged_in(FIRST);
-    let theirs: Vec<_> = bench.webmail.forgotten().iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    with_cookies(bench, &browser, request, &theirs)
+fn forgotten(bench: &Bench<'_>, request: impl Fn() -> Option<Request>) -> Option<Response> {
+    let webmail = bench.webmail;
+    let (browser, _) = bench.logged_in(webmail.forgettable());
+    let theirs: Vec<_> = webmail.forgotten().iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    if !theirs.is_empty() {
+        return Some(with_cookies(bench, &browser, request()?, &theirs));
+    }
+    let alive = with_cookies(bench, &browser, request()?, &theirs);
+    assert!((200..300).contains(&alive.status), "{}: {alive:?}", webmail.name());
+    webmail.forget(bench.stack);
+    let answer = with_cookies(bench, &browser, request()?, &theirs);
+    webmail.remember(bench.stack);
+    Some(answer)
 }
 
 fn with_cookies(bench: &Bench<'_>, browser: &Client, request: Request, theirs: &[(&str, String)]) -> Response {
