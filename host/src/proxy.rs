@@ -403,7 +403,7 @@ impl Proxy {
         while self.shared.state.revoked.has_older() && began.elapsed() < timeout * 2 {
             std::thread::sleep(OLDER_LOOK);
         }
-        self.shared.state.revoked.settle();
+        self.settle();
         ended
     }
 
@@ -414,7 +414,20 @@ impl Proxy {
         let clean = self.threads.drain(timeout);
         self.shared.log.flush(FLUSH);
         self.shared.desk.records.flush(FLUSH);
-        self.shared.state.revoked.settle();
+        self.settle();
         clean
+    }
+
+    /// Writes which sessions have ended, and what else is lost, if the disk takes it in time.
+    fn settle(&self) {
+        let (shared, (done, settled)) = (self.shared.clone(), std::sync::mpsc::channel());
+        let settle = move || {
+            shared.state.revoked.settle();
+            shared.desk.quarantine.look_after();
+            done.send(())
+        };
+        if std::thread::Builder::new().name("settle".to_owned()).spawn(settle).is_ok() {
+            let _ = settled.recv_timeout(FLUSH);
+        }
     }
 }

@@ -34,6 +34,7 @@ mod policies;
 mod swap;
 mod policy_cli;
 mod tls;
+mod kept;
 mod lifecycle;
 mod threads;
 mod upgrade;

@@ -117,7 +117,7 @@ pub(crate) fn post_login(client: &mut Client, page: &str, name: &str, password: 
 pub(crate) fn wait_for_file(path: &std::path::Path, says: impl Fn(&str) -> bool) -> String {
     let started = std::time::Instant::now();
     loop {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
         if says(&text) {
             return text;
         }

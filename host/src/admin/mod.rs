@@ -14,6 +14,7 @@
 mod view;
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,7 +157,7 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
             told(StatusCode::OK, &json!({"purged": directory.purge(name.as_deref())}))
         }
         (&Method::POST, "/lift") => match parameter("digest") {
-            Some(digest) if proxy.shared().desk.quarantine.lift(digest) => {
+            Some(digest) if lift(proxy, digest).await => {
                 tracing::warn!(digest, "a quarantine is lifted");
                 told(StatusCode::OK, &json!({"lifted": digest}))
             }
@@ -169,26 +170,38 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
                 (None, None, Some(_)) => Some(Revocation::All),
                 _ => None,
             };
-            what.map_or_else(
-                || told(StatusCode::BAD_REQUEST, &json!({"error": "one of user, all, and session with 32 digits"})),
-                |what| revoke(proxy, &what),
-            )
+            match what {
+                Some(what) => revoke(proxy, what).await,
+                None => {
+                    told(StatusCode::BAD_REQUEST, &json!({"error": "one of user, all, and session with 32 digits"}))
+                }
+            }
         }
         _ => told(StatusCode::NOT_FOUND, &json!({"error": "there is nothing at this address"})),
     }
 }
 
-fn revoke(proxy: &Proxy, what: &Revocation) -> Response<Full<Bytes>> {
-    let shared = proxy.shared();
+/// What waits for a disk does it where no signal waits behind it.
+async fn revoke(proxy: &Arc<Proxy>, what: Revocation) -> Response<Full<Bytes>> {
+    let shared = proxy.shared().clone();
     let lifetime = shared.snapshot.load().sessions.lifetime();
     tracing::warn!(?what, "sessions are revoked");
-    match shared.state.revoked.revoke(what, lifetime) {
+    let revoked = tokio::task::spawn_blocking(move || shared.state.revoked.revoke(&what, lifetime)).await;
+    match revoked.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
         Ok(()) => told(StatusCode::OK, &json!({"revoked": true})),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            told(StatusCode::BAD_REQUEST, &json!({"error": error.to_string()}))
+        }
         Err(error) => {
-            let error = format!("revoked, but not kept over a restart: {error}");
+            let error = format!("revoked, but not kept over a restart yet: {error}; it is tried again");
             told(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error}))
         }
     }
+}
+
+async fn lift(proxy: &Arc<Proxy>, digest: &str) -> bool {
+    let (shared, digest) = (proxy.shared().clone(), digest.to_owned());
+    tokio::task::spawn_blocking(move || shared.desk.quarantine.lift(&digest)).await.unwrap_or(false)
 }
 
 /// What came of a change.

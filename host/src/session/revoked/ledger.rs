@@ -42,15 +42,12 @@ impl Ledger {
         let bytes = files::read(path)?.unwrap_or_default();
         let mut there = List::default();
         let broken = read_lines(path, &bytes, &mut there);
-        let (mut list, lines) = (list.write().unwrap_or_else(PoisonError::into_inner), there.lines());
-        lines.lines().for_each(|line| _ = list.read_line(line));
-        list.forget(lifetime);
+        let (lines, is_all) = merge(list, &there, |list| list.forget(lifetime));
         // It may hold what there was before there was a file.
-        if past == Past::Goes || !there.covers(&list) {
+        if past == Past::Goes || !is_all {
             keep_broken(path, broken)?;
-            files::replace(path, list.lines().as_bytes())?;
+            files::replace(path, lines.as_bytes())?;
         }
-        drop(list);
         Self::at_end(path)
     }
 
@@ -71,15 +68,7 @@ impl Ledger {
     pub(super) fn catch_up(&mut self, list: &RwLock<List>) -> Result<()> {
         match self.surprise() {
             Some(why) => self.write_again(list, why),
-            None => {
-                let bytes = self.journal.read_from(self.read_to)?;
-                let bytes = &bytes[..whole(&bytes)];
-                if !bytes.is_empty() {
-                    read_lines(self.path(), bytes, &mut list.write().unwrap_or_else(PoisonError::into_inner));
-                    self.has_read(bytes);
-                }
-                Ok(())
-            }
+            None => self.read_on(list),
         }
     }
 
@@ -87,7 +76,25 @@ impl Ledger {
     pub(super) fn write(&mut self, list: &RwLock<List>, lines: &[u8]) -> Result<()> {
         self.catch_up(list)?;
         self.journal.append_synced(lines)?;
-        self.surprise().map_or(Ok(()), |why| self.write_again(list, why))
+        if let Some(why) = self.surprise() {
+            return self.write_again(list, why);
+        }
+        let written = self.journal.read_from(self.read_to)?;
+        if memchr::memmem::find(&written, lines).is_none() {
+            return self.write_again(list, "it was cut");
+        }
+        // From now on they are missed when they are not there.
+        self.read_on(list)
+    }
+
+    fn read_on(&mut self, list: &RwLock<List>) -> Result<()> {
+        let bytes = self.journal.read_from(self.read_to)?;
+        let bytes = &bytes[..whole(&bytes)];
+        if !bytes.is_empty() {
+            read_lines(self.path(), bytes, &mut list.write().unwrap_or_else(PoisonError::into_inner));
+            self.has_read(bytes);
+        }
+        Ok(())
     }
 
     /// What somebody else did to the file, other than to append to it.
@@ -108,14 +115,11 @@ impl Ledger {
         let bytes = files::read(&path)?.unwrap_or_default();
         let mut there = List::default();
         let broken = read_lines(&path, &bytes, &mut there);
-        {
-            let mut list = list.write().unwrap_or_else(PoisonError::into_inner);
-            there.lines().lines().for_each(|line| _ = list.read_line(line));
-            if broken > 0 || !there.covers(&list) {
-                keep_broken(&path, broken)?;
-                files::replace(&path, list.lines().as_bytes())?;
-                tracing::error!(file = %path.display(), why, "the file of ended sessions is written again");
-            }
+        let (lines, is_all) = merge(list, &there, |_| ());
+        if broken > 0 || !is_all {
+            keep_broken(&path, broken)?;
+            files::replace(&path, lines.as_bytes())?;
+            tracing::error!(file = %path.display(), why, "the file of ended sessions is written again");
         }
         *self = Self::at_end(&path)?;
         Ok(())
@@ -126,6 +130,15 @@ impl Ledger {
         self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL)..]);
         self.tail.drain(..self.tail.len().saturating_sub(TAIL));
     }
+}
+
+/// Takes what is there into the list: all that is known then, as lines, and whether that was there. The list is not locked
+/// while a disk is waited for.
+fn merge(list: &RwLock<List>, there: &List, tidy: impl Fn(&mut List)) -> (String, bool) {
+    let mut list = list.write().unwrap_or_else(PoisonError::into_inner);
+    there.lines().lines().for_each(|line| _ = list.read_line(line));
+    tidy(&mut list);
+    (list.lines(), there.covers(&list))
 }
 
 /// Bytes up to the end of the last whole line.

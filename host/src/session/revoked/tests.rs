@@ -79,7 +79,6 @@ fn whatever_happens_to_the_file_what_is_said_to_be_in_it_is_in_it() {
         let path = folder.0.join("revoked");
         let revoked = kept_in(&path, Past::Goes);
         revoke(&revoked, 1).unwrap();
-        revoked.settle();
         fault(&path);
         revoke(&revoked, 2).unwrap();
         assert_eq!(after_restart(&path), [1, 2], "{what}");
