@@ -96,9 +96,12 @@ fn a_logout_that_a_script_makes_is_seen_and_the_script_gets_the_nodes_answer() {
     let proxy = proxy_with(&node, "back-end", SETTINGS);
     let (mut client, _) = logged_in(&proxy);
     let before = client.cookies.header(client.host_name(), "/", false);
+    let host = client.host_name().to_owned();
+    let others = ["smaccount~1", "smadditional", "smremember"];
+    others.iter().for_each(|name| client.cookies.set(&host, name, "x"));
     let out = ask(&mut client, "Logout").expect(200);
     assert_eq!(out.json()["Result"], true, "SnappyMail's page shows an error otherwise");
-    for name in ["doorward", "smaccount", "smsession", "smctoken"] {
+    for name in ["doorward", "smaccount", "smsession", "smctoken"].iter().chain(&others) {
         assert_eq!(client.cookie(name), None, "{name}");
     }
     assert_eq!(outcome(&client.get("/")), (200, "login".into()));
