@@ -23,6 +23,7 @@ mod streaming;
 mod upgrades;
 mod queue;
 mod reuse;
+mod answers;
 mod at_once;
 mod pinned;
 mod connecting;

@@ -108,7 +108,7 @@ fn answers_that_are_badly_framed_are_told_and_end_the_connection() {
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
         "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nabcd",
         "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX y: z\r\n\r\n",
     ] {
         let node = webmail(move |_| answer_and_stay(broken.to_owned()));
         let proxy = proxy(ONE_WORKER, &[("node-a", &node, "")]);

@@ -168,41 +168,47 @@ fn cookies_but_ours(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Opt
 pub fn fit_cookies(headers: &mut HeaderMap, base_path: &str, secure: bool, is_ours: impl Fn(&[u8]) -> bool) {
     let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
     headers.remove(header::SET_COOKIE);
-    for cookie in cookies.iter().filter_map(|value| value.to_str().ok()) {
-        let fitted = fit_cookie(cookie, base_path, secure, &is_ours);
-        if let Some(value) = fitted.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
-            headers.append(header::SET_COOKIE, value);
-        }
+    for fitted in cookies.iter().filter_map(|value| fit_cookie(value.as_bytes(), base_path, secure, &is_ours)) {
+        headers.append(header::SET_COOKIE, fitted);
     }
 }
 
 /// A node's `Set-Cookie` as the browser should have it: for this site (no `Domain`), below the public path, `Secure`
-/// where the browser came by TLS. None for a cookie with one of our names, which a node may never set.
-pub fn fit_cookie(value: &str, base_path: &str, secure: bool, is_ours: impl Fn(&[u8]) -> bool) -> Option<String> {
-    let mut parts = value.split(';');
-    let pair = parts.next()?.trim();
-    if is_ours(pair.split('=').next()?.trim().as_bytes()) {
+/// where the browser came by TLS. None for a cookie with one of our names, which a node may never set, and for one
+/// without a name: RFC 6265, section 5.2, has it ignored, but browsers keep `=doorward=x` and send it as `doorward=x`.
+pub fn fit_cookie(value: &[u8], base_path: &str, secure: bool, is_ours: impl Fn(&[u8]) -> bool) -> Option<HeaderValue> {
+    let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let pair = parts.next()?;
+    let name = pair[..memchr(b'=', pair)?].trim_ascii();
+    if name.is_empty() || is_ours(name) {
         return None;
     }
-    let mut fitted = pair.to_owned();
+    let mut fitted = pair.to_vec();
     let mut is_secure = false;
     for part in parts {
-        let part = part.trim();
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "domain" | "" => {}
-            "secure" => is_secure = true,
-            "path" => fitted.push_str(&format!("; Path={}", public_path(value.trim(), base_path))),
-            _ => fitted.push_str(&format!("; {part}")),
+        let (name, value) = memchr(b'=', part).map_or((part, &b""[..]), |cut| (&part[..cut], &part[cut + 1..]));
+        match name.trim_ascii().to_ascii_lowercase().as_slice() {
+            b"domain" | b"" => {}
+            b"secure" => is_secure = true,
+            b"path" => {
+                let path = value.trim_ascii();
+                let path = std::str::from_utf8(path).map_or(path, |path| public_path(path, base_path).as_bytes());
+                fitted.extend_from_slice(b"; Path=");
+                fitted.extend_from_slice(path);
+            }
+            _ => {
+                fitted.extend_from_slice(b"; ");
+                fitted.extend_from_slice(part);
+            }
         }
     }
     // A `Secure` cookie is useless to a browser that came without TLS.
     if secure {
-        fitted.push_str("; Secure");
+        fitted.extend_from_slice(b"; Secure");
     } else if is_secure {
         tracing::debug!("a node's Secure cookie goes to a browser without TLS");
     }
-    Some(fitted)
+    HeaderValue::from_maybe_shared(Bytes::from(fitted)).ok()
 }
 
 /// A node's `Location` as the browser should have it: its own origin becomes this one, other sites stay.
@@ -287,7 +293,15 @@ mod tests {
 
     #[test]
     fn cookies_and_locations_fit_the_public_site() {
-        let cookie = |value: &str, secure| fit_cookie(value, "/rc", secure, |name| name == b"doorward");
+        let fitted = |value: &str, secure| fit_cookie(value.as_bytes(), "/rc", secure, |name| name == b"doorward");
+        let cookie =
+            |value, secure| fitted(value, secure).map(|fitted| String::from_utf8(fitted.as_bytes().into()).unwrap());
+        assert_eq!(cookie("a=é; Path=/rc/é", false).unwrap(), "a=é; Path=/é");
+        for none in ["=doorward=1", " = doorward=1", "doorward", "a", "", ";a=1", "doorward\t=1", " doorward = 1"] {
+            assert_eq!(cookie(none, true), None, "{none:?}");
+        }
+        let date = "a=1,b=2; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Path=/a; SameSite=Lax; path=/rc/b; X";
+        assert_eq!(cookie(date, false).unwrap(), date.replace("path=/rc", "Path="));
         assert_eq!(cookie("a=1; path=/rc; Domain=n; HttpOnly", false).unwrap(), "a=1; Path=/; HttpOnly");
         assert_eq!(cookie("a=1; Path=/rc/x; secure", true).unwrap(), "a=1; Path=/rc/x; Secure".replace("/rc", ""));
         assert_eq!(cookie("doorward=1", true), None);

@@ -109,6 +109,8 @@ pub(super) struct Exchange {
     upgrades: bool,
     /// See [`Connection`].
     authenticated: bool,
+    /// What the answer's `Connection` names: in trailers, too, that ends here (RFC 9110, section 7.6.1).
+    named: Vec<HeaderName>,
 }
 
 /// What is left of a request's body.
@@ -139,6 +141,7 @@ impl Exchange {
             keeps: false,
             upgrades: headers.contains_key(header::UPGRADE),
             authenticated: authenticated || connection_auth::is_asked(headers),
+            named: Vec::new(),
         }
     }
 
@@ -164,6 +167,7 @@ impl Exchange {
             if let Some(head) = self.take_head(buffer.filled(), method)? {
                 self.keeps = head.keeps;
                 self.authenticated |= head.authenticates;
+                self.named = head.named;
                 self.decoder = Decoder::new(head.framing);
                 return Poll::Ready(Ok(head.response));
             }
@@ -248,7 +252,10 @@ impl Exchange {
             if self.decoder.size_hint().lower() > LONGEST {
                 return Poll::Ready(Some(Err(Broken.into())));
             }
-            if let Some(frame) = frame {
+            if let Some(mut frame) = frame {
+                if let Some(trailers) = frame.trailers_mut() {
+                    self.named.iter().for_each(|name| drop(trailers.remove(name)));
+                }
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.decoder.is_done() {
@@ -333,13 +340,18 @@ struct Head {
     keeps: bool,
     /// The node authenticates the connection, or begins to.
     authenticates: bool,
+    /// What `Connection` names besides.
+    named: Vec<HeaderName>,
 }
 
 /// Reads a head, and tells its length; none as long as it is not whole.
 fn read_head(read: &[u8], method: &Method) -> Result<Option<(Head, usize)>, Error> {
     let mut room = [const { MaybeUninit::uninit() }; HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
-    let outcome = ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, read, &mut room);
+    let mut config = ParserConfig::default();
+    // A blank before the colon is taken away and not handed on (RFC 9112, section 5.1).
+    config.allow_spaces_after_header_name_in_responses(true);
+    let outcome = config.parse_response_with_uninit_headers(&mut parsed, read, &mut room);
     let length = match outcome.map_err(|_| Error::Answer("its head is no HTTP/1.1"))? {
         Status::Complete(length) => length,
         Status::Partial if read.len() > HEAD_SIZE => return Err(Error::Answer("its head is too large")),
@@ -369,10 +381,10 @@ fn read_head(read: &[u8], method: &Method) -> Result<Option<(Head, usize)>, Erro
     let named = if switches { Vec::new() } else { said.named };
     let headers = headers_of(&Bytes::copy_from_slice(&read[..length]), &lines);
     *response.headers_mut() = headers.ok_or(Error::Answer("a header cannot be one"))?;
-    for name in named {
+    for name in &named {
         response.headers_mut().remove(name);
     }
-    Ok(Some((Head { response, framing, keeps, authenticates }, length)))
+    Ok(Some((Head { response, framing, keeps, authenticates, named }, length)))
 }
 
 /// What the head of an answer says of its connection and of its framing.

@@ -1,11 +1,15 @@
 //! The cookies of a login, as the browser would keep them.
 //!
-//! Pure.
+//! Pure, but for the clock that tells whether a cookie has expired.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::HeaderMap;
 use hyper::header;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
+
+use super::cookie_date;
 
 use crate::text;
 
@@ -23,16 +27,16 @@ impl Jar {
     pub(super) fn take(&mut self, headers: &HeaderMap, request_path: &str) {
         let folder =
             request_path.split('?').next().and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder);
-        for line in headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
-            let has_path = line
-                .split(';')
-                .skip(1)
-                .any(|part| part.split('=').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("path")));
+        for line in set_cookies(headers) {
+            // Without a name it is none (section 5.2).
+            let Some((name, value)) = pair_of(line) else { continue };
+            let has_path = attribute(line, "path").is_some_and(|path| path.starts_with('/'));
             let path = if folder.is_empty() { "/" } else { folder };
             self.set.push(if has_path { line.to_owned() } else { format!("{line}; Path={path}") });
-            let Some((name, value)) = line.split(';').next().and_then(|pair| pair.split_once('=')) else { continue };
-            self.values.retain(|(known, _)| known != name.trim());
-            self.values.push((name.trim().to_owned(), value.trim().to_owned()));
+            self.values.retain(|(known, _)| known != name);
+            if !is_over(line) {
+                self.values.push((name.to_owned(), value.to_owned()));
+            }
         }
     }
 
@@ -79,10 +83,42 @@ impl std::fmt::Debug for Jar {
     }
 }
 
+/// The cookies that an answer sets, line by line: they are never joined (RFC 9110, section 5.3).
+pub(super) fn set_cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(header::SET_COOKIE).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+}
+
+/// Name and value of a cookie that is set.
+fn pair_of(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split(';').next()?.split_once('=')?;
+    Some((name.trim(), value.trim())).filter(|(name, _)| !name.is_empty())
+}
+
+/// The value of an attribute: the last one counts (RFC 6265, section 5.3).
+fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let attributes = line.split(';').skip(1).map(|part| part.split_once('=').unwrap_or((part, "")));
+    attributes.filter(|(other, _)| other.trim().eq_ignore_ascii_case(name)).last().map(|(_, value)| value.trim())
+}
+
+/// Whether a browser would forget the cookie at once (RFC 6265, sections 5.2.1, 5.2.2 and 5.3).
+fn is_over(line: &str) -> bool {
+    let age = attribute(line, "max-age").filter(|age| {
+        let digits = age.strip_prefix('-').unwrap_or(age);
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    match (age, attribute(line, "expires").and_then(cookie_date::parse)) {
+        (Some(age), _) => age.starts_with('-') || age.bytes().all(|byte| byte == b'0'),
+        (None, Some(expires)) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+            expires <= i64::try_from(now).unwrap_or(i64::MAX)
+        }
+        (None, None) => false,
+    }
+}
+
 /// The names of the cookies that an answer sets.
 pub(super) fn names(headers: &HeaderMap) -> Vec<&str> {
-    let lines = headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
-    lines.map(|line| line.split(['=', ';']).next().unwrap_or_default().trim()).collect()
+    set_cookies(headers).filter_map(pair_of).map(|(name, _)| name).collect()
 }
 
 #[cfg(test)]
@@ -105,5 +141,43 @@ mod tests {
         assert_eq!((jar.value("b"), jar.value("d")), (Some("2"), None));
         assert_eq!(names(&headers), ["a", "b"]);
         assert_eq!(format!("{jar:?}"), "{\"a\", \"b\"}");
+    }
+
+    #[test]
+    fn cookies_are_read_as_browsers_read_them() {
+        let check = |line: &str, expected: &str| {
+            let mut jar = Jar::default();
+            for line in ["a=0; Path=/", line] {
+                let mut headers = HeaderMap::new();
+                headers.append(header::SET_COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+                jar.take(&headers, "/x/login");
+            }
+            assert_eq!(jar.line(&[]), expected, "{line:?}");
+        };
+        // RFC 6265, section 5.2: without a sign or a name it is ignored.
+        check("a", "a=0");
+        check("=a", "a=0");
+        check(" ; a=1", "a=0");
+        check(" a = b=c ;x", "a=b=c");
+        check("a=\"1;2\"", "a=\"1");
+        check("a=é", "a=é");
+        // Section 5.2.2, and 5.2.1 where that says nothing.
+        check("a=1; Max-Age=0", "");
+        check("a=1; max-age = -1", "");
+        check("a=1; Max-Age=60; Expires=Thu, 01-Jan-1970 00:00:01 GMT", "a=1");
+        check("a=1; Max-Age=x; expires=Thu, 01-Jan-1970 00:00:01 GMT", "");
+        check("a=1; Max-Age=0; Max-Age=60", "a=1");
+        check("a=1; Expires=Fri, 31 Dec 9999 23:59:59 GMT", "a=1");
+        check("a=1; Expires=never", "a=1");
+        // Section 5.2.4: a path that is none counts as if it was not there.
+        let path = |line: &'static str| {
+            let headers = HeaderMap::from_iter([(header::SET_COOKIE, HeaderValue::from_static(line))]);
+            let mut jar = Jar::default();
+            jar.take(&headers, "/x/login");
+            attribute(&jar.set[0], "path").map(str::to_owned)
+        };
+        assert_eq!(path("a=1; Path=/y; path=").as_deref(), Some("/x"));
+        assert_eq!(path("a=1; Path=y").as_deref(), Some("/x"));
+        assert_eq!(path("a=1; Path=y; PATH=/z").as_deref(), Some("/z"));
     }
 }

@@ -2,6 +2,7 @@
 
 mod body;
 mod connect;
+mod cookie_date;
 pub mod connection_auth;
 mod forward;
 mod health;

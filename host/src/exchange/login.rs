@@ -263,8 +263,8 @@ impl Exchange {
         };
         self.end_former(&mut answer, visit, node, &logged_in.cookies);
         for cookie in &logged_in.cookies {
-            if let Some(fitted) = headers::fit_cookie(cookie, node.base_path(), secure, session::is_ours) {
-                append(&mut answer, header::SET_COOKIE, &fitted);
+            if let Some(fitted) = headers::fit_cookie(cookie.as_bytes(), node.base_path(), secure, session::is_ours) {
+                answer.headers_mut().append(header::SET_COOKIE, fitted);
             }
         }
         append(&mut answer, header::SET_COOKIE, &self.snapshot.sessions.cookie(session, secure));

@@ -29,6 +29,9 @@ pub struct Chunks {
 enum At {
     /// In the size: its value and its digits so far.
     Size(u64, u8),
+    /// Behind a blank after the size. Only an extension may follow: such blanks have to be read (RFC 9112, section 7.1.1,
+    /// and RFC 9110, section 5.6.3).
+    Blank(u64),
     /// In an extension of a chunk of this size.
     Extension(u64),
     /// Before the LF after the size.
@@ -120,7 +123,11 @@ impl Chunks {
                 At::Size(size << 4 | u64::from(digit), digits + 1)
             }
             (At::Size(size, 1..), b'\r') | (At::Extension(size), b'\r') => At::SizeEnd(size),
-            (At::Size(size, 1..), b';') => At::Extension(size),
+            (At::Size(size, 1..) | At::Blank(size), b';') => At::Extension(size),
+            (At::Size(size, 1..) | At::Blank(size), b' ' | b'\t') => {
+                self.extensions += 1;
+                (self.extensions <= EXTENSIONS).then_some(At::Blank(size))?
+            }
             (At::Extension(size), b'\t' | b' '..=b'~') => {
                 self.extensions += 1;
                 (self.extensions <= EXTENSIONS).then_some(At::Extension(size))?
@@ -195,6 +202,7 @@ mod tests {
             "A;x=1;y=\"z\"\r\n0123456789\r\n000\r\n\r\n",
             "1\r\na\r\n0\r\nX-Sum: 1\r\nY:\r\n\r\n",
             "3\r\n0\r\n\r\n0\r\n\r\n",
+            "1 \t; x = y\r\na\r\n0 ;z\r\n\r\n",
         ] {
             check(good.as_bytes(), &Read::Ended(good.len()));
             check(format!("{good}GET /").as_bytes(), &Read::Ended(good.len()));
@@ -207,7 +215,9 @@ mod tests {
         for (bad, at) in [
             ("\r\n", 0),
             ("5\n", 1),
-            ("5 \r\n", 1),
+            ("5 \r\n", 2),
+            ("5 5\r\n", 2),
+            (" 5\r\n", 0),
             ("0x5\r\n", 1),
             ("-1\r\n", 0),
             ("+1\r\n", 0),
@@ -229,6 +239,7 @@ mod tests {
         }
         let long = |from: &str, with: &str| format!("{from}{}", with.repeat(20 << 10));
         assert!(matches!(walk(long("5;", "x").as_bytes(), 1 << 20).0, Read::Broken(_)));
+        assert!(matches!(walk(long("5", " ").as_bytes(), 1 << 20).0, Read::Broken(_)));
         assert!(matches!(walk(long("0\r\nx:", "x").as_bytes(), 1 << 20).0, Read::Broken(_)));
         assert!(matches!(walk(long("", "1;xx\r\na\r\n").as_bytes(), 1 << 20).0, Read::Broken(_)));
     }

@@ -125,6 +125,9 @@ async fn an_answer_ends_where_its_framing_says() {
         .await;
     let trailers = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n";
     check("GET", trailers, 200, "hi{\"x-sum\": \"1\"}", true).await;
+    // What Connection names ends here in trailers, too.
+    let named = "HTTP/1.1 200 OK\r\nConnection: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\nX-More: 1\r\n\r\n";
+    check("GET", named, 200, "hi{\"x-more\": \"1\"}", true).await;
     check("GET", "HTTP/1.1 200 OK\r\n\r\nall", 200, "all", false).await;
     check("GET", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", false).await;
     check("GET", "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nhi", 200, "hi", true).await;
@@ -154,7 +157,7 @@ async fn an_answer_with_two_meanings_has_none() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX y: z\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: a\r\n y\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",

@@ -9,6 +9,8 @@ use hyper::{HeaderMap, StatusCode};
 use regex::Regex;
 use serde_json::Value as Json;
 
+use crate::back::jar::set_cookies;
+
 /// A regular expression of an operator; the library knows none that takes more than linear time.
 #[derive(Debug, Clone)]
 pub struct Pattern(pub(super) Regex);
@@ -82,7 +84,7 @@ impl<'a> Answered<'a> {
     }
 
     fn sets(&self, name: &str) -> bool {
-        let lines = self.headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let lines = set_cookies(self.headers);
         let mut pairs = lines.filter_map(|line| line.split(';').next()?.split_once('='));
         pairs
             .any(|(known, value)| known.trim() == name && !matches!(value.trim(), "" | "-del-" | "deleted" | "discard"))
