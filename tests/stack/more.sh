@@ -4,6 +4,7 @@
 # Cyrus: JMAP and DAV over HTTP. Its passwords are those of data/users.json, its messages those of node A.
 rs_cyrus() {
     local d=$RS_DIR/cyrus
+    [ -x /usr/lib/cyrus/bin/httpd ] || die "Cyrus is missing: run install first"
     if [ ! -e "$d/sasldb2" ]; then
         mkdir -p "$d"/{conf,spool,sieve,run/proc,run/lock}
         python3 "$RS_HOME/tools/cyrus.py" passwords "$RS_DIR" || die "Cyrus has no passwords"
@@ -17,6 +18,7 @@ rs_cyrus() {
 # know fixed folders only, so each part sees ours in their place.
 rs_sqwebmail() {
     local d=$RS_DIR/sqwebmail command
+    [ -e "$d" ] || die "sqwebmail is missing: run install first"
     case $1 in
         sqauth) command=/usr/lib/courier/courier-authlib/authdaemond ;;
         sqmail) command=/usr/lib/courier/courier/sqwebmaild ;;
@@ -37,6 +39,7 @@ rs_sqwebmail() {
 
 # Radicale, of PyPI: CalDAV and CardDAV. As root, since nobody else may be let into the folder of its programs.
 rs_radicale() {
+    [ -x "$RS_HOME/venv/bin/python" ] || die "Radicale is missing: run install first"
     rs_launch radicale "$RS_HOME/venv/bin/python" -m radicale --config "$RS_DIR/radicale/config"
 }
 
