@@ -2,6 +2,7 @@
 //!
 //! Invariants: a Snapshot goes live whole or not at all; a socket that stays in the configuration is never closed.
 
+mod outcome;
 mod sockets;
 mod threads;
 mod upgrade;
@@ -13,10 +14,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
+pub use self::outcome::{Error, LastReload, Reloaded};
 use self::sockets::Sockets;
 use self::threads::Threads;
 use self::upgrade::{Before, Legacy, Stop};
-use crate::config::{Config, Faults};
+use crate::config::Config;
 use crate::front::Phase;
 use crate::log::{self, access::Log};
 use crate::policy::{Compiler, Desk, Policy};
@@ -47,24 +49,6 @@ struct History {
     past: VecDeque<Arc<Snapshot>>,
 }
 
-/// What came of a reload that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reloaded {
-    /// The generation that is live.
-    pub generation: u64,
-    /// Whether it is a new one.
-    pub changed: bool,
-}
-
-/// The last reload, good or bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastReload {
-    /// When it came to its end.
-    pub time: SystemTime,
-    /// What is wrong with the configuration: so many faults. None where it is good.
-    pub faults: Option<usize>,
-}
-
 /// So many generations may be rolled back to.
 const GENERATIONS: usize = 5;
 
@@ -72,40 +56,6 @@ const GENERATIONS: usize = 5;
 const FLUSH: Duration = Duration::from_secs(2);
 /// How often a process that retires looks whether the one before it has ended.
 const OLDER_LOOK: Duration = Duration::from_millis(100);
-
-/// Why a proxy cannot start or reload.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The configuration is refused, whole.
-    #[error(transparent)]
-    Faults(#[from] Faults),
-    /// The machine refuses something.
-    #[error("{what}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// What it said.
-        source: std::io::Error,
-    },
-    /// There is no such generation to go back to.
-    #[error("there is no such generation to go back to")]
-    NoSuchGeneration,
-    /// A component may not go live.
-    #[error("sha256:{digest} is under quarantine; `doorward ctl lift sha256:{digest}` lifts that")]
-    Quarantined {
-        /// The component's digest.
-        digest: String,
-    },
-    /// The process before this one ended, or does not let go.
-    #[error("this process was started by an upgrade, and does not serve")]
-    NotHandedOver(#[source] std::io::Error),
-    /// Something else must come to its end first.
-    #[error("{0}")]
-    Busy(&'static str),
-    /// wasmtime does not run here.
-    #[error("the policy engine does not start: {0}")]
-    Engine(String),
-}
 
 fn keep_revocations(state: &State, config: &Config, past: Past) -> Result<(), Error> {
     let (file, lifetime) = (config.session.revocations_file.as_deref(), config.session.absolute_timeout.as_secs());

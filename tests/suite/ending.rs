@@ -88,17 +88,20 @@ fn nobody_waits_for_a_reader_of_standard_error() {
 #[test]
 fn an_access_log_whose_reader_stands_still_keeps_nobody_from_ending() {
     let node = webmail(|_| Answer::text("inbox"));
-    let setup = setup();
-    let pipe = setup.dir().join("access.fifo");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     // Nobody reads it, or somebody who does not go on.
-    let proxy = setup.serve(&config("[log]\naccess = \"access.fifo\"", &[("node-a", &node, "")]));
-    let path = format!("/{}", "x".repeat(2000));
-    for _ in 0..100 {
-        proxy.client().get(&path).expect(200);
+    for reads in [false, true] {
+        let setup = setup();
+        let pipe = setup.dir().join("access.fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+        let reader = reads.then(|| std::fs::File::options().read(true).write(true).open(&pipe).expect("a reader"));
+        let mut proxy = setup.serve(&config("[log]\naccess = \"access.fifo\"", &[("node-a", &node, "")]));
+        let path = format!("/{}", "x".repeat(2000));
+        for _ in 0..100 {
+            proxy.client().get(&path).expect(200);
+        }
+        assert!(proxy.terminate().success());
+        drop(reader);
     }
-    let mut proxy = proxy;
-    assert!(proxy.terminate().success());
 }
 
 #[test]

@@ -106,3 +106,25 @@ fn a_drain_ends_at_its_deadline() {
     assert!(under_way.join().expect("a client"));
     assert!(proxy.log().iter().any(|line| line.contains("drain deadline")));
 }
+
+/// Files of several kinds that a configuration names and that are not there: the last one that is made mends it, and
+/// nobody has to say so.
+#[test]
+fn what_mends_a_refused_configuration_is_seen() {
+    let node = webmail(|_| Answer::text("x"));
+    let people = setup();
+    let read = |name: &str| std::fs::read_to_string(people.dir().join(name)).expect("a file");
+    let before = config("[admin]\nsocket = \"admin.sock\"", &[("node-a", &node, "")]);
+    let after = before.replace("people.ldif", "late.ldif").replace("test.toml", "late.toml")
+        + "[[policy]]\nname = \"look\"\nasks = \"template\"\nfile = \"late/look.wasm\"\n";
+    let proxy = setup().serve(&before);
+    proxy.write("doorward.toml", after);
+    proxy.wait_for_log("refused, the old generation serves on", Duration::from_secs(10));
+    proxy.wait_for_status("the faults are counted", |status| status["last-reload"]["faults"] == 3);
+    proxy.write("late.ldif", read("people.ldif"));
+    proxy.wait_for_status("one is mended", |status| status["last-reload"]["faults"] == 2);
+    proxy.write("late/look.wasm", harness::Guest::template("green").build());
+    proxy.wait_for_status("two are", |status| status["last-reload"]["faults"] == 1);
+    proxy.write("late.toml", read("test.toml"));
+    proxy.wait_for_status("it is mended", |status| status["generation"] == 2);
+}

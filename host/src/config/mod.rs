@@ -345,7 +345,8 @@ impl Config {
         files.extend(self.session.key_file.clone());
         for backend in &self.backends {
             files.extend(backend.tls.files().cloned());
-            files.extend(Some(self.base.join(&backend.recipe)).filter(|path| path.is_file()));
+            // Also one that is not there yet.
+            files.extend(backend.recipe.contains(['.', '/']).then(|| self.base.join(&backend.recipe)));
             files.extend(backend.recipe_secret_file.clone());
         }
         files
