@@ -49,7 +49,7 @@ impl Program {
     /// The same, with a standard error that nobody reads.
     #[track_caller]
     pub fn start_unread(name: &str, command: &mut Command, input: Stdio) -> Self {
-        let mut child = command
+        let mut child = with_default_signals(command)
             .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -181,6 +181,23 @@ impl Drop for Program {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The same command, begun with every signal as a system begins programs. Under `nohup`, and in the background of a shell,
+/// ours are not: children inherit what is ignored, and a shell script cannot even trap it then.
+pub(crate) fn with_default_signals(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal").arg("--").arg(command.get_program()).args(command.get_args());
+    if let Some(dir) = command.get_current_dir() {
+        env.current_dir(dir);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => env.env(name, value),
+            None => env.env_remove(name),
+        };
+    }
+    env
 }
 
 /// Hands on each line as it comes, and `None` at the end.

@@ -231,6 +231,21 @@ fn a_proxy_is_started_reloaded_and_ended() {
     proxy.wait_for_log("drained", SOON);
 }
 
+/// `nohup` ignores SIGHUP, and a shell SIGINT for what it runs in the background; all that is begun inherits that.
+#[test]
+fn a_proxy_hears_signals_that_the_tests_were_started_to_ignore() {
+    let own = std::env::current_exe().unwrap();
+    let test = "selftest::a_proxy_is_started_reloaded_and_ended";
+    let ran = std::process::Command::new("env")
+        .args(["--ignore-signal=HUP,INT,TERM", "--"])
+        .arg(own)
+        .args(["--exact", test])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+}
+
 #[test]
 fn a_proxy_that_does_not_start_shows_its_log() {
     let (_keep, setup) = stand_in();

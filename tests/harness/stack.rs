@@ -328,7 +328,7 @@ fn command(name: &str, dir: &Path, settings: &[(String, String)]) -> Command {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("stack").join(name);
     let mut command = Command::new(path);
     command.env("RS_DIR", dir).envs(settings.iter().map(|(k, v)| (k, v)));
-    command
+    crate::program::with_default_signals(&command)
 }
 
 #[track_caller]

@@ -84,10 +84,13 @@ rs_pid() {
     echo "$pid"
 }
 
+# What is begun under nohup, or in the background of a shell, ignores signals; servers shall not.
+RS_BEGIN=(setsid env --default-signal --)
+
 rs_launch() { # NAME COMMAND...: own process group, PID recorded
     local name=$1 pid
     shift
-    setsid "$@" </dev/null >>"$RS_DIR/log/$name.out" 2>&1 9>&- &
+    "${RS_BEGIN[@]}" "$@" </dev/null >>"$RS_DIR/log/$name.out" 2>&1 9>&- &
     pid=$!
     echo "$pid $(rs_birth "$pid" || echo 0)" >"$RS_DIR/pids/$name"
 }
@@ -192,7 +195,7 @@ rs_keep() {
     local -a words=()
     for s in "${RS_PORTS[@]}"; do words+=("$s=${!s}"); done
     mkfifo "$RS_DIR/picked"
-    setsid python3 "$RS_HOME/tools/keeper.py" "$RS_DIR" "$RS_NODE_A_ADDR" "$RS_NODE_B_ADDR" "$RS_OWNER" "${words[@]}" \
+    "${RS_BEGIN[@]}" python3 "$RS_HOME/tools/keeper.py" "$RS_DIR" "$RS_NODE_A_ADDR" "$RS_NODE_B_ADDR" "$RS_OWNER" "${words[@]}" \
         </dev/null >"$RS_DIR/picked" 2>>"$RS_DIR/log/keeper.out" 9>&- &
     pid=$!
     echo "$pid $(rs_birth "$pid" || echo 0)" >"$RS_DIR/pids/keeper"
