@@ -106,6 +106,8 @@ impl Setup {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
+        // Whatever it keeps for its user goes with the directory.
+        command.env("XDG_CACHE_HOME", self.dir.path().join(".cache"));
         command.current_dir(self.dir.path()).envs(self.environment.iter().map(|(k, v)| (k, v)));
         command
     }

@@ -394,7 +394,7 @@ fn a_newer_component_is_refused_with_both_versions() {
 }
 
 /// A component that keeps the compiler busy for minutes: one function with very many branches over very many locals.
-fn bomb() -> Vec<u8> {
+pub(crate) fn bomb() -> Vec<u8> {
     let locals = "(local i32) ".repeat(3000);
     let mut code = String::new();
     for n in 0..60_000 {

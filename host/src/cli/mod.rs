@@ -50,6 +50,8 @@ enum Command {
         time: u64,
         /// Bytes of memory.
         memory: u64,
+        /// How far behind other processes it stands.
+        niceness: u8,
     },
 }
 
@@ -100,7 +102,9 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Check(check) => run::check(&check),
         Command::Ctl(ctl) => ctl::run(&ctl),
         Command::Keys(keys) => keys::run(&keys),
-        Command::Compile { time, memory } => Ok(ExitCode::from(crate::policy::compile_run(time, memory))),
+        Command::Compile { time, memory, niceness } => {
+            Ok(ExitCode::from(crate::policy::compile_run(time, memory, niceness)))
+        }
         Command::Policy(policy) => policy::run(&policy),
         Command::Recipe(recipe) => recipe::run(&recipe),
     }

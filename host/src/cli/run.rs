@@ -154,7 +154,7 @@ pub(super) fn check(check: &Check) -> anyhow::Result<ExitCode> {
 /// All that can be said of a configuration and of the files that it names, by place.
 fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
     let compiler =
-        Compiler::start(None).map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
+        Compiler::of_user().map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
     // A folder that is not there holds nothing, and is not made for a check.
     let state = config::load_anyway(path).ok().and_then(|(config, _)| config.state_directory);

@@ -26,7 +26,7 @@ pub use fault::{Collector, Fault, Faults, Place, Severity, Source};
 pub use forwarding::{Forwarding, Style};
 pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Proxied, ProxyHeader};
 pub use network::{Network, Networks, prefix};
-pub use policy::GRANTS;
+pub use policy::{GRANTS, is_compile_time};
 pub use reader::{Table, read, read_anyway};
 pub use session::{Session, Throttle};
 use session::{authentication, default_session, session};
@@ -180,10 +180,10 @@ pub struct Policy {
     pub memory: u64,
     /// Time cap of a call.
     pub time: Duration,
-    /// CPU time that compiling it may take.
-    pub compile_time: Duration,
-    /// Memory that compiling it may take, in bytes.
-    pub compile_memory: u64,
+    /// CPU time that compiling it may take; none: what a component of its size may take.
+    pub compile_time: Option<Duration>,
+    /// Memory that compiling it may take, in bytes; none: what a component of its size may take.
+    pub compile_memory: Option<u64>,
     /// Bytes of remembered decisions on each worker; 0 remembers none.
     pub memo: u64,
     /// Whether an instance is used again.

@@ -103,19 +103,23 @@ fn on_error(t: &Table<'_>, asks: Question) -> OnError {
 struct Limits {
     memory: u64,
     time: Duration,
-    compile_time: Duration,
-    compile_memory: u64,
+    compile_time: Option<Duration>,
+    compile_memory: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            memory: 16 << 20,
-            time: Duration::from_millis(10),
-            compile_time: Duration::from_secs(15),
-            compile_memory: 1 << 30,
-        }
+        Self { memory: 16 << 20, time: Duration::from_millis(10), compile_time: None, compile_memory: None }
     }
+}
+
+/// What stands in for a time and a size that cannot be read, so that no other fault comes of it.
+const COMPILE_TIME: Duration = Duration::from_secs(15);
+const COMPILE_MEMORY: u64 = 1 << 30;
+
+/// Whether a compilation may be given so much CPU time.
+pub fn is_compile_time(time: Duration) -> bool {
+    (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&time)
 }
 
 fn limits(t: &Table<'_>) -> Limits {
@@ -128,13 +132,13 @@ fn limits(t: &Table<'_>) -> Limits {
     if time > Duration::from_secs(1) || time < Duration::from_millis(1) {
         t.fault("time", format!("{time:?}"), "from 1ms to 1s");
     }
-    let compile_time = t.duration("compile-time", default.compile_time);
-    if compile_time > Duration::from_secs(600) || compile_time < Duration::from_secs(1) {
-        t.fault("compile-time", format!("{compile_time:?}"), "from 1s to 10m");
+    let compile_time = t.has("compile-time").then(|| t.duration("compile-time", COMPILE_TIME));
+    if let Some(time) = compile_time.filter(|time| !is_compile_time(*time)) {
+        t.fault("compile-time", format!("{time:?}"), "from 1s to 10m");
     }
-    let compile_memory = t.size("compile-memory", default.compile_memory);
-    if compile_memory < 64 << 20 {
-        t.fault("compile-memory", format!("{compile_memory} bytes"), "at least 64MiB");
+    let compile_memory = t.has("compile-memory").then(|| t.size("compile-memory", COMPILE_MEMORY));
+    if let Some(memory) = compile_memory.filter(|memory| *memory < 64 << 20) {
+        t.fault("compile-memory", format!("{memory} bytes"), "at least 64MiB");
     }
     Limits { memory, time, compile_time, compile_memory }
 }

@@ -20,6 +20,8 @@ const CODE: usize = 32;
 const KEY: usize = 32;
 /// Entries kept; the oldest go. Five generations of some policies each are far fewer.
 const ENTRIES: usize = 64;
+/// Bytes kept; the oldest go, but for the newest. Code for Python is of 60 MB, so that some fifteen of these find room.
+const BYTES: u64 = 1 << 30;
 
 /// A folder of compiled code.
 pub(super) struct Cache {
@@ -57,6 +59,11 @@ impl Cache {
         Some(entry.split_off(CODE))
     }
 
+    /// Whether there is an entry for a component; that it is good is not said.
+    pub(super) fn has(&self, digest: &str) -> bool {
+        self.path(digest).is_file()
+    }
+
     /// Keeps compiled code. What cannot be written is compiled again the next time.
     pub(super) fn put(&self, digest: &str, compiled: &[u8]) {
         let code = self.code(digest, compiled).finalize().into_bytes();
@@ -85,13 +92,32 @@ impl Cache {
         let mut entries: Vec<_> = entries
             // With what a process left that was killed while it wrote.
             .filter(|entry| entry.file_name() != "key")
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .filter_map(|entry| {
+                let metadata = entry.metadata().ok()?;
+                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+            })
             .collect();
         entries.sort();
-        for (_, path) in entries.iter().rev().skip(ENTRIES) {
-            let _ = std::fs::remove_file(path);
+        let mut sum = 0;
+        for (index, (_, bytes, path)) in entries.iter().rev().enumerate() {
+            sum += bytes;
+            if index >= ENTRIES || (index > 0 && sum > BYTES) {
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
+}
+
+/// Where compiled code of the command line lies: a folder for doorward among the user's caches, by the XDG base directory
+/// specification. What is missing above it is made.
+pub(super) fn of_user() -> Option<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let caches = std::env::var_os("XDG_CACHE_HOME").and_then(|path| absolute(path.into()));
+    let caches = caches.or_else(|| absolute(std::env::home_dir()?).map(|home| home.join(".cache")))?;
+    // Where they cannot be made nothing is kept, which the folder itself will tell.
+    let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&caches);
+    Some(caches.join("doorward"))
 }
 
 /// The key of a folder, made when it is missing, and made anew when it is broken: then nothing kept fits it.

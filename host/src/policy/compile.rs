@@ -17,11 +17,14 @@ pub const COMMAND: &str = "compile-policy";
 /// Compiled code is some ten times the size of a component; more than this is not taken from the other process.
 const LARGEST: u64 = 1 << 30;
 
-/// CPU time is what is limited, since on a busy machine a good component may wait long for its share of it. A compiler
-/// that uses none is given up after so many times its limit.
-const PATIENCE: u32 = 10;
-/// How far behind traffic a compilation stands: with all cores busy it gets a tenth of one.
-const NICE: i32 = 10;
+/// CPU time is what is limited, since on a busy machine a good component may wait long for its share of it: beside one
+/// other process on the same core a tenth is its share, beside three a thirtieth. A compiler that uses none is given up
+/// after so many times its limit.
+const PATIENCE: u32 = 40;
+/// How far behind traffic a compilation stands (`nice`): with all cores busy it gets a tenth of one.
+pub(super) const BEHIND_TRAFFIC: u8 = 10;
+/// At the command line somebody waits for it, and there is no traffic.
+pub(super) const AWAITED: u8 = 0;
 
 /// What one compilation may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,28 @@ pub(super) struct Limits {
     pub time: Duration,
     /// Memory in bytes.
     pub memory: u64,
+}
+
+/// CPU time for a component of less than 1 MiB. One of 150 KB needs 0.2 s, and one that is made to hurt the compiler any
+/// time: 35 KB can keep it busy for a minute.
+const TIME: Duration = Duration::from_secs(15);
+/// CPU time for each MiB. Python needs 0.6 to 1.1 s a MiB and JavaScript 0.9, so a machine may be five times slower.
+const TIME_PER_MIB: Duration = Duration::from_secs(6);
+/// Memory for a component of less than 1 MiB: a sixth of it is what a good one of that size takes.
+const MEMORY: u64 = 1 << 30;
+/// Memory for each MiB. Python takes 18 MiB a MiB.
+const MEMORY_PER_MIB: u64 = 32 << 20;
+
+impl Limits {
+    /// Those of a component of so many bytes: what the operator wrote, and else what grows with the component.
+    pub(super) fn of(bytes: usize, time: Option<Duration>, memory: Option<u64>) -> Self {
+        // A component is of 64 MiB at most.
+        let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
+        Self {
+            time: time.unwrap_or_else(|| TIME.saturating_add(TIME_PER_MIB.saturating_mul(mebibytes))),
+            memory: memory.unwrap_or_else(|| MEMORY.saturating_add(MEMORY_PER_MIB.saturating_mul(mebibytes.into()))),
+        }
+    }
 }
 
 /// Why a component is not compiled.
@@ -58,10 +83,10 @@ pub(super) enum Error {
 }
 
 /// Compiles in another process; gives back what `Component::deserialize` takes.
-pub(super) fn compile(bytes: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
+pub(super) fn compile(bytes: &[u8], limits: Limits, niceness: u8) -> Result<Vec<u8>, Error> {
     let mut child = Command::new("/proc/self/exe")
         .arg(COMMAND)
-        .args([limits.time.as_secs().max(1).to_string(), limits.memory.to_string()])
+        .args([limits.time.as_secs().max(1).to_string(), limits.memory.to_string(), niceness.to_string()])
         .env_clear()
         // Our allocator would take the whole allowance for itself at once, a GiB of it; here it takes 16 MiB at a time.
         .env("MIMALLOC_ARENA_RESERVE", "16384")
@@ -107,8 +132,8 @@ const XCPU: i32 = 24;
 
 /// The other process: takes a component from standard input, and writes what it compiled, or why not, to standard
 /// output. Gives the exit status.
-pub fn run(time: u64, memory: u64) -> u8 {
-    let _ = nice(NICE);
+pub fn run(time: u64, memory: u64, niceness: u8) -> u8 {
+    let _ = nice(niceness.into());
     let limit = |limit: u64| Rlimit { current: Some(limit), maximum: Some(limit) };
     let cpu = Rlimit { current: Some(time), maximum: Some(time + 1) };
     let limited = setrlimit(Resource::Cpu, cpu).and_then(|()| setrlimit(Resource::Data, limit(memory)));
@@ -129,4 +154,20 @@ pub fn run(time: u64, memory: u64) -> u8 {
         return 1;
     }
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_allowance_grows_with_the_component_unless_it_is_written() {
+        let of = |bytes| Limits::of(bytes, None, None);
+        assert_eq!(of(35 << 10), Limits { time: Duration::from_secs(15), memory: 1 << 30 }, "a bomb has no more");
+        // What componentize-py makes of a few lines takes 10 to 19 s here.
+        assert!(of(17 << 20).time >= Duration::from_secs(3 * 19), "{:?}", of(17 << 20));
+        assert!(of(64 << 20).memory >= 64 * (20 << 20), "{:?}", of(64 << 20));
+        let written = Limits::of(17 << 20, Some(Duration::from_secs(2)), Some(64 << 20));
+        assert_eq!(written, Limits { time: Duration::from_secs(2), memory: 64 << 20 });
+    }
 }

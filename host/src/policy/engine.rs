@@ -22,6 +22,7 @@ pub struct Compiler {
     engine: Engine,
     compiled: Mutex<HashMap<String, Component>>,
     cache: Option<Cache>,
+    niceness: u8,
     compiling: Compiling,
 }
 
@@ -115,7 +116,16 @@ impl Compiler {
                 .inspect_err(|error| tracing::warn!(folder = %state.display(), %error, "no compiled code is kept"))
                 .ok()
         });
-        Ok(Self { engine, compiled: Mutex::default(), cache, compiling: Compiling::default() })
+        let (compiling, niceness) = (Compiling::default(), compile::BEHIND_TRAFFIC);
+        Ok(Self { engine, compiled: Mutex::default(), cache, compiling, niceness })
+    }
+
+    /// The same for the command line, which keeps compiled code among the user's caches, and waits for the compiler.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn of_user() -> wasmtime::Result<Self> {
+        Ok(Self { niceness: compile::AWAITED, ..Self::start(super::cache::of_user().as_deref())? })
     }
 
     /// Says whether it compiles.
@@ -141,7 +151,7 @@ impl Compiler {
             Some(component) => component,
             None => {
                 let started = Instant::now();
-                let code = self.compiling.during(|| compile::compile(bytes, limits))?;
+                let code = self.compiling.during(|| compile::compile(bytes, limits, self.niceness))?;
                 tracing::info!(digest, bytes = bytes.len(), ms = started.elapsed().as_millis(), "compiled a policy");
                 let component = self.revive(&code).map_err(|error| compile::Error::Load(format!("{error:#}")))?;
                 if let Some(cache) = &self.cache {
@@ -160,6 +170,11 @@ impl Compiler {
         // SAFETY: the code was written by `compile::run` of this very binary, either through a pipe just now, or into a
         // folder of our own, where its HMAC was checked (docs/decisions/0006).
         unsafe { Component::deserialize(&self.engine, code) }
+    }
+
+    /// Whether a component need not be compiled any more.
+    pub fn knows(&self, digest: &str) -> bool {
+        self.lock().contains_key(digest) || self.cache.as_ref().is_some_and(|cache| cache.has(digest))
     }
 
     /// Forgets components that no policy uses any more.

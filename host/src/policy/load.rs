@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::Engine;
-use wasmtime::component::Component;
 
 use super::compile::Limits;
 use super::engine::{Compiler, digest};
@@ -127,13 +126,16 @@ impl Policy {
     }
 }
 
-/// A component and what it is.
+/// What a component is, without compiling it.
 ///
 /// # Errors
 /// What is wrong with it, in words for the operator.
-pub fn manifest_of(compiler: &Compiler, bytes: &[u8], limits: (std::time::Duration, u64)) -> Result<Manifest, String> {
-    let limits = Limits { time: limits.0, memory: limits.1 };
-    component(compiler, bytes, &digest(bytes), limits).map(|(_, manifest)| manifest)
+pub fn manifest_of(bytes: &[u8]) -> Result<Manifest, String> {
+    // What was compiled elsewhere would be run as it is: only WebAssembly itself is taken.
+    if Engine::detect_precompiled(bytes).is_some() || !bytes.starts_with(b"\0asm") {
+        return Err("no WebAssembly".to_owned());
+    }
+    Manifest::read(bytes).map_err(|odd| odd.to_string())
 }
 
 /// The JSON Schema of a policy's settings, for which it needs none.
@@ -146,22 +148,11 @@ pub fn schema_of(config: &config::Policy, compiler: &Compiler) -> Result<String,
     Guest::schema(&policy.start()).map_err(|error| refused(config, &error))
 }
 
-fn component(compiler: &Compiler, bytes: &[u8], digest: &str, limits: Limits) -> Result<(Component, Manifest), String> {
-    // What was compiled elsewhere would be run as it is: only WebAssembly itself is taken.
-    if Engine::detect_precompiled(bytes).is_some() || !bytes.starts_with(b"\0asm") {
-        return Err("no WebAssembly".to_owned());
-    }
-    let component = compiler.component(digest, bytes, limits).map_err(|error| error.to_string())?;
-    let manifest = Manifest::of(compiler.engine(), &component).map_err(|odd| odd.to_string())?;
-    Ok((component, manifest))
-}
-
 fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: String) -> Result<Policy, Fault> {
     let fault =
         |found: String, expected: String| at_file(config).fault(format!("{}: {found}", origin(config)), expected);
     let wanted = || format!("a component that answers \"{}\" of doorward:policy@{WIT_VERSION}", config.asks.name());
-    let limits = Limits { time: config.compile_time, memory: config.compile_memory };
-    let (component, manifest) = component(compiler, bytes, &digest, limits).map_err(|found| fault(found, wanted()))?;
+    let manifest = manifest_of(bytes).map_err(|found| fault(found, wanted()))?;
     if !manifest.questions.contains(&config.asks) {
         let asked: Vec<&str> = manifest.questions.iter().map(|question| question.name()).collect();
         return Err(fault(format!("a component that answers {}", asked.join(", ")), wanted()));
@@ -171,6 +162,8 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
         let found = format!("a component that imports {}, which is not granted", lacking.join(", "));
         return Err(fault(found, format!("one that needs no more than it is granted; `{line}` would grant it")));
     }
+    let limits = Limits::of(bytes.len(), config.compile_time, config.compile_memory);
+    let component = compiler.component(&digest, bytes, limits).map_err(|error| fault(error.to_string(), wanted()))?;
     let pre = imports::linker(compiler.engine(), config.asks, &grants)
         .and_then(|linker| linker.instantiate_pre(&component))
         .map_err(|error| fault(format!("{error:#}"), wanted()))?;

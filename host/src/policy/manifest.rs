@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use wasmtime::Engine;
-use wasmtime::component::Component;
-use wasmtime::component::types::ComponentItem;
+use wasmparser::component_types::{ComponentEntityType, ComponentItem};
+use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
 use super::imports::WIT_VERSION;
 use crate::config::Question;
@@ -37,17 +36,30 @@ pub(super) enum Odd {
     /// It imports from elsewhere.
     #[error("a component that imports {0}, which no policy is given")]
     Foreign(String),
+    /// It is what a compiler makes, and no component yet.
+    #[error(
+        "a core module, not yet a component: `doorward policy build MODULE.wasm --asks QUESTION -o FILE.wasm` makes one of it"
+    )]
+    CoreModule,
+    /// It is broken.
+    #[error("a broken component: {0}")]
+    Broken(String),
+}
+
+impl From<wasmparser::BinaryReaderError> for Odd {
+    fn from(error: wasmparser::BinaryReaderError) -> Self {
+        Self::Broken(error.to_string())
+    }
 }
 
 impl Manifest {
-    /// Reads it from a component.
+    /// Reads it from the bytes of a component, before anybody compiles them.
     ///
     /// # Errors
     /// It is no policy, or not one that this host can run.
-    pub(super) fn of(engine: &Engine, component: &Component) -> Result<Self, Odd> {
-        let kind = component.component_type();
-        let exports: Vec<String> = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
-        let ours: Vec<(&str, &str)> = exports.iter().filter_map(|name| name_and_version(name)).collect();
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Odd> {
+        let interface = Interface::read(bytes)?;
+        let ours: Vec<(&str, &str)> = interface.exports.iter().filter_map(|name| name_and_version(name)).collect();
         let asked = |question: &Question| ours.iter().find(|(name, _)| *name == question.name());
         let questions: Vec<Question> = Question::ALL.into_iter().filter(|question| asked(question).is_some()).collect();
         let (_, version) = *questions.first().and_then(asked).ok_or(Odd::NoPolicy)?;
@@ -56,7 +68,7 @@ impl Manifest {
         }
         let mut manifest =
             Self { questions, version: version.to_owned(), facts: BTreeSet::new(), wasi: BTreeSet::new() };
-        for (name, item) in kind.imports(engine) {
+        for (name, functions) in &interface.imports {
             if name.starts_with("wasi:") {
                 manifest.wasi.insert(name.to_owned());
                 continue;
@@ -69,14 +81,63 @@ impl Manifest {
             if interface == "device" {
                 continue;
             }
-            let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
-            for (function, item) in instance.exports(engine) {
-                if matches!(item.ty, ComponentItem::ComponentFunc(_)) {
-                    manifest.facts.insert(format!("{interface}.{function}"));
-                }
-            }
+            manifest.facts.extend(functions.iter().map(|function| format!("{interface}.{function}")));
         }
         Ok(manifest)
+    }
+}
+
+/// The names that a component imports and exports.
+struct Interface {
+    /// Each with the functions of its instance.
+    imports: Vec<(String, Vec<String>)>,
+    exports: Vec<String>,
+}
+
+impl Interface {
+    /// Reads the types of a component and leaves its code alone, so it takes a moment whatever the component is.
+    fn read(bytes: &[u8]) -> Result<Self, Odd> {
+        let (mut imports, mut exports) = (Vec::new(), Vec::new());
+        let mut validator = Validator::new();
+        // Imports and exports of the component itself, not of what is nested in it.
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(bytes) {
+            let payload = payload?;
+            let types = match validator.payload(&payload)? {
+                ValidPayload::End(types) => Some(types),
+                _ => None,
+            };
+            match payload {
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(Odd::CoreModule),
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::ComponentImportSection(section) if depth == 0 => {
+                    for import in section {
+                        imports.push(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 0 => {
+                    for export in section {
+                        exports.push(export?.name.name.to_owned());
+                    }
+                }
+                Payload::End(_) if depth > 0 => depth -= 1,
+                Payload::End(_) => {
+                    let types = types.ok_or(Odd::NoPolicy)?;
+                    let functions = |name: &str| match types.as_ref().component_item_for_import(name) {
+                        Some(ComponentItem { ty: ComponentEntityType::Instance(instance), .. }) => {
+                            let exports = types[*instance].exports.iter();
+                            let functions = exports.filter(|(_, item)| matches!(item.ty, ComponentEntityType::Func(_)));
+                            functions.map(|(name, _)| name.clone()).collect()
+                        }
+                        _ => Vec::new(),
+                    };
+                    let imports = imports.into_iter().map(|name: String| (functions(&name), name));
+                    return Ok(Self { imports: imports.map(|(functions, name)| (name, functions)).collect(), exports });
+                }
+                _ => {}
+            }
+        }
+        Err(Odd::NoPolicy)
     }
 }
 

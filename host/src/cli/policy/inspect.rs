@@ -1,12 +1,14 @@
-//! `policy inspect`: what a component is and may do, without loading it as a policy.
+//! `policy inspect`: what a component is and may do, without loading it as a policy. Only the schema of its settings, which
+//! it tells itself, needs it compiled.
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::subject::{compiler, manifest_of, named};
+use super::subject::{compile_time, compiler, manifest_of, named, tell_of_compiling};
 use super::{Stop, say};
 use crate::config::{self, Place, Question, Source};
 use crate::policy::{self, Grants, Manifest};
@@ -17,6 +19,12 @@ pub(in crate::cli) struct Inspect {
     /// The component: FILE.wasm, or the name of a built-in policy.
     #[arg(value_name = "FILE")]
     component: String,
+    /// Leave out the schema of its settings; then it is not compiled.
+    #[arg(long)]
+    no_schema: bool,
+    /// CPU time that compiling it may take, such as 5m [default: 15s, and 6s for each MiB].
+    #[arg(long, value_name = "TIME", value_parser = compile_time)]
+    compile_time: Option<Duration>,
     /// Print one line of JSON instead of text.
     #[arg(long)]
     pub json: bool,
@@ -31,18 +39,13 @@ pub(super) fn run(inspect: &Inspect) -> Result<ExitCode, Stop> {
     let place = Place::whole(&Arc::new(Source { path: inspect.component.clone().into(), text: String::new() }));
     let mut config = config::Policy::alone(&name, Question::Access, place);
     config.file = file;
+    config.compile_time = inspect.compile_time;
     let bytes = policy::bytes_of(&config)?;
-    let compiler = compiler()?;
-    let manifest = manifest_of(&compiler, &config, &bytes)?;
+    let manifest = manifest_of(&config, &bytes)?;
     config.asks = manifest.questions.first().copied().unwrap_or(Question::Access);
     // To tell its schema it may import what it likes.
     config.grants = Some(config::GRANTS.map(str::to_owned).to_vec());
-    let schema = policy::schema_of(&config, &compiler).map_err(|faults| faults.to_string()).and_then(|schema| {
-        if schema.is_empty() {
-            return Ok(Json::Null);
-        }
-        serde_json::from_str(&schema).map_err(|error| format!("its schema is no JSON: {error}"))
-    });
+    let schema = if inspect.no_schema { None } else { Some(schema(&config)?) };
     let digest = format!("sha256:{}", policy::digest(&bytes));
     if inspect.json {
         say(&as_json(&inspect.component, bytes.len(), &digest, &manifest, schema).to_string());
@@ -50,6 +53,18 @@ pub(super) fn run(inspect: &Inspect) -> Result<ExitCode, Stop> {
         say(&as_text(&inspect.component, bytes.len(), &digest, &manifest, &schema));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The schema of its settings, null where it tells none; or why it is not known, which leaves all else to be shown.
+fn schema(config: &config::Policy) -> Result<Result<Json, String>, Stop> {
+    let compiler = compiler()?;
+    tell_of_compiling(config, &compiler);
+    Ok(policy::schema_of(config, &compiler).map_err(|faults| faults.to_string()).and_then(|schema| {
+        if schema.is_empty() {
+            return Ok(Json::Null);
+        }
+        serde_json::from_str(&schema).map_err(|error| format!("its schema is no JSON: {error}"))
+    }))
 }
 
 fn questions(manifest: &Manifest) -> Vec<&'static str> {
@@ -67,7 +82,7 @@ fn beyond(manifest: &Manifest) -> Vec<String> {
     facts.chain((!manifest.wasi.is_empty()).then(|| "wasi".to_owned())).collect()
 }
 
-fn as_json(name: &str, size: usize, digest: &str, manifest: &Manifest, schema: Result<Json, String>) -> Json {
+fn as_json(name: &str, size: usize, digest: &str, manifest: &Manifest, schema: Option<Result<Json, String>>) -> Json {
     let mut report = json!({
         "component": name,
         "questions": questions(manifest),
@@ -79,13 +94,20 @@ fn as_json(name: &str, size: usize, digest: &str, manifest: &Manifest, schema: R
         "digest": digest,
     });
     match schema {
-        Ok(schema) => report["schema"] = schema,
-        Err(error) => report["schema-error"] = json!(error),
+        Some(Ok(schema)) => report["schema"] = schema,
+        Some(Err(error)) => report["schema-error"] = json!(error),
+        None => {}
     }
     report
 }
 
-fn as_text(name: &str, size: usize, digest: &str, manifest: &Manifest, schema: &Result<Json, String>) -> String {
+fn as_text(
+    name: &str,
+    size: usize,
+    digest: &str,
+    manifest: &Manifest,
+    schema: &Option<Result<Json, String>>,
+) -> String {
     let list = |items: Vec<String>| if items.is_empty() { "nothing".to_owned() } else { items.join(", ") };
     let facts = list(manifest.facts.iter().cloned().collect());
     let mut text = format!(
@@ -101,9 +123,10 @@ fn as_text(name: &str, size: usize, digest: &str, manifest: &Manifest, schema: &
         text.push_str(&format!("  needs     to be granted {} besides the usual\n", beyond.join(", ")));
     }
     match schema {
-        Ok(Json::Null) => text.push_str("  settings  no schema"),
-        Ok(schema) => text.push_str(&format!("  settings  {schema:#}")),
-        Err(error) => text.push_str(&format!("  settings  {error}")),
+        Some(Ok(Json::Null)) => text.push_str("  settings  no schema"),
+        Some(Ok(schema)) => text.push_str(&format!("  settings  {schema:#}")),
+        Some(Err(error)) => text.push_str(&format!("  settings  {error}")),
+        None => text.push_str("  settings  not asked for"),
     }
     text
 }

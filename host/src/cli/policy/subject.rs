@@ -32,6 +32,9 @@ pub(super) struct Options {
     /// Time that a call may take [default: 10ms].
     #[arg(long, value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
+    /// CPU time that compiling it may take, such as 5m [default: 15s, and 6s for each MiB].
+    #[arg(long, value_name = "TIME", value_parser = compile_time)]
+    compile_time: Option<Duration>,
     /// Take the file, settings, grants and limits of a policy from this configuration; --name says which. What is given
     /// besides takes the place of that.
     #[arg(long, value_name = "FILE", requires = "name", conflicts_with = "asks")]
@@ -95,7 +98,7 @@ impl Subject {
                 }
                 config
             }
-            (None, Some(component)) => alone(component, options, &compiler)?,
+            (None, Some(component)) => alone(component, options)?,
             (None, None) => {
                 let text = "a component is needed: FILE.wasm or a built-in policy, or --config and --name";
                 return Err(Stop::Unusable(text.to_owned()));
@@ -111,6 +114,8 @@ impl Subject {
         }
         config.memory = options.memory.unwrap_or(config.memory);
         config.time = options.time.unwrap_or(config.time);
+        config.compile_time = options.compile_time.or(config.compile_time);
+        tell_of_compiling(&config, &compiler);
         Ok(Self { config, compiler })
     }
 
@@ -135,7 +140,7 @@ impl Subject {
 
 /// The engine.
 pub(super) fn compiler() -> Result<Compiler, Stop> {
-    Compiler::start(None).map_err(|error| Stop::Bad(format!("the policy engine does not start: {error:#}")))
+    Compiler::of_user().map_err(|error| Stop::Bad(format!("the policy engine does not start: {error:#}")))
 }
 
 /// A policy of a configuration, and what is wrong with its own keys; faults elsewhere are no matter here.
@@ -155,7 +160,7 @@ pub(super) fn of_configuration(file: &Path, name: &str) -> Result<(config::Polic
 }
 
 /// A component by itself.
-fn alone(component: &str, options: &Options, compiler: &Compiler) -> Result<config::Policy, Stop> {
+fn alone(component: &str, options: &Options) -> Result<config::Policy, Stop> {
     let (name, file) = named(component)?;
     let origin = options.settings.clone().unwrap_or_else(|| PathBuf::from(component));
     let settings = options.settings.as_deref().map(table_of).transpose()?;
@@ -171,7 +176,7 @@ fn alone(component: &str, options: &Options, compiler: &Compiler) -> Result<conf
     }
     let any = config(Question::Access);
     let bytes = policy::bytes_of(&any)?;
-    let manifest = manifest_of(compiler, &any, &bytes)?;
+    let manifest = manifest_of(&any, &bytes)?;
     match manifest.questions[..] {
         [one] => Ok(config(one)),
         _ => {
@@ -181,22 +186,23 @@ fn alone(component: &str, options: &Options, compiler: &Compiler) -> Result<conf
     }
 }
 
-/// What a component is; tells where that takes a while.
+/// What a component is.
 ///
 /// # Errors
 /// It is no policy.
-pub(super) fn manifest_of(
-    compiler: &Compiler,
-    config: &config::Policy,
-    bytes: &[u8],
-) -> Result<policy::Manifest, Stop> {
-    if bytes.len() > LARGE {
-        tell(&format!("compiling {} ({} MiB)", config.name, bytes.len() >> 20));
-    }
-    policy::manifest_of(compiler, bytes, (config.compile_time, config.compile_memory)).map_err(|found| {
+pub(super) fn manifest_of(config: &config::Policy, bytes: &[u8]) -> Result<policy::Manifest, Stop> {
+    policy::manifest_of(bytes).map_err(|found| {
         let expected = format!("a component of doorward:policy@{}", policy::WIT_VERSION);
         config.place.fault(found, expected).into()
     })
+}
+
+/// Tells that a large component is compiled now. What cannot be read is told where it is loaded.
+pub(super) fn tell_of_compiling(config: &config::Policy, compiler: &Compiler) {
+    let Ok(bytes) = policy::bytes_of(config) else { return };
+    if bytes.len() > LARGE && !compiler.knows(&policy::digest(&bytes)) {
+        tell(&format!("compiling {} ({} MiB)", config.name, bytes.len() >> 20));
+    }
 }
 
 /// The name of a policy, and its file unless it is built in. A file of that name comes first.
@@ -289,6 +295,12 @@ fn time(text: &str) -> Result<Duration, String> {
     time.ok_or_else(|| "expected a time with its unit, such as 10ms, from 1ms to 1s".to_owned())
 }
 
+/// The bounds are those of `[policy.limits]`.
+pub(super) fn compile_time(text: &str) -> Result<Duration, String> {
+    let time = units::duration(text).filter(|time| config::is_compile_time(*time));
+    time.ok_or_else(|| "expected a time with its unit, such as 90s, from 1s to 10m".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,5 +317,7 @@ mod tests {
         assert!(memory("1GiB").is_err() && memory("5").is_err());
         assert_eq!(time("20ms"), Ok(Duration::from_millis(20)));
         assert!(time("2s").is_err() && time("0ms").is_err());
+        assert_eq!(compile_time("2m"), Ok(Duration::from_secs(120)));
+        assert!(compile_time("999ms").is_err() && compile_time("1h").is_err());
     }
 }
