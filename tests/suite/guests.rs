@@ -149,6 +149,28 @@ fn a_flood_of_log_lines_is_dammed() {
 }
 
 #[test]
+fn the_log_says_what_a_guest_said_before_it_failed_and_no_record_does() {
+    let guest = Guest::new(Question::Device)
+        .imports("(import \"doorward:policy/log@0.1.1\" \"write\" (func $log (param i32 i32 i32)))")
+        .extra("(data (i32.const 2048) \"no such\\ntenant\")")
+        // More lines than the log takes: the last one says why.
+        .answer(
+            "(local $n i32) (loop (call $log (i32.const 0) (i32.const 2048) (i32.const 1)) \
+             (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 40)))) \
+             (call $log (i32.const 3) (i32.const 2048) (i32.const 14)) unreachable",
+        );
+    let node = webmail(|_| Answer::text("inbox"));
+    let recording =
+        format!("[log]\ndecisions = \"decisions.jsonl\"\n{}", policy(Question::Device, "decisions = \"full\""));
+    let proxy = setup().file("hostile.wasm", guest.build()).serve(&config(&recording, &[("node-a", &node, "")]));
+    proxy.client().get("/").expect(200);
+    let line = proxy.wait_for_log("a policy failed", Duration::from_secs(5));
+    assert!(line.contains("| no such | tenant"), "{line}");
+    let record = std::fs::read_to_string(proxy.dir().join("decisions.jsonl")).unwrap_or_default();
+    assert!(!record.contains("tenant"), "what it said may hold any fact: {record}");
+}
+
+#[test]
 fn an_access_policy_may_fail_open_only_when_the_operator_says_so() {
     let node = webmail(|_| Answer::text("inbox"));
     let guest = Guest::new(Question::Access).answer("unreachable").build();
@@ -180,7 +202,7 @@ fn what_cannot_start_is_refused_with_its_file_and_reason() {
         ("wants too much memory", guest().extra("(memory $big 2000)").build(), "hostile.wasm"),
         ("another version", guest().version("0.9.0").build(), "0.9.0"),
         ("another question", Guest::new(Question::Template).build(), "template"),
-        ("a core module", wat_module(), "hostile.wasm"),
+        ("a core module", wat_module(), "doorward policy build"),
         ("text", b"(component)".to_vec(), "no WebAssembly"),
         ("nothing", Vec::new(), "no WebAssembly"),
     ];

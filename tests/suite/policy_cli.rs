@@ -44,8 +44,84 @@ fn inspect_shows_what_a_component_is() {
     assert_eq!(report["schema"]["type"], "object");
     let text = policy(&setup, &["inspect", "look.wasm"], 0).stdout;
     assert!(text.contains("template") && text.contains("no schema"), "{text}");
-    assert_eq!(json_of(&setup, &["inspect", "core.wasm"], 1)["ok"], false);
+    let core = json_of(&setup, &["inspect", "core.wasm"], 1);
+    assert!(core["faults"][0]["found"].as_str().expect("what was found").contains("a core module"), "{core}");
     assert!(policy(&setup, &["inspect", "none.wasm"], 2).stderr.contains("none.wasm"));
+}
+
+/// Where a command keeps compiled code: files with their inodes, which a file that is written anew has another of.
+fn kept(setup: &Setup) -> Vec<(std::ffi::OsString, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = std::fs::read_dir(setup.dir().join(".cache/doorward/compiled")).into_iter().flatten().flatten();
+    let code = folder.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "code"));
+    code.map(|entry| (entry.file_name(), entry.metadata().expect("a file").ino())).collect()
+}
+
+#[test]
+fn what_a_command_compiled_the_next_one_finds() {
+    use std::os::unix::fs::PermissionsExt as _;
+    // Large enough to be told of: 5 MiB of data, which take no time.
+    let fill = format!("(memory $large 81) (data (memory $large) (i32.const 0) \"{}\")", "x".repeat(5 << 20));
+    let setup = Setup::new().file("large.wasm", Guest::new(Question::Device).extra(&fill).build());
+    assert!(policy(&setup, &["check", "large.wasm"], 0).stderr.contains("compiling large (5 MiB)"));
+    let first = kept(&setup);
+    assert_eq!(first.len(), 1, "{first:?}");
+    for command in [&["check"][..], &["inspect"], &["bench"], &["eval", "--fact", "host=a"]] {
+        let words: Vec<&str> = command[..1].iter().chain(&["large.wasm"]).chain(&command[1..]).copied().collect();
+        assert_eq!(policy(&setup, &words, 0).stderr.matches("compiling").count(), 0, "{words:?}");
+    }
+    assert_eq!(kept(&setup), first);
+    let mode = |path: &str| std::fs::metadata(setup.dir().join(path)).expect(path).permissions().mode() & 0o777;
+    assert_eq!((mode(".cache"), mode(".cache/doorward"), mode(".cache/doorward/compiled")), (0o700, 0o700, 0o700));
+    // Where nothing can be kept the commands work all the same.
+    let nowhere = Setup::new().file("look.wasm", Guest::template("blue").build()).env("XDG_CACHE_HOME", "/dev/null");
+    policy(&nowhere, &["inspect", "look.wasm"], 0);
+}
+
+#[test]
+fn inspect_needs_no_compiler_but_for_the_schema() {
+    let setup = Setup::new().file("bomb.wasm", crate::policies::bomb());
+    let report = json_of(&setup, &["inspect", "bomb.wasm", "--no-schema"], 0);
+    assert_eq!((&report["questions"], report.get("schema")), (&json!(["template"]), None));
+    let report = json_of(&setup, &["inspect", "bomb.wasm", "--compile-time", "1s"], 0);
+    assert_eq!(report["questions"], json!(["template"]));
+    let error = report["schema-error"].as_str().expect("why there is none");
+    assert!(error.contains("longer than 1s"), "{error}");
+    assert!(policy(&setup, &["check", "bomb.wasm", "--compile-time", "1s"], 1).stdout.contains("longer than 1s"));
+    policy(&setup, &["check", "bomb.wasm", "--compile-time", "1h"], 2);
+    assert_eq!(kept(&setup), []);
+}
+
+/// A device policy that logs a line of two and then traps.
+fn talker() -> Guest {
+    Guest::new(Question::Device)
+        .imports("(import \"doorward:policy/log@0.1.1\" \"write\" (func $log (param i32 i32 i32)))")
+        .extra("(data (i32.const 2048) \"line one\\nno such \\1b[31mtenant\")")
+        .answer("(call $log (i32.const 1) (i32.const 2048) (i32.const 28)) unreachable")
+}
+
+#[test]
+fn what_a_policy_said_before_it_failed_is_part_of_the_error() {
+    let vectors = "[[vector]]\nname = \"a\"\nexpect = \"bot\"\n";
+    let setup = Setup::new().file("talker.wasm", talker().build()).file("vectors.toml", vectors);
+    let report = json_of(&setup, &["eval", "talker.wasm"], 1);
+    let error = report["error"].as_str().expect("an error");
+    assert!(error.ends_with("it said: line one | no such \\u{1b}[31mtenant"), "{error}");
+    for words in [&["eval", "talker.wasm"][..], &["test", "talker.wasm"], &["check", "talker.wasm"]] {
+        let told = policy(&setup, words, 1).stdout;
+        assert!(told.contains("said line one\n    said no such \\u{1b}[31mtenant"), "{words:?}: {told}");
+    }
+    // Also of the settings, and of what nothing was wrong with.
+    let talks = talker()
+        .answer("i32.const 16")
+        .configure("(call $log (i32.const 1) (i32.const 2048) (i32.const 8)) (unreachable)");
+    let setup = setup.file("refuses.wasm", talks.build()).file(
+        "well.wasm",
+        talker().answer("(call $log (i32.const 1) (i32.const 2048) (i32.const 8)) i32.const 16").build(),
+    );
+    let faults = policy(&setup, &["eval", "refuses.wasm"], 1).stdout;
+    assert!(faults.contains("it said: line one"), "{faults}");
+    assert_eq!(json_of(&setup, &["eval", "well.wasm"], 0)["said"], json!(["line one"]));
 }
 
 #[test]

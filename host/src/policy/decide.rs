@@ -145,7 +145,7 @@ impl Policy {
             // What was not even asked is no news each time.
             let news = outcome.as_ref().map_or_else(|error| *error != Error::Open, |answer| answer.is_refusal());
             if self.is_recorded(place.shelf, news, desk) {
-                let outcome = outcome.map_err(|error| error.to_string());
+                let outcome = outcome.map_err(|error| error.cause().to_string());
                 let record = self.recorded(facts, trace, outcome, place.generation);
                 desk.records.record(Record { took: started.elapsed(), ..record });
             }

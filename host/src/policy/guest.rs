@@ -5,13 +5,14 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use wasmtime::component::{ComponentType, Instance, InstancePre, Lift, Lower, TypedFunc};
-use wasmtime::{Store, StoreLimitsBuilder, Trap};
+use wasmtime::{Store, StoreContextMut, StoreLimitsBuilder, Trap, UpdateDeadline};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder};
 
 use super::answer::{Action, Answer, Form, Mode, Verdict};
 use super::engine::{Running, TICK, run};
 use super::imports::{Ambient, Caps, Living, Source, interface};
 use super::trace::{Fact, Trace, Value};
+use super::words::{Said, Words};
 use crate::config::Question;
 
 /// A guest may keep the loader busy for so long: starting and `configure` parse tables, and are off the path.
@@ -45,9 +46,35 @@ pub enum Error {
     /// It is not the kind of component it should be.
     #[error("it does not answer the question: {0}")]
     WrongKind(String),
+    /// It failed, and had said something before.
+    #[error("{0}; it said: {1}")]
+    Spoke(Box<Error>, Words),
     /// Its breaker is open, so it was not asked.
     #[error("it failed too often and is left alone for a while")]
     Open,
+}
+
+impl Error {
+    /// What went wrong, without what the guest had to say: that may hold any fact, also one that records mask.
+    pub fn cause(&self) -> &Self {
+        if let Self::Spoke(error, _) = self { error } else { self }
+    }
+
+    /// What the guest said before it failed, line by line.
+    pub fn words(&self) -> &[String] {
+        if let Self::Spoke(_, words) = self { words.lines() } else { &[] }
+    }
+
+    /// The same error with what the guest said, where that may tell more.
+    fn after(self, said: &Said) -> Self {
+        match self {
+            Self::TimedOut(_) | Self::Trapped(_) | Self::Waited | Self::Lied(_) => match said.words() {
+                Some(words) => Self::Spoke(Box::new(self), words),
+                None => self,
+            },
+            _ => self,
+        }
+    }
 }
 
 /// What a policy finds wrong in its settings.
@@ -104,12 +131,7 @@ impl Guest {
     /// Whatever the guest did wrong, settings included.
     pub(super) fn start(start: &Start<'_>) -> Result<Self, Error> {
         let (mut store, instance) = instantiate(start)?;
-        let configure: TypedFunc<(String,), (Result<(), Vec<Problem>>,)> =
-            export(&instance, &mut store, "settings", "configure", start.version)?;
-        let _running = arm(&mut store, LOAD_TIME);
-        let settings = (start.settings.to_owned(),);
-        let outcome = invoke(&mut store, &configure, settings, start.wasi)?;
-        outcome.map_err(|error| classify(&error, LOAD_TIME))?.0.map_err(Error::Settings)?;
+        configure(&mut store, &instance, start).map_err(|error| error.after(&store.data().said))?;
         let (name, version) = (start.question.name(), start.version);
         let at = (&instance, &mut store);
         let ask = match start.question {
@@ -135,8 +157,12 @@ impl Guest {
         let (mut store, instance) = instantiate(start)?;
         let schema: TypedFunc<(), (String,)> = export(&instance, &mut store, "settings", "schema", start.version)?;
         let _running = arm(&mut store, LOAD_TIME);
-        let outcome = invoke(&mut store, &schema, (), start.wasi)?;
-        outcome.map(|(schema,)| schema).map_err(|error| classify(&error, LOAD_TIME))
+        call(&mut store, &schema, (), LOAD_TIME, start.wasi).map_err(|error| error.after(&store.data().said))
+    }
+
+    /// What it said in its last call.
+    pub(super) fn words(&self) -> Option<Words> {
+        self.store.data().said.words()
     }
 
     /// Puts its question. After an error it must not be used again. What it read comes back either way.
@@ -150,7 +176,9 @@ impl Guest {
         let trace = living.end();
         let answer = match living.missing.take() {
             Some(fact) => Err(Error::NotGiven(fact)),
-            None => answer.and_then(|answer| answer.checked().map_err(Error::Lied)),
+            None => answer
+                .and_then(|answer| answer.checked().map_err(Error::Lied))
+                .map_err(|error| error.after(&living.said)),
         };
         (answer, trace)
     }
@@ -178,13 +206,27 @@ impl Guest {
 fn instantiate(start: &Start<'_>) -> Result<(Store<Living>, Instance), Error> {
     let mut store = Store::new(start.pre.engine(), living(start));
     store.limiter(|living| &mut living.limits);
+    store.epoch_deadline_callback(at_deadline);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(1000);
     let _running = arm(&mut store, LOAD_TIME);
-    let instance =
-        if start.wasi { at_once(start.pre.instantiate_async(&mut store))? } else { start.pre.instantiate(&mut store) };
-    let instance = instance.map_err(|error| classify(&error, LOAD_TIME))?;
+    let instance = if start.wasi {
+        at_once(start.pre.instantiate_async(&mut store))
+            .and_then(|done| done.map_err(|error| classify(&error, LOAD_TIME)))
+    } else {
+        start.pre.instantiate(&mut store).map_err(|error| classify(&error, LOAD_TIME))
+    };
+    let instance = instance.map_err(|error| error.after(&store.data().said))?;
     Ok((store, instance))
+}
+
+/// Hands an instance its settings.
+fn configure(store: &mut Store<Living>, instance: &Instance, start: &Start<'_>) -> Result<(), Error> {
+    let configure: TypedFunc<(String,), (Result<(), Vec<Problem>>,)> =
+        export(instance, store, "settings", "configure", start.version)?;
+    let _running = arm(store, LOAD_TIME);
+    let settings = (start.settings.to_owned(),);
+    call(store, &configure, settings, LOAD_TIME, start.wasi)?.map_err(Error::Settings)
 }
 
 fn living(start: &Start<'_>) -> Living {
@@ -199,23 +241,28 @@ fn living(start: &Start<'_>) -> Living {
         .instances(64)
         .trap_on_grow_failure(false)
         .build();
-    let ambient = Arc::new(Ambient::default());
+    let (ambient, said) = (Arc::new(Ambient::default()), Said::default());
     Living {
         source: None,
         trace: Trace::default(),
         missing: None,
         name: start.name.to_owned(),
         limits: Caps { each, memory_left },
+        deadline: Deadline::default(),
         log_lines: LOG_LINES,
-        wasi: empty_wasi(&ambient),
+        wasi: empty_wasi(&ambient, &said),
+        said,
         table: ResourceTable::new(),
         ambient,
     }
 }
 
-/// A WASI without files, network, arguments or streams. Its clocks and dice are those of the decision.
-fn empty_wasi(ambient: &Arc<Ambient>) -> WasiCtx {
+/// A WASI without files, network, arguments or input. Its clocks and dice are those of the decision; what is written is
+/// kept for when the guest fails.
+fn empty_wasi(ambient: &Arc<Ambient>, said: &Said) -> WasiCtx {
     WasiCtxBuilder::new()
+        .stdout(said.clone())
+        .stderr(said.clone())
         .wall_clock(Clock(ambient.clone()))
         .monotonic_clock(Clock(ambient.clone()))
         .secure_random(Dice(ambient.clone()))
@@ -313,13 +360,52 @@ where
     if wasi { at_once(function.call_async(store, parameters)) } else { Ok(function.call(store, parameters)) }
 }
 
-/// Sets the deadline, which holds while the result lives: one epoch more than the time, since the current one is partly
-/// over.
+/// A call's time: of the CPU, so that whether a policy answers in time does not depend on what else the machine does; and
+/// by the clock ten times as much, since its worker waits for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Deadline {
+    time: Duration,
+    /// The CPU time of its thread when it was first looked at, and epochs since. Most calls are over by then, and pay
+    /// nothing for it.
+    seen: Option<(Duration, u64)>,
+}
+
+/// So many times its time a call may take by the clock.
+const PATIENCE: u64 = 10;
+
+impl Deadline {
+    fn new(time: Duration) -> Self {
+        Self { time, seen: None }
+    }
+
+    /// What comes of a call at an epoch: none where its time is over, else so many epochs until the next look.
+    fn look(&mut self, cpu: Duration) -> Option<u64> {
+        let epochs = |time: Duration| u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u64::MAX);
+        // The first epoch was over before anybody looked.
+        let (first, passed) = *self.seen.get_or_insert((cpu.saturating_sub(TICK), 1));
+        let left = self.time.saturating_sub(cpu.saturating_sub(first));
+        if left.is_zero() || passed >= epochs(self.time).saturating_mul(PATIENCE) {
+            return None;
+        }
+        self.seen = Some((first, passed.saturating_add(epochs(left))));
+        Some(epochs(left))
+    }
+}
+
+/// Sets the deadline, which holds while the result lives. The first look is after an epoch; the current one is partly over.
 #[must_use]
 fn arm(store: &mut Store<Living>, time: Duration) -> Running {
-    let ticks = time.as_millis().div_ceil(TICK.as_millis());
-    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1));
+    store.data_mut().deadline = Deadline::new(time);
+    store.set_epoch_deadline(2);
     run()
+}
+
+/// Called when an epoch ends that is a call's deadline.
+fn at_deadline(mut store: StoreContextMut<'_, Living>) -> wasmtime::Result<UpdateDeadline> {
+    use rustix::time::{ClockId, clock_gettime};
+    // The clock of a thread never fails, and never shows less than nothing.
+    let cpu = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or(Duration::MAX);
+    Ok(store.data_mut().deadline.look(cpu).map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
 }
 
 /// Runs a future that must not wait. Guests in Rust never do; one that polls WASI for input would.
@@ -336,5 +422,26 @@ fn classify(error: &wasmtime::Error, time: Duration) -> Error {
         Some(Trap::Interrupt) => Error::TimedOut(time),
         Some(trap) => Error::Trapped(trap.to_string()),
         None => Error::Trapped(error.root_cause().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_has_its_time_of_the_cpu_however_long_it_waits_for_it() {
+        let ms = Duration::from_millis;
+        let mut busy = Deadline::new(ms(10));
+        assert_eq!(busy.look(ms(501)), Some(9), "one is over");
+        assert_eq!(busy.look(ms(510)), None, "it had the CPU for itself");
+        let mut waits = Deadline::new(ms(10));
+        assert_eq!(waits.look(ms(501)), Some(9));
+        assert_eq!(waits.look(ms(503)), Some(7), "it had two of nine");
+        assert_eq!(waits.look(Duration::from_micros(509_500)), Some(1));
+        assert_eq!(waits.look(ms(510)), None);
+        let mut starves = Deadline::new(ms(10));
+        let epochs: u64 = std::iter::from_fn(|| starves.look(ms(500))).sum();
+        assert!((90..110).contains(&epochs), "{epochs}: its worker waits no longer");
     }
 }

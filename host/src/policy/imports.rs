@@ -9,9 +9,11 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
 use super::answer::Form;
 use super::facts::Facts;
+use super::guest::Deadline;
 use super::manifest::Grants;
 use super::memo::Read as _;
 use super::trace::{Fact, Given, Trace, Value};
+use super::words::{Said, shown};
 use crate::config::Question;
 
 /// The version of the WIT package that this host speaks. Older ones of the same track are taken too.
@@ -47,8 +49,12 @@ pub(super) struct Living {
     pub name: String,
     /// Caps on memories, tables and instances.
     pub limits: Caps,
+    /// When its time is over.
+    pub deadline: Deadline,
     /// Log lines that the guest may still write in this call.
     pub log_lines: u32,
+    /// What it says in this call.
+    pub said: Said,
     /// An empty WASI, for guests of languages that cannot do without.
     pub wasi: WasiCtx,
     /// WASI's handles.
@@ -78,6 +84,7 @@ impl Living {
     /// Begins a decision.
     pub(super) fn begin(&mut self, source: Source, wasi: bool) {
         (self.trace, self.missing) = (Trace::default(), None);
+        self.said.clear();
         if wasi {
             let number = |fact| if let Some(Value::Number(number)) = source.read(&fact) { number } else { 0 };
             self.ambient.set(number(Fact::Now), number(Fact::Random));
@@ -350,10 +357,13 @@ fn log(at: &mut At<'_>) -> Result<()> {
     }
     at.linker.func_wrap("write", |mut store, (level, message): (LogLevel, String)| {
         let living = store.data_mut();
+        let message: String = message.chars().take(LOG_LINE).collect();
+        // Also what the log has no room for: the last line may say why the guest gives up.
+        living.said.line(&message);
         let Some(left) = living.log_lines.checked_sub(1) else { return Ok(()) };
         living.log_lines = left;
         // Escaped: a guest's words must not forge lines of ours.
-        let message: String = message.chars().take(LOG_LINE).flat_map(char::escape_debug).collect();
+        let message = shown(&message);
         let policy = living.name.as_str();
         match level {
             LogLevel::Debug => tracing::debug!(policy, message, "policy says"),

@@ -20,6 +20,7 @@ mod quarantine;
 mod record;
 mod trace;
 mod trial;
+mod words;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,6 +44,7 @@ pub use quarantine::Quarantine;
 pub use record::{Mask, Record, Recorded};
 pub use trace::{Fact, Given, Trace, Value};
 pub use trial::{Figures, Told, Trial};
+pub use words::Words;
 
 use crate::config::{self, Mode, OnError, Question, Recording};
 use breaker::Breaker;

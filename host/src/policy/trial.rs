@@ -29,6 +29,8 @@ pub struct Told {
     pub trace: Trace,
     /// How long the call took, without starting an instance.
     pub took: Duration,
+    /// What the policy said meanwhile.
+    pub words: Vec<String>,
 }
 
 /// How long a decision takes, each time measured by itself.
@@ -139,7 +141,8 @@ impl Trial {
 fn ask(guest: &mut Guest, given: &Arc<Given>) -> Told {
     let started = Instant::now();
     let (answer, trace) = guest.ask(Source::Given(given.clone()));
-    Told { answer, trace, took: started.elapsed() }
+    let took = started.elapsed();
+    Told { answer, trace, took, words: guest.words().map(|words| words.lines().to_vec()).unwrap_or_default() }
 }
 
 impl Read for Given {

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::Built;
-use super::description::Description;
+use super::description::{Description, Question};
 use super::interface::Workshop;
 use super::tool;
 
@@ -19,6 +19,7 @@ pub(super) fn build(policy: &Description) -> Result<Built> {
     let program = find(&policy.folder).with_context(|| format!("componentize-qjs is not installed: {INSTALL}"))?;
     let workshop = Workshop::open()?;
     let output = workshop.join("policy.wasm");
+    let entry = Entry::write(policy)?;
     tool::run_or_install(
         Command::new("node")
             .arg(&program)
@@ -27,7 +28,7 @@ pub(super) fn build(policy: &Description) -> Result<Built> {
             .args(["--sync", "--stub-wasi", "--world", policy.question.world(), "--wit"])
             .arg(workshop.wit())
             .arg("--js")
-            .arg(&policy.source)
+            .arg(&entry.0)
             .arg("--module-root")
             .arg(&policy.folder)
             .arg("--output")
@@ -36,6 +37,37 @@ pub(super) fn build(policy: &Description) -> Result<Built> {
         "`apt install nodejs npm` (18 or later)",
     )?;
     Ok(Built { component: tool::component_at(&output)?, by: format!("componentize-qjs {}", version(&program)) })
+}
+
+/// The module that the tool is given, which asks the policy and says why it fails. It must lie beside the policy, whose
+/// folder is all that the tool looks at; it goes when this is dropped.
+struct Entry(PathBuf);
+
+impl Entry {
+    fn write(policy: &Description) -> Result<Self> {
+        let name = format!(".doorward-entry-{}.js", std::process::id());
+        let source = policy.source.file_name().and_then(|name| name.to_str()).context("the source has no name")?;
+        let question = match policy.question {
+            Question::Access => "access",
+            Question::Device => "device",
+            Question::Template => "template",
+            Question::AuthMode => "authMode",
+            Question::Filter => "filter",
+        };
+        let marks = [("{{entry}}", name.as_str()), ("{{source}}", source), ("{{question}}", question)];
+        let text = include_str!("entry/javascript.txt").to_owned();
+        let text = marks.iter().fold(text, |text, (mark, value)| text.replace(mark, value));
+        let path = policy.folder.join(&name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // What stays is a small file that the next build does not look at.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// The program, a script of node: of the policy's own packages, or else of PATH, where npm lays a link to it.

@@ -50,6 +50,9 @@ pub(super) fn run(eval: &Eval) -> Result<ExitCode, Stop> {
         report["first-us"] = json!(micros(told.took));
         report["warm-us"] = json!(warm.map(micros));
         report["memory"] = json!(memory);
+        if ok && !told.words.is_empty() {
+            report["said"] = json!(told.words);
+        }
         if let Some(lacking) = &lacking {
             report["hint"] = json!(lacking);
         }
@@ -58,6 +61,9 @@ pub(super) fn run(eval: &Eval) -> Result<ExitCode, Stop> {
     }
     say(&format!("{} {}", subject.config.asks.name(), outcome_text(&told.answer)));
     say(&format!("  read\n{}", reads_text(&told.trace, "    ")));
+    if ok {
+        told.words.iter().for_each(|line| say(&format!("  said {line}")));
+    }
     let mut took = format!("  took {:.1} µs the first time", micros(told.took));
     if let Some(warm) = warm {
         took.push_str(&format!(", {:.1} µs warm", micros(warm)));

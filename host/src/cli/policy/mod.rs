@@ -146,8 +146,14 @@ fn word(verdict: &Json) -> String {
 fn outcome_text(outcome: &Result<Answer, Error>) -> String {
     match outcome {
         Ok(answer) => answer.to_json().to_string(),
-        Err(error) => format!("failed: {error}"),
+        Err(error) => format!("failed: {}", error_text(error)),
     }
+}
+
+/// Why there is no verdict, with what the policy said before, a line for each.
+fn error_text(error: &Error) -> String {
+    let lines: String = error.words().iter().map(|line| format!("\n    said {line}")).collect();
+    format!("{}{lines}", error.cause())
 }
 
 /// An outcome as JSON, to be put into an object: `verdict` or `error`.

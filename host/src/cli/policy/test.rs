@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::purity::examine;
 use super::subject::{Options, Subject};
 use super::vectors::{self, Expected, File, Vector};
-use super::{Stop, outcome_text, reads_json, reads_text, say, tell};
+use super::{Stop, error_text, outcome_text, reads_json, reads_text, say, tell};
 use crate::config::Faults;
 use crate::policy::{Error, Trace, Trial};
 
@@ -151,7 +151,9 @@ fn run_vector(trial: &mut Trial, vector: &Vector, subject: &Subject) -> Result<(
         Err(Error::NotGiven(fact)) => {
             Err(failure(format!("the policy read {fact}, which the vector does not give"), &told.trace))
         }
-        Err(error) => Err(failure(format!("expected {expected}, but the policy failed: {error}"), &told.trace)),
+        Err(error) => {
+            Err(failure(format!("expected {expected}, but the policy failed: {}", error_text(error)), &told.trace))
+        }
     }
 }
 
