@@ -307,7 +307,6 @@ impl Proxy {
     pub fn take_over(&self) -> Result<(), Error> {
         if let Some(before) = &*self.before() {
             before.wait_for_go().map_err(Error::NotHandedOver)?;
-            self.sockets.own_files();
         }
         self.threads.accept();
         Ok(())
@@ -316,6 +315,8 @@ impl Proxy {
     /// All is there that a front door has: the process before this one, if there is one, may go.
     pub fn serves(&self) {
         if let Some(before) = self.before().take() {
+            // Not sooner: where something goes wrong until here, the one before serves on.
+            self.sockets.own_files();
             before.serves();
         }
     }
