@@ -15,7 +15,7 @@ fn status(proxy: &Proxy, password: &str) -> u16 {
 fn reader(follow: u64) -> String {
     format!(
         "[login]\nmethod = \"GET\"\npath = \"/old\"\nfollow = {follow}\n\
-         headers = {{ Authorization = \"Basic {{basic}}\", X-Own = \"mine\" }}\ncookies = {{ PBack = \"0\", Seen = \"1\" }}\n\
+         headers = {{ Authorization = \"Basic {{basic}}\", X-Own = \"mine\" }}\ncookies = {{ PBack = \"0\", Seen = \"1\", Gone = \"1\" }}\n\
          [success]\nstatus = [200]\n[failure]\nstatus = [401]\n[session]\ncookies = [\"sid\"]\n"
     )
 }
@@ -35,7 +35,10 @@ fn headers_and_cookies_of_a_step_go_along_to_the_same_origin() {
         let node = Backend::start(move |request| {
             let to = format!("http://{}/new?x=1#part", request.seen.header("host").unwrap_or_default());
             match (request.seen.header("authorization"), request.what()) {
-                (_, ("GET", "/old")) => Answer::redirect("/middle").status(code).header("Set-Cookie", "Seen=2; Path=/"),
+                (_, ("GET", "/old")) => Answer::redirect("/middle")
+                    .status(code)
+                    .header("Set-Cookie", "Seen=2; Path=/")
+                    .header("Set-Cookie", "Gone=; Path=/; Max-Age=0"),
                 (_, ("GET", "/middle")) => Answer::redirect(&to).status(code),
                 (Some(BASIC), ("GET", "/new?x=1")) => Answer::text("in").header("Set-Cookie", "sid=1"),
                 _ => Answer::text("no").status(401),

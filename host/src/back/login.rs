@@ -266,7 +266,7 @@ impl Way<'_> {
             let last = self.look(parts, page, &path, stage);
             let next = self.leads_to(&last).filter(|_| last.verdict.is_none());
             let Some(next) = next.filter(|_| left > 0) else { return Ok(last) };
-            made.redirect(last.parts.status, next, &self.jar);
+            made.redirect((last.parts.status, &jar::names(&last.parts.headers)), next, &self.jar);
             (self.watcher)(Event::Sent(&made.method, self.masked(&made.path)));
         }
         // The last round of the loop always returns.

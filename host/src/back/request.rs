@@ -140,8 +140,9 @@ impl Made {
     }
 
     /// What a redirect makes of it (RFC 9110, sections 15.4.2 to 15.4.9): the step's headers and cookies go along, the
-    /// body only where the method stays. `path` is at the same node: nothing of this goes to another origin.
-    pub(super) fn redirect(&mut self, status: StatusCode, path: String, jar: &Jar) {
+    /// body only where the method stays. `set` names the cookies that its answer sets. `path` is at the same node: nothing of
+    /// this goes to another origin.
+    pub(super) fn redirect(&mut self, (status, set): (StatusCode, &[&str]), path: String, jar: &Jar) {
         self.path = path;
         // Browsers make a GET of a POST with these (WHATWG Fetch, section 4.4).
         let becomes_get = match status {
@@ -155,7 +156,8 @@ impl Made {
             self.body = Bytes::new();
             self.headers.retain(|(name, _)| !name.as_str().starts_with("content-"));
         }
-        self.cookies.retain(|(name, _)| jar.value(name).is_none());
+        // What the node sets counts from then on, or deletes.
+        self.cookies.retain(|(name, _)| jar.value(name).is_none() && !set.contains(&name.as_str()));
     }
 }
 
