@@ -28,6 +28,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use crate::back::headers::{self, Fields};
 use crate::back::{self, ClientConnection, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
 use crate::config::{ClientAuth, Http};
+use crate::limits::{Allowance, Holder};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
@@ -276,7 +277,8 @@ impl Exchange {
         let owner = self.owner(visit, session)?;
         let body = self.upload(visit, body).await?;
         let request = self.outgoing(visit, (session, node), body, protocol)?;
-        let hop = Hop { owner: owner.as_ref(), ..self.hop(node) };
+        let allowance = self.allowance(Holder::user(session.user()));
+        let hop = Hop { owner: owner.as_ref(), ..self.hop(node, &allowance) };
         let mut response = match back::forward(hop, request).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
                 return Ok(self.after_move(visit, session, node));
@@ -324,8 +326,14 @@ impl Exchange {
     }
 
     /// The way to a node for requests of our own.
-    fn hop<'a>(&'a self, node: &'a Arc<Node>) -> Hop<'a> {
-        Hop { node, idle: &self.worker.idle, peer: &self.peer, owner: None }
+    fn hop<'a>(&'a self, node: &'a Arc<Node>, allowance: &'a Rc<Allowance>) -> Hop<'a> {
+        Hop { node, idle: &self.worker.idle, peer: &self.peer, owner: None, allowance }
+    }
+
+    /// What somebody may take of what all share.
+    fn allowance(&self, holder: Holder) -> Rc<Allowance> {
+        let room = self.worker.shared.state.read_ahead.clone();
+        Rc::new(Allowance { room, holder, bounds: self.snapshot.http.read_ahead })
     }
 
     /// Whose connection to the node may be authenticated. Over HTTP/2 nobody's: requests of one connection go on several.
@@ -427,7 +435,7 @@ impl Exchange {
     /// What a body must keep to.
     fn rules(&self, limit: Limit) -> Rules {
         let http = &self.snapshot.http;
-        Rules { limit, timeout: http.body_timeout, min_rate: http.body_min_rate }
+        Rules { limit, timeout: http.body_timeout, min_rate: http.body_min_rate, scarce_min_rate: http.scarce_min_rate }
     }
 
     fn secure(&self) -> bool {

@@ -22,6 +22,7 @@ pub mod policy;
 pub mod pages;
 pub mod back;
 pub mod upload;
+pub mod ahead;
 pub mod password;
 pub mod peer;
 pub mod http1;

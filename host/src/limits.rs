@@ -4,8 +4,12 @@
 
 mod flow;
 mod gate;
+mod progress;
+mod room;
 mod throttle;
 
 pub use flow::{Flow, FlowLimit, FlowPermit, Refused};
-pub use gate::{Gate, Permit, Shut};
+pub use gate::{Gate, Holder, Permit, Shares, Shut};
+pub use progress::{Demand, Progress};
+pub use room::{Allowance, Reserved, Room};
 pub use throttle::{Failures, LoginPermit, Throttle, Who};

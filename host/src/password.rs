@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use stored::{Error, verify};
 
-use crate::limits::Gate;
+use crate::limits::{Gate, Holder};
 use crate::secret::Secret;
 
 /// So many may wait for a hash, and so long. A hash takes a tenth of a second and each core does one at a time.
@@ -33,7 +33,7 @@ impl Default for Hashing {
         // As many as there are cores: more only wait for each other, each with its memory (an Argon2 may want a gigabyte).
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let decoy = Secret::new(stored::NOBODY.to_owned());
-        Self { gate: Gate::new(cores, WAITING, PATIENCE), decoy: Arc::new(Mutex::new(decoy)) }
+        Self { gate: Gate::undivided(cores, WAITING, PATIENCE), decoy: Arc::new(Mutex::new(decoy)) }
     }
 }
 
@@ -43,7 +43,7 @@ impl Hashing {
     /// # Errors
     /// Nobody can check it at the moment.
     pub async fn any_fits(&self, stored: Vec<Secret>, secret: Secret) -> Result<bool, Busy> {
-        let permit = self.gate.enter().await.map_err(|_| Busy)?;
+        let permit = self.gate.enter(Holder::ANYBODY).await.map_err(|_| Busy)?;
         let decoy = self.decoy.clone();
         let check = move || {
             let _permit = permit;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::auth::Pace;
-use crate::limits::{Flow, Refused, Throttle};
+use crate::limits::{Flow, Refused, Room, Throttle};
 use crate::log::access::Log;
 use crate::policy::Desk;
 use crate::session::{Once, Revoked, Watched};
@@ -20,6 +20,8 @@ pub struct State {
     pub flow: Arc<Flow>,
     /// Counts of connections that were not let in.
     pub refused: Refused,
+    /// What was read of bodies before it is wanted.
+    pub read_ahead: Arc<Room>,
     /// Sessions with tunnels.
     pub watched: Watched,
     /// Sessions that were ended early.

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+use crate::ahead::Ahead;
+use crate::limits::{Allowance, Demand, Gate, Progress};
 use crate::reply::Refusal;
 
 /// A client's body as it comes, by either version of HTTP.
@@ -73,6 +75,8 @@ pub struct Rules {
     pub timeout: Duration,
     /// Bytes a second that it must have on the whole, beyond one `timeout`; 0 is any.
     pub min_rate: u64,
+    /// The same while it takes a place at a node that others wait for.
+    pub scarce_min_rate: u64,
 }
 
 /// How a body goes, for those who wait for what comes of it.
@@ -139,21 +143,47 @@ pub struct Upload<B = Incoming> {
     body: B,
     rules: Rules,
     received: u64,
-    /// Time spent waiting for the client, before the present wait.
-    waited: Duration,
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    progress: Progress,
+    /// What was read before the node could have it.
+    ahead: Option<Box<Ahead>>,
+    /// The gate of which its request takes a place.
+    place: Option<Gate>,
     flow: Rc<Flow>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
     /// A body that keeps to rules.
     pub fn new(body: B, rules: Rules) -> Self {
-        Self { body, rules, received: 0, waited: Duration::ZERO, waiting: None, flow: Rc::default() }
+        let (progress, flow) = (Progress::default(), Rc::default());
+        Self { body, rules, received: 0, progress, ahead: None, place: None, flow }
     }
 
     /// How it goes.
     pub fn flow(&self) -> Rc<Flow> {
         self.flow.clone()
+    }
+
+    /// Reads as much of it as may be kept, so that no place at a node is taken while it comes slowly.
+    ///
+    /// # Errors
+    /// It broke a rule, or the client stopped sending.
+    pub async fn read_ahead(&mut self, allowance: &Rc<Allowance>) -> Result<(), Refusal> {
+        let Some(ahead) = Ahead::new(allowance.clone(), self.body.size_hint().exact()) else { return Ok(()) };
+        let mut ahead = Box::new(ahead);
+        while !self.body.is_end_stream() && ahead.has_room() {
+            let Some(frame) = self.frame().await else { break };
+            let frame = frame.map_err(|_| self.flow.fault().unwrap_or(Refusal::Internal))?;
+            ahead.put(frame.data_ref().map_or(&[], |data| &data[..]));
+        }
+        ahead.settle();
+        self.ahead = (!ahead.is_empty()).then_some(ahead);
+        Ok(())
+    }
+
+    /// Its request takes a place from now on. How fast it comes is counted anew, since others may wait for the place.
+    pub fn takes_place(&mut self, gate: &Gate) {
+        self.place = Some(gate.clone());
+        self.progress.restart();
     }
 
     /// Reads the rest of the body without keeping it, at most `limit` bytes of it, and for no longer than a client may be
@@ -196,15 +226,8 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
 
     /// Whether the client has had its time. What it waits for others does not count.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Rules { timeout, min_rate, .. } = self.rules;
-        let (received, waited) = (self.received, self.waited);
-        let (_, timer) = self.waiting.get_or_insert_with(|| {
-            let earned = received.saturating_mul(1000).checked_div(min_rate).map(Duration::from_millis);
-            // As Apache's mod_reqtimeout counts: some time at first, and more with each byte.
-            let left = earned.map_or(timeout, |earned| (timeout + earned).saturating_sub(waited).min(timeout));
-            (Instant::now(), Box::pin(tokio::time::sleep(left)))
-        });
-        timer.as_mut().poll(cx)
+        let Rules { timeout: allowance, min_rate: rate, scarce_min_rate: scarce_rate, .. } = self.rules;
+        self.progress.poll_overdue(&Demand { allowance, rate, scarce_rate }, self.place.as_ref(), cx)
     }
 }
 
@@ -216,6 +239,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Upload<B> {
         let this = self.get_mut();
         if this.flow.stopped.get() {
             return Poll::Ready(Some(Err(Cut)));
+        }
+        if let Some(data) = this.ahead.as_mut().and_then(|ahead| ahead.take()) {
+            this.ahead = this.ahead.take().filter(|ahead| !ahead.is_empty());
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         let frame = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Pending => {
@@ -229,16 +256,15 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Upload<B> {
             }
             Poll::Ready(frame) => frame,
         };
-        if let Some((since, _)) = this.waiting.take() {
-            this.waited += since.elapsed();
-        }
         this.flow.touch();
         let frame = match frame {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => return this.cut(Refusal::BadRequest("its body is broken or ends early")),
             None => return Poll::Ready(None),
         };
-        this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        this.progress.moves(length);
+        this.received += length;
         if this.is_too_large() {
             return this.cut_as_too_large();
         }
@@ -250,16 +276,24 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Upload<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ahead.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (ahead, left) = (self.ahead.as_ref().map_or(0, |ahead| ahead.len()), self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(left.lower().saturating_add(ahead));
+        if let Some(upper) = left.upper() {
+            hint.set_upper(upper.saturating_add(ahead));
+        }
+        hint
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Sleep;
+
     use super::*;
 
     /// Bytes that come one by one, with a pause before each.
@@ -279,7 +313,8 @@ mod tests {
 
     fn drip(pause: u64, limit: u64, min_rate: u64) -> Upload<Drip> {
         let pause = Duration::from_secs(pause);
-        let rules = Rules { limit: ("body-max-size", limit), timeout: Duration::from_secs(30), min_rate };
+        let rules =
+            Rules { limit: ("body-max-size", limit), timeout: Duration::from_secs(30), min_rate, scarce_min_rate: 0 };
         Upload::new(Drip(Box::pin(tokio::time::sleep(pause)), pause), rules)
     }
 

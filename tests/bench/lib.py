@@ -146,14 +146,14 @@ def memory_mib(pid):
     return total / 1024
 
 
-def session_cookie(port, scheme="http"):
-    """Logs alice in, and gives the cookie of her session."""
+def session_cookie(port, scheme="http", user="alice"):
+    """Logs somebody in, and gives the cookie of the session."""
     base = f"{scheme}://127.0.0.1:{port}"
     trusting = urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
     with urllib.request.build_opener(trusting).open(base + "/") as page:
         form = page.headers["Set-Cookie"].split(";")[0]
         token = re.search(r'name="token" value="([^"]+)"', page.read().decode())[1]
-    fields = {"username": "alice", "password": "secret", "token": token, "next": "/"}
+    fields = {"username": user, "password": "secret", "token": token, "next": "/"}
     request = urllib.request.Request(base + "/.doorward/login", urllib.parse.urlencode(fields).encode(), {"Cookie": form})
 
     class Stay(urllib.request.HTTPRedirectHandler):

@@ -22,6 +22,7 @@ mod http2;
 mod streaming;
 mod upgrades;
 mod queue;
+mod shares;
 mod reuse;
 mod answers;
 mod at_once;

@@ -44,6 +44,7 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         "quarantine": quarantine,
         "decisions": {"written": written, "dropped": dropped},
         "aside": {"dropped": shared.desk.dropped()},
+        "read-ahead": shared.state.read_ahead.held(),
         "access-log": {"dropped": shared.log.dropped()},
         "log": {"lost": log::lost()},
         "last-reload": proxy.last_reload().map(|last| json!({
@@ -222,6 +223,8 @@ pub(super) fn metrics(proxy: &Proxy) -> String {
          # TYPE doorward_access_lines_dropped_total counter"
     ));
     line(format_args!("doorward_access_lines_dropped_total {}", shared.log.dropped()));
+    line(format_args!("# HELP doorward_read_ahead_bytes Bytes read ahead.\n# TYPE doorward_read_ahead_bytes gauge"));
+    line(format_args!("doorward_read_ahead_bytes {}", shared.state.read_ahead.held()));
     line(format_args!("# HELP doorward_quarantined Components under quarantine.\n# TYPE doorward_quarantined gauge"));
     line(format_args!("doorward_quarantined {}", shared.desk.quarantine.all().len()));
     text + &of_files(proxy)

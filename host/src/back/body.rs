@@ -1,6 +1,7 @@
 //! Bodies on their way to a node and back: what is sent, and the answer with all it holds.
 //!
-//! Invariant: dropping the answer drops the connection, and gives the place in the node's gate back.
+//! Invariants: dropping the answer drops the connection, and gives the place in the node's gate back; so does reading it to
+//! its end, which does not wait for a slow client while there is memory for it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -19,7 +20,8 @@ use super::headers::Lines;
 use super::pinned::Owner;
 use super::tunnel::Tunnel;
 use super::{Node, headers, http1};
-use crate::limits::Permit;
+use crate::ahead::Ahead;
+use crate::limits::{Allowance, Gate, Permit};
 use crate::upload::{Flow, Stop, Upload};
 
 /// What is sent to a node.
@@ -97,7 +99,9 @@ impl From<Request<Outgoing>> for Outbound {
 /// A node's answer on its way to the client.
 pub struct NodeBody {
     /// What was read of it already, to look at it.
-    pub(super) begun: VecDeque<Frame<Bytes>>,
+    pub(super) begun: Option<Box<Begun>>,
+    /// What was read of it while the client was slow.
+    ahead: Option<Box<ReadAhead>>,
     source: Source,
     held: Option<Held>,
     /// Whether the answer agrees to another protocol.
@@ -106,6 +110,16 @@ pub struct NodeBody {
     /// Since when nothing came.
     waiting: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// The beginning of an answer.
+pub(super) struct Begun(pub(super) VecDeque<Frame<Bytes>>);
+
+/// What was read before the client took it.
+struct ReadAhead {
+    bytes: Ahead,
+    /// Behind them.
+    trailers: Option<Frame<Bytes>>,
 }
 
 /// Where an answer's body comes from.
@@ -128,14 +142,15 @@ pub(super) struct Held {
     pub(super) node: Arc<Node>,
     /// Who may go on with the connection, if the node authenticated it.
     pub(super) owner: Option<Owner>,
-    pub(super) _permit: Permit,
+    pub(super) permit: Permit,
+    pub(super) allowance: Rc<Allowance>,
 }
 
 impl NodeBody {
     /// An answer of which the head was read.
     pub(super) fn new(source: Source, held: Held, silence: Duration, upgraded: bool) -> Self {
-        let begun = VecDeque::new();
-        let mut body = Self { begun, source, held: Some(held), upgraded, silence, waiting: None, timer: None };
+        let held = Some(held);
+        let mut body = Self { begun: None, ahead: None, source, held, upgraded, silence, waiting: None, timer: None };
         if body.is_end_stream() && !upgraded {
             body.finish();
         }
@@ -162,6 +177,74 @@ impl NodeBody {
             }
             _ => None,
         }
+    }
+
+    /// Reads on, though the client does not take it yet: so the node is done sooner, and its place is for others.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        let Some(held) = self.held.as_ref().filter(|_| !self.upgraded) else { return };
+        let fresh = || {
+            let bytes = Ahead::new(held.allowance.clone(), self.source.size_hint().exact())?;
+            Some(Box::new(ReadAhead { bytes, trailers: None }))
+        };
+        let Some(mut ahead) = self.ahead.take().or_else(fresh) else { return };
+        while self.held.is_some() && ahead.bytes.has_room() {
+            match self.poll_source(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => ahead.bytes.put(&data),
+                    Err(trailers) => ahead.trailers = Some(trailers),
+                },
+                // An error is met again by whoever takes what came before it.
+                Poll::Ready(Some(Err(_)) | None) | Poll::Pending => break,
+            }
+        }
+        ahead.bytes.settle();
+        self.ahead = Some(ahead);
+    }
+
+    /// The gate of which it takes a place.
+    pub fn place(&self) -> Option<&Gate> {
+        self.held.as_ref().map(|held| held.permit.gate())
+    }
+
+    /// What was read of it before.
+    fn take_ahead(&mut self) -> Option<Frame<Bytes>> {
+        if let Some(begun) = &mut self.begun {
+            let frame = begun.0.pop_front();
+            self.begun = self.begun.take().filter(|begun| !begun.0.is_empty());
+            return frame;
+        }
+        let ahead = self.ahead.as_mut()?;
+        let frame = ahead.bytes.take().map(Frame::data).or_else(|| ahead.trailers.take());
+        if ahead.bytes.is_empty() && ahead.trailers.is_none() {
+            self.ahead = None;
+        }
+        frame
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, <Self as Body>::Error>>> {
+        let broken = match self.source.poll_frame(cx) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                self.waiting = None;
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_trailers(trailers);
+                }
+                if self.source.is_done() {
+                    self.finish();
+                }
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => error,
+            Poll::Pending => {
+                ready!(self.poll_silence(cx));
+                "the node fell silent in the middle of its answer".into()
+            }
+        };
+        (self.source, self.held) = (Source::Broken, None);
+        Poll::Ready(Some(Err(broken)))
     }
 
     /// Whether the node has been silent for too long.
@@ -213,41 +296,21 @@ impl Body for NodeBody {
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(frame) = self.begun.pop_front() {
-            return Poll::Ready(Some(Ok(frame)));
+        match self.take_ahead() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => self.poll_source(cx),
         }
-        let broken = match self.source.poll_frame(cx) {
-            Poll::Ready(Some(Ok(mut frame))) => {
-                self.waiting = None;
-                if let Some(trailers) = frame.trailers_mut() {
-                    headers::strip_trailers(trailers);
-                }
-                if self.source.is_done() {
-                    self.finish();
-                }
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            Poll::Ready(None) => {
-                self.finish();
-                return Poll::Ready(None);
-            }
-            Poll::Ready(Some(Err(error))) => error,
-            Poll::Pending => {
-                ready!(self.poll_silence(cx));
-                "the node fell silent in the middle of its answer".into()
-            }
-        };
-        (self.source, self.held) = (Source::Broken, None);
-        Poll::Ready(Some(Err(broken)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.begun.is_empty() && self.source.is_done()
+        self.begun.is_none() && self.ahead.is_none() && self.source.is_done()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let begun: usize = self.begun.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
-        let (begun, left) = (begun as u64, self.source.size_hint());
+        let begun: usize =
+            self.begun.iter().flat_map(|begun| &begun.0).filter_map(Frame::data_ref).map(Bytes::len).sum();
+        let ahead = self.ahead.as_ref().map_or(0, |ahead| ahead.bytes.len());
+        let (begun, left) = (begun as u64 + ahead, self.source.size_hint());
         let mut hint = SizeHint::new();
         hint.set_lower(left.lower().saturating_add(begun));
         if let Some(upper) = left.upper() {

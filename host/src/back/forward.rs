@@ -19,7 +19,7 @@ use super::connect::{self, Connection, Idle};
 use super::pinned::Owner;
 use super::timers::Timers;
 use super::{Node, connection_auth, headers, http1, tunnel};
-use crate::limits::Shut;
+use crate::limits::{Allowance, Shut};
 use crate::peer::Peer;
 use crate::reply::Refusal;
 use crate::upload::{Flow, Stop};
@@ -35,6 +35,8 @@ pub struct Hop<'a> {
     pub peer: &'a Peer,
     /// Whose connections to the node may be authenticated; none for requests of our own.
     pub owner: Option<&'a Owner>,
+    /// Who takes the place, and what may be read of his before it is wanted.
+    pub allowance: &'a Rc<Allowance>,
 }
 
 /// Sends a request through the node's gate and gives its answer back as it comes.
@@ -52,7 +54,13 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<Respon
     if node.health.is_troubled() && !node.health.may_try(std::time::Instant::now()) {
         return Err(Refusal::NodeAway);
     }
-    let permit = gate.enter().await.map_err(|shut| match shut {
+    if let Outgoing::Client(upload) = outbound.request.body_mut()
+        && gate.is_half_full()
+    {
+        // Places are scarce: the node is not kept waiting for what comes slowly.
+        Box::pin(upload.read_ahead(hop.allowance)).await?;
+    }
+    let permit = gate.enter(hop.allowance.holder).await.map_err(|shut| match shut {
         Shut::Full => Refusal::QueueFull,
         Shut::TimedOut => Refusal::QueueTimeout,
         Shut::InVain => Refusal::NodeAway,
@@ -60,6 +68,9 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<Respon
     // Asked only here, since the one request that tries a node that was down must not be lost in the queue.
     if node.health.is_troubled() && !node.health.admits(std::time::Instant::now()) {
         return Err(Refusal::NodeAway);
+    }
+    if let Outgoing::Client(upload) = outbound.request.body_mut() {
+        upload.takes_place(gate);
     }
     let flow = outbound.request.body().flow();
     let asked = outbound.request.headers().get(header::UPGRADE).cloned();
@@ -72,8 +83,8 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<Respon
         tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
         return Err(Refusal::NodeBroken);
     }
-    let owner = hop.owner.cloned();
-    let held = Held { _upload: flow.map(Stop), idle: hop.idle.clone(), node: node.clone(), owner, _permit: permit };
+    let (idle, node, owner) = (hop.idle.clone(), node.clone(), hop.owner.cloned());
+    let held = Held { _upload: flow.map(Stop), idle, node, owner, permit, allowance: hop.allowance.clone() };
     Ok(head.map(|()| NodeBody::new(source, held, silence, upgraded)))
 }
 

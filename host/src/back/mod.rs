@@ -41,7 +41,7 @@ pub use recipe::{Answered, BUILT_IN, Choice, Recipe};
 pub use tunnel::Tunnel;
 
 use crate::config::{self, Faults};
-use crate::limits::Gate;
+use crate::limits::{Gate, Shares};
 use crate::secret::Secret;
 use crate::tls;
 use health::{Health, Turn};
@@ -105,9 +105,9 @@ impl Node {
             tls,
             files: config.tls.files().map(|path| std::fs::read(path).ok()).collect(),
             recipe: recipe(config, base)?,
-            gate: Gate::new(config.max_connections, config.queue_max_size, config.queue_timeout),
+            gate: gate(config),
             health: Health::new(config.health.clone()),
-            long_polls: Gate::new(config.long_poll_max_connections, 0, Duration::ZERO),
+            long_polls: long_polls(config),
             config: config.clone(),
         })
     }
@@ -191,6 +191,16 @@ impl Node {
             }
         }
     }
+}
+
+fn gate(config: &config::Backend) -> Gate {
+    let (places, queue) = (config.max_connections, config.queue_max_size);
+    Gate::new(Shares { places, queue, share: config.user_share() }, config.queue_timeout)
+}
+
+fn long_polls(config: &config::Backend) -> Gate {
+    let places = config.long_poll_max_connections;
+    Gate::new(Shares { places, queue: 0, share: config.user_long_polls() }, Duration::ZERO)
 }
 
 /// The recipe of a node, with its settings and its secret.

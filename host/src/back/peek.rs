@@ -12,7 +12,7 @@ use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode, Uri};
 
-use super::body::NodeBody;
+use super::body::{Begun, NodeBody};
 use super::recipe::{Answered, Recipe};
 
 /// So much of a body is looked at, as it is sent: a login page shows what it is within a few kilobytes.
@@ -52,7 +52,7 @@ pub async fn beginning(recipe: &Recipe, target: &Uri, response: &mut Response<No
             _ => break,
         }
     }
-    body.begun = read;
+    body.begun = (!read.is_empty()).then(|| Box::new(Begun(read)));
     if packed == Some(true) {
         let mut plain = Vec::new();
         // It may end in the middle: what came out before counts.

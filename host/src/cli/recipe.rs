@@ -18,6 +18,7 @@ use super::{say, tell};
 use crate::back::{self, BUILT_IN, Choice, Event, Hop, LoggedIn, LoginError, Node, Person, Recipe};
 use crate::config::{self, Config, Place, Source};
 use crate::directory::{Connections, Directory};
+use crate::limits::{Allowance, Holder};
 use crate::peer::Peer;
 use crate::secret::Secret;
 
@@ -123,7 +124,9 @@ async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret)
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let peer = Peer::new("recipe test".to_owned(), here, here);
     let idle = Rc::default();
-    let hop = Hop { node, idle: &idle, peer: &peer, owner: None };
+    let bounds = config.http.read_ahead;
+    let allowance = Rc::new(Allowance { room: Arc::default(), holder: Holder::ANYBODY, bounds });
+    let hop = Hop { node, idle: &idle, peer: &peer, owner: None, allowance: &allowance };
     let host = test.host.as_deref().unwrap_or(node.authority());
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_str(host).context("--host")?);

@@ -24,6 +24,8 @@ pub struct Backend {
     pub recipe_secret_file: Option<PathBuf>,
     /// Parallel requests (the original's `connectionData.maxConnections`).
     pub max_connections: usize,
+    /// Parallel requests of one user, those in the queue included; none means a quarter of all, and at least two.
+    pub user_max_connections: Option<usize>,
     /// Waiting requests (the original's `requestsQueueMaxSize`).
     pub queue_max_size: usize,
     /// How long a request may wait.
@@ -140,10 +142,26 @@ impl Backend {
         std::iter::once(self.place.key("name")).chain((0..self.aliases.len()).map(alias))
     }
 
+    /// So many of `max-connections` one user may have.
+    pub fn user_share(&self) -> usize {
+        self.user_max_connections.unwrap_or_else(|| quarter(self.max_connections)).min(self.max_connections)
+    }
+
+    /// So many of `long-poll-max-connections` one user may have.
+    pub fn user_long_polls(&self) -> usize {
+        quarter(self.long_poll_max_connections)
+    }
+
     /// Whether both mean the same node in the same way, wherever they stand and whether or not it is drained.
     pub fn is_same(&self, other: &Self) -> bool {
         *self == Self { place: self.place.clone(), drain: self.drain, ..other.clone() }
     }
+}
+
+/// What one user may have where nothing is set. Two at least: where there is next to no room, a slow request should not
+/// stop the page that made it.
+fn quarter(places: usize) -> usize {
+    places.div_ceil(4).max(2).min(places)
 }
 
 pub(super) fn backend(t: &Table<'_>, base: &Path) -> Backend {
@@ -166,6 +184,7 @@ pub(super) fn backend(t: &Table<'_>, base: &Path) -> Backend {
             .unwrap_or_default(),
         recipe_secret_file: t.text("recipe-secret-file").map(|path| base.join(path)),
         max_connections: t.places("max-connections", 64, 1..=65_535),
+        user_max_connections: t.has("user-max-connections").then(|| t.places("user-max-connections", 16, 1..=65_535)),
         queue_max_size: t.places("queue-max-size", 64, 0..=65_535),
         queue_timeout: t.duration_or_none("queue-timeout", Duration::from_secs(30)),
         long_poll: long_poll(t),

@@ -157,10 +157,27 @@ pub struct Http {
     pub body_timeout: Duration,
     /// Bytes a second that a body must have on the whole; 0 is any.
     pub body_min_rate: u64,
+    /// Bytes a second of a node's answer that a client must take on the whole; 0 is any.
+    pub answer_min_rate: u64,
+    /// The same for both of whoever takes a place at a node that others wait for.
+    pub scarce_min_rate: u64,
+    /// Memory for what is read before it is wanted.
+    pub read_ahead: ReadAhead,
     /// Protocols that a connection may change to.
     pub upgrades: Arc<[Box<str>]>,
     /// How long nothing may move once it has.
     pub tunnel_idle_timeout: Duration,
+}
+
+/// `[http]`: how many bytes may be read before they are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadAhead {
+    /// Of one body.
+    pub each: u64,
+    /// Of all bodies of a user.
+    pub user: u64,
+    /// In all.
+    pub total: u64,
 }
 
 /// `[[policy]]`.
@@ -541,6 +558,11 @@ fn default_http() -> Http {
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(30),
         body_min_rate: 240,
+        answer_min_rate: 240,
+        // A bad mobile connection has twice as much.
+        scarce_min_rate: 4000,
+        // Most attachments fit into 4 MiB, and so do sixty of them at once.
+        read_ahead: ReadAhead { each: 4 << 20, user: 16 << 20, total: 256 << 20 },
         upgrades: Arc::from([Box::from("websocket")]),
         tunnel_idle_timeout: Duration::from_secs(3600),
     }
@@ -584,6 +606,13 @@ fn http(t: &Table<'_>) -> Http {
         header_timeout: t.duration("header-timeout", default.header_timeout),
         body_timeout: t.duration("body-timeout", default.body_timeout),
         body_min_rate: t.count("body-min-rate", default.body_min_rate, 0..=1_000_000),
+        answer_min_rate: t.count("answer-min-rate", default.answer_min_rate, 0..=1_000_000),
+        scarce_min_rate: t.count("scarce-min-rate", default.scarce_min_rate, 0..=1_000_000),
+        read_ahead: ReadAhead {
+            each: t.size("read-ahead-size", default.read_ahead.each),
+            user: t.size("read-ahead-user-size", default.read_ahead.user),
+            total: t.size("read-ahead-total-size", default.read_ahead.total),
+        },
         upgrades: upgrades(t, default.upgrades),
         tunnel_idle_timeout: t.duration("tunnel-idle-timeout", default.tunnel_idle_timeout),
     }

@@ -13,6 +13,7 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use super::upgrade::Terms;
 use super::{Answer, Tunnel};
 use crate::back::NodeBody;
+use crate::limits::Gate;
 use crate::log::access::{Line, Log};
 use crate::peer::Peer;
 use crate::session::Session;
@@ -144,6 +145,21 @@ impl Body {
     /// A node's answer that changes the protocol.
     pub(super) fn tunnel(body: NodeBody, terms: Terms) -> Self {
         Self { content: Content::Tunnel(Some(Box::new((body, terms)))), finish: None }
+    }
+
+    /// Reads on, though the client does not take it yet.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        if let Content::Node(body) = &mut self.content {
+            body.poll_ahead(cx);
+        }
+    }
+
+    /// The gate of which it takes a place.
+    pub fn place(&self) -> Option<&Gate> {
+        match &self.content {
+            Content::Node(body) => body.place(),
+            Content::Whole(_) | Content::Tunnel(_) => None,
+        }
     }
 
     /// The tunnel that begins behind this answer, if one does. With it goes the end of the exchange.

@@ -13,6 +13,7 @@ use crate::auth::{self, Attempt, Problem, Verdict};
 use crate::back::{self, LoggedIn, LoginError, Node, Pending, headers};
 use crate::config::Mode;
 use crate::directory::User;
+use crate::limits::Holder;
 use crate::policy::LoginFacts;
 use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
@@ -219,7 +220,8 @@ impl Exchange {
         let Some(former) = former else { return };
         let Some(node) = self.snapshot.node(former.backend()).filter(|node| node.recipe.ends_by_call()) else { return };
         let headers = self.headers_for_node(visit);
-        let call = back::log_out(self.hop(node), &headers, former.user(), former.kept());
+        let allowance = self.allowance(Holder::user(former.user()));
+        let call = back::log_out(self.hop(node, &allowance), &headers, former.user(), former.kept());
         if !matches!(tokio::time::timeout(FORMER_LOGOUT, call).await, Ok(Ok(()))) {
             tracing::warn!(backend = node.name(), user = former.user(), "the node was not told of a logout");
         }

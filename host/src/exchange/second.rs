@@ -15,6 +15,7 @@ use super::{Answer, Exchange, Visit, own};
 use crate::auth::Problem;
 use crate::back::{self, LoggedIn, LoginError, Node, Pending, Person};
 use crate::directory::User;
+use crate::limits::Holder;
 use crate::pages::Page;
 use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
@@ -82,7 +83,9 @@ impl Exchange {
             device: visit.form.name(),
             template: &visit.look,
         };
-        back::log_in(self.hop(node), &headers, &person, &|_| {}).await
+        let name = self.snapshot.directory.canonical(&form.name).unwrap_or_default();
+        let allowance = self.allowance(Holder::login(&name));
+        back::log_in(self.hop(node, &allowance), &headers, &person, &|_| {}).await
     }
 
     /// The page that asks for the code.
@@ -149,7 +152,7 @@ impl Exchange {
             Err(wait) => return Ok(self.throttled(visit, &sent.form.next, wait)),
         };
         tokio::time::sleep(permit.delay).await;
-        let outcome = self.try_code(visit, &node, &waiting.pending, &sent.code).await;
+        let outcome = self.try_code(visit, &node, &waiting, &sent.code).await;
         self.tell_code(visit, &waiting.session, &outcome);
         match outcome {
             Ok(logged_in) => {
@@ -184,14 +187,15 @@ impl Exchange {
         &self,
         visit: &Visit,
         node: &Arc<Node>,
-        pending: &Pending,
+        waiting: &Waiting,
         code: &Secret,
     ) -> Result<LoggedIn, LoginError> {
         if code.is_blank() || code.expose().len() > CODE_SIZE || code.expose().chars().any(char::is_control) {
             return Err(LoginError::Wrong);
         }
         let headers = self.headers_for_node(visit);
-        back::second_factor(self.hop(node), &headers, pending, code, &|_| {}).await
+        let allowance = self.allowance(Holder::user(waiting.session.user()));
+        back::second_factor(self.hop(node, &allowance), &headers, &waiting.pending, code, &|_| {}).await
     }
 
     /// The one security line of a code.
@@ -230,7 +234,9 @@ impl Exchange {
             return own::redirect(&format!("{below}{LOGOUT}"));
         }
         let headers = self.headers_for_node(visit);
-        if let Err(refusal) = back::log_out(self.hop(&node), &headers, session.user(), session.kept()).await {
+        let allowance = self.allowance(Holder::user(session.user()));
+        let hop = self.hop(&node, &allowance);
+        if let Err(refusal) = back::log_out(hop, &headers, session.user(), session.kept()).await {
             tracing::warn!(backend = node.name(), ?refusal, "the node was not told of a logout");
         }
         self.snapshot.sessions.end(&session, &self.worker.shared.state.revoked);

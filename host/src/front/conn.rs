@@ -127,7 +127,7 @@ where
     // Frames are no heads: between requests there is the one deadline for all that a client may send.
     let idle = listener.config.idle_timeout;
     let (stream, starter) = Timed::new(stream, idle, idle);
-    let streams = Streams::new(idle);
+    let streams = Streams::new(http1::demand(listener, http));
     let mut builder = http2::Builder::new(streams.clone());
     builder
         .max_concurrent_streams(STREAMS)

@@ -22,6 +22,7 @@ use crate::back::{ClientConnection, headers};
 use crate::config::Http;
 use crate::exchange::{self, Body};
 use crate::http1::{Asked, Encoder, Limits, request_of, write_answer};
+use crate::limits::{Demand, Progress};
 use crate::peer::Peer;
 use crate::reply::Refusal;
 use crate::snapshot::Listener;
@@ -59,6 +60,7 @@ pub(super) async fn serve<S>(
     let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
     let line = Rc::new(RefCell::new(Line::new(stream, Limits::of(http), starter.clone())));
     let connection = Rc::new(ClientConnection::new(&worker.idle));
+    let demand = demand(listener, http);
     let (phase, mut asked) = (drain.clone(), None);
     let mut stop = pin!(stopped(&mut drain));
     loop {
@@ -94,7 +96,7 @@ pub(super) async fn serve<S>(
         let tunnel = answer.body_mut().take_tunnel();
         let stopping = *phase.borrow() >= Phase::Draining;
         let (parts, body) = answer.into_parts();
-        match send(&line, &parts, body, asked, stopping).await {
+        match send(&line, &parts, (body, demand), asked, stopping).await {
             After::Broken => return,
             After::End if tunnel.is_none() => return Box::pin(end(line, &peer)).await,
             After::End | After::Next => {}
@@ -127,7 +129,7 @@ pub(super) async fn refuse<S>(
     let answer = exchange::run(worker, (peer, None), Request::new(Incoming::Empty), Some(refusal)).await;
     let (parts, body) = answer.into_parts();
     let asked = Asked { version: Version::HTTP_11, head_only: false, keeps: false };
-    if !matches!(send(&line, &parts, body, asked, false).await, After::Broken) {
+    if !matches!(send(&line, &parts, (body, demand(listener, http)), asked, false).await, After::Broken) {
         linger(line).await;
     }
 }
@@ -146,7 +148,7 @@ fn keeps(version: Version, asked: &HeaderMap) -> bool {
 async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     line: &RefCell<Line<S>>,
     parts: &Parts,
-    mut body: Body,
+    (body, demand): (Body, Demand),
     mut asked: Asked,
     stopping: bool,
 ) -> After {
@@ -159,7 +161,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
         write_answer(&mut line.out, parts, &size, asked)
     };
     let whole = match encoder {
-        Some(encoder) => send_body(line, &mut body, encoder).await,
+        Some(encoder) => send_body(line, body, encoder, &demand).await,
         None => written(line).await,
     };
     match whole {
@@ -169,25 +171,39 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Whether all of a body was written.
+/// What is asked of a client that is sent an answer.
+pub(super) fn demand(listener: &Listener, http: &Http) -> Demand {
+    let (rate, scarce_rate) = (http.answer_min_rate, http.scarce_min_rate);
+    Demand { allowance: listener.config.idle_timeout, rate, scarce_rate }
+}
+
+/// Whether all of a body was written. While the client is slow, the rest is read ahead.
 async fn send_body<S: AsyncRead + AsyncWrite + Unpin>(
     line: &RefCell<Line<S>>,
-    body: &mut Body,
+    mut body: Body,
     mut encoder: Encoder,
+    demand: &Demand,
 ) -> bool {
-    let mut ended = false;
+    let (mut ended, mut progress, mut overdue) = (false, Progress::default(), false);
     let all = std::future::poll_fn(|cx| {
         loop {
             let mut waits = false;
             while !ended && !waits && line.borrow().out.waiting() < AHEAD {
-                match gather(line, body, &mut encoder, cx) {
+                match gather(line, &mut body, &mut encoder, cx) {
                     Poll::Ready(Ok(last)) => ended = last,
                     Poll::Ready(Err(())) => return Poll::Ready(false),
                     Poll::Pending => waits = true,
                 }
             }
-            let mut line = line.borrow_mut();
-            if ready!(line.poll_write(cx)).is_err() {
+            let written = write(line, &mut progress, cx);
+            if written.is_pending() {
+                overdue = progress.poll_overdue(demand, body.place(), cx).is_ready();
+                if progress.is_slow() {
+                    body.poll_ahead(cx);
+                }
+                return if overdue { Poll::Ready(false) } else { Poll::Pending };
+            }
+            if ready!(written).is_err() {
                 return Poll::Ready(false);
             }
             if ended {
@@ -195,16 +211,36 @@ async fn send_body<S: AsyncRead + AsyncWrite + Unpin>(
             }
             if waits {
                 // A client may leave in the middle of a long answer.
-                return line.poll_left(cx).map(|()| false);
+                return line.borrow_mut().poll_left(cx).map(|()| false);
             }
         }
     });
     let whole = all.await;
-    if !whole {
+    // With it goes its place at the node.
+    drop(body);
+    if overdue {
+        tracing::debug!("a client takes its answer too slowly");
+    } else if !whole {
         // What there is of it goes out; that it is not all shows by its framing.
         written(line).await;
     }
     whole
+}
+
+/// Writes what waits, and counts it.
+fn write<S: AsyncRead + AsyncWrite + Unpin>(
+    line: &RefCell<Line<S>>,
+    progress: &mut Progress,
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<()>> {
+    let mut line = line.borrow_mut();
+    let before = line.out.waiting();
+    let written = line.poll_write(cx);
+    let moved = before - line.out.waiting();
+    if moved > 0 || written.is_ready() {
+        progress.moves(moved as u64);
+    }
+    written
 }
 
 /// Takes the next piece of a body. True when it was the last.

@@ -1,27 +1,37 @@
 //! HTTP/2 streams: each runs in a task of its own, and is ended when the client does not take what it is sent.
 //!
 //! A client holds a stream by its window (RFC 9113, section 5.2). The connection may be busy with others meanwhile, so no
-//! deadline of the connection notices.
+//! deadline of the connection notices. hyper asks for the next frame of a body only when there is room in the window; until
+//! then the stream's task reads ahead.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
-use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 
-/// Since when a stream's last frame waits for the client; none while the stream waits for something else.
+use super::timed::BusyBody;
+use crate::exchange::Body;
+use crate::limits::{Demand, Progress};
+
+/// A stream's body, and whether the client is waited for. None as long as there is no answer.
 #[derive(Clone, Default)]
-pub(super) struct Stall(Rc<Cell<Option<Instant>>>);
+pub(super) struct Stall(Rc<Stream>);
+
+#[derive(Default)]
+struct Stream {
+    body: RefCell<Option<BusyBody<Body>>>,
+    /// A frame waits, or the first is not asked for; not so while the stream waits for something else.
+    waits: Cell<bool>,
+    progress: RefCell<Progress>,
+}
 
 /// A stream being answered. It has a timer only while a frame waits.
 struct Running<F> {
     stream: Pin<Box<F>>,
     stall: Stall,
-    time: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    demand: Demand,
 }
 
 impl<F: Future<Output = ()>> Future for Running<F> {
@@ -32,19 +42,23 @@ impl<F: Future<Output = ()>> Future for Running<F> {
         if this.stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let Some(since) = this.stall.0.get() else {
-            this.timer = None;
+        let Stream { body, waits, progress } = &*this.stall.0;
+        if !waits.get() {
             return Poll::Pending;
-        };
-        let deadline = since + this.time;
-        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
         }
-        ready!(timer.as_mut().poll(cx));
-        // Ending the stream resets it.
-        tracing::debug!("a client does not take what it asked for");
-        Poll::Ready(())
+        let (mut body, mut progress) = (body.borrow_mut(), progress.borrow_mut());
+        let place = body.as_mut().and_then(|body| body.inner().place());
+        if progress.poll_overdue(&this.demand, place, cx).is_ready() {
+            // Ending the stream resets it.
+            tracing::debug!("a client does not take what it asked for");
+            return Poll::Ready(());
+        }
+        if progress.is_slow()
+            && let Some(body) = body.as_mut()
+        {
+            body.inner().poll_ahead(cx);
+        }
+        Poll::Pending
     }
 }
 
@@ -53,13 +67,13 @@ impl<F: Future<Output = ()>> Future for Running<F> {
 #[derive(Clone)]
 pub(super) struct Streams {
     next: Rc<Cell<Option<Stall>>>,
-    time: Duration,
+    demand: Demand,
 }
 
 impl Streams {
-    /// Streams whose frames may wait for so long.
-    pub(super) fn new(time: Duration) -> Self {
-        Self { next: Rc::default(), time }
+    /// Streams whose clients have to take what they are sent.
+    pub(super) fn new(demand: Demand) -> Self {
+        Self { next: Rc::default(), demand }
     }
 
     /// A stream begins.
@@ -73,45 +87,62 @@ impl Streams {
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, future: F) {
         let stall = self.next.take().unwrap_or_default();
-        tokio::task::spawn_local(Running { stream: Box::pin(future), stall, time: self.time, timer: None });
+        tokio::task::spawn_local(Running { stream: Box::pin(future), stall, demand: self.demand });
     }
 }
 
-/// A body that tells when its frames wait.
-pub(super) struct StreamBody<B> {
-    body: B,
-    stall: Stall,
-}
+/// The body of a stream, which tells when its frames wait.
+pub(super) struct StreamBody(Stall);
 
-impl<B> StreamBody<B> {
+impl StreamBody {
     /// The body of a stream.
-    pub(super) fn new(body: B, stall: Stall) -> Self {
-        Self { body, stall }
+    pub(super) fn new(body: BusyBody<Body>, stall: Stall) -> Self {
+        stall.0.waits.set(!body.is_end_stream());
+        *stall.0.body.borrow_mut() = Some(body);
+        Self(stall)
     }
 }
 
-impl<B: Body + Unpin> Body for StreamBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+impl HttpBody for StreamBody {
+    type Data = Bytes;
+    type Error = <Body as HttpBody>::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        let waits = matches!(frame, Poll::Ready(Some(_)));
-        self.stall.0.set(waits.then(Instant::now));
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Stream { body, waits, progress } = &*self.0.0;
+        let frame = body.borrow_mut().as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx));
+        let length = match &frame {
+            Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, |data| data.len() as u64),
+            _ => 0,
+        };
+        // Who asks has room: what comes now is no wait for the client.
+        progress.borrow_mut().moves(length);
+        waits.set(matches!(frame, Poll::Ready(Some(_))));
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.0.body.borrow().as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.0.body.borrow().as_ref().map_or(SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for StreamBody {
+    /// Who sends the stream is done with it, or gone: what it holds goes, and its being busy.
+    fn drop(&mut self) {
+        self.0.0.waits.set(false);
+        *self.0.0.body.borrow_mut() = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -119,18 +150,23 @@ mod tests {
         let time = Duration::from_secs(300);
         let stall = Stall::default();
         let node = stall.clone();
+        let moves = move |waits: bool| {
+            node.0.progress.borrow_mut().moves(0);
+            node.0.waits.set(waits);
+        };
         // The node takes its time twice, and then there is a frame that nobody takes.
         let stream = Box::pin(async move {
             tokio::time::sleep(time * 10).await;
-            node.0.set(Some(Instant::now()));
+            moves(true);
             tokio::time::sleep(time / 2).await;
-            node.0.set(None);
+            moves(false);
             tokio::time::sleep(time * 10).await;
-            node.0.set(Some(Instant::now()));
+            moves(true);
             std::future::pending().await
         });
         let started = Instant::now();
-        Running { stream, stall, time, timer: None }.await;
+        let demand = Demand { allowance: time, rate: 0, scarce_rate: 0 };
+        Running { stream, stall, demand }.await;
         assert_eq!(started.elapsed(), time * 43 / 2);
     }
 }

@@ -197,6 +197,11 @@ impl<B> BusyBody<B> {
     pub(super) fn new(body: B, busy: Busy) -> Self {
         Self { body, _busy: busy }
     }
+
+    /// The body itself.
+    pub(super) fn inner(&mut self) -> &mut B {
+        &mut self.body
+    }
 }
 
 impl<B: Body + Unpin> Body for BusyBody<B> {

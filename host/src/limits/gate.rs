@@ -1,26 +1,138 @@
-//! A gate: a bounded number of places, and a bounded line of those who wait for one.
+//! A gate: a bounded number of places, and a bounded line of those who wait for one. Nobody has more than a share of it.
+//!
+//! Invariants: who has his share waits beside the line, where he takes no room of others; somebody waits there only while
+//! he has places, or others of his are in the line; the line is served in order of arrival.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// A bounded number of places, with a bounded line of waiting in front of it, served in order of arrival.
+/// Who takes places: a hash that nobody outside can foresee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Holder(u64);
+
+impl Holder {
+    /// For gates that are not shared out.
+    pub const ANYBODY: Self = Self(0);
+
+    /// A user, over all sessions.
+    pub fn user(name: &str) -> Self {
+        Self::of("user", name)
+    }
+
+    /// Whoever tries to log in by a name, who may be somebody else than the user.
+    pub fn login(name: &str) -> Self {
+        Self::of("login", name)
+    }
+
+    fn of(kind: &str, name: &str) -> Self {
+        static HASH: OnceLock<RandomState> = OnceLock::new();
+        Self(HASH.get_or_init(RandomState::new).hash_one((kind, name)))
+    }
+}
+
+/// Something of each holder, found by the hash that a holder is.
+pub(super) type Holders<T> = HashMap<Holder, T, BuildHasherDefault<Hashed>>;
+
+/// See [`Holders`].
+#[derive(Debug, Default)]
+pub(super) struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// How large a gate is, and how much of it one holder may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Shares {
+    /// Places.
+    pub places: usize,
+    /// Places of the line.
+    pub queue: usize,
+    /// Places that one holder may have, those in the line included.
+    pub share: usize,
+}
+
+impl Shares {
+    /// Of the line, a holder may have the same part as of the places.
+    fn of_queue(&self) -> usize {
+        (self.queue * self.share).div_ceil(self.places.max(1)).clamp(1, self.queue.max(1))
+    }
+}
+
+/// A bounded number of places, with a bounded line of waiting in front of it.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct Gate {
-    places: Arc<Semaphore>,
-    /// All places, also those that a slow start withholds.
-    all: usize,
-    waiting: AtomicUsize,
-    queue: usize,
+struct Inner {
+    shares: Shares,
     patience: Duration,
-    /// Told to all who wait that it is in vain.
-    in_vain: Notify,
-    /// Whether places are withheld: read by everybody who enters, so that the lock is only met during a slow start.
+    /// Whether places are withheld.
     starting: AtomicBool,
-    slow_start: Mutex<Option<SlowStart>>,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug)]
+struct Places {
+    shares: Shares,
+    free: usize,
+    slow_start: Option<SlowStart>,
+    line: VecDeque<Waiting>,
+    /// Those who are inside or wait.
+    holders: Holders<Share>,
+    /// How many wait beside the line.
+    beside: usize,
+    /// The number of the next one who waits.
+    next: u64,
+}
+
+/// What one holder has of a gate.
+#[derive(Debug, Default)]
+struct Share {
+    inside: usize,
+    in_line: usize,
+    /// Those who wait until the holder has less: as many as the line is long.
+    beside: VecDeque<Waiting>,
+}
+
+impl Share {
+    fn may_pass(&self, shares: &Shares) -> bool {
+        self.inside + self.in_line < shares.share
+    }
+
+    fn may_line_up(&self, shares: &Shares) -> bool {
+        self.may_pass(shares) && self.in_line < shares.of_queue()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.inside == 0 && self.in_line == 0 && self.beside.is_empty()
+    }
+}
+
+/// Somebody who waits.
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    holder: Holder,
+    told: oneshot::Sender<Result<Permit, Shut>>,
 }
 
 /// Places that come back evenly over a time.
@@ -34,7 +146,23 @@ struct SlowStart {
 
 /// A place inside a gate. Dropping it gives the place to the first in line.
 #[derive(Debug)]
-pub struct Permit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct Permit {
+    gate: Gate,
+    holder: Holder,
+}
+
+impl Permit {
+    /// The gate that it is a place of.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gate.leave(self.holder);
+    }
+}
 
 /// Why a gate did not let somebody in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,194 +179,275 @@ pub enum Shut {
 }
 
 impl Gate {
-    /// A gate of `places`, with a queue of `queue` that each wait in for at most `patience`.
-    pub fn new(places: usize, queue: usize, patience: Duration) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(places)),
-            all: places,
-            waiting: AtomicUsize::new(0),
-            queue,
-            patience,
-            in_vain: Notify::new(),
-            starting: AtomicBool::new(false),
-            slow_start: Mutex::default(),
-        }
+    /// A gate in whose line each waits for at most `patience`.
+    pub fn new(shares: Shares, patience: Duration) -> Self {
+        let places = Places {
+            shares,
+            free: shares.places,
+            slow_start: None,
+            line: VecDeque::new(),
+            holders: Holders::default(),
+            beside: 0,
+            next: 0,
+        };
+        Self(Arc::new(Inner { shares, patience, starting: AtomicBool::new(false), places: Mutex::new(places) }))
+    }
+
+    /// A gate that is not shared out.
+    pub fn undivided(places: usize, queue: usize, patience: Duration) -> Self {
+        Self::new(Shares { places, queue, share: places }, patience)
     }
 
     /// Passes, waits, or is turned away. Dropping the future leaves the line.
     ///
     /// # Errors
-    /// [`Shut`], at once when the line is full.
-    pub async fn enter(&self) -> Result<Permit, Shut> {
-        if self.starting.load(Ordering::Relaxed) {
+    /// [`Shut`], at once when nobody more of the holder, or of all, may wait.
+    pub async fn enter(&self, holder: Holder) -> Result<Permit, Shut> {
+        if self.0.starting.load(Ordering::Relaxed) {
             self.give_back();
         }
-        if let Ok(permit) = self.places.clone().try_acquire_owned() {
-            return Ok(Permit(permit));
-        }
+        let (number, told) = {
+            let mut places = self.places();
+            if places.pass(holder) {
+                return Ok(Permit { gate: self.clone(), holder });
+            }
+            places.line_up(holder)?
+        };
         // Boxed, since it is rare, and each request would carry the room for it.
-        Box::pin(self.wait()).await
+        Box::pin(self.wait(holder, number, told)).await
     }
 
-    async fn wait(&self) -> Result<Permit, Shut> {
-        let _place_in_line = self.line_up()?;
-        let in_vain = self.in_vain.notified();
-        tokio::select! {
-            biased;
-            permit = tokio::time::timeout(self.patience, self.places.clone().acquire_owned()) => match permit {
-                Ok(Ok(permit)) => Ok(Permit(permit)),
-                _ => Err(Shut::TimedOut),
-            },
-            () = in_vain => Err(Shut::InVain),
+    async fn wait(
+        &self,
+        holder: Holder,
+        number: u64,
+        told: oneshot::Receiver<Result<Permit, Shut>>,
+    ) -> Result<Permit, Shut> {
+        let _in_line = InLine { gate: self, holder, number };
+        // A permit that comes too late is dropped with the channel, which gives the place to the next.
+        match tokio::time::timeout(self.0.patience, told).await {
+            Ok(said) => said.unwrap_or(Err(Shut::InVain)),
+            Err(_) => Err(Shut::TimedOut),
         }
     }
 
     /// Sends away all who wait.
     pub fn send_away(&self) {
-        self.in_vain.notify_waiters();
+        let away = self.places().clear();
+        for waiting in away {
+            let _ = waiting.told.send(Err(Shut::InVain));
+        }
     }
 
     /// Withholds all free places but a tenth of the whole, and lets them come back evenly over `time`.
     pub fn start_slowly(&self, time: Duration) {
-        let mut slow_start = self.slow_start.lock().unwrap_or_else(PoisonError::into_inner);
-        if slow_start.is_some() || time.is_zero() {
+        let mut places = self.places();
+        if places.slow_start.is_some() || time.is_zero() {
             return;
         }
-        let withheld = self.places.forget_permits(self.all - self.all.div_ceil(10));
-        *slow_start = Some(SlowStart { since: Instant::now(), time, withheld, given_back: 0 });
-        self.starting.store(true, Ordering::Relaxed);
+        let all = self.0.shares.places;
+        let withheld = places.free.min(all - all.div_ceil(10));
+        places.free -= withheld;
+        places.slow_start = Some(SlowStart { since: Instant::now(), time, withheld, given_back: 0 });
+        self.0.starting.store(true, Ordering::Relaxed);
     }
 
     /// Gives back what is due of a slow start. Called by all who come, and by whoever watches over the node: a place
     /// that is due while nobody comes is for those who wait.
     pub fn give_back(&self) {
-        let mut slow_start = self.slow_start.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(start) = slow_start.as_mut() else { return };
+        let let_in = {
+            let mut places = self.places();
+            if places.give_back() {
+                self.0.starting.store(false, Ordering::Relaxed);
+            }
+            places.let_in()
+        };
+        self.tell(let_in);
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        let places = self.places();
+        places.line.len() + places.beside
+    }
+
+    /// How many are inside.
+    pub fn inside(&self) -> usize {
+        self.places().inside()
+    }
+
+    /// Whether half of the places are taken.
+    pub fn is_half_full(&self) -> bool {
+        let places = self.places();
+        2 * places.inside() >= self.0.shares.places
+    }
+
+    /// Whether somebody waits for a place, beside those who have their share; where nobody may wait, whether all are taken.
+    pub fn is_wanted(&self) -> bool {
+        let places = self.places();
+        !places.line.is_empty() || self.0.shares.queue == 0 && places.free == 0
+    }
+
+    fn leave(&self, holder: Holder) {
+        let let_in = {
+            let mut places = self.places();
+            places.free += 1;
+            if let Some(share) = places.holders.get_mut(&holder) {
+                share.inside -= 1;
+            }
+            places.moved_up(holder);
+            places.let_in()
+        };
+        self.tell(let_in);
+    }
+
+    /// Tells those who were let in; never under the lock, since who is gone gives the place back at once.
+    fn tell(&self, let_in: Vec<Waiting>) {
+        for waiting in let_in {
+            let _ = waiting.told.send(Ok(Permit { gate: self.clone(), holder: waiting.holder }));
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    /// Takes a place, if one is free for this holder. Nobody is passed over by that: while a place is free, nobody is in
+    /// the line.
+    fn pass(&mut self, holder: Holder) -> bool {
+        if self.free == 0 {
+            return false;
+        }
+        let share = self.holders.entry(holder).or_default();
+        if !share.may_pass(&self.shares) {
+            return false;
+        }
+        share.inside += 1;
+        self.free -= 1;
+        true
+    }
+
+    /// Joins the line, or those beside it.
+    fn line_up(&mut self, holder: Holder) -> Result<(u64, oneshot::Receiver<Result<Permit, Shut>>), Shut> {
+        let share = self.holders.entry(holder).or_default();
+        let (told, waits) = oneshot::channel();
+        let waiting = Waiting { number: self.next, holder, told };
+        if share.may_line_up(&self.shares) {
+            if self.line.len() >= self.shares.queue {
+                self.moved_up(holder);
+                return Err(Shut::Full);
+            }
+            share.in_line += 1;
+            self.line.push_back(waiting);
+        } else {
+            if share.beside.len() >= self.shares.queue {
+                return Err(Shut::Full);
+            }
+            share.beside.push_back(waiting);
+            self.beside += 1;
+        }
+        self.next += 1;
+        Ok((self.next - 1, waits))
+    }
+
+    /// A holder has less than before: who waits beside the line joins it, in the room that became free. Who has nothing
+    /// any more is forgotten.
+    fn moved_up(&mut self, holder: Holder) {
+        let Some(share) = self.holders.get_mut(&holder) else { return };
+        while share.may_line_up(&self.shares)
+            && let Some(waiting) = share.beside.pop_front()
+        {
+            share.in_line += 1;
+            self.beside -= 1;
+            self.line.push_back(waiting);
+        }
+        if share.is_empty() {
+            self.holders.remove(&holder);
+        }
+    }
+
+    /// Takes places for the first in line, who are to be told.
+    fn let_in(&mut self) -> Vec<Waiting> {
+        let mut let_in = Vec::new();
+        while self.free > 0
+            && let Some(waiting) = self.line.pop_front()
+        {
+            self.free -= 1;
+            if let Some(share) = self.holders.get_mut(&waiting.holder) {
+                share.in_line -= 1;
+                share.inside += 1;
+            }
+            self.moved_up(waiting.holder);
+            let_in.push(waiting);
+        }
+        let_in
+    }
+
+    /// Takes one who waits out, wherever he is.
+    fn remove(&mut self, holder: Holder, number: u64) {
+        if let Some(at) = self.line.iter().position(|waiting| waiting.number == number) {
+            self.line.remove(at);
+            if let Some(share) = self.holders.get_mut(&holder) {
+                share.in_line -= 1;
+            }
+        } else if let Some(share) = self.holders.get_mut(&holder)
+            && let Some(at) = share.beside.iter().position(|waiting| waiting.number == number)
+        {
+            share.beside.remove(at);
+            self.beside -= 1;
+        }
+        self.moved_up(holder);
+    }
+
+    /// Takes out all who wait.
+    fn clear(&mut self) -> Vec<Waiting> {
+        let mut all: Vec<Waiting> = self.line.drain(..).collect();
+        for share in self.holders.values_mut() {
+            share.in_line = 0;
+            all.extend(share.beside.drain(..));
+        }
+        self.beside = 0;
+        self.holders.retain(|_, share| !share.is_empty());
+        all
+    }
+
+    /// Gives back what is due of a slow start. True when that was the last of it.
+    fn give_back(&mut self) -> bool {
+        let Some(start) = self.slow_start.as_mut() else { return false };
         let passed = start.since.elapsed().as_millis();
         let due = match start.time.as_millis() {
             time if passed >= time => start.withheld,
             time => usize::try_from(start.withheld as u128 * passed / time).unwrap_or(start.withheld),
         };
-        self.places.add_permits(due - start.given_back);
+        self.free += due - start.given_back;
         start.given_back = due;
-        if due == start.withheld {
-            *slow_start = None;
-            self.starting.store(false, Ordering::Relaxed);
+        let all = due == start.withheld;
+        if all {
+            self.slow_start = None;
         }
+        all
     }
 
-    /// How many wait.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// How many are inside.
-    pub fn inside(&self) -> usize {
-        let slow_start = self.slow_start.lock().unwrap_or_else(PoisonError::into_inner);
-        let withheld = slow_start.as_ref().map_or(0, |start| start.withheld - start.given_back);
-        self.all.saturating_sub(self.places.available_permits() + withheld)
-    }
-
-    fn line_up(&self) -> Result<InLine<'_>, Shut> {
-        let joined = self
-            .waiting
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| (waiting < self.queue).then_some(waiting + 1));
-        joined.map(|_| InLine(&self.waiting)).map_err(|_| Shut::Full)
+    fn inside(&self) -> usize {
+        let withheld = self.slow_start.as_ref().map_or(0, |start| start.withheld - start.given_back);
+        self.shares.places.saturating_sub(self.free + withheld)
     }
 }
 
 /// A place in the line; left when dropped, however the waiting ended.
-struct InLine<'a>(&'a AtomicUsize);
+struct InLine<'a> {
+    gate: &'a Gate,
+    holder: Holder,
+    number: u64,
+}
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.gate.places().remove(self.holder, self.number);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_full_queue_turns_away_at_once_and_a_leaver_frees_its_place() {
-        let gate = Arc::new(Gate::new(1, 1, Duration::from_secs(3600)));
-        let inside = gate.enter().await.unwrap();
-        let mut waiting = Box::pin(gate.enter());
-        assert!(futures_poll(&mut waiting).await.is_none());
-        assert_eq!(gate.enter().await.unwrap_err(), Shut::Full);
-        drop(waiting);
-        assert_eq!(gate.waiting(), 0);
-        let mut next = Box::pin(gate.enter());
-        assert!(futures_poll(&mut next).await.is_none());
-        drop(inside);
-        assert!(next.await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nobody_waits_longer_than_the_queue_timeout() {
-        let gate = Gate::new(1, 1, Duration::from_secs(30));
-        let _inside = gate.enter().await.unwrap();
-        assert_eq!(gate.enter().await.unwrap_err(), Shut::TimedOut);
-    }
-
-    #[tokio::test]
-    async fn those_who_wait_in_vain_are_sent_away() {
-        let gate = Gate::new(1, 2, Duration::from_secs(3600));
-        let inside = gate.enter().await.unwrap();
-        let mut waiting = Box::pin(gate.enter());
-        assert!(futures_poll(&mut waiting).await.is_none());
-        gate.send_away();
-        assert_eq!(waiting.await.unwrap_err(), Shut::InVain);
-        assert_eq!(gate.waiting(), 0);
-        drop(inside);
-        assert!(gate.enter().await.is_ok(), "it is not so for those who come later");
-    }
-
-    #[tokio::test]
-    async fn those_who_wait_are_served_in_order_of_arrival() {
-        let gate = Gate::new(1, 3, Duration::from_secs(3600));
-        let mut inside = Some(gate.enter().await.unwrap());
-        let mut line: Vec<_> = (0..3).map(|_| Box::pin(gate.enter())).collect();
-        for waiting in &mut line {
-            assert!(futures_poll(waiting).await.is_none());
-        }
-        for turn in 0..3 {
-            drop(inside.take());
-            for later in &mut line[1..] {
-                assert!(futures_poll(later).await.is_none(), "turn {turn}");
-            }
-            inside = Some(line.remove(0).await.unwrap());
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_start_begins_with_a_tenth_and_ends_with_all() {
-        let gate = Gate::new(20, 0, Duration::ZERO);
-        let enter_all = async || {
-            let mut permits = Vec::new();
-            while let Ok(permit) = gate.enter().await {
-                permits.push(permit);
-            }
-            assert_eq!(gate.inside(), permits.len());
-            permits.len()
-        };
-        gate.start_slowly(Duration::from_secs(10));
-        assert_eq!(enter_all().await, 2);
-        tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(enter_all().await, 11);
-        tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(enter_all().await, 20);
-        assert_eq!(gate.inside(), 0);
-    }
-
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-        std::future::poll_fn(|cx| {
-            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(cx) {
-                std::task::Poll::Ready(value) => Some(value),
-                std::task::Poll::Pending => None,
-            })
-        })
-        .await
-    }
-}
+mod tests;

@@ -41,28 +41,52 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 struct Front {
-    _certs: Certs,
+    certs: Certs,
     node: Backend,
-    _proxy: Proxy,
+    proxy: Proxy,
     client: harness::Client,
     cookie: String,
 }
 
 impl Front {
     fn new(extra: &str) -> Self {
-        let (certs, node) = (Certs::new(), webmail(|request| Answer::text(format!("{} bytes", request.body().len()))));
+        Self::with_idle_timeout("600ms", extra)
+    }
+
+    fn with_idle_timeout(idle: &str, extra: &str) -> Self {
+        let (certs, node) = (
+            Certs::new(),
+            webmail(|request| match request.what().1 {
+                "/big" => Answer::text("x".repeat(3 << 20)),
+                _ => Answer::text(format!("{} bytes", request.body().len())),
+            }),
+        );
         let pair = certs.server(&["mail.test"]);
         let read = |path: &std::path::Path| std::fs::read(path).expect("a PEM file");
-        let listener = "[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\nidle-timeout = \"600ms\"\n\
-             certificates = [{ chain = \"a.pem\", key = \"a.key\" }]\n\
-             [listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0\n";
-        let setup = setup().file("a.pem", read(&pair.chain)).file("a.key", read(&pair.key));
+        let listener = format!(
+            "[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\nidle-timeout = \"{idle}\"\n\
+             certificates = [{{ chain = \"a.pem\", key = \"a.key\" }}]\n\
+             [listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0\n"
+        );
+        let people = ["alice", "bob"]
+            .map(|name| format!("dn: uid={name}\nuid: {name}\nmailHost: node-a\nuserPassword: {name}-secret\n\n"));
+        let setup = setup()
+            .file("people.ldif", people.concat())
+            .file("a.pem", read(&pair.chain))
+            .file("a.key", read(&pair.key));
         let proxy = setup.serve(&config(&format!("{extra}\n{listener}"), &[("node-a", &node, "")]));
         let mut client = proxy.client().site("mail.test").tls(certs.ca());
         last(client.login("alice", "alice-secret"));
         let cookie = format!("__Host-doorward={}", client.cookie("__Host-doorward").expect("a session"));
         let client = proxy.client().site("mail.test").tls(certs.ca()).alpn("h2");
-        Self { _certs: certs, node, _proxy: proxy, client, cookie }
+        Self { certs, node, proxy, client, cookie }
+    }
+
+    /// Somebody else, with a session and a connection of HTTP/1.1.
+    fn other(&self, name: &str) -> harness::Client {
+        let mut client = self.proxy.client().site("mail.test").tls(self.certs.ca());
+        last(client.login(name, &format!("{name}-secret")));
+        client
     }
 
     /// A connection with these settings on which these frames were sent.
@@ -229,6 +253,25 @@ fn a_client_that_takes_nothing_does_not_hold_its_stream() {
     let reset = frames.next(&[0, RESET, GOAWAY]).expect("a frame");
     assert_eq!(reset.0, RESET);
     assert!(frames.next(&[0, HEADERS]).is_none(), "the connection ends as well");
+}
+
+#[test]
+fn many_streams_that_take_nothing_leave_the_node_to_others() {
+    let mut front = Front::with_idle_timeout("1h", "[admin]\nsocket = \"admin.sock\"");
+    let get = front.request("GET", &[(":path", "/big")]);
+    let streams: Vec<u8> =
+        (0..64).flat_map(|number| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, &get)).collect();
+    // SETTINGS_INITIAL_WINDOW_SIZE 0
+    let _frames = front.send(&[0, 4, 0, 0, 0, 0], &streams);
+    // Some answers were read ahead, and others have their share of the node's 64 places.
+    front.proxy.wait_for_status("she has her share", |status| {
+        let backend = &status["backends"][0];
+        status["read-ahead"].as_u64().is_some_and(|bytes| bytes >= 3 << 20) && backend["requests"] == 16
+    });
+    let mut other = front.other("bob");
+    for _ in 0..20 {
+        assert_eq!(other.get("/x").status, 200);
+    }
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl Source for Client {
 }
 
 fn client(parts: &[Option<&'static str>], length: Option<u64>) -> Outgoing {
-    let rules = Rules { limit: ("x", 1000), timeout: std::time::Duration::from_secs(9), min_rate: 0 };
+    let rules =
+        Rules { limit: ("x", 1000), timeout: std::time::Duration::from_secs(9), min_rate: 0, scarce_min_rate: 0 };
     let source = std::rc::Rc::new(Client(std::cell::RefCell::new(parts.to_vec()), length));
     Outgoing::Client(crate::upload::Upload::new(Incoming::Http1(source, 1), rules))
 }
