@@ -211,6 +211,13 @@ impl Proxy {
         };
         let Some(good) = self.history().past.iter().rev().find(|past| is_good(past)).cloned() else {
             return tracing::warn!(policy = name, digest, "a new policy went bad, and there is nothing to go back to");
+        if !policy.is_bad() {
+            return tracing::warn!(
+                policy = name,
+                digest,
+                "a new policy fails for one client and for nobody else: it stays"
+            );
+        }
         };
         let generation = good.generation;
         let quarantined = !good.policies.all().iter().any(|policy| policy.digest == digest);

@@ -249,6 +249,45 @@ fn a_breaker_opens_answers_at_once_and_closes_again() {
     assert_eq!(health(&proxy)["failures"], 2);
 }
 
+/// The status of a request from an address, with the header on which a filter traps or without.
+fn from(proxy: &harness::Proxy, address: &str, bad: bool) -> u16 {
+    let request = Request::new("GET", "/");
+    proxy.client().from(address).send(if bad { request.header("x-bad", "1") } else { request }).status
+}
+
+#[test]
+fn who_makes_a_policy_fail_pays_alone() {
+    let tables = policy("p", Question::Filter, "memo = \"0B\"\n[policy.breaker]\npause = \"1h\"");
+    let (_node, proxy) = start(setup().file("p.wasm", trap_if_bad(Question::Filter).build()), &tables);
+    for round in 0..20 {
+        assert_eq!(from(&proxy, "127.0.0.2", true), 503, "{round}");
+        for _ in 0..3 {
+            assert_eq!(from(&proxy, "127.0.0.1", false), 200, "{round}");
+        }
+    }
+    proxy.wait_for_log("a policy failed too often for a client.*", SOON);
+    assert_eq!(from(&proxy, "127.0.0.2", false), 503, "it is left alone with him");
+    let health = health(&proxy);
+    assert_eq!((&health["breaker"]["open"], &health["failures"]), (&json!(false), &json!(5)));
+}
+
+#[test]
+fn one_client_cannot_have_a_new_policy_rolled_back_nor_keep_others_out() {
+    let tables = policy("p", Question::Filter, "memo = \"0B\"\n[policy.breaker]\npause = \"1h\"");
+    let (_node, proxy) = start(setup().file("p.wasm", Guest::new(Question::Filter).build()), &tables);
+    replace(&proxy, "p.wasm", &trap_if_bad(Question::Filter).build());
+    proxy.wait_for_log("reloaded generation=2", SOON);
+    // Nobody else is there, so its breaker opens for all.
+    for _ in 0..8 {
+        assert_eq!(from(&proxy, "127.0.0.2", true), 503);
+    }
+    proxy.wait_for_log("a new policy fails for one client and for nobody else: it stays", SOON);
+    let status = proxy.status();
+    assert_eq!((&status["generation"], &status["quarantine"]), (&json!(2), &json!({})));
+    assert_eq!(from(&proxy, "127.0.0.1", false), 200, "the first other client is asked about");
+    assert_eq!(health(&proxy)["breaker"]["open"], false);
+}
+
 #[test]
 fn a_new_policy_that_goes_bad_is_rolled_back_and_quarantined() {
     let (_node, proxy) = start(setup().file("look.wasm", Guest::template("green").build()), LOOK);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::Answer;
 use super::aside::{Asked, Job};
-use super::breaker::Turn;
+use super::breaker::{Breaker, Failure, Turn};
 use super::desk::Desk;
 use super::facts::Facts;
 use super::guest::{Error, Guest};
@@ -199,7 +199,7 @@ impl Policy {
     fn think(self: &Arc<Self>, place: &mut Place<'_>, facts: &Facts) -> (Result<Arc<Answer>, Error>, Trace) {
         let shelf = &mut *place.shelf;
         let now = Instant::now();
-        if !self.admits(now) {
+        if !self.admits(facts, now) {
             self.counts.shut_out.fetch_add(1, Ordering::Relaxed);
             return (Err(Error::Open), Trace::default());
         }
@@ -220,7 +220,7 @@ impl Policy {
         };
         match &outcome {
             Ok(answer) => {
-                self.answered();
+                self.answered(facts);
                 if self.memo > 0 && !self.impure() && trace.is_cacheable() {
                     if shelf.memo.insert(&trace, answer).is_err() {
                         self.is_impure("after the same facts it did something else");
@@ -229,42 +229,89 @@ impl Policy {
                     shelf.tally.bytes.store(shelf.memo.bytes() as u64, Ordering::Relaxed);
                 }
             }
-            Err(error) => self.failed(error, now, place.desk),
+            Err(error) => self.failed(error, facts, now, place.desk),
         }
         (outcome, trace)
     }
 
-    /// What a failure does: it is told, and too many open the breaker.
-    fn failed(self: &Arc<Self>, error: &Error, now: Instant, desk: Option<&Arc<Desk>>) {
+    /// What a failure does: it is told, and too many open the breaker, for the client or for all.
+    fn failed(self: &Arc<Self>, error: &Error, facts: &Facts, began: Instant, desk: Option<&Arc<Desk>>) {
         let failures = self.counts.failures.fetch_add(1, Ordering::Relaxed) + 1;
         // The first failures are told one by one, then every power of two: a trap storm is no log storm.
-        if failures <= 8 || failures.is_power_of_two() {
-            tracing::warn!(policy = self.name, digest = self.digest, failures, %error, "a policy failed");
+        let is_told = failures <= 8 || failures.is_power_of_two();
+        let (policy, digest, client) = (self.name.as_str(), self.digest.as_str(), facts.peer.address);
+        if is_told {
+            tracing::warn!(policy, digest, failures, %client, %error, "a policy failed");
         }
+        let asked = {
+            let of = |tally: &Arc<Tally>| tally.hits.load(Ordering::Relaxed) + tally.misses.load(Ordering::Relaxed);
+            self.tallies().iter().map(of).sum()
+        };
         let turn = {
-            let mut breaker = self.breaker();
-            let turn = breaker.failed(now, &self.breaker_settings);
-            self.open.store(breaker.is_open(), Ordering::Release);
+            let (mut breaker, now) = (self.breaker(), Instant::now());
+            let failure = Failure { client, took: now.duration_since(began), asked };
+            let turn = breaker.failed(failure, now, &self.breaker_settings);
+            self.noted(&breaker);
             turn
         };
-        if turn == Turn::Opened {
-            let (policy, digest) = (self.name.as_str(), self.digest.as_str());
-            tracing::error!(policy, digest, failures, "a policy failed too often: it is left alone for a while");
-            if let Some(desk) = desk {
-                desk.report(self.clone());
+        match turn {
+            Turn::Same | Turn::Closed => return,
+            Turn::Shut if is_told => {
+                return tracing::warn!(policy, %client, failures, "a policy failed too often for a client: nobody else is affected");
             }
+            Turn::Shut => return,
+            Turn::Blamed => tracing::warn!(policy, digest, failures, "a policy fails for several clients"),
+            Turn::Opened => {
+                tracing::error!(policy, digest, failures, "a policy failed too often: it is left alone for a while");
+            }
+        }
+        if let Some(desk) = desk {
+            desk.report(self.clone());
         }
     }
 
-    fn answered(&self) {
-        if self.open.load(Ordering::Acquire) && self.breaker().answered() == Turn::Closed {
-            self.open.store(false, Ordering::Release);
+    fn answered(&self, facts: &Facts) {
+        if !self.troubled.load(Ordering::Acquire) {
+            return;
+        }
+        let mut breaker = self.breaker();
+        let turn = breaker.answered(facts.peer.address);
+        self.noted(&breaker);
+        drop(breaker);
+        if turn == Turn::Closed {
             tracing::info!(policy = self.name, "a policy answers again");
         }
     }
 
-    fn admits(&self, now: Instant) -> bool {
-        !self.left_alone && (!self.open.load(Ordering::Acquire) || self.breaker().admits(now))
+    fn admits(&self, facts: &Facts, now: Instant) -> bool {
+        if self.left_alone {
+            return false;
+        }
+        if !self.troubled.load(Ordering::Acquire) {
+            return true;
+        }
+        let mut breaker = self.breaker();
+        let admits = breaker.admits(facts.peer.address, now);
+        self.noted(&breaker);
+        admits
+    }
+
+    /// What is looked at without the breaker's lock.
+    fn noted(&self, breaker: &Breaker) {
+        self.open.store(breaker.is_open(), Ordering::Release);
+        self.troubled.store(!breaker.is_quiet(), Ordering::Release);
+    }
+
+    /// Whether it is the policy that is bad, and not what one client sends: it fails for several, or also when it is asked
+    /// about nobody in particular.
+    pub fn is_bad(&self) -> bool {
+        if self.breaker().clients() >= self.breaker_settings.failures as usize {
+            return true;
+        }
+        let asked = Guest::start(&self.start()).and_then(|mut guest| guest.ask(Source::Live(Facts::of_nobody())).0);
+        asked
+            .inspect_err(|error| tracing::warn!(policy = self.name, %error, "a policy fails for nobody in particular"))
+            .is_err()
     }
 
     /// The policy is no pure function: from now on it is asked each time, on a fresh instance.

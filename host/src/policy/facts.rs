@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
+use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::http::request::Parts;
 
 use super::answer::Form;
@@ -65,6 +66,32 @@ impl Facts {
     pub fn of_connection(peer: Arc<Peer>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Self { peer, request: None, form: None, login: None, now }
+    }
+
+    /// Facts of a plain request and login that no client made, to tell a bad policy from bad clients.
+    pub fn of_nobody() -> Self {
+        // An address that nobody has (RFC 5737).
+        let nobody = SocketAddr::from(([192, 0, 2, 1], 50_000));
+        let mut facts =
+            Self::of_connection(Arc::new(Peer::new("nobody".to_owned(), nobody, ([192, 0, 2, 2], 443).into())));
+        let (mut head, ()) = hyper::Request::new(()).into_parts();
+        for (name, value) in [
+            (HOST, "mail.example"),
+            (USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+            (ACCEPT, "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        ] {
+            head.headers.insert(name, HeaderValue::from_static(value));
+        }
+        facts.request = Some(RequestFacts {
+            head: Arc::new(head),
+            host: "mail.example".into(),
+            site: "mail.example".into(),
+            id: "0000000000000000".into(),
+            hidden_cookies: Arc::default(),
+        });
+        facts.form = Some(Form::Desktop);
+        facts.login = Some(Arc::new(LoginFacts { username: "nobody".to_owned(), ..LoginFacts::default() }));
+        facts
     }
 
     /// Seconds since 1970, frozen for the decision.

@@ -191,6 +191,7 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
         counts: Default::default(),
         tallies: Default::default(),
         breaker: Default::default(),
+        troubled: Default::default(),
         open: Default::default(),
         live_since: Default::default(),
         left_alone: false,

@@ -78,8 +78,10 @@ pub struct Policy {
     counts: Counts,
     tallies: Mutex<Vec<Arc<Tally>>>,
     breaker: Mutex<Breaker>,
-    /// Whether the breaker is open: looked at before every question, so without its lock.
+    /// Whether the breaker is open for all.
     open: AtomicBool,
+    /// Whether it has to be asked for anybody: looked at before every question, so without its lock.
+    troubled: AtomicBool,
     live_since: OnceLock<Instant>,
     /// It was under quarantine when the process started, and is never asked.
     left_alone: bool,
