@@ -29,6 +29,7 @@ pub mod http1;
 pub mod reply;
 pub mod limits;
 pub mod tls;
+pub mod shortage;
 pub mod config;
 pub mod files;
 pub mod unix;

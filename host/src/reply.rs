@@ -49,6 +49,8 @@ pub enum Refusal {
     QueueFull,
     /// Waited in the node's queue for too long.
     QueueTimeout,
+    /// This machine has no descriptor, port or memory left for a connection to the node.
+    Shortage,
     /// The node cannot be reached.
     NodeAway,
     /// The node takes no new logins.
@@ -128,6 +130,7 @@ impl Refusal {
             Self::NoNode => (503, Warn, None, "no_node"),
             Self::QueueFull | Self::QueueTimeout => (503, Warn, soon, "busy"),
             // The log has told why it cannot be reached.
+            Self::Shortage => (503, Debug, soon, "busy"),
             Self::NodeAway => (503, Debug, soon, "node_away"),
             Self::NodeDraining => (503, Debug, minute, "node_draining"),
             Self::NodeDown => (502, Error, soon, "node_away"),

@@ -23,6 +23,7 @@ mod streaming;
 mod upgrades;
 mod queue;
 mod shares;
+mod shortage;
 mod reuse;
 mod answers;
 mod at_once;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::io::Errno;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -19,8 +20,8 @@ use super::body::Outgoing;
 use super::pinned::{Owner, Pinned};
 use super::timers::Timers;
 use super::{Node, http1, proxy_header};
-use crate::config;
 use crate::peer::Peer;
+use crate::{config, shortage};
 
 /// How often a worker looks for those that were kept for too long, or that the node closed.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -78,6 +79,13 @@ pub(super) enum Error {
     /// The node does not speak HTTP/1.1.
     #[error("{0}")]
     Http1(#[from] http1::Error),
+}
+
+impl Error {
+    /// Whether it is no fault of the node: this machine lacks what a connection needs.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self, Self::Io(error) if shortage::is_ours(error))
+    }
 }
 
 impl Connection {
@@ -168,6 +176,11 @@ impl Idle {
         }
     }
 
+    /// Closes all that is kept, which gives back descriptors and ports.
+    pub(super) fn clear(&self) {
+        self.connections.borrow_mut().clear();
+    }
+
     /// Forgets connections to nodes that the Snapshot no longer has.
     pub fn keep_only<'a>(&self, nodes: impl Iterator<Item = &'a Node>) {
         let known: Vec<u64> = nodes.map(|node| node.id).collect();
@@ -236,7 +249,10 @@ fn connection_window(config: &config::Backend) -> u32 {
 async fn open_tcp(node: &Node) -> Result<TcpStream, Error> {
     let locals = &node.config.local_address;
     let mut last = Error::NoAddress;
-    for address in tokio::net::lookup_host(&node.authority).await? {
+    // Without a descriptor names are not found, and the error does not say why.
+    let found = tokio::net::lookup_host(&node.authority).await;
+    let found = found.map_err(|error| if shortage::has_no_descriptor() { Errno::MFILE.into() } else { error })?;
+    for address in found {
         let local = locals.iter().find(|local| local.is_ipv4() == address.is_ipv4());
         if local.is_none() && !locals.is_empty() {
             continue;
@@ -250,6 +266,8 @@ async fn open_tcp(node: &Node) -> Result<TcpStream, Error> {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }
+            // What another address says of the node says more than that we have none of its family.
+            Err(error) if shortage::is_ours(&error) && matches!(last, Error::Io(_)) => {}
             Err(error) => last = error.into(),
         }
     }

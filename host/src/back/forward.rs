@@ -122,14 +122,27 @@ async fn send(
         }
     }
     // Boxed, since connecting is rare and has much to remember, and each request would carry the room for it.
-    let connecting = Box::pin(connect::connect(node, hop.idle, hop.peer));
-    let connection = connecting.await.map_err(|error| {
-        tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
-        node.turned(node.health.failed(std::time::Instant::now()), "it cannot be reached");
-        Refusal::NodeAway
-    })?;
+    let connection = match Box::pin(connect::connect(node, hop.idle, hop.peer)).await {
+        Err(error) if error.is_ours() => {
+            hop.idle.clear();
+            Box::pin(connect::connect(node, hop.idle, hop.peer)).await
+        }
+        connected => connected,
+    };
+    let connection = connection.map_err(|error| unreachable(node, &error))?;
     node.is_reached();
     ask(node, connection, outbound).await.map_err(|failed| broken(node, flow, &failed.error))
+}
+
+/// Why there is no connection. What this machine lacks is held against no node.
+fn unreachable(node: &Node, error: &connect::Error) -> Refusal {
+    if error.is_ours() {
+        tracing::error!(backend = node.name(), %error, "no connection to a node can be opened: this machine lacks something");
+        return Refusal::Shortage;
+    }
+    tracing::error!(backend = node.name(), address = node.authority, %error, "a node cannot be reached");
+    node.turned(node.health.failed(std::time::Instant::now()), "it cannot be reached");
+    Refusal::NodeAway
 }
 
 /// Sends on a connection, and reads the head of the answer.

@@ -33,6 +33,9 @@ async fn probe(node: Arc<Node>) {
     let outcome = match tokio::time::timeout(settings.timeout, ask(&node)).await {
         Ok(Ok(status)) if settings.status.contains(&status.into()) => Ok(()),
         Ok(Ok(status)) => Err(format!("the probe is answered {status}")),
+        Ok(Err(error)) if error.is_ours() => {
+            return tracing::warn!(backend = node.name(), %error, "a node cannot be probed: this machine lacks something");
+        }
         Ok(Err(error)) => Err(format!("the probe failed: {error}")),
         Err(_) => Err("the probe is not answered in time".to_owned()),
     };

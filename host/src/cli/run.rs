@@ -18,6 +18,7 @@ use crate::policy::{Compiler, Quarantine};
 use crate::proxy::Proxy;
 use crate::session::Keys;
 use crate::snapshot::{Materials, Snapshot, load_at_rest};
+use crate::shortage;
 use crate::watch::Watch;
 
 /// `doorward demo`.
@@ -27,6 +28,7 @@ use crate::watch::Watch;
 pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
     log::start(if json { Level::Warn } else { Level::Info });
     let mut control = Control::start(None)?;
+    shortage::raise_open_files();
     let source = Source::Demo(Demo::start(listen, folder).context("the demo's nodes do not start")?);
     let (config, fingerprint) = load_at_rest(|| source.load())?;
     let watch = Watch::start(config.files());
@@ -74,6 +76,7 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     log::start(config.log.level);
     no_core_dumps();
     watch.follow(config.files());
+    shortage::raise_open_files();
     make_key_files(&config);
     watch.mark();
     let (config, fingerprint) = load_at_rest(|| source.load())?;

@@ -18,7 +18,7 @@ use super::standing::{Probe, Standing, State};
 use super::{Bound, Error, Stored, User};
 use crate::config::{self, Faults, Place};
 use crate::secret::Secret;
-use crate::tls;
+use crate::{shortage, tls};
 
 /// Result codes (RFC 4511, appendix A).
 const INVALID_CREDENTIALS: u32 = 49;
@@ -60,6 +60,8 @@ enum Trouble {
     /// Somebody else found it silent while we waited.
     GivenUp,
 }
+    /// This machine lacks what a connection needs, which is no fault of the server.
+    Ours(String),
 
 impl Servers {
     /// Reads CA and password.
@@ -278,6 +280,14 @@ impl Servers {
         });
     }
 
+            Err(Trouble::Ours(error)) => {
+                tracing::error!(
+                    url,
+                    error,
+                    "no connection to a directory server can be opened: this machine lacks something"
+                );
+                return Err(format!("{url}: {error}"));
+            }
     async fn in_time<T>(
         &self,
         ldap: &mut Ldap,
@@ -293,13 +303,19 @@ impl Servers {
     async fn connect(&self, target: &Target, usage: Use) -> Result<Ldap, Trouble> {
         let failed = |error: &dyn std::fmt::Display| Trouble::Failed(error.to_string());
         let opened = tokio::time::timeout(self.settings.connect_timeout, target.open(&self.tls)).await;
-        let stream = opened.map_err(|_| Trouble::Silent("connecting"))?.map_err(|error| failed(&tls::words(&error)))?;
+        let stream = opened.map_err(|_| Trouble::Silent("connecting"))?.map_err(|error| {
+            // Without a descriptor names are not found, and the error does not say why.
+            let ours = shortage::is_ours(&error) || shortage::has_no_descriptor();
+            if ours { Trouble::Ours(error.to_string()) } else { failed(&tls::words(&error)) }
+        })?;
         // The line is open and safe already; all that `ldap3` sees is a local socket.
         let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
         let (connection, mut ldap) =
             LdapConnAsync::with_settings(settings, "ldapi://line").await.map_err(|error| failed(&error))?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.drive().await {
+                // It says nothing of the server: the next one may try at once.
+                Err(Trouble::Ours(error)) => return tracing::debug!(url = target.url, error, "a try was given up"),
                 tracing::debug!(%error, "a directory connection ended");
             }
         });

@@ -7,17 +7,27 @@ use serde_json::Value as Json;
 
 use super::Snapshot;
 use crate::config::{AccessLog, Address, Collector, Config, DirectoryKind, Place, Policy};
-use crate::{session, tls};
+use crate::{session, shortage, tls};
 
 /// Adds all of them.
 pub(super) fn add(config: &Config, snapshot: &Snapshot, warnings: &Collector) {
     certificates(config, warnings);
     hosts(config, warnings);
     folders(config, warnings);
+    open_files(config, warnings);
     attributes_of_recipes(config, snapshot, warnings);
     users(config, snapshot, warnings);
     for policy in config.policies.iter().filter(|policy| policy.file.is_none()) {
         settings(config, snapshot, policy, warnings);
+    }
+}
+
+/// More connections than this process may have open files.
+fn open_files(config: &Config, warnings: &Collector) {
+    if let Some((limit, wanted)) = shortage::too_few_open_files(config) {
+        let found = format!("connections that may need {wanted} open files, where the hard limit is {limit}");
+        let expected = "a higher limit (LimitNOFILE of systemd), or lower max-connections of listeners and back-ends";
+        warnings.add(config.place.key("listener").warning(found, expected));
     }
 }
 
