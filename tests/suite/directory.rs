@@ -1,5 +1,7 @@
 //! The directory: servers that hang, lie or go away, what they say of accounts, and which node a user is on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::{Answer, Asked, Backend, Certs, LdapQuestion, LdapServer, Proxy, Reply, Response, Setup};
@@ -167,6 +169,45 @@ fn while_all_servers_are_silent_logins_are_told_at_once() {
         assert!(page.text().contains("value=\"alice\""));
     }
     assert_eq!(silent.accepted(), 1);
+}
+
+#[test]
+fn of_servers_that_are_silent_in_turn_the_one_that_is_well_is_asked() {
+    let node = inbox();
+    let hanging = Arc::new(AtomicUsize::new(usize::MAX));
+    let server = |own: usize| {
+        let hanging = hanging.clone();
+        LdapServer::start(move |question| match hanging.load(Ordering::SeqCst) {
+            one if one == own => Reply::silence(),
+            _ => people(question),
+        })
+    };
+    let (first, second) = (server(0), server(1));
+    let times = "timeout = \"1s\"\nretry-interval = \"600s\"";
+    let proxy = serve(&[&first, &second], times, &node);
+    for turn in [usize::MAX, 0, 1, 0, 1, usize::MAX] {
+        hanging.store(turn, Ordering::SeqCst);
+        for _ in 0..3 {
+            assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 303, "while {turn} hangs");
+        }
+    }
+}
+
+#[test]
+fn a_kept_connection_that_is_dead_without_a_word_says_nothing_of_its_server() {
+    let node = inbox();
+    let dead = Arc::new(AtomicUsize::new(0));
+    let dead_until = dead.clone();
+    let server = LdapServer::start(move |question| match question.connection {
+        one if one <= dead_until.load(Ordering::SeqCst) => Reply::silence(),
+        _ => people(question),
+    });
+    let proxy = serve(&[&server], "timeout = \"2s\"", &node);
+    for _ in 0..3 {
+        assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 303);
+        dead.store(server.accepted(), Ordering::SeqCst);
+    }
+    assert!(!proxy.log().join("\n").contains("passed over"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ldap3::controls::RawControl;
 use ldap3::{
@@ -59,9 +60,9 @@ enum Trouble {
     Failed(String),
     /// Somebody else found it silent while we waited.
     GivenUp,
-}
     /// This machine lacks what a connection needs, which is no fault of the server.
     Ours(String),
+}
 
 impl Servers {
     /// Reads CA and password.
@@ -208,7 +209,35 @@ impl Servers {
                 Err(error) => last = error,
             }
         }
+        // Nobody else is left: those that were silent may be well again before their time.
+        let mut tried = Vec::new();
+        while let Some(server) = self.silent_longest(&tried) {
+            tried.push(server.target.url.as_str());
+            if let Some(probe) = server.standing.probe_early() {
+                self.try_again(&server.target, probe);
+            }
+            server.standing.probed().await;
+            if server.standing.state() != State::Well {
+                continue;
+            }
+            match self.ask(server, pool, usage, &ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = error,
+            }
+        }
         Err(Error::Down(if last.is_empty() { "all of them were silent a moment ago".to_owned() } else { last }))
+    }
+
+    /// Of the servers that were silent, the one for which that is longest ago; not the last one that was, and none of
+    /// those that were tried.
+    fn silent_longest(&self, tried: &[&str]) -> Option<&Server> {
+        let since = |server: &&Server| match server.standing.state() {
+            State::Failed { until, silent: true, .. } => Some(until),
+            _ => None,
+        };
+        let last = self.servers.iter().filter_map(|server| since(&server)).max()?;
+        let others = self.servers.iter().filter(|server| since(server).is_some_and(|until| until < last));
+        others.filter(|server| !tried.contains(&server.target.url.as_str())).min_by_key(since)
     }
 
     /// Asks one server; trouble is noted down for everybody.
@@ -224,13 +253,14 @@ impl Servers {
         let answer = async {
             if let Some(mut ldap) = pool.take(self.settings.idle_timeout, self.settings.max_age, (self.id, url, usage))
             {
-                match self.in_time(&mut ldap.ldap, ask).await {
+                // A connection may be dead without a word, where the server is well: half of the time is for a new one.
+                match self.within(self.settings.timeout / 2, &mut ldap.ldap, ask).await {
                     Ok(answer) => {
                         pool.put(ldap);
                         return Ok(answer);
                     }
                     Err(Trouble::Failed(error)) => tracing::debug!(url, error, "a kept directory connection was dead"),
-                    Err(silent) => return Err(silent),
+                    Err(_) => tracing::debug!(url, "a kept directory connection is silent"),
                 }
             }
             let mut ldap = self.connect(&server.target, usage).await?;
@@ -250,6 +280,14 @@ impl Servers {
                 return Ok(answer);
             }
             Err(Trouble::GivenUp) => return Err(format!("{url}: silent")),
+            Err(Trouble::Ours(error)) => {
+                tracing::error!(
+                    url,
+                    error,
+                    "no connection to a directory server can be opened: this machine lacks something"
+                );
+                return Err(format!("{url}: {error}"));
+            }
             Err(Trouble::Silent(doing)) => (true, format!("{doing} took too long")),
             Err(Trouble::Failed(error)) => (false, error),
         };
@@ -272,6 +310,8 @@ impl Servers {
                     }
                     return;
                 }
+                // It says nothing of the server: the next one may try at once.
+                Err(Trouble::Ours(error)) => return tracing::debug!(url = target.url, error, "a try was given up"),
                 Err(trouble) => trouble,
             };
             let silent = !matches!(failed, Trouble::Failed(_));
@@ -280,20 +320,21 @@ impl Servers {
         });
     }
 
-            Err(Trouble::Ours(error)) => {
-                tracing::error!(
-                    url,
-                    error,
-                    "no connection to a directory server can be opened: this machine lacks something"
-                );
-                return Err(format!("{url}: {error}"));
-            }
     async fn in_time<T>(
         &self,
         ldap: &mut Ldap,
         ask: &impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
     ) -> Result<T, Trouble> {
-        let answer = tokio::time::timeout(self.settings.timeout, caught(ask(ldap))).await;
+        self.within(self.settings.timeout, ldap, ask).await
+    }
+
+    async fn within<T>(
+        &self,
+        time: Duration,
+        ldap: &mut Ldap,
+        ask: &impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
+    ) -> Result<T, Trouble> {
+        let answer = tokio::time::timeout(time, caught(ask(ldap))).await;
         let answer = answer.map_err(|_| Trouble::Silent("an answer"))?;
         let answer = answer.ok_or_else(|| Trouble::Failed("an answer that makes no sense".to_owned()))?;
         answer.map_err(|error| Trouble::Failed(error.to_string()))
@@ -314,8 +355,6 @@ impl Servers {
             LdapConnAsync::with_settings(settings, "ldapi://line").await.map_err(|error| failed(&error))?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.drive().await {
-                // It says nothing of the server: the next one may try at once.
-                Err(Trouble::Ours(error)) => return tracing::debug!(url = target.url, error, "a try was given up"),
                 tracing::debug!(%error, "a directory connection ended");
             }
         });

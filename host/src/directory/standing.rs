@@ -68,6 +68,15 @@ impl Standing {
         begins.then(|| Probe(self.clone()))
     }
 
+    /// The right to try it though its time has not come: for those who have nobody else to ask.
+    pub(super) fn probe_early(self: &Arc<Self>) -> Option<Probe> {
+        let begins = self.0.send_if_modified(|state| match state {
+            State::Failed { probed, .. } => !std::mem::replace(probed, true),
+            State::Well => false,
+        });
+        begins.then(|| Probe(self.clone()))
+    }
+
     /// Waits until somebody finds it silent: who waits for an answer of it then goes elsewhere at once. Where it only says
     /// no to one, the others may still get their answers.
     pub(super) async fn silenced(mut changes: watch::Receiver<State>) {
