@@ -19,6 +19,7 @@ use self::sockets::Sockets;
 use self::threads::Threads;
 use self::upgrade::{Before, Legacy, Stop};
 use crate::config::Config;
+use crate::directory::Shrink;
 use crate::front::Phase;
 use crate::log::{self, access::Log};
 use crate::policy::{Compiler, Desk, Policy};
@@ -89,6 +90,7 @@ impl Proxy {
             previous: None,
             generation: 1,
             quarantine: Some(&desk.quarantine),
+            shrink: Shrink::Refused,
             trial: false,
         };
         let mut snapshot = Snapshot::build(config, &materials)?;
@@ -135,7 +137,11 @@ impl Proxy {
     ///
     /// # Errors
     /// Every fault; the old generation serves on.
-    pub fn reload(&self, config: &Config, fingerprint: Option<Fingerprint>) -> Result<Reloaded, Error> {
+    pub fn reload(
+        &self,
+        config: &Config,
+        (fingerprint, shrink): (Option<Fingerprint>, Shrink),
+    ) -> Result<Reloaded, Error> {
         let previous = self.shared.snapshot.load_full();
         if fingerprint.is_some() && previous.fingerprint == fingerprint {
             tracing::info!(generation = previous.generation, "nothing to reload: the files say what they said");
@@ -148,6 +154,7 @@ impl Proxy {
             previous: Some(&previous),
             generation: self.history().last + 1,
             quarantine: Some(&self.shared.desk.quarantine),
+            shrink,
             trial: false,
         };
         let mut next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_unused(&self.history()))?;
@@ -204,13 +211,6 @@ impl Proxy {
             return;
         }
         let (name, digest) = (policy.name.as_str(), policy.digest.as_str());
-        let quarantine = &self.shared.desk.quarantine;
-        let is_good = |past: &Snapshot| {
-            let mut policies = past.policies.all().iter();
-            !past.policies.has(policy) && policies.all(|policy| quarantine.reason(&policy.digest).is_none())
-        };
-        let Some(good) = self.history().past.iter().rev().find(|past| is_good(past)).cloned() else {
-            return tracing::warn!(policy = name, digest, "a new policy went bad, and there is nothing to go back to");
         if !policy.is_bad() {
             return tracing::warn!(
                 policy = name,
@@ -218,6 +218,13 @@ impl Proxy {
                 "a new policy fails for one client and for nobody else: it stays"
             );
         }
+        let quarantine = &self.shared.desk.quarantine;
+        let is_good = |past: &Snapshot| {
+            let mut policies = past.policies.all().iter();
+            !past.policies.has(policy) && policies.all(|policy| quarantine.reason(&policy.digest).is_none())
+        };
+        let Some(good) = self.history().past.iter().rev().find(|past| is_good(past)).cloned() else {
+            return tracing::warn!(policy = name, digest, "a new policy went bad, and there is nothing to go back to");
         };
         let generation = good.generation;
         let quarantined = !good.policies.all().iter().any(|policy| policy.digest == digest);

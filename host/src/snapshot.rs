@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::back::Node;
 use crate::config::{self, Collector, Config, Fault, Faults, Limits};
-use crate::directory::Directory;
+use crate::directory::{Directory, Shrink};
 use crate::pages::{Languages, Pages};
 use crate::policy::{self, Compiler, Policies, Quarantine};
 use crate::session::{self, Keys, Sessions};
@@ -114,6 +114,8 @@ pub struct Materials<'a> {
     pub generation: u64,
     /// Components that may not go live.
     pub quarantine: Option<&'a Quarantine>,
+    /// Whether lists of users may lose most of their entries.
+    pub shrink: Shrink,
     /// Whether this only tries: then no key file is made.
     pub trial: bool,
 }
@@ -148,7 +150,8 @@ impl Snapshot {
             config.backends.iter().any(|backend| backend.names().any(|known| known.eq_ignore_ascii_case(name)))
         };
         let previous_directory = previous.map(|previous| &previous.directory);
-        let directory = faults.keep(Directory::build(&config.directory, previous_directory, &is_node));
+        let directory =
+            faults.keep(Directory::build(&config.directory, (previous_directory, materials.shrink), &is_node));
         let keys = faults.keep(keys(config, materials));
         config.warnings.iter().for_each(|warning| faults.add(warning.clone()));
         let warnings = faults.finish()?;

@@ -24,6 +24,7 @@ mod upgrades;
 mod queue;
 mod shares;
 mod shortage;
+mod shrunk;
 mod reuse;
 mod answers;
 mod at_once;

@@ -30,6 +30,7 @@ use serde_json::{Value as Json, json};
 use tokio::net::UnixListener as Listening;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::directory::Shrink;
 use crate::proxy::{Error, Proxy, Reloaded};
 use crate::session::{self, Revocation};
 use crate::text;
@@ -46,8 +47,8 @@ const MODE: u32 = 0o600;
 
 /// What somebody asks for, and waits for the outcome of.
 pub enum Wish {
-    /// A reload: what came of it.
-    Reload(oneshot::Sender<Result<Reloaded, Error>>),
+    /// A reload: what came of it; and whether lists of users may lose most of their entries.
+    Reload(oneshot::Sender<Result<Reloaded, Error>>, Shrink),
     /// An upgrade: the number of the process that serves then.
     Upgrade(oneshot::Sender<Result<u32, Error>>),
 }
@@ -128,7 +129,8 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
         }
         (&Method::POST, "/reload") => {
             let (done, outcome) = oneshot::channel();
-            match (wishes.send(Wish::Reload(done)).await, outcome.await) {
+            let shrink = parameter("accept-shrink").map_or(Shrink::Refused, |_| Shrink::Accepted);
+            match (wishes.send(Wish::Reload(done, shrink)).await, outcome.await) {
                 (Ok(()), Ok(outcome)) => live(
                     outcome
                         .map(|Reloaded { generation, changed }| json!({"generation": generation, "changed": changed})),

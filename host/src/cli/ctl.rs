@@ -35,7 +35,11 @@ enum Verb {
     /// The same for Prometheus.
     Metrics,
     /// Read the configuration again; the faults, if it is refused.
-    Reload,
+    Reload {
+        /// Lists of users may lose most of their entries.
+        #[arg(long)]
+        accept_shrink: bool,
+    },
     /// Start the program on disk anew, with the same sockets; this process goes when that one serves.
     Upgrade,
     /// Make an earlier generation live again, without compiling anything.
@@ -73,7 +77,8 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
     let (method, path) = match &ctl.verb {
         Verb::Status => ("GET", "/status".to_owned()),
         Verb::Metrics => ("GET", "/metrics".to_owned()),
-        Verb::Reload => ("POST", "/reload".to_owned()),
+        Verb::Reload { accept_shrink: false } => ("POST", "/reload".to_owned()),
+        Verb::Reload { accept_shrink: true } => ("POST", "/reload?accept-shrink=1".to_owned()),
         Verb::Upgrade => ("POST", "/upgrade".to_owned()),
         Verb::Rollback { generation: None } => ("POST", "/rollback".to_owned()),
         Verb::Rollback { generation: Some(to) } => ("POST", format!("/rollback?generation={to}")),

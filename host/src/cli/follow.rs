@@ -16,6 +16,7 @@ use crate::admin::{Socket, Wish};
 use crate::back::watch_over;
 use crate::config::{self, Config, Faults};
 use crate::demo::Demo;
+use crate::directory::Shrink;
 use crate::proxy::{Error, Proxy, Reloaded};
 use crate::snapshot::load_at_rest;
 use crate::watch::Watch;
@@ -135,7 +136,7 @@ impl Following {
             let wish = tokio::select! {
                 order = self.signals.next() => match order {
                     Order::Stop => return End::Stop,
-                    Order::Reload => Wish::Reload(oneshot::channel().0),
+                    Order::Reload => Wish::Reload(oneshot::channel().0, Shrink::Refused),
                     Order::Upgrade => Wish::Upgrade(oneshot::channel().0),
                     Order::Reopen => {
                         self.proxy.shared().reopen_logs();
@@ -144,11 +145,11 @@ impl Following {
                     Order::Nothing => continue,
                 },
                 Some(wish) = self.asked.recv() => wish,
-                () = self.watch.changed() => Wish::Reload(oneshot::channel().0),
+                () = self.watch.changed() => Wish::Reload(oneshot::channel().0, Shrink::Refused),
             };
             let end = match wish {
                 Wish::Upgrade(answer) => self.upgrade(answer).await,
-                Wish::Reload(answer) => self.reload(answer).await,
+                Wish::Reload(answer, shrink) => self.reload(answer, shrink).await,
             };
             if let Some(end) = end {
                 return end;
@@ -157,12 +158,12 @@ impl Following {
     }
 
     /// One reload. Compiling a policy may take a while; signals that stop are heard all the same.
-    async fn reload(&mut self, answer: oneshot::Sender<Result<Reloaded, Error>>) -> Option<End> {
+    async fn reload(&mut self, answer: oneshot::Sender<Result<Reloaded, Error>>, shrink: Shrink) -> Option<End> {
         // What was seen to change is marked already; who asks wants it all read now.
         self.watch.mark();
         systemd::reloading();
         let (proxy, source) = (self.proxy.clone(), self.source.clone());
-        let reloading = tokio::task::spawn_blocking(move || reload(&proxy, &source));
+        let reloading = tokio::task::spawn_blocking(move || reload(&proxy, &source, shrink));
         tokio::select! {
             () = self.signals.stop() => return Some(End::Stop),
             reloaded = reloading => match reloaded {
@@ -237,7 +238,7 @@ impl Following {
 fn refuse(wish: Wish) {
     let busy = || Error::Busy("an upgrade is under way; it is over within a minute, or goes on compiling policies");
     match wish {
-        Wish::Reload(answer) => drop(answer.send(Err(busy()))),
+        Wish::Reload(answer, _) => drop(answer.send(Err(busy()))),
         Wish::Upgrade(answer) => drop(answer.send(Err(busy()))),
     }
 }
@@ -271,9 +272,9 @@ async fn heed(proxy: Arc<Proxy>) {
 }
 
 /// One reload: the files that the new configuration names, and what came of it.
-fn reload(proxy: &Proxy, source: &Source) -> (Vec<PathBuf>, Result<Reloaded, Error>) {
+fn reload(proxy: &Proxy, source: &Source, shrink: Shrink) -> (Vec<PathBuf>, Result<Reloaded, Error>) {
     let (files, outcome) = match load_at_rest(|| source.load()) {
-        Ok((config, fingerprint)) => (config.files(), proxy.reload(&config, fingerprint)),
+        Ok((config, fingerprint)) => (config.files(), proxy.reload(&config, (fingerprint, shrink))),
         Err(faults) => (source.files_in_spite_of_faults(), Err(faults.into())),
     };
     proxy.note_reload(&outcome);

@@ -17,7 +17,7 @@ use hyper::header::{self, HeaderValue};
 use super::{say, tell};
 use crate::back::{self, BUILT_IN, Choice, Event, Hop, LoggedIn, LoginError, Node, Person, Recipe};
 use crate::config::{self, Config, Place, Source};
-use crate::directory::{Connections, Directory};
+use crate::directory::{Connections, Directory, Shrink};
 use crate::limits::{Allowance, Holder};
 use crate::peer::Peer;
 use crate::secret::Secret;
@@ -156,7 +156,7 @@ async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret)
 
 /// What the directory says of the user. Without the directory, recipes that need nothing of it can be tried all the same.
 async fn attributes(config: &Config, user: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
-    let directory = Directory::build(&config.directory, None, &|_| true)?;
+    let directory = Directory::build(&config.directory, (None, Shrink::Refused), &|_| true)?;
     let Some(name) = directory.canonical(user) else { bail!("{user:?} cannot be a user name") };
     match directory.find(&Connections::default(), &name).await {
         Ok(Some(found)) => Ok(directory.exposed(&found)),

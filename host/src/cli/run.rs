@@ -13,12 +13,13 @@ use super::{Check, say};
 use crate::admin::Socket;
 use crate::config::{self, Config, Fault, Faults, Level, Severity};
 use crate::demo::{Demo, SITES, USERS};
+use crate::directory::Shrink;
 use crate::log;
 use crate::policy::{Compiler, Quarantine};
 use crate::proxy::Proxy;
 use crate::session::Keys;
-use crate::snapshot::{Materials, Snapshot, load_at_rest};
 use crate::shortage;
+use crate::snapshot::{Materials, Snapshot, load_at_rest};
 use crate::watch::Watch;
 
 /// `doorward demo`.
@@ -27,8 +28,8 @@ use crate::watch::Watch;
 /// It cannot start.
 pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
     log::start(if json { Level::Warn } else { Level::Info });
-    let mut control = Control::start(None)?;
     shortage::raise_open_files();
+    let mut control = Control::start(None)?;
     let source = Source::Demo(Demo::start(listen, folder).context("the demo's nodes do not start")?);
     let (config, fingerprint) = load_at_rest(|| source.load())?;
     let watch = Watch::start(config.files());
@@ -75,8 +76,8 @@ pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let config = source.load()?;
     log::start(config.log.level);
     no_core_dumps();
-    watch.follow(config.files());
     shortage::raise_open_files();
+    watch.follow(config.files());
     make_key_files(&config);
     watch.mark();
     let (config, fingerprint) = load_at_rest(|| source.load())?;
@@ -169,6 +170,7 @@ fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
         previous: None,
         generation: 1,
         quarantine: Some(&quarantine),
+        shrink: Shrink::Refused,
         trial: true,
     };
     let (config, faults) = match config::load_anyway(path) {

@@ -121,7 +121,9 @@ mod tests {
     async fn the_users_are_those_of_the_directory() {
         let config =
             Demo { listen: "127.0.0.1:0".parse().unwrap(), nodes: ["127.0.0.1:1".parse().unwrap(); 2], folder: None };
-        let directory = Directory::build(&config.config().unwrap().directory, None, &|_| true).unwrap();
+        let directory =
+            Directory::build(&config.config().unwrap().directory, (None, crate::directory::Shrink::Refused), &|_| true)
+                .unwrap();
         let connections = Connections::default();
         for (name, password, node, _, mail) in USERS {
             for name in [name, mail] {

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::filter::Filter;
-use super::{Problem, Stored, User};
+use super::{Problem, Stored, User, shrunk};
 use crate::config::{Fault, Place};
 
 /// The users of `doorward demo`.
@@ -21,6 +21,8 @@ type Entry = BTreeMap<String, Vec<String>>;
 /// Entries by distinguished name.
 pub(super) struct Ldif {
     entries: BTreeMap<String, Entry>,
+    /// The name of the last one in the file.
+    last: String,
 }
 
 impl std::fmt::Debug for Ldif {
@@ -30,11 +32,11 @@ impl std::fmt::Debug for Ldif {
 }
 
 impl Ldif {
-    /// Reads a file, or the embedded entries.
+    /// Reads a file, or the embedded entries. `before` is what was read of it before.
     ///
     /// # Errors
-    /// A file that cannot be read, or its first line that is no LDIF.
-    pub(super) fn load(path: Option<&Path>, place: &Place) -> Result<Self, Fault> {
+    /// A file that cannot be read, its first line that is no LDIF, or signs that it is cut.
+    pub(super) fn load(path: Option<&Path>, place: &Place, before: Option<&Self>) -> Result<Self, Fault> {
         let Some(path) = path else {
             return Self::parse(EMBEDDED).map_err(|error| place.fault(error, "embedded entries that are LDIF"));
         };
@@ -46,15 +48,38 @@ impl Ldif {
             return Err(fault(format!("{size} bytes")));
         }
         let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-        Self::parse(&text).map_err(fault)
+        let all = shrunk::check_end(&text).and_then(|()| Self::parse(&text)).map_err(fault)?;
+        before.map_or(Ok(()), |before| all.check_against(before)).map_err(fault)?;
+        Ok(all)
+    }
+
+    /// Whether it may be what became of an earlier file.
+    fn check_against(&self, before: &Self) -> Result<(), String> {
+        shrunk::check(before.entries.len(), self.entries.len())?;
+        let names = |of: &Self| of.entries.get(&self.last).map_or(0, BTreeMap::len);
+        if self.entries.len() < before.entries.len() && names(self) < names(before) {
+            let last = &self.last;
+            return Err(format!(
+                "there are fewer entries, and the last one ({last}) has fewer attributes, so the file may be cut"
+            ));
+        }
+        Ok(())
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let mut entries = BTreeMap::new();
+        let (mut entries, mut last) = (BTreeMap::new(), String::new());
         let mut current: Option<(String, Entry)> = None;
-        for (number, line) in logical_lines(text) {
+        // The end of the text ends the last entry, as an empty line does.
+        let end = (text.lines().count(), String::new());
+        for (number, line) in logical_lines(text).into_iter().chain([end]) {
             if line.is_empty() {
-                entries.extend(current.take());
+                if let Some((name, entry)) = current.take() {
+                    if entry.is_empty() {
+                        return Err(format!("line {number}: an entry without attributes (RFC 2849)"));
+                    }
+                    last.clone_from(&name);
+                    entries.insert(name, entry);
+                }
                 continue;
             }
             let wrong = |what: &str| format!("line {number}: {what}");
@@ -68,8 +93,7 @@ impl Ldif {
                 (Some((_, entry)), _) => entry.entry(name).or_default().push(value),
             }
         }
-        entries.extend(current);
-        Ok(Self { entries })
+        Ok(Self { entries, last })
     }
 
     /// Entries that fit a filled-in filter; no entry fits one that does not parse.
@@ -158,6 +182,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_cut_at_the_end_of_a_line_is_known_by_what_it_was() {
+        let people = |count: usize| {
+            let one = |number| format!("dn: uid=u{number}\nuid: u{number}\nuserPassword: x\n\n");
+            Ldif::parse(&(0..count).map(one).collect::<String>()).unwrap()
+        };
+        let before = people(10);
+        let cut = |text: &str| Ldif::parse(text).unwrap().check_against(&before);
+        let most = "dn: uid=u0\nuid: u0\n\ndn: uid=u1\nuid: u1\n\ndn: uid=u2\nuid: u2\n\ndn: uid=u3\nuid: u3\n\n\
+            dn: uid=u4\nuid: u4\n\n";
+        assert!(cut(&format!("{most}dn: uid=u5\nuid: u5\n")).is_err(), "half an entry");
+        assert!(cut(&format!("{most}dn: uid=u5\nuid: u5\nuserPassword: y\n")).is_ok());
+        assert!(cut(&format!("{most}dn: uid=new\nuid: new\n")).is_ok());
+        assert!(people(10).check_against(&before).is_ok() && people(5).check_against(&before).is_ok());
+        assert!(people(4).check_against(&before).is_err() && people(0).check_against(&before).is_err());
+    }
+
+    #[test]
     fn a_wrong_file_is_told_with_its_line() {
         let check = |text: &str, line: &str| {
             let error = Ldif::parse(text).unwrap_err();
@@ -166,7 +207,9 @@ mod tests {
         check("uid: a\n", "line 1");
         check("dn: a\nuid\n", "line 2");
         check("dn: a\nuid:: %%\n", "line 2");
-        check("dn: a\n\ndn: b\ndn: c\n", "line 4");
+        check("dn: a\nuid: a\n\ndn: b\ndn: c\n", "line 5");
+        check("dn: a\nuid: a\n\ndn: b\n", "line 4");
+        check("dn: a\n\ndn: b\nuid: b\n", "line 2");
         check("dn: a\nchangetype: modify\n", "line 2");
         check("dn: a\njpegPhoto:< file:///etc/passwd\n", "line 2");
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
-use super::name;
+use super::{name, shrunk};
 use crate::config::{Faults, Place, Source};
 
 /// A file may be so large, and have so many expressions: each is tried for each name that no line before them knows.
@@ -31,15 +31,15 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// Reads a file that names back-ends which there are.
+    /// Reads a file that names back-ends which there are, and that had so many lines `before`.
     ///
     /// # Errors
-    /// Every line that is wrong.
+    /// Every line that is wrong, or signs that it is cut.
     pub(super) fn load(
         path: &Path,
         fold_case: bool,
         is_node: &dyn Fn(&str) -> bool,
-        place: &Place,
+        (place, before): (&Place, usize),
     ) -> Result<Self, Faults> {
         let whole = |found: String| {
             place.key("map").fault(format!("{}: {found}", path.display()), "a readable file of at most 16 MiB")
@@ -49,7 +49,15 @@ impl Map {
             return Err(whole(format!("{size} bytes")).into());
         }
         let text = std::fs::read_to_string(path).map_err(|error| whole(error.to_string()))?;
-        Self::parse(&Arc::new(Source { path: path.to_owned(), text }), fold_case, is_node)
+        shrunk::check_end(&text).map_err(whole)?;
+        let map = Self::parse(&Arc::new(Source { path: path.to_owned(), text }), fold_case, is_node)?;
+        shrunk::check(before, map.len()).map_err(whole)?;
+        Ok(map)
+    }
+
+    /// How many users, domains and expressions it has.
+    pub(super) fn len(&self) -> usize {
+        self.users.len() + self.domains.len() + self.expressions.len()
     }
 
     fn parse(source: &Arc<Source>, fold_case: bool, is_node: &dyn Fn(&str) -> bool) -> Result<Self, Faults> {

@@ -10,6 +10,7 @@ mod name;
 mod pool;
 mod problem;
 mod routes;
+mod shrunk;
 mod standing;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use pool::Connections;
 pub use problem::Problem;
+pub use shrunk::Shrink;
 pub use standing::State;
 
 use crate::config::{self, DirectoryKind, Faults};
@@ -118,13 +120,14 @@ impl User {
 
 impl Directory {
     /// Reads what the directory needs: the LDIF file, or CA and password of the LDAP servers; and the map, whose back-ends
-    /// `is_node` knows. How servers stand is taken over from the previous one.
+    /// `is_node` knows. How servers stand is taken over from the previous one, and the same file may not have lost most of
+    /// its entries since, unless that is accepted.
     ///
     /// # Errors
     /// Every fault found.
     pub fn build(
         config: &config::Directory,
-        previous: Option<&Self>,
+        (previous, shrink): (Option<&Self>, Shrink),
         is_node: &dyn Fn(&str) -> bool,
     ) -> Result<Self, Faults> {
         let place = &config.place;
@@ -132,7 +135,13 @@ impl Directory {
             place.key("filter").fault(format!("\"{}\": {error}", config.filter), "an LDAP filter (RFC 4515)")
         })?;
         let source = match &config.kind {
-            DirectoryKind::Ldif(path) => Source::Ldif(Ldif::load(path.as_deref(), place)?),
+            DirectoryKind::Ldif(path) => {
+                let before = previous.and_then(|previous| match (&previous.source, &previous.config.kind) {
+                    (Source::Ldif(ldif), DirectoryKind::Ldif(before)) if before == path => Some(ldif),
+                    _ => None,
+                });
+                Source::Ldif(Ldif::load(path.as_deref(), place, before.filter(|_| shrink == Shrink::Refused))?)
+            }
             DirectoryKind::Ldap(ldap) => {
                 let previous = previous.and_then(|previous| match &previous.source {
                     Source::Ldap(servers) => Some(&**servers),
@@ -141,7 +150,10 @@ impl Directory {
                 Source::Ldap(Arc::new(Servers::build(ldap, place, previous)?))
             }
         };
-        let map = config.map.as_ref().map(|path| Map::load(path, config.fold_case, is_node, place)).transpose()?;
+        let before = previous.filter(|previous| previous.config.map == config.map && shrink == Shrink::Refused);
+        let before = before.and_then(|previous| previous.map.as_ref()).map_or(0, Map::len);
+        let map =
+            config.map.as_ref().map(|path| Map::load(path, config.fold_case, is_node, (place, before))).transpose()?;
         Ok(Self {
             source,
             map,

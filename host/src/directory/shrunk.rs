@@ -1,0 +1,49 @@
+//! Lists of users that are smaller than they were: more likely cut or emptied by mistake than meant.
+//!
+//! Pure.
+
+/// Whether a list may lose most of its entries at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shrink {
+    /// It is refused.
+    #[default]
+    Refused,
+    /// The operator says that it is meant.
+    Accepted,
+}
+
+/// Of fewer entries one edit takes out half, and nobody means anything by it.
+const FEW: usize = 4;
+
+/// What is wrong with a file that has `now` entries and had `before`; 0 where nothing is known, or all is accepted.
+pub(super) fn check(before: usize, now: usize) -> Result<(), String> {
+    let lost = before > 0 && now == 0 || before >= FEW && 2 * now < before;
+    if !lost {
+        return Ok(());
+    }
+    Err(format!("{now} entries where there were {before} (if that is meant: doorward ctl reload --accept-shrink)"))
+}
+
+/// What is wrong with a file whose last line has no end: most likely half of it was written.
+pub(super) fn check_end(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.ends_with('\n') {
+        return Ok(());
+    }
+    Err(format!("line {}: no line end behind the last line, so the file may be cut", text.lines().count()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn most_entries_are_not_lost_by_mistake() {
+        for (before, now, well) in
+            [(0, 0, true), (1, 0, false), (1, 1, true), (3, 1, true), (4, 2, true), (4, 1, false), (100, 49, false)]
+        {
+            assert_eq!(check(before, now).is_ok(), well, "{before} {now}");
+        }
+        assert!(check_end("").is_ok() && check_end("a\n").is_ok());
+        assert!(check_end("a\nb").unwrap_err().starts_with("line 2"));
+    }
+}
