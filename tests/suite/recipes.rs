@@ -747,3 +747,48 @@ fn a_login_is_tried_by_hand_without_a_secret_on_the_screen() {
     assert!(!ran.status.success() && ran.stdout.contains("broken.toml:2: login.path"), "{}", ran.stdout);
     assert!(ran.stdout.contains("broken.toml:6: logout.path: found \"/x/*\""), "{}", ran.stdout);
 }
+
+#[test]
+fn a_node_is_told_one_name_at_the_login_and_with_each_request() {
+    let node = Backend::start(|request| match request.what().1 {
+        "/login" => Answer::redirect("/").header("Set-Cookie", "sid=1; Path=/"),
+        _ => Answer::text("inbox"),
+    });
+    let recipe = "[login]\npath = \"/login\"\n[login.headers]\n\"X-Who\" = \"{user}\"\n\"X-Pair\" = \"{basic}\"\n\
+                  [login.fields]\nuser = \"{user}\"\nlocal = \"{user.local}\"\nsigned = \"{signature}\"\npass = \"{password}\"\n\
+                  [sign]\nalgorithm = \"hmac-sha256\"\ntext = \"{user}\"\n\
+                  [success]\nstatus = [302]\n[landing]\npath = \"/\"\n[session]\ncookies = [\"sid\"]\n\
+                  [inject]\n\"X-Who\" = \"{user}\"\n\"X-Pair\" = \"{basic}\"\n";
+    let proxy_of = |directory: &str| {
+        let config = format!(
+            "[directory]\nfile = \"people.ldif\"\n{directory}\n[[site]]\nhosts = [\"*\"]\n\
+             [[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n\
+             [[backend]]\nname = \"node-a\"\nurl = \"{}\"\nrecipe = \"one.toml\"\nrecipe-secret-file = \"key\"\n",
+            node.url()
+        );
+        setup().file("one.toml", recipe).file("key", "key\n").serve(&config)
+    };
+    let one_name = "name-attribute = \"uid\"\nfilter = \"(|(uid={user})(mail={user}))\"";
+    for (directory, typed, name) in
+        [("", "  Alice ", "alice"), ("", "ALICE", "alice"), (one_name, "Alice@A.test", "alice")]
+    {
+        let proxy = proxy_of(directory);
+        let before = node.hits().len();
+        let sent = |typed: &str| {
+            let mut client = proxy.client();
+            assert_eq!(crate::support::post_login(&mut client, "/", typed, "alice-secret").status, 303);
+            client.get("/later").expect(200);
+            let hits = node.hits().split_off(node.hits().len() - 2);
+            let told: Vec<_> =
+                hits.iter().map(|hit| ["x-who", "x-pair"].map(|name| hit.header(name).map(str::to_owned))).collect();
+            (told, String::from_utf8_lossy(&hits[0].body).into_owned())
+        };
+        let (told, form) = sent(typed);
+        assert_eq!(told[0][0].as_deref(), Some(name), "at the login of {typed:?}");
+        assert_eq!(told[0], told[1], "at the login of {typed:?}, and later");
+        assert!(form.ends_with(&format!("user={name}")) && form.contains(&format!("local={name}&")), "{form}");
+        let (_, again) = sent(name);
+        assert_eq!(form, again, "what is signed is the same");
+        assert_eq!(node.hits().len(), before + 4);
+    }
+}

@@ -120,7 +120,7 @@ fn try_login(test: &Test) -> anyhow::Result<ExitCode> {
 }
 
 async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret) -> anyhow::Result<bool> {
-    let attributes = attributes(config, &test.user).await?;
+    let (user, attributes) = entry(config, &test.user).await?;
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let peer = Peer::new("recipe test".to_owned(), here, here);
     let idle = Rc::default();
@@ -134,7 +134,7 @@ async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret)
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     let origin = format!("https://{host}");
     let person = Person {
-        user: &test.user,
+        user: &user,
         secret,
         attributes: &attributes,
         lang: "en",
@@ -154,21 +154,23 @@ async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret)
     Ok(conclude(outcome))
 }
 
-/// What the directory says of the user. Without the directory, recipes that need nothing of it can be tried all the same.
-async fn attributes(config: &Config, user: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+/// The user's one name, and what the directory says of the user. Without the directory, recipes that need nothing of it can
+/// be tried all the same.
+async fn entry(config: &Config, typed: &str) -> anyhow::Result<(String, BTreeMap<String, Vec<String>>)> {
     let directory = Directory::build(&config.directory, (None, Shrink::Refused), &|_| true)?;
-    let Some(name) = directory.canonical(user) else { bail!("{user:?} cannot be a user name") };
-    match directory.find(&Connections::default(), &name).await {
-        Ok(Some(found)) => Ok(directory.exposed(&found)),
+    let Some(name) = directory.canonical(typed) else { bail!("{typed:?} cannot be a user name") };
+    let attributes = match directory.find(&Connections::default(), &name).await {
+        Ok(Some(found)) => return Ok((directory.name_of(&found).unwrap_or(name), directory.exposed(&found))),
         Ok(None) => {
             tell("the directory does not know this user: {attr.…} will be missing");
-            Ok(BTreeMap::new())
+            BTreeMap::new()
         }
         Err(error) => {
             tell(&format!("{error}: {{attr.…}} will be missing"));
-            Ok(BTreeMap::new())
+            BTreeMap::new()
         }
-    }
+    };
+    Ok((name, attributes))
 }
 
 fn show(event: Event<'_>) {

@@ -145,9 +145,9 @@ pub struct Http {
     pub headers_max_size: u64,
     /// The number of headers of a request.
     pub headers_max_count: u64,
-    /// A request body that is no upload, in bytes.
+    /// The body of a form of ours, in bytes: what comes without a session.
     pub body_max_size: u64,
-    /// A multipart body, in bytes.
+    /// The body of a request with a session, in bytes.
     pub upload_max_size: u64,
     /// Over a limit: `false` answers and closes, `true` reads the rest first.
     pub allow_large_incoming_data: bool,
@@ -178,6 +178,23 @@ pub struct ReadAhead {
     pub user: u64,
     /// In all.
     pub total: u64,
+}
+
+impl Http {
+    /// The limit of a request with a session, whatever it sends: a draft, an attachment, an import. An operator who wrote a
+    /// larger one for all bodies meant these too.
+    pub fn session_body(&self) -> (&'static str, u64) {
+        if self.body_max_size > self.upload_max_size {
+            ("body-max-size", self.body_max_size)
+        } else {
+            ("upload-max-size", self.upload_max_size)
+        }
+    }
+
+    /// The limit of a form of ours that needs no more than `plenty`, called `name`.
+    pub fn own_form(&self, name: &'static str, plenty: u64) -> (&'static str, u64) {
+        if self.body_max_size < plenty { ("body-max-size", self.body_max_size) } else { (name, plenty) }
+    }
 }
 
 /// `[[policy]]`.

@@ -53,7 +53,7 @@ impl Exchange {
     /// What was kept for this user, if it is still young.
     pub(super) fn held_for(&self, session: &Session, sealed: &str, visit: &Visit) -> Option<Held> {
         let held: Held = self.snapshot.sessions.unseal(Purpose::Held, sealed, self.snapshot.hold_timeout)?;
-        let same = held.user.eq_ignore_ascii_case(session.user()) && held.site == *visit.site.name;
+        let same = held.user == session.user() && held.site == *visit.site.name;
         same.then_some(held)
     }
 

@@ -9,7 +9,7 @@ use hyper::header;
 
 use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
-use crate::auth::{self, Attempt, Problem, Verdict};
+use crate::auth::{self, Attempt, Identity, Problem, Verdict};
 use crate::back::{self, LoggedIn, LoginError, Node, Pending, headers};
 use crate::config::Mode;
 use crate::directory::User;
@@ -22,7 +22,7 @@ use crate::text;
 use crate::upload::{Incoming, Upload};
 
 /// A login form has a name, a password, a token and a path: this is plenty. What is held comes on top.
-const FORM_SIZE: u64 = 16 << 10;
+pub(super) const FORM_SIZE: u64 = 16 << 10;
 /// So long a login waits for the logout of who was here before. A node that is well answers in a tenth of it.
 const FORMER_LOGOUT: Duration = Duration::from_secs(3);
 
@@ -43,8 +43,9 @@ pub(super) struct Form {
 impl Exchange {
     pub(super) async fn log_in(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
         // Sealed, written in base64 and encoded for a form, what is held is less than twice as long.
-        let size = FORM_SIZE + 2 * self.snapshot.hold_max_size;
-        let form = Form::read(&Upload::new(body, self.rules(("the login form", size))).whole().await?);
+        let (name, size) = self.snapshot.http.own_form("the login form", FORM_SIZE);
+        let limit = (name, size.saturating_add(self.snapshot.hold_max_size.saturating_mul(2)));
+        let form = Form::read(&Upload::new(body, self.rules(limit)).whole().await?);
         if !self.is_our_form(visit, &form) {
             return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(&STALE)));
         }
@@ -149,11 +150,12 @@ impl Exchange {
             }
             None => return Err(Refusal::NoNode),
         };
-        let (mut node, mut outcome) = (node.clone(), self.log_in_at(visit, form, &node, (&mode, &user)).await);
+        let who = (&mode, &identity, &user);
+        let (mut node, mut outcome) = (node.clone(), self.log_in_at(visit, form, &node, who).await);
         if matches!(outcome, Err(LoginError::Wrong | LoginError::Refusal(_)))
             && let Some(other) = self.other_node(&name, began, &node).await
         {
-            outcome = self.log_in_at(visit, form, &other, (&mode, &user)).await;
+            outcome = self.log_in_at(visit, form, &other, who).await;
             node = other;
         }
         let session = || Session::open(&identity, &visit.site.name, node.name());
@@ -182,7 +184,7 @@ impl Exchange {
         visit: &Visit,
         form: &Form,
         node: &Arc<Node>,
-        (mode, user): (&Mode, &User),
+        (mode, identity, user): (&Mode, &Identity, &User),
     ) -> Result<LoggedIn, LoginError> {
         if self.snapshot.is_draining(node) {
             return Err(Refusal::NodeDraining.into());
@@ -191,7 +193,7 @@ impl Exchange {
             tracing::error!(backend = node.name(), "its recipe checks no password, so mode back-end lets nobody in");
             return Err(Refusal::Internal.into());
         }
-        self.log_in_to(visit, form, node, user).await
+        self.log_in_to(visit, form, node, (identity, user)).await
     }
 
     /// Asks the policies how this attempt is checked.
@@ -256,8 +258,9 @@ impl Exchange {
         node: &Node,
     ) -> Answer {
         let secure = self.secure();
-        let landing = headers::fit_location(&logged_in.landing, node.authority(), visit.authority(), node.base_path());
-        let landing = text::local_path(&landing).unwrap_or("/");
+        let landing = node.fitting(self.peer.scheme(), visit.authority()).to_public(logged_in.landing.as_bytes());
+        let landing = landing.as_deref().unwrap_or(&logged_in.landing);
+        let landing = text::local_path(landing).unwrap_or("/");
         let next = text::local_path(&form.next).filter(|next| *next != "/").unwrap_or(landing);
         let mut answer = match self.held_for(session, &form.held, visit) {
             Some(held) => self.held_page(visit, held, next),

@@ -10,9 +10,9 @@ use hyper::StatusCode;
 use hyper::header;
 use serde::{Deserialize, Serialize};
 
-use super::login::Form;
+use super::login::{FORM_SIZE, Form};
 use super::{Answer, Exchange, Visit, own};
-use crate::auth::Problem;
+use crate::auth::{Identity, Problem};
 use crate::back::{self, LoggedIn, LoginError, Node, Pending, Person};
 use crate::directory::User;
 use crate::limits::Holder;
@@ -62,19 +62,19 @@ struct CodeForm {
 }
 
 impl Exchange {
-    /// Logs in at a node.
+    /// Logs in at a node, under the one name that later requests tell it too.
     pub(super) async fn log_in_to(
         &self,
         visit: &Visit,
         form: &Form,
         node: &Arc<Node>,
-        user: &User,
+        (identity, user): (&Identity, &User),
     ) -> Result<LoggedIn, LoginError> {
         let headers = self.headers_for_node(visit);
         let attributes = self.snapshot.directory.exposed(user);
         let origin = format!("{}://{}", self.peer.scheme(), visit.authority());
         let person = Person {
-            user: form.name.trim(),
+            user: identity.user(),
             secret: &form.secret,
             attributes: &attributes,
             lang: language(visit),
@@ -131,7 +131,8 @@ impl Exchange {
 
     /// Takes a code, and tries it at the node.
     pub(super) async fn take_second_factor(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
-        let limit = ("the login form", 2 * self.most_state() as u64);
+        let (name, size) = self.snapshot.http.own_form("the login form", FORM_SIZE);
+        let limit = (name, size.saturating_add(2 * self.most_state() as u64));
         let mut sent = CodeForm::read(&Upload::new(body, self.rules(limit)).whole().await?);
         let waiting: Option<Waiting> =
             self.snapshot.sessions.unseal(Purpose::SecondFactor, &sent.state, LIFETIME).filter(|waiting: &Waiting| {
