@@ -11,6 +11,7 @@ mod login;
 mod moved;
 mod own;
 mod preferences;
+mod renewal;
 mod route;
 mod second;
 mod throttle;
@@ -26,8 +27,8 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use crate::back::headers::{self, Fields};
-use crate::back::{self, ClientConnection, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
-use crate::config::{ClientAuth, Http};
+use crate::back::{self, ClientConnection, Fitting, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
+use crate::config::ClientAuth;
 use crate::limits::{Allowance, Holder};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
@@ -302,9 +303,7 @@ impl Exchange {
             return Ok(self.after_logout(logout, visit, node));
         }
         let mut answer = self.fitted(visit, session, node, response);
-        if let Some(cookie) = self.snapshot.sessions.touch(session, secure) {
-            own::append(&mut answer, header::SET_COOKIE, &cookie);
-        }
+        renewal::renew(answer.status(), answer.headers_mut(), || self.snapshot.sessions.touch(session, secure));
         Ok(answer)
     }
 
@@ -313,7 +312,7 @@ impl Exchange {
         if body.is_end_stream() {
             return Ok(Outgoing::nothing());
         }
-        let limit = body_limit(&visit.head, &self.snapshot.http);
+        let limit = self.snapshot.http.session_body();
         let body = Upload::new(body, self.rules(limit));
         if content_length(&visit.head).is_some_and(|length| length > limit.1) {
             if self.snapshot.http.allow_large_incoming_data {
@@ -363,13 +362,18 @@ impl Exchange {
         let mut request = Request::new(body);
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
-        if node.takes_lines() && protocol.is_none() && visit.set.is_empty() && !has_credentials(&visit.head) {
+        let has_urls = Fitting::has_urls(&visit.head.headers);
+        let in_map = protocol.is_some() || !visit.set.is_empty() || has_urls || has_credentials(&visit.head);
+        if node.takes_lines() && !in_map {
             let mut lines = headers::Lines::with_room();
             self.put_ours(visit, &mut lines);
             headers::onward(&visit.head.headers, session::is_ours, &mut lines);
             return Ok(Box::new(Outbound { request, lines: Some(lines) }));
         }
         *request.headers_mut() = self.headers_for_node(visit);
+        if has_urls {
+            node.fitting(self.peer.scheme(), visit.authority()).fit_request(request.headers_mut());
+        }
         if let Some(protocol) = protocol {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(header::UPGRADE, protocol);
@@ -417,12 +421,7 @@ impl Exchange {
         if parts.headers.contains_key(header::SET_COOKIE) {
             headers::fit_cookies(&mut parts.headers, node.base_path(), secure, session::is_ours);
         }
-        if let Some(location) = parts.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) {
-            let fitted = headers::fit_location(location, node.authority(), visit.authority(), node.base_path());
-            if let Ok(value) = HeaderValue::from_str(&fitted) {
-                parts.headers.insert(header::LOCATION, value);
-            }
-        }
+        node.fitting(self.peer.scheme(), visit.authority()).fit_answer(&mut parts.headers);
         // A 101 with another protocol than was asked for does not get here.
         let Some(protocol) = protocol else { return Response::from_parts(parts, Body::node(body)) };
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -440,16 +439,6 @@ impl Exchange {
 
     fn secure(&self) -> bool {
         self.peer.is_secure()
-    }
-}
-
-/// Multipart bodies are uploads, with a limit of their own.
-fn body_limit(head: &Parts, http: &Http) -> Limit {
-    let media_type = head.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    if media_type.len() >= 10 && media_type[..10].eq_ignore_ascii_case(b"multipart/") {
-        ("upload-max-size", http.upload_max_size)
-    } else {
-        ("body-max-size", http.body_max_size)
     }
 }
 

@@ -85,27 +85,75 @@ fn ambiguous_requests_are_refused_and_never_forwarded() {
     assert_eq!(node.hits().len(), before);
 }
 
+/// What webmails, phones and calendars send.
+const TYPES: [(&str, &str); 9] = [
+    ("POST", "application/x-www-form-urlencoded"),
+    ("POST", "application/json"),
+    ("POST", "message/rfc822"),
+    ("POST", "application/vnd.ms-sync.wbxml"),
+    ("POST", "image/png"),
+    ("PUT", "application/octet-stream"),
+    ("PUT", "text/calendar"),
+    ("PROPFIND", "text/xml"),
+    ("POST", "multipart/form-data; boundary=x"),
+];
+
+#[test]
+fn with_a_session_the_limit_for_uploads_holds_for_every_method_and_type() {
+    let node = webmail(|request| Answer::text(request.body().len().to_string()));
+    let proxy = proxy("[http]\nupload-max-size = \"1MiB\"", &[("node-a", &node, "")]);
+    let sent = |(method, media_type): (&str, &str), size: u64, length| {
+        let request = Request::new(method, "/in").header("Content-Type", media_type);
+        log_in(&proxy, "alice").send(request.stream(std::io::Read::take(std::io::repeat(7), size), length))
+    };
+    for what in TYPES {
+        let size = 200 << 10;
+        for length in [Some(size), None] {
+            let answer = sent(what, size, length);
+            assert_eq!((answer.status, answer.text()), (200, size.to_string()), "{what:?}");
+        }
+    }
+    for (what, length) in [(TYPES[0], Some((1 << 20) + 1)), (TYPES[5], Some((1 << 20) + 1)), (TYPES[3], None)] {
+        let refused = sent(what, (1 << 20) + 1, length);
+        assert!(
+            refused.status == 413 && refused.text().contains("upload-max-size is 1024 KiB"),
+            "{what:?} {refused:?}"
+        );
+    }
+}
+
 #[test]
 fn bodies_over_a_limit_are_refused_with_its_name() {
     let node = echo();
-    let proxy = proxy("[http]\nbody-max-size = \"64KiB\"\nupload-max-size = \"128KiB\"", &[("node-a", &node, "")]);
-    let multipart = "multipart/form-data; boundary=x";
-    for (media_type, size, limit) in [
-        ("text/plain", 64 << 10, None),
-        ("text/plain", (64 << 10) + 1, Some("body-max-size is 64 KiB")),
-        (multipart, 128 << 10, None),
-        (multipart, (128 << 10) + 1, Some("upload-max-size is 128 KiB")),
-    ] {
-        for length in [Some(size), None] {
-            let request = Request::new("POST", "/in").header("Content-Type", media_type);
-            let answer =
-                log_in(&proxy, "alice").send(request.stream(std::io::Read::take(std::io::repeat(7), size), length));
-            match limit {
-                None => assert_eq!(answer.status, 200),
-                Some(text) => assert!(answer.status == 413 && answer.text().contains(text), "{}", answer.text()),
+    // Whoever wrote a larger limit for all bodies meant those with a session too.
+    for (key, other, limit) in [("upload-max-size", "body-max-size", 128), ("body-max-size", "upload-max-size", 256)] {
+        let extra = format!("[http]\n{key} = \"{limit}KiB\"\n{other} = \"64KiB\"");
+        let proxy = proxy(&extra, &[("node-a", &node, "")]);
+        for media_type in ["text/plain", "multipart/form-data; boundary=x"] {
+            for (size, over) in [(limit << 10, false), ((limit << 10) + 1, true)] {
+                for length in [Some(size), None] {
+                    let request = Request::new("POST", "/in").header("Content-Type", media_type);
+                    let body = std::io::Read::take(std::io::repeat(7), size);
+                    let answer = log_in(&proxy, "alice").send(request.stream(body, length));
+                    let told = format!("{key} is {limit} KiB");
+                    assert_eq!(answer.status, if over { 413 } else { 200 }, "{answer:?}");
+                    assert!(!over || answer.text().contains(&told), "{answer:?}");
+                }
             }
         }
     }
+}
+
+#[test]
+fn the_small_limit_is_for_forms_that_come_without_a_session() {
+    let node = echo();
+    let proxy = proxy("[http]\nbody-max-size = \"2KiB\"", &[("node-a", &node, "")]);
+    let large = "x".repeat(3000);
+    let refused = proxy.client().post_form("/.doorward/login", &[("username", &large)]);
+    assert!(refused.status == 413 && refused.text().contains("body-max-size is 2 KiB"), "{refused:?}");
+    // What came without a session is asked to log in, whatever its size.
+    let answer = proxy.client().send(Request::new("POST", "/x").header("Accept", "application/json").body(large));
+    assert_eq!(answer.status, 401);
 }
 
 #[test]
@@ -178,4 +226,100 @@ fn headers_over_the_limit_are_refused() {
     assert_eq!(client.get("/").status, 200);
     let mut client = proxy.client().header("X-Large", &"x".repeat(17 << 10));
     assert_eq!(client.get("/").status, 431);
+}
+
+/// A webmail below `/app/`, whose answers have the headers that a request names: `X-Say-Location`, say.
+fn says() -> Backend {
+    Backend::start(|request| {
+        if request.what() == ("POST", "/app/login") {
+            return Answer::redirect("/app/inbox").status(303).header("Set-Cookie", "sid=alice; Path=/app");
+        }
+        let said = ["location", "content-location", "refresh", "link"]
+            .map(|name| (name, request.seen.header(&format!("x-say-{name}")).map(str::to_owned)));
+        said.into_iter().fold(Answer::new(201, "x"), |answer, (name, value)| match value {
+            Some(value) => answer.header(name, &value),
+            None => answer,
+        })
+    })
+}
+
+fn below_a_path(node: &Backend) -> harness::Proxy {
+    let url = format!("{}/app/", node.url());
+    let nowhere = "[[backend]]\nname = \"node-b\"\nurl = \"http://127.0.0.1:9/\"\nrecipe = \"test.toml\"\n";
+    let config = crate::support::config("", &[]) + nowhere;
+    crate::support::setup().serve(&(config + &crate::support::backend("node-a", &url, "aliases = [\"Alias.test\"]")))
+}
+
+#[test]
+fn no_answer_leads_the_browser_to_the_node() {
+    let node = says();
+    let proxy = below_a_path(&node);
+    let port = node.address().port();
+    let mut client = log_in(&proxy, "alice").site("mail.test");
+    let cookies: Vec<_> = ["doorward", "sid"]
+        .iter()
+        .map(|name| (*name, log_in(&proxy, "alice").cookie(name).expect("a cookie").to_owned()))
+        .collect();
+    for (name, value) in &cookies {
+        client.cookies.set("mail.test", name, value);
+    }
+    let public = proxy.address("public").port();
+    let here = [
+        ("http://127.0.0.1:{}/app/dir/", "/dir/"),
+        ("HTTP://127.0.0.1:{}/app/x", "/x"),
+        ("http://127.0.0.1:{}/app?a=1", "/?a=1"),
+        ("http://127.0.0.1:{}/app/\u{fc}?\u{e4}", "/%C3%BC?%C3%A4"),
+        ("//127.0.0.1:{}/app/x", "/x"),
+        ("https://127.0.0.1:{}/app/x", "/x"),
+        ("http://mail.test:{}/app/dir/", "/dir/"),
+        ("http://node-a:{}/app/x#f", "/x#f"),
+        ("http://ALIAS.test:{}/app", "/"),
+        ("http://127.0.0.1:{}", "/"),
+        ("http://127.0.0.1:{}/app//evil.test/", "/.//evil.test/"),
+        ("/app/x", "/x"),
+    ];
+    let mut check = |written: &str, fitted: &str| {
+        let request = Request::new("GET", "/x")
+            .header("X-Say-Location", written)
+            .header("X-Say-Content-Location", written)
+            .header("X-Say-Refresh", &format!("5; url={written}"))
+            .header("X-Say-Link", &format!("<{written}>; rel=next, <https://e.test/{{}}>"));
+        let answer = client.send(request).expect(201);
+        assert_eq!(answer.header("location"), Some(fitted), "{written}");
+        assert_eq!(answer.header("content-location"), Some(fitted), "{written}");
+        assert_eq!(answer.header("refresh"), Some(&*format!("5; url={fitted}")), "{written}");
+        assert_eq!(answer.header("link"), Some(&*format!("<{fitted}>; rel=next, <https://e.test/{{}}>")), "{written}");
+    };
+    for (written, fitted) in here {
+        check(&written.replace("{}", &port.to_string()), fitted);
+    }
+    check(&format!("http://mail.test:{public}/y"), "/y");
+    let elsewhere = [
+        "https://elsewhere.test/app/\u{fc}",
+        "http://127.0.0.1:1/app/x",
+        "//mail.test.evil.test/",
+        "./x?a",
+        "/other/\u{fc}",
+    ];
+    for written in elsewhere {
+        check(written, written);
+    }
+}
+
+#[test]
+fn where_dav_moves_something_to_is_below_the_nodes_path() {
+    let node = says();
+    let proxy = below_a_path(&node);
+    let mut client = log_in(&proxy, "alice");
+    let public = proxy.address("public");
+    for (written, fitted) in [
+        (format!("http://{public}/dav/b"), format!("http://{public}/app/dav/b")),
+        ("/dav/b".to_owned(), "/app/dav/b".to_owned()),
+        ("https://elsewhere.test/dav/b".to_owned(), "https://elsewhere.test/dav/b".to_owned()),
+    ] {
+        client.send(Request::new("MOVE", "/dav/a").header("Destination", &written)).expect(201);
+        let hits = node.hits();
+        let seen = hits.last().expect("a hit");
+        assert_eq!((seen.target.as_str(), seen.header("destination")), ("/app/dav/a", Some(fitted.as_str())));
+    }
 }

@@ -29,7 +29,7 @@ fn each_error_has_a_page_with_its_number_and_the_request_id() {
         _ => Answer::text("inbox"),
     });
     let gone = webmail(|_| Answer::text("x"));
-    let extra = "[http]\nuri-max-size = \"1KiB\"\nbody-max-size = \"1KiB\"\nheaders-max-count = 30\n";
+    let extra = "[http]\nuri-max-size = \"1KiB\"\nbody-max-size = \"1KiB\"\nupload-max-size = \"1KiB\"\nheaders-max-count = 30\n";
     let text = config(extra, &[("node-a", &node, "rw-timeout = \"300ms\"")]) + &backend("node-b", &gone.url(), "");
     let proxy = setup().serve(&text.replace("hosts = [\"*\"]", "hosts = [\"127.0.0.1\"]"));
     let mut bob = log_in(&proxy, "bob");

@@ -221,3 +221,34 @@ fn what_was_sent_without_a_session_is_there_after_the_login_and_for_nobody_else(
     let (_, answer) = send(&proxy, "forged", &origin, &draft);
     assert_eq!(answer.status, 303);
 }
+
+#[test]
+fn no_answer_that_a_shared_cache_may_keep_renews_the_session() {
+    let node = webmail(|request| match request.seen.target.as_str() {
+        "/public" => Answer::text("x").header("Cache-Control", "public, max-age=604800"),
+        "/shared" => Answer::text("x").header("Cache-Control", "s-maxage=60"),
+        "/fresh" => Answer::text("x").header("Cache-Control", "max-age=604800"),
+        "/expires" => Answer::text("x").header("Expires", "Fri, 01 Jan 2999 00:00:00 GMT"),
+        "/private" => Answer::text("x").header("Cache-Control", "private, max-age=60"),
+        _ => Answer::text("x").header("Last-Modified", "Fri, 01 Jan 1999 00:00:00 GMT"),
+    });
+    // A tenth of it are whole seconds: renewed after two.
+    let proxy = proxy("[session]\nidle-timeout = \"19s\"", &[("node-a", &node, "")]);
+    let cookie = session_of(&log_in(&proxy, "alice"));
+    let mut client = with_cookie(&proxy, &cookie);
+    let plain = loop {
+        let answer = client.get("/plain").expect(200);
+        if answer.header("set-cookie").is_some() {
+            break answer;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(plain.header("cache-control"), Some("private"), "{plain:?}");
+    for kept in ["/public", "/shared", "/fresh", "/expires"] {
+        let answer = client.get(kept).expect(200);
+        assert_eq!(answer.header("set-cookie"), None, "{answer:?}");
+    }
+    let private = client.get("/private").expect(200);
+    assert!(private.header("set-cookie").is_some_and(|cookie| cookie.starts_with("doorward=")), "{private:?}");
+    assert_eq!(private.headers.all("cache-control"), ["private, max-age=60"]);
+}
