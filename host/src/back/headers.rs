@@ -211,22 +211,6 @@ pub fn fit_cookie(value: &[u8], base_path: &str, secure: bool, is_ours: impl Fn(
     HeaderValue::from_maybe_shared(Bytes::from(fitted)).ok()
 }
 
-/// A node's `Location` as the browser should have it: its own origin becomes this one, other sites stay.
-pub fn fit_location(value: &str, origin: &str, public_host: &str, base_path: &str) -> String {
-    let of = |host: &str| {
-        let rest = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"))?;
-        let rest = rest.strip_prefix(host)?;
-        (rest.is_empty() || rest.starts_with(['/', '?', '#'])).then_some(rest)
-    };
-    let local = of(origin).or_else(|| of(public_host));
-    match local {
-        Some(rest) if rest.starts_with('/') => public_path(rest, base_path).to_owned(),
-        Some(rest) => format!("/{rest}"),
-        None if value.starts_with('/') && !value.starts_with("//") => public_path(value, base_path).to_owned(),
-        None => value.to_owned(),
-    }
-}
-
 /// A path of the node as seen from outside.
 fn public_path<'a>(path: &'a str, base_path: &str) -> &'a str {
     match path.strip_prefix(base_path) {
@@ -292,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_and_locations_fit_the_public_site() {
+    fn cookies_fit_the_public_site() {
         let fitted = |value: &str, secure| fit_cookie(value.as_bytes(), "/rc", secure, |name| name == b"doorward");
         let cookie =
             |value, secure| fitted(value, secure).map(|fitted| String::from_utf8(fitted.as_bytes().into()).unwrap());
@@ -305,12 +289,5 @@ mod tests {
         assert_eq!(cookie("a=1; path=/rc; Domain=n; HttpOnly", false).unwrap(), "a=1; Path=/; HttpOnly");
         assert_eq!(cookie("a=1; Path=/rc/x; secure", true).unwrap(), "a=1; Path=/rc/x; Secure".replace("/rc", ""));
         assert_eq!(cookie("doorward=1", true), None);
-        let location = |value: &str| fit_location(value, "10.0.0.1:80", "mail.test", "/rc");
-        assert_eq!(location("/rc/?_task=mail"), "/?_task=mail");
-        assert_eq!(location("http://10.0.0.1:80/rc/x"), "/x");
-        assert_eq!(location("https://mail.test/y"), "/y");
-        assert_eq!(location("http://10.0.0.1:8080/x"), "http://10.0.0.1:8080/x");
-        assert_eq!(location("https://elsewhere.test/"), "https://elsewhere.test/");
-        assert_eq!(location("./?x"), "./?x");
     }
 }

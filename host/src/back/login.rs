@@ -15,7 +15,7 @@ use super::jar::{self, Jar};
 use super::masked::masked;
 use super::recipe::{Answered, Escape, Extract, From, Landing, Recipe, Stage, Step, Verdict};
 use super::request::{self, Made, of_user};
-use super::{Node, headers, html};
+use super::{Node, html};
 use crate::reply::Refusal;
 use crate::secret::{Secret, Values};
 
@@ -317,8 +317,8 @@ impl Way<'_> {
         let node = self.hop.node;
         let location = last.parts.headers.get(header::LOCATION).filter(|_| request::leads_on(last.parts.status))?;
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-        let location = resolved(location.to_str().ok()?, &last.path);
-        let path = headers::fit_location(&location, node.authority(), host, node.base_path());
+        let location = resolved(&String::from_utf8_lossy(location.as_bytes()), &last.path);
+        let path = node.fitting(self.hop.peer.scheme(), host).to_public(location.as_bytes()).unwrap_or(location);
         (path.starts_with('/') && !path.starts_with("//")).then(|| path.split('#').next().unwrap_or("/").to_owned())
     }
 

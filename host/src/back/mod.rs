@@ -20,6 +20,7 @@ mod recipe;
 mod request;
 mod timers;
 mod tunnel;
+mod urls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,7 @@ pub use pinned::{ClientConnection, Owner};
 pub use probe::watch_over;
 pub use recipe::{Answered, BUILT_IN, Choice, Recipe};
 pub use tunnel::Tunnel;
+pub use urls::Fitting;
 
 use crate::config::{self, Faults};
 use crate::limits::{Gate, Shares};
@@ -54,8 +56,8 @@ pub struct Node {
     config: config::Backend,
     /// `host:port`, for connecting and for the log.
     authority: String,
-    /// Path in front of every path, without a final `/`; usually empty.
-    base_path: String,
+    /// Where it is for itself, and the path in front of every path.
+    own: urls::Own,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// The bytes of the files of its TLS, to tell whether they changed.
     files: Vec<Option<Vec<u8>>>,
@@ -90,7 +92,7 @@ impl Node {
         }
         let name = config.tls.name.clone().unwrap_or_else(|| host.trim_matches(['[', ']']).to_owned());
         let tls = if secure {
-            let name = ServerName::try_from(name)
+            let name = ServerName::try_from(name.clone())
                 .map_err(|error| place.key("tls.name").fault(error.to_string(), "a host name or address"))?;
             let protocol: &[u8] = if config.http2 { b"h2" } else { b"http/1.1" };
             Some((tls::to_node(&config.tls, protocol, &place.key("tls"))?, name))
@@ -101,7 +103,7 @@ impl Node {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             authority: format!("{host}:{port}"),
-            base_path: url.path().trim_end_matches('/').to_owned(),
+            own: urls::Own::new(host, port, config.names().chain([name.as_str()]), url.path()),
             tls,
             files: config.tls.files().map(|path| std::fs::read(path).ok()).collect(),
             recipe: recipe(config, base)?,
@@ -119,7 +121,7 @@ impl Node {
 
     /// The gate that a request goes through, and how long the node may be silent about it.
     fn lane(&self, path: &str) -> (&Gate, Duration) {
-        let path = path.strip_prefix(&self.base_path).unwrap_or(path);
+        let path = path.strip_prefix(self.base_path()).unwrap_or(path);
         if self.config.long_poll.iter().any(|beginning| path.starts_with(beginning.as_str())) {
             (&self.long_polls, self.config.long_poll_timeout)
         } else {
@@ -155,7 +157,12 @@ impl Node {
 
     /// The path in front of every path.
     pub fn base_path(&self) -> &str {
-        &self.base_path
+        &self.own.base_path
+    }
+
+    /// Makes URLs fit: those of this node, and those of the public site that a browser asked for by this scheme and host.
+    pub fn fitting<'a>(&'a self, scheme: &'a str, authority: &'a str) -> Fitting<'a> {
+        Fitting::new(&self.own, scheme, authority)
     }
 
     /// How it is.

@@ -65,7 +65,7 @@ async fn ask(node: &Node) -> Result<u16, Error> {
 
 fn request(node: &Node) -> Request<Outgoing> {
     let mut request = Request::new(Outgoing::nothing());
-    let target = format!("{}{}", node.base_path, node.config.health.path.as_deref().unwrap_or("/"));
+    let target = format!("{}{}", node.base_path(), node.config.health.path.as_deref().unwrap_or("/"));
     if node.config.http2 {
         let scheme = if node.tls.is_some() { "https" } else { "http" };
         *request.version_mut() = Version::HTTP_2;

@@ -114,7 +114,7 @@ impl Made {
     pub(super) fn request(&self, node: &Node, headers: &HeaderMap, jar: &Jar) -> Result<Request<Outgoing>, Error> {
         let mut request = Request::new(Outgoing::Whole(Full::new(self.body.clone())));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = format!("{}{}", node.base_path, self.path).parse().map_err(|_| Error::Path)?;
+        *request.uri_mut() = format!("{}{}", node.base_path(), self.path).parse().map_err(|_| Error::Path)?;
         let sent = request.headers_mut();
         sent.clone_from(headers);
         for name in
