@@ -367,10 +367,10 @@ impl Exchange {
         if node.takes_lines() && !in_map {
             let mut lines = headers::Lines::with_room();
             self.put_ours(visit, &mut lines);
-            headers::onward(&visit.head.headers, session::is_ours, &mut lines);
+            headers::onward(&visit.head.headers, session::is_ours, |name| self.is_reserved(node, name), &mut lines);
             return Ok(Box::new(Outbound { request, lines: Some(lines) }));
         }
-        *request.headers_mut() = self.headers_for_node(visit);
+        *request.headers_mut() = self.headers_for_node(visit, node);
         if has_urls {
             node.fitting(self.peer.scheme(), visit.authority()).fit_request(request.headers_mut());
         }
@@ -383,11 +383,17 @@ impl Exchange {
         Ok(Box::new(request.into()))
     }
 
+    /// Whether only Doorward sends a header to a node: the operator says so, or the node's recipe has it.
+    fn is_reserved(&self, node: &Node, name: &str) -> bool {
+        self.snapshot.forwarding.identity.has(name) || node.reserved().has(name)
+    }
+
     /// The headers that a node gets with any request of this client, made of the browser's.
-    fn headers_for_node(&self, visit: &Visit) -> HeaderMap {
+    fn headers_for_node(&self, visit: &Visit, node: &Node) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(visit.head.headers.len() + OUR_HEADERS);
-        headers::onward(&visit.head.headers, session::is_ours, &mut map);
-        for (name, value) in &visit.set {
+        let reserved = |name: &str| self.is_reserved(node, name);
+        headers::onward(&visit.head.headers, session::is_ours, reserved, &mut map);
+        for (name, value) in visit.set.iter().filter(|(name, _)| !reserved(name.as_str())) {
             map.insert(name, value.clone());
         }
         let mut ours = HeaderMap::with_capacity(OUR_HEADERS);

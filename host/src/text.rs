@@ -109,39 +109,6 @@ pub fn is_hop_by_hop(name: &str) -> bool {
     NAMES.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
-/// Whether a header towards a node says what only Doorward knows: who and where the client is, what it asked for, and how
-/// the request is framed. Neither clients nor policies may set it, in any spelling: many servers take `_` for `-`.
-pub fn only_we_write(name: &str) -> bool {
-    const NAMES: [&str; 14] = [
-        "forwarded",
-        "x-real-ip",
-        "x-request-id",
-        "remote-user",
-        "x-remote-user",
-        // Other proxies' names for the client.
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "true-client-ip",
-        // Some servers take their path from these.
-        "x-original-url",
-        "x-rewrite-url",
-        // CGI makes the variable `HTTP_PROXY` of it.
-        "proxy",
-        "x-original-host",
-        "x-host",
-        "x-auth-request-user",
-    ];
-    const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
-    const BEGINNINGS: [&str; 2] = ["x-forwarded-", "x-doorward-"];
-    let name = name.as_bytes();
-    let same = |byte: &u8, ours: &u8| if *byte == b'_' { *ours == b'-' } else { byte.eq_ignore_ascii_case(ours) };
-    let begins = |ours: &str| name.len() >= ours.len() && name.iter().zip(ours.as_bytes()).all(|(a, b)| same(a, b));
-    let is = |ours: &&str| name.len() == ours.len() && begins(ours);
-    // In the proper spelling the framing is written anew.
-    let twin = || name.contains(&b'_') && FRAMING.iter().any(is);
-    BEGINNINGS.iter().any(|ours| begins(ours)) || NAMES.iter().any(is) || twin()
-}
-
 /// Cookies of a request, in order (RFC 6265, section 5.4).
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let text = |bytes| std::str::from_utf8(bytes).ok();
@@ -256,17 +223,6 @@ mod tests {
         check("127.0.0.1", Some("127.0.0.1"));
         for bad in ["", ":80", "a b", "a/b", "a@b", "a:b", "[::1", "[x]", "a:123456", "a,b", "ä"] {
             check(bad, None);
-        }
-    }
-
-    #[test]
-    fn what_only_we_write_is_known_in_every_spelling() {
-        let ours = ["X-Forwarded-For", "x_forwarded-x", "X_Doorward_", "remote_USER", "Proxy", "content_length"];
-        for name in ours {
-            assert!(only_we_write(name), "{name}");
-        }
-        for name in ["", "x", "x-forwarded", "content-length", "proxyx", "remote-users", "x-forwarde-for"] {
-            assert!(!only_we_write(name), "{name}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::{Answer, Backend, Request};
 
-use crate::support::{log_in, proxy, webmail};
+use crate::support::{config, log_in, post_login, proxy, webmail};
 
 fn echo() -> Backend {
     webmail(|request| {
@@ -34,6 +34,60 @@ fn the_node_reads_what_is_true_and_nothing_forged() {
         assert_eq!(seen.header(gone), None, "{gone}");
     }
     assert_eq!(seen.header("cookie"), Some("sid=alice"), "our own cookie stays here");
+}
+
+#[test]
+fn no_header_that_names_a_user_gets_from_a_client_to_a_node() {
+    let node = echo();
+    let recipe = crate::support::RECIPE
+        .replace("[login.fields]", "[login.headers]\n\"X-Own-Login\" = \"{user}\"\n[login.fields]");
+    let recipe = format!("{recipe}[inject]\n\"X-Own-Mail\" = \"{{user}}@a.test\"\n");
+    let extra = "[http]\nheaders-max-count = 200\nidentity-headers = [\"X-Corp-User\", \"Corp-*\"]\n";
+    let proxy = crate::support::setup().file("test.toml", recipe).serve(&config(extra, &[("node-a", &node, "")]));
+    let names = [
+        "X-Auth-User",
+        "X-Auth-Request-Email",
+        "X-Remote-User",
+        "Remote-Groups",
+        "X-Forwarded-User",
+        "X-Webauth-User",
+        "X-Authenticated-User",
+        "X-authentik-username",
+        "X-SSL-Client-Verify",
+        "X-Client-Cert",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "X-Client-IP",
+        "Client-IP",
+        "X-GSSAPI-Name",
+        "X-Ldap-User",
+        "X-Vouch-User",
+        "X-Shib-User",
+        "x-webobjects-remote-user",
+        "Ssl-Client-Verify",
+        "Tailscale-User-Login",
+        "X-Corp-User",
+        "Corp-Role",
+        "X-Own-Login",
+        "X-Own-Mail",
+    ];
+    let mut client = proxy.client();
+    for name in names {
+        for spelled in [name.to_owned(), name.replace('-', "_"), name.to_lowercase(), name.replace('-', ".")] {
+            client = client.header(&spelled, "root");
+        }
+    }
+    assert_eq!(post_login(&mut client, "/", "alice", "alice-secret").status, 303);
+    client.get("/later").expect(200);
+    let hits = node.hits();
+    for hit in &hits[hits.len() - 2..] {
+        let forged: Vec<_> = hit.headers.0.iter().filter(|(_, value)| value == "root").collect();
+        assert!(forged.is_empty(), "{} gets {forged:?}", hit.target);
+    }
+    assert_eq!(hits[hits.len() - 2].header("x-own-login"), Some("alice"));
+    assert_eq!(hits[hits.len() - 1].header("x-own-mail"), Some("alice@a.test"));
 }
 
 #[test]
@@ -246,8 +300,8 @@ fn says() -> Backend {
 fn below_a_path(node: &Backend) -> harness::Proxy {
     let url = format!("{}/app/", node.url());
     let nowhere = "[[backend]]\nname = \"node-b\"\nurl = \"http://127.0.0.1:9/\"\nrecipe = \"test.toml\"\n";
-    let config = crate::support::config("", &[]) + nowhere;
-    crate::support::setup().serve(&(config + &crate::support::backend("node-a", &url, "aliases = [\"Alias.test\"]")))
+    let before = config("", &[]) + nowhere;
+    crate::support::setup().serve(&(before + &crate::support::backend("node-a", &url, "aliases = [\"Alias.test\"]")))
 }
 
 #[test]

@@ -8,6 +8,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use memchr::memchr;
 
 use crate::http1::write_header;
+use crate::reserved::is_reserved;
 use crate::text;
 
 /// What `Connection` names besides: headers that belong to this connection as well.
@@ -80,11 +81,18 @@ impl Lines {
 
 /// Puts what of a browser's headers goes on to a node: nothing of this connection, nothing that only Doorward writes, none
 /// of its own cookies, and no framing of the body, which is written anew.
-pub fn onward(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool, fields: &mut impl Fields) {
+///
+/// `reserved` are the headers that only Doorward writes, besides those of the built-in list.
+pub fn onward(
+    headers: &HeaderMap,
+    is_ours: impl Fn(&[u8]) -> bool,
+    reserved: impl Fn(&str) -> bool,
+    fields: &mut impl Fields,
+) {
     let named = named_by_connection(headers);
     for (name, value) in headers {
         let written_anew = matches!(name.as_str(), "host" | "cookie" | "content-length" | "expect");
-        let ends_here = text::is_hop_by_hop(name.as_str()) || text::only_we_write(name.as_str());
+        let ends_here = text::is_hop_by_hop(name.as_str()) || is_reserved(name.as_str()) || reserved(name.as_str());
         if !written_anew && !ends_here && !named.contains(name) {
             fields.put(name, value);
         }
@@ -141,7 +149,7 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
         header::EXPECT,
     ];
     strip_hop_by_hop(trailers);
-    remove(trailers, |name| text::only_we_write(name.as_str()));
+    remove(trailers, |name| is_reserved(name.as_str()));
     for name in &NOT_IN_TRAILERS {
         trailers.remove(name);
     }
@@ -241,9 +249,9 @@ mod tests {
     fn what_goes_on_is_the_browsers_own() {
         let check = |before: &[(&str, &str)], after: &[(&str, &str)]| {
             let (mut fields, mut lines) = (HeaderMap::new(), Lines::with_room());
-            onward(&map(before), |name| name == b"doorward", &mut fields);
+            onward(&map(before), |name| name == b"doorward", |name| name == "x-own-user", &mut fields);
             assert_eq!(fields, map(after), "{before:?}");
-            onward(&map(before), |name| name == b"doorward", &mut lines);
+            onward(&map(before), |name| name == b"doorward", |name| name == "x-own-user", &mut lines);
             let text: String = after.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             assert_eq!(String::from_utf8(lines.0).unwrap(), text);
         };
@@ -256,6 +264,7 @@ mod tests {
             &[("x-forwarded-for", "1"), ("x_forwarded_for", "1"), ("forwarded", "for=1"), ("remote_user", "root")],
             &[],
         );
+        check(&[("x-own-user", "root"), ("x-own", "1")], &[("x-own", "1")]);
         check(&[("x-doorward-user", "root"), ("x-real-ip", "1"), ("accept", "*/*")], &[("accept", "*/*")]);
         check(&[("host", "a"), ("content-length", "1"), ("expect", "100-continue"), ("etag", "1")], &[("etag", "1")]);
     }

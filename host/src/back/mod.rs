@@ -44,6 +44,7 @@ pub use urls::Fitting;
 
 use crate::config::{self, Faults};
 use crate::limits::{Gate, Shares};
+use crate::reserved::Reserved;
 use crate::secret::Secret;
 use crate::tls;
 use health::{Health, Turn};
@@ -63,6 +64,8 @@ pub struct Node {
     files: Vec<Option<Vec<u8>>>,
     /// How it is logged in to.
     pub recipe: Recipe,
+    /// The headers by which its recipe tells it who the user is.
+    reserved: Reserved,
     gate: Gate,
     /// Long polls have places of their own, and none waits: those inside stay there for minutes.
     long_polls: Gate,
@@ -100,13 +103,15 @@ impl Node {
             None
         };
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let recipe = recipe(config, base)?;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             authority: format!("{host}:{port}"),
             own: urls::Own::new(host, port, config.names().chain([name.as_str()]), url.path()),
             tls,
             files: config.tls.files().map(|path| std::fs::read(path).ok()).collect(),
-            recipe: recipe(config, base)?,
+            reserved: recipe.identity_headers(),
+            recipe,
             gate: gate(config),
             health: Health::new(config.health.clone()),
             long_polls: long_polls(config),
@@ -163,6 +168,11 @@ impl Node {
     /// Makes URLs fit: those of this node, and those of the public site that a browser asked for by this scheme and host.
     pub fn fitting<'a>(&'a self, scheme: &'a str, authority: &'a str) -> Fitting<'a> {
         Fitting::new(&self.own, scheme, authority)
+    }
+
+    /// Headers that only Doorward sends to it, besides those that it sends to no node for others.
+    pub fn reserved(&self) -> &Reserved {
+        &self.reserved
     }
 
     /// How it is.

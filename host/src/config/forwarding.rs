@@ -4,6 +4,7 @@ use hyper::header::HeaderValue;
 
 use super::Table;
 use super::network::Networks;
+use crate::reserved::{self, Reserved};
 
 /// Who is believed, and how nodes are told.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Forwarding {
     pub tells_x_forwarded: bool,
     /// Whether nodes get `Forwarded`.
     pub tells_forwarded: bool,
+    /// Headers towards nodes that nobody but Doorward writes, besides the built-in ones.
+    pub identity: Reserved,
     /// `Strict-Transport-Security`, said to whoever comes by TLS.
     pub hsts: Option<HeaderValue>,
 }
@@ -39,6 +42,7 @@ impl Default for Forwarding {
             reads: Style::XForwarded,
             tells_x_forwarded: true,
             tells_forwarded: false,
+            identity: Reserved::default(),
             hsts: None,
         }
     }
@@ -57,8 +61,18 @@ pub(super) fn forwarding(t: &Table<'_>) -> Forwarding {
         reads: t.choice("trusted-proxies-header", &STYLES).unwrap_or(default.reads),
         tells_x_forwarded: tells("x-forwarded", default.tells_x_forwarded),
         tells_forwarded: tells("forwarded", default.tells_forwarded),
+        identity: identity(t),
         hsts: t.parsed("hsts", "such as \"max-age=31536000; includeSubDomains\"", hsts),
     }
+}
+
+fn identity(t: &Table<'_>) -> Reserved {
+    let names = t.texts("identity-headers");
+    for name in names.iter().filter(|name| reserved::read(name).is_none()) {
+        let expected = "a header's name such as \"X-Corp-User\", or its beginning such as \"X-Corp-*\"";
+        t.fault("identity-headers", format!("\"{name}\""), expected);
+    }
+    Reserved::new(names.iter().map(String::as_str))
 }
 
 /// Directives with a `max-age` in seconds among them (RFC 6797, section 6.1).

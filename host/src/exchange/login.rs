@@ -221,7 +221,7 @@ impl Exchange {
         };
         let Some(former) = former else { return };
         let Some(node) = self.snapshot.node(former.backend()).filter(|node| node.recipe.ends_by_call()) else { return };
-        let headers = self.headers_for_node(visit);
+        let headers = self.headers_for_node(visit, node);
         let allowance = self.allowance(Holder::user(former.user()));
         let call = back::log_out(self.hop(node, &allowance), &headers, former.user(), former.kept());
         if !matches!(tokio::time::timeout(FORMER_LOGOUT, call).await, Ok(Ok(()))) {

@@ -70,7 +70,7 @@ impl Exchange {
         node: &Arc<Node>,
         (identity, user): (&Identity, &User),
     ) -> Result<LoggedIn, LoginError> {
-        let headers = self.headers_for_node(visit);
+        let headers = self.headers_for_node(visit, node);
         let attributes = self.snapshot.directory.exposed(user);
         let origin = format!("{}://{}", self.peer.scheme(), visit.authority());
         let person = Person {
@@ -194,7 +194,7 @@ impl Exchange {
         if code.is_blank() || code.expose().len() > CODE_SIZE || code.expose().chars().any(char::is_control) {
             return Err(LoginError::Wrong);
         }
-        let headers = self.headers_for_node(visit);
+        let headers = self.headers_for_node(visit, node);
         let allowance = self.allowance(Holder::user(waiting.session.user()));
         back::second_factor(self.hop(node, &allowance), &headers, &waiting.pending, code, &|_| {}).await
     }
@@ -234,7 +234,7 @@ impl Exchange {
         if !below.is_empty() && visit.head.uri.path() == LOGOUT {
             return own::redirect(&format!("{below}{LOGOUT}"));
         }
-        let headers = self.headers_for_node(visit);
+        let headers = self.headers_for_node(visit, &node);
         let allowance = self.allowance(Holder::user(session.user()));
         let hop = self.hop(&node, &allowance);
         if let Err(refusal) = back::log_out(hop, &headers, session.user(), session.kept()).await {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::config::Question;
+use crate::reserved;
 use crate::text;
 
 /// Names and texts that a policy answers with may have so many bytes: a reason, a template's name.
@@ -307,7 +308,7 @@ fn is_immutable(name: &str) -> bool {
     const NAMES: [&str; 7] =
         ["authorization", "content-encoding", "content-length", "content-type", "cookie", "expect", "host"];
     let plain = name.to_ascii_lowercase().replace('_', "-");
-    NAMES.contains(&plain.as_str()) || text::is_hop_by_hop(&plain) || text::only_we_write(name)
+    NAMES.contains(&plain.as_str()) || text::is_hop_by_hop(&plain) || reserved::is_reserved(name)
 }
 
 /// Headers of an answer that only Doorward writes.

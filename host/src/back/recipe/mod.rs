@@ -18,6 +18,7 @@ pub use test::Answered;
 pub(super) use test::{Pattern, Test};
 
 use crate::config::{Faults, Place, Source, read};
+use crate::reserved::Reserved;
 use crate::secret::{Secret, Values};
 
 /// The recipes that ship with Doorward.
@@ -314,6 +315,22 @@ impl Recipe {
         let steps = self.prefetch.iter().chain(&self.login).flat_map(Step::templates);
         let others = self.inject.iter().map(|(_, template)| template).chain(self.sign.iter().map(|sign| &sign.text));
         steps.chain(others).flat_map(Template::holes).filter_map(|hole| hole.strip_prefix("attr."))
+    }
+
+    /// The headers by which it tells the back-end who the user is: nobody else may send them. Those of `[inject]`, and of
+    /// its other requests the ones that are filled with the user or the secret; but `Authorization`, which some clients
+    /// send of their own.
+    pub fn identity_headers(&self) -> Reserved {
+        let steps = self.prefetch.iter().chain(&self.login).chain(&self.second_factor);
+        let calls = self.logout.iter().filter_map(|logout| logout.call.as_ref());
+        let tells = |hole: &str| {
+            let starts = |beginning| hole.starts_with(beginning);
+            starts("user") || starts("attr.") || matches!(hole, "secret" | "signature" | "password" | "basic")
+        };
+        let of_steps = steps.chain(calls).flat_map(|step| &step.headers);
+        let of_steps = of_steps.filter(|(_, template)| template.holes().any(tells));
+        let names = self.inject.iter().chain(of_steps).map(|(name, _)| name.as_str());
+        Reserved::new(names.filter(|name| *name != "authorization"))
     }
 
     fn uses(&self, names: &[&str]) -> bool {
