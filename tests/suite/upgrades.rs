@@ -190,7 +190,7 @@ fn a_tunnel_outlives_a_reload_and_holds_its_place_at_the_node() {
 #[test]
 fn a_stopping_proxy_lets_a_tunnel_go_on_until_the_deadline() {
     let node = node();
-    let mut proxy = one_worker("drain-timeout = \"500ms\"", &[("node-a", &node, "")]);
+    let mut proxy = one_worker("drain-timeout = \"500ms\"\n[log]\naccess = \"access.log\"", &[("node-a", &node, "")]);
     let mut open = tunnel(&proxy);
     proxy.program().signal(rustix::process::Signal::TERM);
     proxy.wait_for_log("draining", Duration::from_secs(10));
@@ -198,6 +198,8 @@ fn a_stopping_proxy_lets_a_tunnel_go_on_until_the_deadline() {
     read_exactly(&mut open, "last words");
     assert!(proxy.terminate().success());
     open.read_end().expect("the end");
+    let log = std::fs::read_to_string(proxy.dir().join("access.log")).expect("a log");
+    assert_eq!(log.lines().filter(|line| line.contains("path=/socket")).count(), 1, "{log}");
 }
 
 #[test]

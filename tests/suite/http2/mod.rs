@@ -58,6 +58,7 @@ impl Front {
             Certs::new(),
             webmail(|request| match request.what().1 {
                 "/big" => Answer::text("x".repeat(3 << 20)),
+                "/hangs" => Answer::hang(),
                 _ => Answer::text(format!("{} bytes", request.body().len())),
             }),
         );
@@ -282,4 +283,16 @@ fn a_body_that_does_not_come_ends_its_stream() {
     assert!(!frames.is_accepted());
     let seen = front.node.hits().into_iter().next_back().expect("a hit");
     assert!(!seen.complete, "{seen:?}");
+}
+
+#[test]
+fn a_stream_that_the_drain_deadline_ends_has_its_access_line() {
+    let mut front = Front::new("drain-timeout = \"300ms\"\n[log]\naccess = \"access.log\"");
+    let (request, hits) = (front.request("GET", &[(":path", "/hangs")]), front.node.hits().len());
+    let mut frames = front.send(&[], &frame(HEADERS, END_STREAM | END_HEADERS, 1, &request));
+    front.node.wait_for_hits(hits + 1, std::time::Duration::from_secs(30));
+    assert!(front.proxy.terminate().success());
+    assert!(frames.next(&[HEADERS]).is_none(), "it is not answered");
+    let log = std::fs::read_to_string(front.proxy.dir().join("access.log")).expect("a log");
+    assert_eq!(log.lines().filter(|line| line.contains("path=/hangs")).count(), 1, "{log}");
 }
