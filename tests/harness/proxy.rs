@@ -33,6 +33,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     input: Option<OwnedFd>,
     unread: bool,
+    user: Option<u32>,
 }
 
 /// A run that has ended by itself.
@@ -61,6 +62,7 @@ impl Setup {
             environment: Vec::new(),
             input: None,
             unread: false,
+            user: None,
         }
     }
 
@@ -104,8 +106,24 @@ impl Setup {
         self
     }
 
+    /// Runs the program as another user, whose the directory is then. Only root can.
+    #[must_use]
+    pub fn user(mut self, user: u32) -> Self {
+        std::os::unix::fs::chown(self.dir.path(), Some(user), Some(user)).expect("root may");
+        self.user = Some(user);
+        self
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.user {
+            None => Command::new(&self.binary),
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
+                command.arg(&self.binary);
+                command
+            }
+        };
         // Whatever it keeps for its user goes with the directory.
         command.env("XDG_CACHE_HOME", self.dir.path().join(".cache"));
         command.current_dir(self.dir.path()).envs(self.environment.iter().map(|(k, v)| (k, v)));

@@ -295,3 +295,80 @@ fn a_start_with_a_component_under_quarantine_serves_without_it() {
     assert_eq!(proxy.admin("POST", "/reload").0, 200);
     assert_eq!(look(&proxy), "green");
 }
+
+/// Nobody.
+const USER: u32 = 65534;
+
+#[test]
+fn files_of_another_user_are_told_and_what_mends_them_is_seen() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let own = |path: &Path, user: u32| std::os::unix::fs::chown(path, Some(user), Some(user)).expect("root may");
+    let set = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("root may");
+    };
+    let folder = harness::temp_dir();
+    own(folder.path(), USER);
+    // Where this user gets at it, wherever it was built.
+    let program = folder.path().join("doorward");
+    std::fs::copy(harness::binary(), &program).expect("a copy");
+    let house = House::new(folder.path());
+    own(&house.path("state"), USER);
+    own(&house.path("state/quarantine.json"), USER);
+    let setup = || {
+        let setup = crate::support::setup_with(&program).file("look.wasm", Guest::template("green").build());
+        setup.user(USER)
+    };
+    let proxy = setup().serve(&house.text());
+    let alive = cookie(&proxy);
+    revoke(&proxy, 1);
+    // While it runs: a file of the configuration that another user has, and another mode, mended by nothing else.
+    let people = proxy.dir().join("people.ldif");
+    let refused = |proxy: &Proxy| {
+        let (status, told) = proxy.admin("POST", "/reload");
+        assert!(status == 422 && told.contains("people.ldif"), "{told}");
+    };
+    let mended = |proxy: &Proxy| {
+        proxy.wait_for_status("it is mended", |status| status["last-reload"]["good"] == true);
+    };
+    set(&people, 0o600);
+    refused(&proxy);
+    set(&people, 0o644);
+    mended(&proxy);
+    set(&people, 0o600);
+    refused(&proxy);
+    own(&people, USER);
+    mended(&proxy);
+    assert!(lives(&proxy, &alive));
+    let mut proxy = proxy;
+    assert!(proxy.terminate().success());
+    // At a start: each is told by its name. Root's tools leave files to whom they belong.
+    for name in ["session.keys", "ticket.keys", "revoked", "access.log", "decisions.jsonl"] {
+        let path = house.path(name);
+        own(&path, 0);
+        set(&path, 0o600);
+        let ran = setup().refused(&house.text());
+        let key = if name == "access.log" {
+            "the access log"
+        } else if name == "decisions.jsonl" {
+            "the decision log"
+        } else {
+            name
+        };
+        assert!(ran.stderr.contains(key) && ran.stderr.contains("Permission denied"), "{name}: {}", ran.stderr);
+        own(&path, USER);
+    }
+    let keys = house.path("session.keys");
+    let ran = harness::Setup::new().run(&["keys", "rotate", &keys.display().to_string()]);
+    assert!(ran.status.success(), "{ran:?}");
+    own(&house.path("state/quarantine.json"), 0);
+    set(&house.path("state/quarantine.json"), 0o600);
+    let proxy = setup().serve(&house.text());
+    assert!(lives(&proxy, &alive), "with the keys that root rotated");
+    proxy.wait_for_log("quarantine.json: Permission denied", LONG);
+    assert!(
+        folder.path().join("state/quarantine.json.broken").exists()
+            || proxy.status()["files"]["quarantine"].is_string()
+    );
+}
