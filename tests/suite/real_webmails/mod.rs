@@ -123,7 +123,6 @@ impl<'a> Bench<'a> {
         let config = format!(
             "[[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n\
              [listener.limits]\nmax-interval-connections = 0\npeer-max-interval-connections = 0\n\
-             [http]\nbody-max-size = \"16MiB\"\n\
              [directory]\nfile = \"people.ldif\"\nexposed-attributes = [\"mail\"]\n\
              [authentication]\nmode = \"back-end\"\n[[site]]\nhosts = [\"*\"]\n\
              [[policy]]\nname = \"device-detection\"\nasks = \"device\"\n\
