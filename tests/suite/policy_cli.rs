@@ -181,7 +181,23 @@ fn eval_shows_the_verdict_and_what_was_read() {
     let lacking = policy(&setup, &["eval", "access-control"], 1).stderr;
     assert!(lacking.contains("add --fact client-address=VALUE"), "{lacking}");
     let wrong = policy(&setup, &["eval", "access-control", "--fact", "client=1"], 2).stderr;
-    assert!(wrong.contains("client is no fact"), "{wrong}");
+    assert!(wrong.contains("client is no fact") && wrong.contains("client-address, client-port"), "{wrong}");
+    let clock = Guest::new(Question::Device)
+        .imports("(import \"doorward:policy/clock@0.1.1\" \"now\" (func $now (result i64)))")
+        .answer("(drop (call $now)) i32.const 16");
+    let setup = setup.file("clock.wasm", clock.build());
+    let at = json_of(&setup, &["eval", "clock.wasm", "--fact", "now=2026-12-01T08:00Z"], 0);
+    assert_eq!(at["reads"], json!([{"fact": "clock.now", "value": 1_796_112_000}]));
+    let record = r#"{"policy":"a","asks":"device","reads":[{"fact":"clock.now","value":7}],"verdict":null}"#;
+    let again = json_of(&setup, &["eval", "clock.wasm", "--record", record], 0);
+    assert_eq!(again["reads"], json!([{"fact": "clock.now", "value": 7}]));
+    let masked = record.replace("\"value\":7", "\"masked\":true");
+    policy(&setup, &["eval", "clock.wasm", "--record", &masked], 1);
+    policy(&setup, &["eval", "clock.wasm", "--record", &masked, "--fact", "now=8"], 0);
+    assert!(policy(&setup, &["eval", "clock.wasm", "--record", "{}"], 2).stderr.contains("no record"));
+    let vectors = "[[vector]]\nname = \"a\"\nexpect = \"none\"\nfacts = { now = 2026-12-01T08:00:00Z }\n\
+                   [[vector]]\nname = \"b\"\nexpect = \"none\"\nfacts = { now = \"2026-12-01T08:00Z\" }\n";
+    policy(&setup.file("vectors.toml", vectors), &["test", "clock.wasm"], 0);
 }
 
 #[test]
@@ -291,6 +307,49 @@ fn replay_shows_what_changes() {
 }
 
 #[test]
+fn a_core_module_is_built_into_a_component_and_told_from_one() {
+    let text = r#"(module
+        (import "env" "abort" (func (param i32 i32 i32 i32)))
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+        (func (export "doorward:policy/settings@0.1.1#schema") (result i32) i32.const 16)
+        (func (export "doorward:policy/settings@0.1.1#configure") (param i32 i32) (result i32) i32.const 16)
+        (func (export "doorward:policy/device@0.1.1#classify") (result i32)
+            (i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 17) (i32.const 3)) i32.const 16))"#;
+    let setup = Setup::new()
+        .file("device.wat", text)
+        .file("module.wasm", wat::parse_str(text).expect("a module"))
+        .file("empty.wasm", b"\0asm\x01\0\0\0")
+        .file("folder/policy.toml", "question = \"device\"\nsource = \"device.wat\"\n")
+        .file("folder/device.wat", text);
+    for words in [&["device.wat"][..], &["module.wasm"], &["module.wasm", "--asks", "device"], &["folder"]] {
+        let words: Vec<&str> = [&["build"], words, &["-o", "out.wasm"]].concat();
+        policy(&setup, &words, 0);
+        assert_eq!(json_of(&setup, &["eval", "out.wasm"], 0)["verdict"], "bot", "{words:?}");
+    }
+    let known = policy(&setup, &["check", "module.wasm"], 1).stdout;
+    assert!(known.contains("a core module") && known.contains("doorward policy build"), "{known}");
+    let again = policy(&setup, &["build", "out.wasm", "-o", "again.wasm"], 1).stderr;
+    assert!(again.contains("component already"), "{again}");
+    let lacking = policy(&setup, &["build", "empty.wasm", "--asks", "filter", "-o", "x.wasm"], 1).stderr;
+    assert!(lacking.contains("exports no \"doorward:policy/filter@0.1.1#decide\"; it exports nothing"), "{lacking}");
+}
+
+#[test]
+fn the_interface_is_printed_whole_or_for_a_question() {
+    let setup = Setup::new();
+    let whole = policy(&setup, &["wit"], 0).stdout;
+    assert!(whole.contains("world filter-policy {") && whole.contains("interface login {"), "{whole}");
+    let of_device = policy(&setup, &["wit", "device"], 0).stdout;
+    assert!(of_device.contains("world device-policy {") && of_device.contains("classify: func()"), "{of_device}");
+    assert!(!of_device.contains("filter") && !of_device.contains("interface login"), "{of_device}");
+    policy(&setup, &["wit", "access", "--dir", "wit"], 0);
+    assert!(setup.dir().join("wit/access.wit").is_file() && !setup.dir().join("wit/filter.wit").exists());
+    assert_eq!(json_of(&setup, &["wit", "access"], 0)["world"], "access-policy");
+    policy(&setup, &["wit", "weather"], 2);
+}
+
+#[test]
 fn new_begins_a_policy_and_overwrites_nothing() {
     let setup = Setup::new();
     for question in ["access", "device", "template", "filter", "auth-mode"] {
@@ -305,6 +364,14 @@ fn new_begins_a_policy_and_overwrites_nothing() {
                 assert!(!text.contains("{{"), "{}: {text}", path.display());
             }
         }
+    }
+    // A policy in Rust brings the crate that it is written with: no sources of Doorward are needed.
+    let manifest = std::fs::read_to_string(setup.dir().join("our-access-rust/Cargo.toml")).expect("a manifest");
+    assert!(manifest.contains("path = \"doorward/policy-sdk\""), "{manifest}");
+    for file in
+        ["policy-sdk/Cargo.toml", "policy-sdk/src/lib.rs", "policy-sdk/src/testing/vectors.rs", "wit/worlds.wit"]
+    {
+        assert!(setup.dir().join("our-access-rust/doorward").join(file).is_file(), "{file}");
     }
     let again = policy(&setup, &["new", "our-access-rust", "--asks", "access", "--language", "rust"], 2).stderr;
     assert!(again.contains("exists"), "{again}");

@@ -7,7 +7,7 @@ const LONGEST: usize = 64;
 
 /// The known word that is nearest, if it is near: a third of its letters may be wrong, missing, too many, or swapped
 /// with their neighbours.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().take(LONGEST + 1).collect();
     let near = |known: &'a str| {
         let other: Vec<char> = known.to_lowercase().chars().collect();

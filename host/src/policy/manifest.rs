@@ -37,9 +37,7 @@ pub(super) enum Odd {
     #[error("a component that imports {0}, which no policy is given")]
     Foreign(String),
     /// It is what a compiler makes, and no component yet.
-    #[error(
-        "a core module, not yet a component: `doorward policy build MODULE.wasm --asks QUESTION -o FILE.wasm` makes one of it"
-    )]
+    #[error("a core module, not yet a component: `doorward policy build MODULE.wasm -o FILE.wasm` makes one of it")]
     CoreModule,
     /// It is broken.
     #[error("a broken component: {0}")]

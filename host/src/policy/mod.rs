@@ -7,6 +7,7 @@ mod aside;
 mod breaker;
 mod cache;
 mod compile;
+mod date;
 mod decide;
 mod desk;
 mod engine;
@@ -42,7 +43,7 @@ pub use manifest::{Grants, Manifest};
 pub use memo::Read;
 pub use quarantine::Quarantine;
 pub use record::{Mask, Record, Recorded};
-pub use trace::{Fact, Given, Trace, Value};
+pub use trace::{Fact, Given, Trace, Value, unknown as unknown_fact};
 pub use trial::{Figures, Told, Trial};
 pub use words::Words;
 

@@ -10,6 +10,8 @@ use hyper::header::HeaderName;
 use serde_json::{Value as Json, json};
 
 use super::answer::Form;
+use super::date;
+use crate::config;
 
 /// A decision may read so many facts. The default policies read at most four; a guest that reads without end is
 /// stopped here, before its trace costs memory.
@@ -213,7 +215,8 @@ impl<'a> Value<'a> {
             Fact::FailuresFromAddress | Fact::FailuresForUser => {
                 json.as_u64().filter(|count| u32::try_from(*count).is_ok()).map(Value::Number)
             }
-            Fact::Now | Fact::Random => json.as_u64().map(Value::Number),
+            Fact::Now => json.as_u64().or_else(|| date::seconds(json.as_str()?)).map(Value::Number),
+            Fact::Random => json.as_u64().map(Value::Number),
             Fact::Known => json.as_bool().map(Value::Flag),
             Fact::Form => json.as_str().and_then(Form::named).map(Value::Form),
             Fact::Attribute(_) => {
@@ -276,6 +279,19 @@ impl Trace {
         };
         self.0.iter().map(read).collect()
     }
+}
+
+/// What is said of a name that is no fact: which is meant, and which there are.
+pub fn unknown(name: &str) -> String {
+    let plain = || PLAIN.iter().map(|(_, function, _)| *function);
+    // Of `header.accept`, `login.host` and `query(x)` the word that may be wrong.
+    let word = name.split(['(', '=']).next().unwrap_or(name);
+    let words: Vec<&str> = word.split('.').collect();
+    let near = words.iter().find_map(|word| config::nearest(word, plain().chain(NAMED)));
+    let written = |word: &str| if NAMED.contains(&word) { format!("{word}.NAME") } else { word.to_owned() };
+    let meant = near.map_or_else(|| ";".to_owned(), |near| format!("; did you mean {}?", written(near)));
+    let known: Vec<String> = plain().chain(NAMED).map(written).collect();
+    format!("{name} is no fact{meant} the facts are {}", known.join(", "))
 }
 
 /// Facts that somebody wrote down: a record of the decision log, a test vector, a command line.
@@ -341,7 +357,7 @@ impl Given {
     }
 
     fn put(&mut self, fact: Option<Fact>, key: &str, json: &Json, problems: &mut Vec<String>) {
-        let Some(fact) = fact else { return problems.push(format!("{key} is no fact")) };
+        let Some(fact) = fact else { return problems.push(unknown(key)) };
         match Value::from_json(&fact, json).map(|value| self.give(fact, value)) {
             Some(Ok(())) => {}
             Some(Err(error)) => problems.push(format!("{key}: {error}")),

@@ -27,6 +27,14 @@ pub(super) enum Question {
 }
 
 impl Question {
+    /// All of them.
+    pub(super) const ALL: [Self; 5] = [Self::Access, Self::Device, Self::Template, Self::AuthMode, Self::Filter];
+
+    /// Its name, which is that of its interface.
+    pub(super) fn name(self) -> &'static str {
+        self.world().trim_end_matches("-policy")
+    }
+
     /// Its world in the WIT.
     pub(super) fn world(self) -> &'static str {
         match self {
@@ -45,6 +53,8 @@ pub(super) enum Language {
     Python,
     JavaScript,
     C,
+    /// A core module that some compiler made, in binary or in text.
+    Module,
 }
 
 /// What is to be built.
@@ -84,7 +94,10 @@ impl Description {
             Some("py") => Language::Python,
             Some("js") => Language::JavaScript,
             Some("c") => Language::C,
-            _ => bail!("source: found \"{}\", expected a file that ends in .py, .js or .c", written.source),
+            Some("wasm" | "wat") => Language::Module,
+            _ => {
+                bail!("source: found \"{}\", expected a file that ends in .py, .js, .c, .wasm or .wat", written.source)
+            }
         };
         let source = dir.join(name);
         ensure!(source.is_file(), "source: there is no file {}", source.display());
@@ -108,7 +121,7 @@ mod tests {
     #[test]
     fn a_description_is_taken_or_its_fault_is_told() {
         check("question = \"filter\"\nsource = \"missing.js\"", "there is no file");
-        check("question = \"filter\"\nsource = \"mod.rs\"", "expected a file that ends in .py, .js or .c");
+        check("question = \"filter\"\nsource = \"mod.rs\"", "expected a file that ends in .py, .js, .c, .wasm or .wat");
         check("question = \"filter\"\nsource = \"../a.py\"", "expected the name of a file in this folder");
         check("question = \"filter\"\nsource = \"..\"", "expected the name of a file in this folder");
         check("question = \"filter\"\nsource = \"\"", "expected the name of a file in this folder");

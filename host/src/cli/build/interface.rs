@@ -63,7 +63,7 @@ impl Drop for Workshop {
 }
 
 /// Names and texts of the interface.
-fn interface_files() -> impl Iterator<Item = (&'static Path, &'static [u8])> {
+pub(in crate::cli) fn interface_files() -> impl Iterator<Item = (&'static Path, &'static [u8])> {
     let current = WIT.files().filter(|file| file.path().extension().is_some_and(|extension| extension == "wit"));
     current.map(|file| (file.path(), file.contents()))
 }

@@ -1,5 +1,6 @@
 //! Facts as they are typed: `--fact host=a.test`, `--fact header.user-agent=x`, or a file of them.
 
+use std::io::{BufRead as _, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,10 +9,13 @@ use serde_json::{Value as Json, json};
 
 use super::Stop;
 use super::subject::table_of;
-use crate::policy::{Fact, Given, Value};
+use crate::policy::{Fact, Given, Recorded, Value, unknown_fact};
 
 /// Functions that take a name, each of which may be given in part: the rest is absent then.
 const NAMED: [&str; 4] = ["query", "header", "cookie", "attribute"];
+
+/// A longer line is no record: 64 facts of 8 KiB, escaped.
+const LONGEST_RECORD: u64 = 1 << 20;
 
 /// Facts of one decision.
 #[derive(Debug, Args)]
@@ -24,12 +28,34 @@ pub(super) struct Typed {
     /// says counts more.
     #[arg(long = "facts", value_name = "FILE")]
     file: Option<PathBuf>,
+    /// A line of a decision log, or - for the first line of standard input: the facts that were read then. What was masked
+    /// is to be given by --fact.
+    #[arg(long, value_name = "LINE", conflicts_with = "file")]
+    record: Option<String>,
 }
 
 impl Typed {
     /// Whether nothing was typed.
     pub(super) fn is_empty(&self) -> bool {
-        self.facts.is_empty() && self.file.is_none()
+        self.facts.is_empty() && self.file.is_none() && self.record.is_none()
+    }
+
+    /// The record that they are of, if they are of one.
+    ///
+    /// # Errors
+    /// It is none.
+    fn recorded(&self) -> Result<Option<Recorded>, Stop> {
+        let mut line = match &self.record {
+            None => return Ok(None),
+            Some(line) => line.clone(),
+        };
+        if line == "-" {
+            line.clear();
+            let read = std::io::stdin().lock().take(LONGEST_RECORD).read_line(&mut line);
+            read.map_err(|error| Stop::Unusable(format!("standard input: {error}")))?;
+        }
+        let recorded = Recorded::parse(line.trim());
+        recorded.map(Some).map_err(|error| Stop::Unusable(format!("--record: no record of a decision: {error}")))
     }
 
     /// The facts.
@@ -37,7 +63,7 @@ impl Typed {
     /// # Errors
     /// All that are none, or cannot have that value.
     pub(super) fn given(&self) -> Result<Arc<Given>, Stop> {
-        let mut given = Given::default();
+        let mut given = self.recorded()?.map_or_else(Given::default, |record| Given::from_trace(record.trace));
         if let Some(file) = &self.file {
             let mut table = table_of(file)?;
             for (name, value) in table.as_object_mut().into_iter().flatten() {
@@ -64,11 +90,22 @@ fn put(given: &mut Given, text: &str) -> Result<(), String> {
         Some((function, name)) => Fact::named(function, Some(name)),
         None => Fact::parse(name),
     };
-    let fact = fact.ok_or_else(|| format!("--fact {text}: {name} is no fact"))?;
+    let fact = fact.ok_or_else(|| format!("--fact {text}: {}", unknown_fact(name)))?;
     if let (_, function, Some(_)) = fact.parts() {
         given.complete(function);
     }
-    let value = value_of(&fact, value).ok_or_else(|| format!("--fact {text}: {name} cannot be that"))?;
+    let value = value_of(&fact, value).ok_or_else(|| {
+        let expected = match fact {
+            Fact::Now => ", expected seconds since 1970 or a time such as 2026-12-01T08:00Z",
+            Fact::Known => ", expected true or false",
+            Fact::Form => ", expected desktop, mobile, tablet or bot",
+            Fact::ClientPort | Fact::Random | Fact::FailuresFromAddress | Fact::FailuresForUser => {
+                ", expected a number"
+            }
+            _ => "",
+        };
+        format!("--fact {text}: {name} cannot be that{expected}")
+    })?;
     given.give(fact, value).map_err(|error| error.to_string())
 }
 
@@ -78,7 +115,8 @@ fn value_of(fact: &Fact, text: &str) -> Option<Value<'static>> {
         return Some(Value::Missing);
     }
     let json = match fact {
-        Fact::ClientPort | Fact::Now | Fact::Random | Fact::FailuresFromAddress | Fact::FailuresForUser => {
+        Fact::Now => text.parse::<u64>().map_or_else(|_| json!(text), |seconds| json!(seconds)),
+        Fact::ClientPort | Fact::Random | Fact::FailuresFromAddress | Fact::FailuresForUser => {
             json!(text.parse::<u64>().ok()?)
         }
         Fact::Known => json!(text.parse::<bool>().ok()?),
@@ -123,6 +161,15 @@ mod tests {
             assert_eq!(found, Some(value), "{fact}");
         }
         assert_eq!(given.read(&Fact::parse("query(q)").unwrap()), None);
+        put(&mut given, "now=2026-12-01T08:00Z").unwrap();
+        assert_eq!(given.read(&Fact::Now), Some(Value::Number(1_796_112_000)));
+        let told = put(&mut given, "hots=a").unwrap_err();
+        assert!(
+            told.contains("did you mean host?") && told.contains("client-address, ") && told.contains("header.NAME"),
+            "{told}"
+        );
+        assert!(put(&mut given, "headers.accept=a").unwrap_err().contains("did you mean header.NAME?"));
+        assert!(put(&mut given, "now=soon").unwrap_err().contains("2026-12-01T08:00Z"));
         for wrong in ["host", "hots=a", "known=yes", "client-port=70000", "form=phone", "header.a b=c"] {
             assert!(put(&mut given, wrong).is_err(), "{wrong}");
         }

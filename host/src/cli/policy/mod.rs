@@ -15,6 +15,7 @@ mod samples;
 mod subject;
 mod test;
 mod vectors;
+mod wit;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,14 +45,20 @@ pub(super) enum Policy {
     Replay(replay::Replay),
     /// Begin a new policy: a folder that can be built and tested as it is.
     New(new::New),
+    /// Print the interface of policies (WIT), of all questions or of one.
+    Wit(wit::Wit),
     /// Make the shadow of a policy live.
     Promote(promote::Promote),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Build {
-    /// The folder with Cargo.toml or policy.toml.
+    /// The folder with Cargo.toml or policy.toml, or a core module of any compiler (.wasm, or its text in .wat).
+    #[arg(value_name = "DIR|MODULE")]
     dir: PathBuf,
+    /// The question that a core module answers, where its exports do not tell.
+    #[arg(long, value_name = "QUESTION", value_parser = subject::question)]
+    asks: Option<crate::config::Question>,
     /// The component to write.
     #[arg(short, long)]
     output: PathBuf,
@@ -98,6 +105,7 @@ pub(super) fn run(policy: &Policy) -> anyhow::Result<ExitCode> {
         Policy::Bench(bench) => (bench::run(bench), bench.json),
         Policy::Replay(replay) => (replay::run(replay), replay.json),
         Policy::New(new) => (new::run(new), new.json),
+        Policy::Wit(wit) => (wit::run(wit), wit.json),
         Policy::Promote(promote) => (promote::run(promote), promote.json),
     };
     Ok(outcome.unwrap_or_else(|stop| stopped(&stop, json)))
@@ -122,7 +130,8 @@ fn stopped(stop: &Stop, json: bool) -> ExitCode {
 }
 
 fn run_build(build: &Build) -> Result<ExitCode, Stop> {
-    let report = build::build(&build.dir, &build.output, tell).map_err(|error| Stop::Bad(format!("{error:#}")))?;
+    let report =
+        build::build(&build.dir, build.asks, &build.output, tell).map_err(|error| Stop::Bad(format!("{error:#}")))?;
     if build.json {
         say(&json!({"ok": true, "file": build.output, "bytes": report.size, "by": report.by}).to_string());
     } else {

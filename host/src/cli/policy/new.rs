@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use include_dir::{Dir, include_dir};
 use serde_json::json;
 
 use super::subject::question;
-use super::{Stop, say};
+use super::{Stop, build, say};
 use crate::config::Question;
 
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub(in crate::cli) struct New {
     /// The folder to make [default: the name].
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// For Rust: the folder `policy-sdk` of Doorward's sources [default: looked for above this folder and the program].
+    /// For Rust: the folder `policy-sdk` of Doorward's sources [default: the crate is written beside the policy].
     #[arg(long, value_name = "DIR")]
     sdk: Option<PathBuf>,
     /// Print one line of JSON instead of text.
@@ -144,21 +145,19 @@ const AUTH_MODE: About = About {
 pub(super) fn run(new: &New) -> Result<ExitCode, Stop> {
     check_name(&new.name).map_err(Stop::Unusable)?;
     let dir = new.dir.clone().unwrap_or_else(|| new.name.clone().into());
-    let sdk = match (&new.sdk, new.language) {
-        (Some(sdk), _) => Some(usable_sdk(sdk)?),
-        (None, Language::Rust) => found_sdk(),
-        (None, _) => None,
-    };
+    let sdk = new.sdk.as_deref().map(usable_sdk).transpose()?;
     let files = files(new, sdk.as_deref());
+    let crates = if new.language == Language::Rust && sdk.is_none() { sdk_files() } else { Vec::new() };
     let unusable = |path: &Path, error: &dyn std::fmt::Display| Stop::Unusable(format!("{}: {error}", path.display()));
     // A folder that is there is somebody's: nothing in it is touched.
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(|error| unusable(parent, &error))?;
     }
     fs::create_dir(&dir).map_err(|error| unusable(&dir, &error))?;
-    for (name, text) in &files {
+    let texts = files.iter().map(|(name, text)| (PathBuf::from(name), text.as_bytes()));
+    for (name, bytes) in texts.chain(crates) {
         let path = dir.join(name);
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));
         written.map_err(|error| unusable(&path, &error))?;
     }
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
@@ -168,7 +167,7 @@ pub(super) fn run(new: &New) -> Result<ExitCode, Stop> {
     }
     say(&format!("{}: {}", dir.display(), names.join(", ")));
     if new.language == Language::Rust && sdk.is_none() {
-        say("policy-sdk was not found: write its path into Cargo.toml");
+        say(&format!("{SDK}: the crate doorward-policy, with the interface"));
     }
     say(&format!("README.md there says how it is built and tested as {}.wasm", new.name));
     Ok(ExitCode::SUCCESS)
@@ -291,15 +290,27 @@ fn sentence(text: &str) -> String {
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
-fn dependency(sdk: Option<&Path>) -> String {
-    let path = |path: &str| format!("doorward-policy = {{ path = {} }}", json!(path));
-    match sdk {
-        Some(sdk) => path(&sdk.to_string_lossy()),
-        None => format!(
-            "# The folder policy-sdk of Doorward's sources, which has wit/ beside it.\n{}",
-            path("../doorward/policy-sdk")
-        ),
+/// Where the crate for policies lies in a new policy's folder.
+const SDK: &str = "doorward";
+
+/// The crate for policies, without its tests. It looks for the interface in a folder beside it.
+static SDK_FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../policy-sdk");
+
+/// The files of the crate for policies and of the interface, with their places in a new policy's folder.
+fn sdk_files() -> Vec<(PathBuf, &'static [u8])> {
+    let mut folders = vec![&SDK_FILES];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        folders.extend(folder.dirs());
+        files.extend(folder.files().map(|file| (Path::new(SDK).join("policy-sdk").join(file.path()), file.contents())));
     }
+    files.extend(build::interface_files().map(|(name, text)| (Path::new(SDK).join("wit").join(name), text)));
+    files
+}
+
+fn dependency(sdk: Option<&Path>) -> String {
+    let sdk = sdk.map_or_else(|| format!("{SDK}/policy-sdk"), |sdk| sdk.to_string_lossy().into_owned());
+    format!("doorward-policy = {{ path = {} }}", json!(sdk))
 }
 
 fn usable_sdk(sdk: &Path) -> Result<PathBuf, Stop> {
@@ -308,15 +319,6 @@ fn usable_sdk(sdk: &Path) -> Result<PathBuf, Stop> {
         Ok(sdk) if is_one => Ok(sdk),
         _ => Err(Stop::Unusable(format!("{}: no policy-sdk with wit/ beside it", sdk.display()))),
     }
-}
-
-/// The policy-sdk of the checkout that this folder or the program is in.
-fn found_sdk() -> Option<PathBuf> {
-    let starts = [std::env::current_dir().ok(), std::env::current_exe().ok()];
-    starts
-        .into_iter()
-        .flatten()
-        .find_map(|start| start.ancestors().find_map(|above| usable_sdk(&above.join("policy-sdk")).ok()))
 }
 
 #[cfg(test)]
