@@ -17,13 +17,14 @@ use arc_swap::ArcSwap;
 pub use self::outcome::{Error, LastReload, Reloaded};
 use self::sockets::Sockets;
 use self::threads::Threads;
+pub use self::upgrade::give_up;
 use self::upgrade::{Before, Legacy, Stop};
-use crate::config::Config;
+use crate::config::{Config, Fixed};
 use crate::directory::Shrink;
 use crate::front::Phase;
 use crate::log::{self, access::Log};
 use crate::policy::{Compiler, Desk, Policy};
-use crate::session::{Keys, Past};
+use crate::session::{Keys, Past, seconds_now};
 use crate::snapshot::{Fingerprint, Listener, Materials, Renewed, Snapshot};
 use crate::state::{Shared, State};
 
@@ -40,14 +41,35 @@ pub struct Proxy {
     takes_over: bool,
     upgrade: Stop,
     last_reload: Mutex<Option<LastReload>>,
+    /// What the keys said that no reload can apply.
+    fixed: Vec<Fixed>,
 }
 
 /// Generations that were live.
 struct History {
     /// The highest number given to any.
     last: u64,
-    /// Those that may be rolled back to, oldest first.
-    past: VecDeque<Arc<Snapshot>>,
+    /// The live one.
+    live: Life,
+    /// Those that may be rolled back to, in the order in which they were live.
+    past: VecDeque<(Arc<Snapshot>, Life)>,
+}
+
+/// What is known of a generation that is or was live.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Life {
+    /// Its number.
+    pub generation: u64,
+    /// Since when it was live the last time: seconds since 1970.
+    pub since: u64,
+    /// Why it went live then.
+    pub reason: &'static str,
+}
+
+impl Life {
+    fn now(generation: u64, reason: &'static str) -> Self {
+        Self { generation, since: seconds_now(), reason }
+    }
 }
 
 /// So many generations may be rolled back to.
@@ -115,7 +137,7 @@ impl Proxy {
         let phase = if takes_over { Phase::Waiting } else { Phase::Accepting };
         let threads = Threads::start(shared.clone(), sockets.clone(), config.threads, phase)
             .map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
-        let history = Mutex::new(History { last: 1, past: VecDeque::new() });
+        let history = Mutex::new(History { last: 1, live: Life::now(1, "start"), past: VecDeque::new() });
         let (before, upgrade) = (Mutex::new(before), Stop::default());
         Ok(Self {
             shared,
@@ -129,6 +151,7 @@ impl Proxy {
             takes_over,
             upgrade,
             last_reload: Mutex::default(),
+            fixed: config.fixed(),
         })
     }
 
@@ -159,11 +182,12 @@ impl Proxy {
         };
         let mut next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_unused(&self.history()))?;
         next.fingerprint = fingerprint;
+        next.warnings.extend(config.needs_restart(&self.fixed));
         keep_revocations(&self.shared.state, config, Past::Stays)?;
         let built = Instant::now();
         let generation = next.generation;
         log::warnings(&next.warnings);
-        self.go_live(Arc::new(next))?;
+        self.go_live(Arc::new(next), "reload")?;
         tracing::info!(generation, us = built.elapsed().as_micros(), "reloaded");
         Ok(Reloaded { generation, changed: true })
     }
@@ -192,12 +216,12 @@ impl Proxy {
         let live = self.generation();
         let found = {
             let history = self.history();
-            let mut past = history.past.iter().rev();
+            let mut past = history.past.iter().rev().map(|(past, _)| past);
             past.find(|past| to.map_or(past.generation != live, |to| past.generation == to)).cloned()
         };
         let past = found.ok_or(Error::NoSuchGeneration)?;
         let generation = past.generation;
-        self.go_live(past)?;
+        self.go_live(past, "rollback")?;
         tracing::warn!(from = live, generation, "rolled back");
         Ok(generation)
     }
@@ -223,7 +247,8 @@ impl Proxy {
             let mut policies = past.policies.all().iter();
             !past.policies.has(policy) && policies.all(|policy| quarantine.reason(&policy.digest).is_none())
         };
-        let Some(good) = self.history().past.iter().rev().find(|past| is_good(past)).cloned() else {
+        let Some(good) = self.history().past.iter().rev().map(|(past, _)| past).find(|past| is_good(past)).cloned()
+        else {
             return tracing::warn!(policy = name, digest, "a new policy went bad, and there is nothing to go back to");
         };
         let generation = good.generation;
@@ -232,7 +257,7 @@ impl Proxy {
             let reason = format!("{name} failed again and again after generation {} went live", live.generation);
             quarantine.add(digest, &reason);
         }
-        match self.go_live(good) {
+        match self.go_live(good, "a policy went bad") {
             Ok(()) => {
                 tracing::error!(policy = name, digest, generation, quarantined, "a new policy went bad: rolled back")
             }
@@ -248,7 +273,7 @@ impl Proxy {
     }
 
     /// The one way in which a generation goes live.
-    fn go_live(&self, next: Arc<Snapshot>) -> Result<(), Error> {
+    fn go_live(&self, next: Arc<Snapshot>, reason: &'static str) -> Result<(), Error> {
         let mut history = self.history();
         let quarantine = &self.shared.desk.quarantine;
         if let Some(policy) = next.policies.all().iter().find(|policy| quarantine.reason(&policy.digest).is_some()) {
@@ -258,8 +283,9 @@ impl Proxy {
         next.policies.all().iter().for_each(|policy| policy.goes_live());
         let live = self.shared.snapshot.swap(next.clone());
         history.last = history.last.max(next.generation);
-        history.past.retain(|past| past.generation != next.generation && past.generation != live.generation);
-        history.past.push_back(live);
+        history.past.retain(|(past, _)| past.generation != next.generation && past.generation != live.generation);
+        let was = std::mem::replace(&mut history.live, Life::now(next.generation, reason));
+        history.past.push_back((live, was));
         while history.past.len() > GENERATIONS {
             history.past.pop_front();
         }
@@ -271,7 +297,7 @@ impl Proxy {
     /// Forgets compiled components that no generation uses which is live or may be again.
     fn forget_unused(&self, history: &History) {
         let live = self.shared.snapshot.load();
-        let uses = |digest: &str| history.past.iter().any(|past| past.policies.uses(digest));
+        let uses = |digest: &str| history.past.iter().any(|(past, _)| past.policies.uses(digest));
         self.compiler.keep_only(|digest| live.policies.uses(digest) || uses(digest));
     }
 
@@ -279,9 +305,15 @@ impl Proxy {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Generations that may be rolled back to, oldest first.
-    pub fn past(&self) -> Vec<u64> {
-        self.history().past.iter().map(|past| past.generation).collect()
+    /// Generations in the order in which they were live, those that may be rolled back to and last the live one.
+    pub fn lives(&self) -> Vec<Life> {
+        let history = self.history();
+        history.past.iter().map(|(_, life)| life).chain([&history.live]).cloned().collect()
+    }
+
+    /// What the keys said at the start that no reload can apply.
+    pub fn fixed(&self) -> &[Fixed] {
+        &self.fixed
     }
 
     /// What all workers share.
@@ -348,8 +380,11 @@ impl Proxy {
         let io =
             |source| Error::Io { what: "the new process does not serve, the old one serves on".to_owned(), source };
         let (handed, link) = (self.sockets.hand_over().map_err(io)?, self.shared.state.revoked.link().map_err(io)?);
-        let process = upgrade::start(program, &handed, link, &self.upgrade, upgrade::PATIENCE).map_err(io)?;
+        let (process, version) =
+            upgrade::start(program, &handed, link, &self.upgrade, upgrade::PATIENCE).map_err(io)?;
         self.sockets.leave_files();
+        let from = env!("CARGO_PKG_VERSION");
+        tracing::info!(process, from, to = version, "another process serves, this one retires");
         Ok(process)
     }
 

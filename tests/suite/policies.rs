@@ -370,6 +370,14 @@ fn the_last_five_generations_can_be_gone_back_to() {
     assert_eq!(look(&proxy), "blue");
     assert_eq!(proxy.admin("POST", "/rollback?generation=1").0, 409);
     assert_eq!(proxy.admin("POST", "/rollback?generation=x").0, 400);
+    // Oldest first, whatever was gone back to; the history has them as they were live, with time and reason.
+    let status = proxy.status();
+    assert_eq!(status["past"], json!([3, 5, 6, 7, 8]));
+    let history = status["history"].as_array().expect("a list");
+    let lives: Vec<_> = history.iter().map(|life| (life["generation"].as_u64(), life["reason"].as_str())).collect();
+    let expected = [(3, "reload"), (5, "reload"), (6, "reload"), (8, "reload"), (7, "rollback"), (4, "rollback")];
+    assert_eq!(lives, expected.map(|(generation, reason)| (Some(generation), Some(reason))));
+    assert!(history.windows(2).all(|pair| pair[0]["since"].as_u64() <= pair[1]["since"].as_u64()));
     assert_eq!(proxy.log().iter().filter(|line| line.contains("compiled a policy")).count(), compiled);
 }
 

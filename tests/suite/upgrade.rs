@@ -59,6 +59,9 @@ fn another_process_takes_over_and_no_connection_is_refused_or_closed() {
         }
         enough.store(true, Ordering::Relaxed);
         assert_eq!(status, 200, "{body}");
+        let version = env!("CARGO_PKG_VERSION");
+        let versions = format!("another process serves, this one retires.*from=\"{version}\" to=\"{version}\"");
+        proxy.wait_for_log(&versions, Duration::from_secs(10));
         assert_ne!(process(&proxy), old);
     });
     assert_eq!(client.get("/x").expect(200).text(), "inbox");
@@ -95,9 +98,43 @@ fn a_process_that_does_not_come_up_changes_nothing() {
     proxy.write("doorward.toml", "nope = 1");
     let (status, body) = proxy.admin("POST", "/upgrade");
     assert_eq!(status, 409, "{body}");
+    // Whoever asked is told what is wrong, and so is the log.
+    for part in ["doorward.toml:1: nope: found an unknown key", "at least one [[listener]]"] {
+        assert!(body.contains(part), "{part} in {body}");
+    }
+    proxy.wait_for_log(
+        "the new process does not serve.*nope|nope.*the new process does not serve",
+        Duration::from_secs(10),
+    );
     assert_eq!(process(&proxy), old);
     proxy.client().get("/").expect(200);
     ask(UnixStream::connect(proxy.dir().join("web.sock")).expect("the Unix socket")).expect("an answer");
+}
+
+#[test]
+fn a_start_that_makes_its_keys_does_not_reload_for_them() {
+    let node = webmail(|_| Answer::text("inbox"));
+    let proxy = setup().serve(&config(TEXT, &[("node-a", &node, "")]));
+    assert!(proxy.dir().join("session.keys").exists());
+    // A change that is seen only now: whatever was seen before has been told by then.
+    let text = std::fs::read_to_string(proxy.dir().join("doorward.toml")).expect("the configuration");
+    proxy.write("doorward.toml", text + "\n# a change\n");
+    proxy.wait_for_log("reloaded", Duration::from_secs(20));
+    assert_eq!(proxy.status()["generation"], 2, "{:#?}", proxy.log());
+}
+
+#[test]
+fn what_is_revoked_is_logged_in_words() {
+    let (_node, proxy) = start();
+    let id = "00112233445566778899aabbccddeeff";
+    for (what, line) in [
+        (format!("session={id}"), format!("a session is revoked session=\"{id}\"")),
+        ("user=Alice".to_owned(), "all sessions of a user are revoked user=\"Alice\"".to_owned()),
+        ("all".to_owned(), "all sessions of all users are revoked".to_owned()),
+    ] {
+        assert_eq!(proxy.admin("POST", &format!("/revoke?{what}")).0, 200);
+        proxy.wait_for_log(&line, Duration::from_secs(10));
+    }
 }
 
 #[test]

@@ -131,10 +131,7 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
             let (done, outcome) = oneshot::channel();
             let shrink = parameter("accept-shrink").map_or(Shrink::Refused, |_| Shrink::Accepted);
             match (wishes.send(Wish::Reload(done, shrink)).await, outcome.await) {
-                (Ok(()), Ok(outcome)) => live(
-                    outcome
-                        .map(|Reloaded { generation, changed }| json!({"generation": generation, "changed": changed})),
-                ),
+                (Ok(()), Ok(outcome)) => live(outcome.map(|reloaded| reload_done(proxy, reloaded))),
                 _ => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": ENDING})),
             }
         }
@@ -187,7 +184,11 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
 async fn revoke(proxy: &Arc<Proxy>, what: Revocation) -> Response<Full<Bytes>> {
     let shared = proxy.shared().clone();
     let lifetime = shared.snapshot.load().sessions.lifetime();
-    tracing::warn!(?what, "sessions are revoked");
+    match &what {
+        Revocation::Session(id) => tracing::warn!(session = session::hex(id), "a session is revoked"),
+        Revocation::User(user) => tracing::warn!(user, "all sessions of a user are revoked"),
+        Revocation::All => tracing::warn!("all sessions of all users are revoked"),
+    }
     let revoked = tokio::task::spawn_blocking(move || shared.state.revoked.revoke(&what, lifetime)).await;
     match revoked.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
         Ok(()) => told(StatusCode::OK, &json!({"revoked": true})),
@@ -204,6 +205,16 @@ async fn revoke(proxy: &Arc<Proxy>, what: Revocation) -> Response<Full<Bytes>> {
 async fn lift(proxy: &Arc<Proxy>, digest: &str) -> bool {
     let (shared, digest) = (proxy.shared().clone(), digest.to_owned());
     tokio::task::spawn_blocking(move || shared.desk.quarantine.lift(&digest)).await.unwrap_or(false)
+}
+
+/// A reload that was not refused, with the warnings of what is live then.
+fn reload_done(proxy: &Proxy, reloaded: Reloaded) -> Json {
+    let mut done = json!({"generation": reloaded.generation, "changed": reloaded.changed});
+    let snapshot = proxy.shared().snapshot.load();
+    if !snapshot.warnings.is_empty() {
+        done["warnings"] = snapshot.warnings.iter().map(ToString::to_string).collect();
+    }
+    done
 }
 
 /// What came of a change.

@@ -28,11 +28,18 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         .map(|(digest, why)| (format!("sha256:{digest}"), json!(why)))
         .collect();
     let (accepting, retiring) = proxy.workers();
+    let lives = proxy.lives();
+    let mut past: Vec<u64> =
+        lives.iter().map(|life| life.generation).filter(|one| *one != snapshot.generation).collect();
+    past.sort_unstable();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "generation": snapshot.generation,
-        "past": proxy.past(),
+        "past": past,
+        "history": lives,
+        "started-with": proxy.fixed(),
+        "warnings": snapshot.warnings.iter().map(ToString::to_string).collect::<Json>(),
         "workers": workers,
         "threads": {"accepting": accepting, "retiring": retiring},
         "listeners": listeners(proxy),

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use serde_json::Value as Json;
 
 use super::say;
-use crate::config;
+use crate::config::{self, Fixed};
 use crate::policy::Quarantine;
 
 /// A reload may have to compile policies for minutes.
@@ -109,7 +110,7 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
         }
         (None, None) => bail!("--socket or --config is needed"),
     };
-    let answer = match (ask(&socket, method, &path), &ctl.verb, state) {
+    let answer = match (ask(&socket, method, &path, PATIENCE), &ctl.verb, state) {
         (Err(_), Verb::Lift { digest }, Some(state)) => return Ok(lift(digest, &state)),
         (Err(error), ..) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
             bail!(no_answer(&socket))
@@ -146,9 +147,17 @@ fn lift(digest: &str, state: &Path) -> ExitCode {
     ExitCode::from(u8::from(!lifted))
 }
 
-fn ask(socket: &PathBuf, method: &str, path: &str) -> std::io::Result<String> {
+/// What the running process that has this socket was started with, where there is one and it says so.
+pub(super) fn started_with(socket: &Path) -> Vec<Fixed> {
+    let answer = ask(socket, "GET", "/status", Duration::from_secs(2)).unwrap_or_default();
+    let status: Json =
+        answer.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok()).unwrap_or_default();
+    serde_json::from_value(status["started-with"].clone()).unwrap_or_default()
+}
+
+fn ask(socket: &Path, method: &str, path: &str, patience: Duration) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: doorward\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -211,12 +211,11 @@ impl Following {
             }
             Ok(process) => {
                 systemd::replaced_by(*process);
-                tracing::info!(process, "another process serves, this one retires");
                 Some(End::Upgraded)
             }
             Err(error) => {
-                let why = std::error::Error::source(error).map(ToString::to_string);
-                tracing::error!(why, "{error}");
+                let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+                tracing::error!(why, "the new process does not serve, the old one serves on");
                 stopped.then_some(End::Stop)
             }
         };

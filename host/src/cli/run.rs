@@ -9,14 +9,14 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::follow::{Control, Source};
-use super::{Check, say};
+use super::{Check, ctl, say};
 use crate::admin::Socket;
 use crate::config::{self, Config, Fault, Faults, Level, Severity};
 use crate::demo::{Demo, SITES, USERS};
 use crate::directory::Shrink;
 use crate::log;
 use crate::policy::{Compiler, Quarantine};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, give_up};
 use crate::session::Keys;
 use crate::shortage;
 use crate::snapshot::{Materials, Snapshot, load_at_rest};
@@ -69,6 +69,10 @@ fn demo_text(address: SocketAddr) -> String {
 /// # Errors
 /// It cannot start; the faults of the configuration.
 pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    serve_here(path, json).inspect_err(|error| give_up(&format!("{error:#}")))
+}
+
+fn serve_here(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let mut control = Control::start(Some(std::env::current_exe()?))?;
     let source = Source::File(path.to_owned());
     // Watched before it is read, so that no change falls between.
@@ -181,12 +185,14 @@ fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
     let trouble = quarantine.trouble().map(|trouble| {
         config.place.key("state-directory").warning(trouble, "a quarantine that can be read and written")
     });
+    let running = config.admin_socket.as_deref().map(ctl::started_with).unwrap_or_default();
     let of_parts = Snapshot::build(&config, &materials);
     let of_parts = of_parts.map_or_else(|Faults(faults)| faults, |snapshot| snapshot.warnings);
     // Where a key was wrong its default stands in; what is wrong with that is no news.
     let told: Vec<String> = faults.iter().filter(|f| f.severity == Severity::Error).map(|f| f.key.clone()).collect();
     let news = of_parts.into_iter().filter(|fault| !told.iter().any(|key| fault.key.starts_with(key)));
-    let mut all: Vec<Fault> = faults.into_iter().chain(trouble).chain(news).collect();
+    let found = faults.into_iter().chain(trouble).chain(news).chain(config.needs_restart(&running));
+    let mut all: Vec<Fault> = found.collect();
     all.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     Ok(all)
 }

@@ -6,6 +6,7 @@
 mod backend;
 mod directory;
 mod fault;
+mod fixed;
 mod forwarding;
 mod listener;
 mod near;
@@ -13,6 +14,8 @@ mod network;
 mod policy;
 mod reader;
 mod session;
+#[cfg(test)]
+mod tests;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -23,6 +26,7 @@ use std::time::Duration;
 pub use backend::{Backend, Health, ProxyProtocol, Tls};
 pub use directory::{Directory, DirectoryKind, Ldap, Routes};
 pub use fault::{Collector, Fault, Faults, Place, Severity, Source};
+pub use fixed::Fixed;
 pub use forwarding::{Forwarding, Style};
 pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Proxied, ProxyHeader};
 pub use near::nearest;
@@ -135,6 +139,16 @@ pub enum AccessLog {
     Stderr,
     /// A file, opened for appending.
     File(PathBuf),
+}
+
+impl std::fmt::Display for AccessLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// `[http]`: the original's `httpHeadersMaxSize`, `httpBodyMaxSize`, `uploadMaxSize`, `allowLargeIncomingData`.

@@ -159,17 +159,23 @@ impl<'a> Table<'a> {
 
     /// A time with its unit, of which 0 has a meaning of its own.
     pub fn duration_or_none(&self, key: &str, default: Duration) -> Duration {
+        #[cfg(test)]
+        super::tests::told(&self.path, key, super::tests::Default::Time(default));
         self.parsed(key, "a time with its unit, such as \"300s\", \"5m\" or \"10ms\"", units::duration)
             .unwrap_or(default)
     }
 
     /// A size with its unit, in bytes.
     pub fn size(&self, key: &str, default: u64) -> u64 {
+        #[cfg(test)]
+        super::tests::told(&self.path, key, super::tests::Default::Size(default));
         self.parsed(key, "a size with its unit, such as \"64KiB\" or \"16MiB\"", units::size).unwrap_or(default)
     }
 
     /// A whole number in a range.
     pub fn count(&self, key: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        #[cfg(test)]
+        super::tests::told(&self.path, key, super::tests::Default::Count(default));
         let Some(value) = self.take(key) else { return default };
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
         let DeValue::Integer(number) = value.get_ref() else {
@@ -189,6 +195,8 @@ impl<'a> Table<'a> {
 
     /// `true` or `false`.
     pub fn flag(&self, key: &str, default: bool) -> bool {
+        #[cfg(test)]
+        super::tests::told(&self.path, key, super::tests::Default::Flag(default));
         let Some(value) = self.take(key) else { return default };
         match value.get_ref() {
             DeValue::Boolean(flag) => *flag,

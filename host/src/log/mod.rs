@@ -43,7 +43,7 @@ pub fn start(level: Level) {
     let _ = tracing::subscriber::set_global_default(subscriber);
     // A panic is told there too, by the thread that has it; it waits for the reader no longer than others do.
     std::panic::set_hook(Box::new(|panic| {
-        tracing::error!("{panic}");
+        tracing::error!(%panic, "a thread has panicked");
         flush();
     }));
 }

@@ -32,8 +32,14 @@ const FINISH: Duration = Duration::from_secs(20);
 const WORKING: Duration = Duration::from_secs(5);
 /// How often the old process looks whether it is to end itself.
 const LOOK: Duration = Duration::from_millis(100);
-/// A listener's name and address; longer ones are no addresses.
+/// A listener's name and address; longer ones are no addresses. And what is wrong with a configuration, or its beginning.
 const MESSAGE: usize = 4096;
+/// This program's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of a program that does not say.
+const UNKNOWN: &str = "unknown";
+/// What stands before the reason for which the new process does not serve.
+const FAILED: &str = "failed ";
 
 /// A listening socket on its way from one process to the next.
 pub(super) struct Handed {
@@ -50,6 +56,8 @@ pub(super) struct Before {
     socket: Arc<OwnedFd>,
     /// Whether it is of a version that says `go`.
     says_go: bool,
+    /// Its version.
+    from: String,
 }
 
 /// What the process before this one hands over.
@@ -73,7 +81,8 @@ pub(super) fn before() -> Result<Option<Legacy>> {
     loop {
         let (text, socket) = receive(&other)?;
         let Some((listener, address)) = text.split_once('\n') else {
-            let before = Before { socket: Arc::new(other), says_go: socket.is_some() };
+            let from = text.split_once(' ').map_or(UNKNOWN, |(_, version)| version).to_owned();
+            let before = Before { socket: Arc::new(other), says_go: socket.is_some(), from };
             return Ok(Some(Legacy { before, sockets, link: socket }));
         };
         let socket = socket.ok_or_else(|| Error::other("a listener came without its socket"))?;
@@ -120,8 +129,9 @@ impl Before {
 
     /// Tells it that this process serves.
     pub(super) fn serves(&self) {
+        tracing::info!(from = self.from, to = VERSION, "another process is taken over from");
         if self.says_go
-            && let Err(error) = send(&*self.socket, b"serves", SendFlags::NOSIGNAL)
+            && let Err(error) = send(&*self.socket, format!("serves {VERSION}").as_bytes(), SendFlags::NOSIGNAL)
         {
             tracing::warn!(%error, "the process before this one is gone already");
         }
@@ -179,11 +189,27 @@ fn stopped() -> Error {
     Error::other("this process was told to end, so the new one does not serve")
 }
 
-/// Starts the program anew, hands the sockets over, and waits until the new process serves. Its number.
+/// Tells the process that this one was to take over from why it does not.
+pub fn give_up(why: &str) {
+    if std::env::var_os(VARIABLE).is_some() {
+        let text = format!("{FAILED}{why}");
+        let end = text.floor_char_boundary(MESSAGE);
+        // Whoever is not there any more does not need to know.
+        let _ = send(std::io::stdin().as_fd(), &text.as_bytes()[..end], SendFlags::NOSIGNAL);
+    }
+}
+
+/// Starts the program anew, hands the sockets over, and waits until the new process serves. Its number and version.
 ///
 /// # Errors
 /// It does not come up; it has ended then.
-pub(super) fn start(program: &Path, handed: &[Handed], link: OwnedFd, stop: &Stop, patience: Duration) -> Result<u32> {
+pub(super) fn start(
+    program: &Path,
+    handed: &[Handed],
+    link: OwnedFd,
+    stop: &Stop,
+    patience: Duration,
+) -> Result<(u32, String)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let mut command = Command::new(program);
     command.args(std::env::args_os().skip(1)).env(VARIABLE, "1").stdin(Stdio::from(theirs));
@@ -191,8 +217,11 @@ pub(super) fn start(program: &Path, handed: &[Handed], link: OwnedFd, stop: &Sto
     // The command holds their end too; without it, their end is closed when they end.
     drop(command);
     let told = hand_over(&ours, handed, link).and_then(|()| wait(&ours, stop, patience));
-    told.map(|()| child.id()).map_err(|error| {
+    told.map(|version| (child.id(), version)).map_err(|error| {
         stop.failed();
+        // Whoever takes no more has perhaps said why.
+        let last = (error.kind() == ErrorKind::BrokenPipe).then(|| next_word(&ours, LOOK).ok().flatten()).flatten();
+        let error = last.and_then(|word| word.strip_prefix(FAILED).map(Error::other)).unwrap_or(error);
         let why = end_of(&mut child);
         match error.kind() {
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
@@ -219,11 +248,11 @@ fn hand_over(to: &OwnedFd, handed: &[Handed], link: OwnedFd) -> Result<()> {
     for one in handed {
         tell(to, &format!("{}\n{}", one.listener, one.address), &one.socket)?;
     }
-    tell(to, "end", &link)
+    tell(to, &format!("end {VERSION}"), &link)
 }
 
-/// Waits for what the new process says, until it serves.
-fn wait(socket: &OwnedFd, stop: &Stop, patience: Duration) -> Result<()> {
+/// Waits for what the new process says, until it serves: its version.
+fn wait(socket: &OwnedFd, stop: &Stop, patience: Duration) -> Result<String> {
     let mut heard = Instant::now();
     loop {
         if stop.is_stopped() {
@@ -232,7 +261,10 @@ fn wait(socket: &OwnedFd, stop: &Stop, patience: Duration) -> Result<()> {
         match next_word(socket, LOOK)?.as_deref() {
             Some("working") => heard = Instant::now(),
             Some("ready") => break,
-            Some(_) => return Err(Error::other("it says what no Doorward says")),
+            Some(word) => {
+                let why = word.strip_prefix(FAILED).unwrap_or("it says what no Doorward says");
+                return Err(Error::other(why.to_owned()));
+            }
             None if heard.elapsed() < patience => {}
             None => {
                 let seconds = patience.as_secs();
@@ -241,15 +273,18 @@ fn wait(socket: &OwnedFd, stop: &Stop, patience: Duration) -> Result<()> {
         }
     }
     stop.go(socket)?;
-    match next_word(socket, FINISH)?.as_deref() {
-        Some("serves") => Ok(()),
-        _ => Err(Error::other("it was ready, and did not begin to serve")),
+    let word = next_word(socket, FINISH)?.unwrap_or_default();
+    match word.split_once(' ').unwrap_or((&word, UNKNOWN)) {
+        ("serves", version) => Ok(version.to_owned()),
+        _ => Err(Error::other(
+            word.strip_prefix(FAILED).unwrap_or("it was ready, and did not begin to serve").to_owned(),
+        )),
     }
 }
 
 /// The next word of the other process; none if it says nothing for so long.
 fn next_word(socket: &OwnedFd, within: Duration) -> Result<Option<String>> {
-    let end = Instant::now() + within;
+    let (end, mut broken) = (Instant::now() + within, false);
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(Error::other)?;
@@ -258,11 +293,13 @@ fn next_word(socket: &OwnedFd, within: Duration) -> Result<Option<String>> {
             Err(rustix::io::Errno::INTR) => continue,
             polled => drop(polled?),
         }
-        let mut word = [0; 16];
+        let mut word = [0; MESSAGE];
         return match recv(socket, &mut word, RecvFlags::DONTWAIT) {
             Ok((0, _)) => Err(ErrorKind::ConnectionReset.into()),
             Ok((length, _)) => Ok(word.get(..length).map(|word| String::from_utf8_lossy(word).into_owned())),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
+            // It ended with something unread. That is told first, and what it said before is there all the same.
+            Err(rustix::io::Errno::CONNRESET) if !std::mem::replace(&mut broken, true) => continue,
             Err(error) => Err(error.into()),
         };
     }

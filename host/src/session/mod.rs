@@ -238,7 +238,8 @@ pub fn delete_cookie(name: &str, secure: bool) -> String {
     format!("{}; Max-Age=0", set_cookie(name, "", secure))
 }
 
-fn hex(bytes: &[u8; 16]) -> String {
+/// A session's id as the log has it.
+pub fn hex(bytes: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*bytes))
 }
 

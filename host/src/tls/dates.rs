@@ -1,5 +1,6 @@
 //! What certificates say of themselves: until when they hold, and for which names.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use x509_parser::extensions::GeneralName;
@@ -54,6 +55,11 @@ pub fn names(path: &Path) -> Vec<String> {
     let names = leaf.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::IPAddress(bytes) => <[u8; 4]>::try_from(*bytes)
+            .map(IpAddr::from)
+            .or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from))
+            .ok()
+            .map(|address| address.to_string()),
         _ => None,
     });
     names.collect()
