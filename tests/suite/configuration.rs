@@ -332,3 +332,68 @@ hosts = [\"*\"]
     }
     assert!(ran.status.success());
 }
+
+#[test]
+fn keys_that_a_reload_cannot_apply_are_named_by_the_reload_and_by_check() {
+    let node = webmail(|_| harness::Answer::text(""));
+    let admin = "[admin]\nsocket = \"admin.sock\"\n";
+    let proxy = setup().serve(&config(admin, &[("node-a", &node, "")]));
+    let next =
+        "state-directory = \"state\"\n[log]\nlevel = \"warn\"\naccess = \"access.log\"\n[threads]\nmin = 2\nmax = 3\n";
+    // Ours alone, as it has to be.
+    let mut folder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700).create(proxy.dir().join("state")).expect("a folder");
+    proxy.write("doorward.toml", config(&format!("{next}{admin}"), &[("node-a", &node, "")]));
+    let ran = harness::Setup::new().run(&[
+        "check",
+        "--json",
+        "--config",
+        &format!("{}/doorward.toml", proxy.dir().display()),
+    ]);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let warned: Vec<_> =
+        report["warnings"].as_array().expect("a list").iter().map(|warning| warning["key"].clone()).collect();
+    let warned: Vec<_> = warned.into_iter().filter(|key| key != "directory.file").collect();
+    assert_eq!(warned, ["state-directory", "log.level", "log.access", "threads.min", "threads.max"]);
+    let (status, body) = proxy.admin("POST", "/reload");
+    assert_eq!(status, 200, "{body}");
+    for key in ["state-directory", "log.level", "log.access", "threads.min", "threads.max"] {
+        assert!(body.contains(key), "{key} in {body}");
+        let line = format!("the configuration is taken, with a warning.*key=\"{key}\"");
+        proxy.wait_for_log(&line, std::time::Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn a_block_that_no_template_shows_is_a_fault_and_a_page_without_its_form_a_warning() {
+    let login = "{% extends \"blue/base.html\" %}{% block content %}x{% endblock %}";
+    let text = small("templates = \"looks\"").replace("hosts = [\"*\"]", "hosts = [\"*\"]\ntemplate = \"own\"");
+    let setup = Setup::new().file("doorward.toml", text).file("looks/own/desktop/login.html", login);
+    let ran = setup.run(&["check", "--config", "doorward.toml"]);
+    assert_eq!(ran.status.code(), Some(1), "{}", ran.stdout);
+    for part in ["doorward.toml:1: templates", "own/desktop/login.html", "\"content\"", "blue/base.html: body, heading"]
+    {
+        assert!(ran.stdout.contains(part), "{part} in {}", ran.stdout);
+    }
+    let setup = setup.file("looks/own/desktop/login.html", login.replace("content", "body"));
+    let ran = setup.run(&["check", "--config", "doorward.toml"]);
+    assert!(ran.status.success(), "{}", ran.stdout);
+    assert!(ran.stdout.contains("warning: templates: found own/desktop/login.html without a form"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_templates_can_be_listed_shown_and_written_to_begin_own_ones() {
+    let setup = Setup::new();
+    let list = setup.run(&["template", "list"]).stdout;
+    assert!(list.lines().any(|path| path == "blue/base.html"), "{list}");
+    assert!(setup.run(&["template", "show", "blue/form.html"]).stdout.contains("name=\"password\""));
+    assert!(!setup.run(&["template", "show", "blue/nothing.html"]).status.success());
+    assert!(setup.run(&["template", "export", "looks"]).status.success());
+    for path in list.lines() {
+        assert!(setup.dir().join("looks").join(path).is_file(), "{path}");
+    }
+    assert!(!setup.run(&["template", "export", "looks"]).status.success(), "nothing is written over");
+    let setup = setup.file("doorward.toml", small("templates = \"looks\""));
+    assert_eq!(told(&setup, "faults"), []);
+    assert_eq!(told(&setup, "warnings"), []);
+}

@@ -9,6 +9,7 @@ mod recipe;
 mod run;
 mod signals;
 mod systemd;
+mod template;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,6 +44,9 @@ enum Command {
     /// Recipes: how back-ends are logged in to.
     #[command(subcommand)]
     Recipe(recipe::Command),
+    /// Templates of the login page and Doorward's other pages.
+    #[command(subcommand)]
+    Template(template::Template),
     /// Compile a policy from standard input to standard output, within limits; Doorward calls this itself.
     #[command(name = crate::policy::COMPILE_COMMAND, hide = true)]
     Compile {
@@ -57,7 +61,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Demo {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free one. A configuration that is there already says it itself.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Run from a configuration in this folder (written there first), which may be changed while it runs.
@@ -107,6 +111,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         }
         Command::Policy(policy) => policy::run(&policy),
         Command::Recipe(recipe) => recipe::run(&recipe),
+        Command::Template(template) => template::run(&template),
     }
 }
 

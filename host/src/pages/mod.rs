@@ -1,6 +1,7 @@
 //! What a person sees of Doorward itself: pages by look and device, rendered from templates that escape by default.
 
 mod languages;
+mod prove;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -145,6 +146,8 @@ pub struct Pages {
     names: BTreeSet<String>,
     looks: BTreeSet<String>,
     assets: BTreeMap<String, Asset>,
+    /// Pages that render, and that nobody can use.
+    doubts: Vec<String>,
 }
 
 impl Pages {
@@ -153,8 +156,7 @@ impl Pages {
     /// # Errors
     /// The file that cannot be read, or the template that does not work.
     pub fn build(folder: Option<&Path>, languages: &Languages, place: &Place) -> Result<Self, Fault> {
-        let mut files = BTreeMap::new();
-        built_in(&BUILT_IN, &mut files);
+        let mut files = shipped();
         if let Some(folder) = folder {
             let fault = |found: String| place.fault(found, "a folder of templates");
             collect(folder, folder, &mut files, 0).map_err(fault)?;
@@ -162,11 +164,13 @@ impl Pages {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let (mut names, mut looks, mut assets) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let mut texts = BTreeMap::new();
         for (name, bytes) in files {
             looks.extend(name.split_once('/').map(|(look, _)| look.to_owned()));
             if name.ends_with(".html") {
                 let text = String::from_utf8(bytes)
                     .map_err(|_| place.fault(format!("{name}: bytes that are no UTF-8"), "a template"))?;
+                texts.insert(name.clone(), text.clone());
                 environment
                     .add_template_owned(name.clone(), text)
                     .map_err(|error| place.fault(format!("{name}: {error:#}"), "a template that parses"))?;
@@ -176,9 +180,19 @@ impl Pages {
                 assets.insert(name, Asset { media_type, bytes: bytes.into(), tag: format!("\"{tag}\"") });
             }
         }
-        let pages = Self { environment, names, looks, assets };
-        pages.prove(languages, place)?;
+        if let Some(lost) = prove::lost_block(&texts) {
+            let fault = place.fault(format!("{}: the block \"{}\", which nobody shows", lost.template, lost.block), "");
+            let known = lost.known.iter().map(String::as_str);
+            return Err(fault.none_of(&lost.block, &format!("one of the blocks of {}", lost.above), known));
+        }
+        let mut pages = Self { environment, names, looks, assets, doubts: Vec::new() };
+        pages.doubts = pages.prove(languages, place)?;
         Ok(pages)
+    }
+
+    /// Pages that render, and that nobody can use: which, and what they lack.
+    pub fn doubts(&self) -> &[String] {
+        &self.doubts
     }
 
     /// Whether there is a look of that name.
@@ -210,16 +224,23 @@ impl Pages {
         self.assets.get(&format!("{look}/assets/{file}"))
     }
 
-    fn prove(&self, languages: &Languages, place: &Place) -> Result<(), Fault> {
+    fn prove(&self, languages: &Languages, place: &Place) -> Result<Vec<String>, Fault> {
+        let mut doubts = Vec::new();
         for (look, language) in self.looks.iter().flat_map(|look| languages.all().map(move |l| (look, l))) {
             for (form, page) in ["desktop", "mobile"].into_iter().flat_map(|form| Page::ALL.map(|page| (form, page))) {
                 let content = sample(look, form, page);
-                self.render(&content, language).map_err(|error| {
+                let html = self.render(&content, language).map_err(|error| {
                     place.fault(format!("{look}/{form}/{}: {error:#}", page.file()), "a template that renders")
                 })?;
+                doubts.extend(
+                    prove::missing(page, &html).map(|lacks| format!("{look}/{form}/{} without {lacks}", page.file())),
+                );
             }
         }
-        Ok(())
+        // It lacks the same in each language.
+        doubts.sort();
+        doubts.dedup();
+        Ok(doubts)
     }
 }
 
@@ -252,6 +273,13 @@ fn sample(look: &str, form: &'static str, page: Page) -> Content {
         refresh: Some(5),
         request_id: "id".to_owned(),
     }
+}
+
+/// The templates and assets that ship with Doorward, by their path.
+pub fn shipped() -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    built_in(&BUILT_IN, &mut files);
+    files
 }
 
 fn built_in(folder: &Dir<'_>, files: &mut BTreeMap<String, Vec<u8>>) {

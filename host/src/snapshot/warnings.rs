@@ -17,6 +17,9 @@ pub(super) fn add(config: &Config, snapshot: &Snapshot, warnings: &Collector) {
     open_files(config, warnings);
     attributes_of_recipes(config, snapshot, warnings);
     users(config, snapshot, warnings);
+    for doubt in snapshot.pages.doubts() {
+        warnings.add(config.place.key("templates").warning(doubt.as_str(), "a page that people can use"));
+    }
     for policy in config.policies.iter().filter(|policy| policy.file.is_none()) {
         settings(config, snapshot, policy, warnings);
     }
