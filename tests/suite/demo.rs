@@ -133,3 +133,25 @@ fn it_ends_cleanly_and_finishes_what_it_has_begun() {
         assert!(demo.program().wait(std::time::Duration::from_secs(20)).success());
     }
 }
+
+#[test]
+fn the_configuration_that_it_writes_is_one_for_check_and_serve_too() {
+    let folder = harness::temp_dir();
+    let (dir, file) = (folder.path().to_str().expect("a path"), folder.path().join("doorward.toml"));
+    let start = || Demo::start_in(harness::Setup::new().arg("--dir").arg(dir));
+    let mut demo = start();
+    last(client(&demo).login("alice", "alice-demo")).expect(200);
+    assert!(folder.path().join("doorward.sock").exists(), "ctl has a socket to ask at");
+    demo.program().signal(Signal::TERM);
+    assert!(demo.program().wait(std::time::Duration::from_secs(20)).success());
+    let text = std::fs::read_to_string(&file).expect("a configuration");
+    assert!(!text.contains("@NODE"), "{text}");
+    let setup = harness::Setup::new();
+    let ran = setup.run(&["check", "--strict", "--config", file.to_str().expect("a path")]);
+    assert!(ran.status.success(), "{}", ran.stdout);
+    let served = setup.serve(&text);
+    served.client().get("/").expect(200);
+    drop(served);
+    // The nodes are again where it says, so that sessions and bookmarks go on.
+    last(client(&start()).login("alice", "alice-demo")).expect(200);
+}

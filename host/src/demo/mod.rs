@@ -2,10 +2,11 @@
 
 pub mod webmail;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use crate::config::{self, Config, Faults, Source};
@@ -34,37 +35,46 @@ pub const USERS: [User; 8] = [
 /// The virtual hosts and their templates.
 pub const SITES: [(&str, &str); 2] = [("blue.localhost", "blue"), ("green.localhost", "green")];
 
-/// The running nodes, and where the configuration comes from.
+/// The file in the demo's folder.
+const FILE: &str = "doorward.toml";
+
+/// What only a configuration in a folder of its own has.
+const ADMIN: &str = "[admin]\nsocket = \"doorward.sock\"  # doorward ctl --config doorward.toml status\n\n";
+
+/// Where the configuration comes from: a file, or else the text.
 #[derive(Debug, Clone)]
 pub struct Demo {
-    listen: SocketAddr,
-    nodes: [SocketAddr; 2],
-    folder: Option<PathBuf>,
+    file: Option<PathBuf>,
+    text: String,
 }
 
 impl Demo {
     /// Starts both nodes in a thread of their own, which ends with the process. With a folder, the configuration is
-    /// written there unless it is there already, and read from there.
+    /// written there unless it is there already, and read from there; the nodes are where it says.
     ///
     /// # Errors
-    /// No port, no thread, or a folder that cannot be written.
-    pub fn start(listen: SocketAddr, folder: Option<PathBuf>) -> std::io::Result<Self> {
-        if let Some(folder) = &folder {
-            std::fs::create_dir_all(folder)?;
-            let file = folder.join("doorward.toml");
-            if !file.exists() {
-                std::fs::write(file, CONFIG)?;
-            }
-        }
-        let sockets = [loopback()?, loopback()?];
+    /// No port, no thread, a folder that cannot be written, or a configuration in it that has no nodes of the demo.
+    pub fn start(listen: SocketAddr, folder: Option<PathBuf>) -> anyhow::Result<Self> {
+        let file = folder.as_ref().map(|folder| folder.join(FILE));
+        let written = file.as_ref().filter(|file| file.exists()).map(|file| config::load_anyway(file)).transpose()?;
+        let sockets = match &written {
+            Some((config, _)) => [node_of(config, "node-a")?, node_of(config, "node-b")?],
+            None => [loopback(ANY_PORT)?, loopback(ANY_PORT)?],
+        };
         let nodes = [sockets[0].local_addr()?, sockets[1].local_addr()?];
+        let mut text = filled(listen, nodes);
+        if let (Some(folder), Some(file), None) = (&folder, &file, &written) {
+            std::fs::create_dir_all(folder)?;
+            text.insert_str(text.find("[threads]").unwrap_or_default(), ADMIN);
+            std::fs::write(file, &text)?;
+        }
         std::thread::Builder::new().name("demo-nodes".to_owned()).spawn(move || {
             match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(serve(sockets)),
                 Err(error) => tracing::error!(%error, "the demo's nodes do not start"),
             }
         })?;
-        Ok(Self { listen, nodes, folder })
+        Ok(Self { file, text })
     }
 
     /// The configuration as it is now.
@@ -72,22 +82,40 @@ impl Demo {
     /// # Errors
     /// Every fault of it.
     pub fn config(&self) -> Result<Config, Faults> {
-        let (path, base) = match &self.folder {
-            Some(folder) => (folder.join("doorward.toml"), folder.clone()),
-            None => (PathBuf::from("<built-in demo.toml>"), PathBuf::from(".")),
-        };
-        let text = match &self.folder {
-            Some(_) => config::text_of(&path)?,
-            None => CONFIG.to_owned(),
-        };
-        let holes = [("@LISTEN@", self.listen), ("@NODE_A@", self.nodes[0]), ("@NODE_B@", self.nodes[1])];
-        let text = holes.iter().fold(text, |text, (hole, address)| text.replace(hole, &address.to_string()));
-        config::parse(&Arc::new(Source { path, text }), Path::new(&base))
+        match &self.file {
+            Some(file) => config::load(file),
+            None => {
+                let source = Source { path: PathBuf::from("<built-in demo.toml>"), text: self.text.clone() };
+                config::parse(&Arc::new(source), Path::new("."))
+            }
+        }
     }
 }
 
-fn loopback() -> std::io::Result<std::net::TcpListener> {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// The configuration with its addresses.
+fn filled(listen: SocketAddr, nodes: [SocketAddr; 2]) -> String {
+    let holes = [("@LISTEN@", listen), ("@NODE_A@", nodes[0]), ("@NODE_B@", nodes[1])];
+    holes.iter().fold(CONFIG.to_owned(), |text, (hole, address)| text.replace(hole, &address.to_string()))
+}
+
+/// A socket where the configuration has a node of the demo.
+fn node_of(config: &Config, name: &str) -> anyhow::Result<std::net::TcpListener> {
+    let file = config.place.file().display();
+    let backend = config.backends.iter().find(|backend| backend.name == name);
+    let url =
+        backend.with_context(|| format!("{file} has no back-end {name}, which is a node of the demo"))?.url.as_str();
+    let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    let address = address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+    let address =
+        address.with_context(|| format!("{file}: {name} is at {url}, and the demo's are at http://127.0.0.1:PORT"))?;
+    loopback(address).with_context(|| format!("{name} of {file}, at {address}"))
+}
+
+/// A free port of this machine.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn loopback(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = std::net::TcpListener::bind(address)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -119,8 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_users_are_those_of_the_directory() {
-        let config =
-            Demo { listen: "127.0.0.1:0".parse().unwrap(), nodes: ["127.0.0.1:1".parse().unwrap(); 2], folder: None };
+        let config = Demo { file: None, text: filled(ANY_PORT, ["127.0.0.1:1".parse().unwrap(); 2]) };
         let directory =
             Directory::build(&config.config().unwrap().directory, (None, crate::directory::Shrink::Refused), &|_| true)
                 .unwrap();
