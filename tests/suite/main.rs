@@ -48,4 +48,5 @@ mod real_sogo;
 mod real_webmails;
 mod browser;
 mod accessibility;
+mod documents;
 mod tidy;

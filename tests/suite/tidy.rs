@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-fn sources() -> Vec<(PathBuf, String)> {
+pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src");
     let mut found = Vec::new();
     let mut folders = vec![root];
@@ -22,11 +22,11 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 /// The part of a file that is not its tests.
-fn code(text: &str) -> &str {
+pub(crate) fn code(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
 }
 
-fn module_of(path: &Path) -> String {
+pub(crate) fn module_of(path: &Path) -> String {
     let mut parts = path.components().skip_while(|part| part.as_os_str() != "src").skip(1);
     let first = parts.next().expect("a file in src").as_os_str().to_string_lossy().into_owned();
     first.trim_end_matches(".rs").to_owned()

@@ -83,7 +83,7 @@ fn documented() -> BTreeMap<String, String> {
             continue;
         };
         let path = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
-        let default = cells[2].split('`').nth(1).unwrap_or_default();
+        let default = cells[2].strip_prefix('`').and_then(|rest| rest.split('`').next()).unwrap_or_default();
         found.entry(path).or_insert_with(|| default.to_owned());
     }
     found
@@ -104,6 +104,10 @@ fn every_default_is_the_one_of_the_document() {
         }
         let path = path.replace("limits.peer-prefix", "listener.limits.peer-prefix");
         let said = documented.get(&path).unwrap_or_else(|| panic!("{path} is not in docs/config.md: {documented:#?}"));
+        // In words, where it follows from something else.
+        if said.is_empty() {
+            continue;
+        }
         assert!(default.is(said), "{path} is {default:?}, and docs/config.md says {said}");
         compared += 1;
     }
