@@ -5,6 +5,7 @@
 mod account;
 mod check;
 mod client;
+mod early;
 mod finish;
 mod held;
 mod login;
@@ -29,7 +30,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use crate::back::headers::{self, Fields};
 use crate::back::{self, ClientConnection, Fitting, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
 use crate::config::ClientAuth;
-use crate::limits::{Allowance, Holder};
+use crate::limits::{Allowance, Clients, Holder};
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
@@ -89,21 +90,32 @@ const OUR_HEADERS: usize = 10;
 /// is moved about, and a connection would have room for it while it is idle.
 pub fn run(
     worker: Rc<Worker>,
-    (peer, connection): (Arc<Peer>, Option<Rc<ClientConnection>>),
+    (peer, clients, connection): (Arc<Peer>, Rc<Clients>, Option<Rc<ClientConnection>>),
     request: Request<Incoming>,
     unreadable: Option<Refusal>,
 ) -> Pin<Box<impl Future<Output = Answer>>> {
     let snapshot = worker.snapshot();
+    let proxy = peer.address;
     let peer = client::of(peer, &snapshot.forwarding, request.headers());
     let finish = Finish::begin(&worker.shared.log, &peer, (&request, unreadable.is_none()), snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, connection, finish };
     let (head, body) = request.into_parts();
-    let visit = unreadable.map_or_else(|| exchange.visit(head).map(Box::new), Err);
+    let head = Arc::new(head);
+    let visit = match unreadable {
+        Some(refusal) => Err(exchange.refuse_stranger(&head, &refusal)),
+        None => match exchange.count_client(proxy, &clients) {
+            Ok(()) => exchange.begin(&head),
+            Err(refusal) => Err(exchange.refuse_stranger(&head, &refusal)),
+        },
+    };
     Box::pin(async move {
         let mut answer = match visit {
-            Err(refusal) => exchange.plain_refusal(&refusal),
+            Err(answer) => answer,
             Ok(mut visit) => {
-                let early = exchange.to_https(&visit).map_or_else(|| exchange.filter(&mut visit), |to| Ok(Some(to)));
+                let early = exchange.check_slashes(&visit).and_then(|()| match exchange.to_https(&visit) {
+                    Some(answer) => Ok(Some(answer)),
+                    None => exchange.filter(&mut visit),
+                });
                 let answer = match early {
                     Ok(None) => exchange.answer(&mut visit, body).await,
                     Ok(Some(answer)) => Ok(answer),
@@ -113,6 +125,7 @@ pub fn run(
             }
         };
         exchange.add_hsts(&mut answer);
+        exchange.add_id(&mut answer);
         exchange.finish.end(&mut answer);
         answer
     })
@@ -145,17 +158,25 @@ impl Visit {
 }
 
 impl Exchange {
+    /// What is known of a request before it is waited for; or its answer, where no site is needed or known.
+    fn begin(&mut self, head: &Arc<Parts>) -> Result<Box<Visit>, Answer> {
+        if let Some(answer) = self.early(head) {
+            return Err(answer);
+        }
+        self.visit(head).map(Box::new).map_err(|refusal| self.refuse_stranger(head, &refusal))
+    }
+
     /// Virtual host, device and template: asked of every request.
-    fn visit(&mut self, head: Parts) -> Result<Visit, Refusal> {
-        let authority = check::authority_of(&head)?;
+    fn visit(&mut self, head: &Arc<Parts>) -> Result<Visit, Refusal> {
+        let authority = check::authority_of(head)?;
         let host = authority.to_str().ok().and_then(text::host_name);
         let host: Arc<str> = host.ok_or(Refusal::BadRequest("its Host is no host name"))?.into();
         self.finish.host(&host);
-        check::check_head(&head)?;
-        check::check_size(&head, &self.snapshot.http)?;
+        check::check_head(head)?;
+        check::check_size(head, &self.snapshot.http)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
         self.check_server_name(&site)?;
-        let head = Arc::new(head);
+        let head = Arc::clone(head);
         let mut facts = Facts::of_connection(self.peer.clone());
         facts.request = Some(RequestFacts {
             head: Arc::clone(&head),
@@ -236,7 +257,7 @@ impl Exchange {
         }
         match self.session(visit) {
             Some((session, node)) => self.forward(visit, body, &session, &node).await,
-            None => Ok(self.ask_for_login(visit, body).await),
+            None => self.ask_for_login(visit, body).await,
         }
     }
 
@@ -252,18 +273,21 @@ impl Exchange {
     }
 
     /// Without a session: a person gets the login page, a script is told.
-    async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Answer {
+    async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
+        if let Some(name) = own::of_programs(visit.head.uri.path()) {
+            return self.asset(visit, &format!("assets/{}/{name}", visit.look));
+        }
         if visit.is_script() {
-            return self.session_needed(visit);
+            return Ok(self.session_needed(visit));
         }
         if !matches!(visit.head.method, Method::GET | Method::HEAD) {
-            return match Box::pin(self.hold(visit, body)).await {
+            return Ok(match Box::pin(self.hold(visit, body)).await {
                 Some(held) => self.login_page(visit, "/", &held),
                 None => own::redirect("/"),
-            };
+            });
         }
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        self.login_page(visit, text::local_path(target).unwrap_or("/"), "")
+        Ok(self.login_page(visit, text::local_path(target).unwrap_or("/"), ""))
     }
 
     /// To the session's node, and its answer back.

@@ -2,12 +2,14 @@
 //!
 //! Invariants: check and count are one step under one lock (or one atomic), so two never pass where one fits.
 
+mod clients;
 mod flow;
 mod gate;
 mod progress;
 mod room;
 mod throttle;
 
+pub use clients::Clients;
 pub use flow::{Flow, FlowLimit, FlowPermit, Refused};
 pub use gate::{Gate, Holder, Permit, Shares, Shut};
 pub use progress::{Demand, Progress};

@@ -409,7 +409,13 @@ impl Proxy {
 
     /// Stops accepting and lets every request finish, until the drain deadline. True when all of them did.
     pub fn drain(&self) -> bool {
-        let timeout = self.shared.snapshot.load().drain_timeout;
+        self.shared.state.begin_draining();
+        let (delay, timeout) = {
+            let snapshot = self.shared.snapshot.load();
+            (snapshot.drain_delay, snapshot.drain_timeout)
+        };
+        // Everything is served as before, but for health checks, until balancers have seen one of them.
+        std::thread::sleep(delay);
         self.sockets.live().clear();
         let clean = self.threads.drain(timeout);
         self.shared.log.flush(FLUSH);

@@ -47,6 +47,8 @@ pub enum Refusal {
     NoNode,
     /// The node's queue is full.
     QueueFull,
+    /// The client, whom a proxy in front names, has too many connections.
+    TooManyConnections,
     /// Waited in the node's queue for too long.
     QueueTimeout,
     /// This machine has no descriptor, port or memory left for a connection to the node.
@@ -128,6 +130,7 @@ impl Refusal {
             Self::FilterFailed => (503, Warn, soon, "not_now"),
             Self::DirectoryDown => (503, Error, soon, "directory_down"),
             Self::NoNode => (503, Warn, None, "no_node"),
+            Self::TooManyConnections => (429, Debug, soon, "too_many_connections"),
             Self::QueueFull | Self::QueueTimeout => (503, Warn, soon, "busy"),
             // The log has told why it cannot be reached.
             Self::Shortage => (503, Debug, soon, "busy"),

@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub http: config::Http,
     /// Who a request is from.
     pub forwarding: config::Forwarding,
+    /// How long Doorward goes on as before when it is to stop, but for what it tells balancers.
+    pub drain_delay: std::time::Duration,
     /// How long requests may take to finish when Doorward stops.
     pub drain_timeout: std::time::Duration,
     /// The five questions.
@@ -82,7 +84,7 @@ pub struct Listener {
 }
 
 /// A virtual host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
     /// Its first name.
     pub name: Arc<str>,
@@ -98,6 +100,7 @@ struct Sites {
     exact: HashMap<String, Arc<Site>>,
     wildcard: HashMap<String, Arc<Site>>,
     other: Option<Arc<Site>>,
+    first: Arc<Site>,
 }
 
 /// What a Snapshot is built with.
@@ -172,6 +175,7 @@ impl Snapshot {
             classes: config.classes.clone(),
             http: config.http.clone(),
             forwarding: config.forwarding.clone(),
+            drain_delay: config.drain_delay,
             drain_timeout: config.drain_timeout,
             policies: Policies::new(policies),
             pages,
@@ -201,6 +205,20 @@ impl Snapshot {
     /// The virtual host of a name: exact, then the longest wildcard, then the one for all others.
     pub fn site(&self, host: &str) -> Option<&Arc<Site>> {
         self.sites.find(host)
+    }
+
+    /// The limits of a scope of connections: those of a class, or of a listener.
+    pub fn limits_of(&self, scope: &str) -> Option<&Limits> {
+        let (kind, name) = scope.split_once(' ')?;
+        match kind {
+            "class" => self.classes.get(name),
+            _ => self.listeners.get(name).map(|listener| &listener.config.limits),
+        }
+    }
+
+    /// Whose look is shown where no site is known: the one for all others, or the first.
+    pub fn first_site(&self) -> &Arc<Site> {
+        self.sites.other.as_ref().unwrap_or(&self.sites.first)
     }
 
     /// Whether a site has this name, or a wildcard that fits it; the site for all others has no name.
@@ -305,9 +323,12 @@ fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {
 impl Sites {
     fn build(sites: &[config::Site]) -> Self {
         let mut built = Self::default();
-        for config in sites {
+        for (index, config) in sites.iter().enumerate() {
             let name = Arc::from(config.hosts.first().map_or("", String::as_str));
             let site = Arc::new(Site { name, template: config.template.as_str().into(), title: config.title.clone() });
+            if index == 0 {
+                built.first = site.clone();
+            }
             for host in &config.hosts {
                 match host.strip_prefix("*.") {
                     _ if host == "*" => built.other = Some(site.clone()),

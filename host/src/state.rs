@@ -1,7 +1,7 @@
 //! State: what outlives a generation. And the pair of both, which every worker shares.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -34,6 +34,19 @@ pub struct State {
     pub once: Once,
     /// How long wrong logins take.
     pub pace: Pace,
+    draining: AtomicBool,
+}
+
+impl State {
+    /// From now on balancers are told to send no more.
+    pub fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
 }
 
 /// How logins ended, counted by their outcome.

@@ -320,6 +320,11 @@ impl Proxy {
         self.program.signal(Signal::HUP);
     }
 
+    /// Asks it to end (SIGTERM).
+    pub fn begin_to_terminate(&self) {
+        self.program.signal(Signal::TERM);
+    }
+
     /// Asks it to end (SIGTERM) and waits until it has.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {

@@ -120,6 +120,7 @@ fn ambiguous_requests_are_refused_and_never_forwarded() {
         ("GET / HTTP/1.1\r\nHost: a b\r\n", "400"),
         ("GET http://b/ HTTP/1.1\r\nHost: a\r\n", "400"),
         ("GET /a/../b HTTP/1.1\r\nHost: a\r\n", "400"),
+        ("GET /a%2fb HTTP/1.1\r\nHost: a\r\n", "400"),
         ("GET /a%2f..%2fb HTTP/1.1\r\nHost: a\r\n", "400"),
         ("GET /%2e%2e/b HTTP/1.1\r\nHost: a\r\n", "400"),
         ("GET /a%00b HTTP/1.1\r\nHost: a\r\n", "400"),

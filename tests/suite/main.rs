@@ -17,6 +17,8 @@ mod ending;
 mod sessions;
 mod throttle;
 mod forwarding;
+mod early;
+mod named_clients;
 mod hostile;
 mod http2;
 mod streaming;

@@ -252,3 +252,51 @@ fn no_answer_that_a_shared_cache_may_keep_renews_the_session() {
     assert!(private.header("set-cookie").is_some_and(|cookie| cookie.starts_with("doorward=")), "{private:?}");
     assert_eq!(private.headers.all("cache-control"), ["private, max-age=60"]);
 }
+
+#[test]
+fn a_login_in_a_second_tab_lands_in_the_mailbox() {
+    let (a, b) = (inbox(), inbox());
+    let proxy = proxy("", &[("node-a", &a, ""), ("node-b", &b, "")]);
+    let mut client = proxy.client();
+    let form = |client: &mut Client, page: &str| {
+        let page = client.get(page).expect(200).text();
+        harness::forms(&page).into_iter().find(harness::Form::asks_for_password).expect("a login form")
+    };
+    let send = |client: &mut Client, form: &harness::Form, (name, password): (&str, &str), site: &[(&str, &str)]| {
+        let fields = form.filled(name, password);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let request = Request::new("POST", &form.action).form(&fields);
+        client.send(site.iter().fold(request, |request, (name, value)| request.header(name, value)))
+    };
+    let alice = ("alice", "alice-secret");
+    let (one, two) = (form(&mut client, "/one"), form(&mut client, "/two?x=1"));
+    assert_eq!(send(&mut client, &one, alice, &[]).header("location"), Some("/one"));
+    let session = session_of(&client);
+    let landed = send(&mut client, &two, (" Alice", "alice-secret"), &[("Sec-Fetch-Site", "same-origin")]).expect(303);
+    assert_eq!(landed.header("location"), Some("/two?x=1"));
+    assert!(lives(&proxy, &session) && client.cookie("doorward") == Some(&*session), "it is still the one session");
+    // Another site's form, and somebody else at this browser, do not land there.
+    for site in [[("Sec-Fetch-Site", "cross-site")], [("Origin", "http://evil.test")]] {
+        assert_eq!(send(&mut client, &two, alice, &site).status, 403, "{site:?}");
+    }
+    let again = send(&mut client, &two, ("bob", "bob-secret"), &[]);
+    assert_eq!((again.status, body_attribute(&again.text(), "data-page")), (403, "login".to_owned()));
+    assert!(lives(&proxy, &session));
+}
+
+#[test]
+fn a_browser_without_cookies_is_told_so() {
+    let node = inbox();
+    let proxy = proxy("", &[("node-a", &node, "")]);
+    let page = proxy.client().get("/").expect(200).text();
+    let form = harness::forms(&page).into_iter().find(harness::Form::asks_for_password).expect("a login form");
+    let fields = form.filled("alice", "alice-secret");
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let told = proxy.client().post_form(&form.action, &fields);
+    assert!(told.status == 403 && told.text().contains("allow cookies"), "{told:?}");
+    let foreign = Request::new("POST", &form.action).form(&fields).header("Sec-Fetch-Site", "cross-site");
+    let foreign = proxy.client().send(foreign);
+    assert!(foreign.status == 403 && !foreign.text().contains("allow cookies"));
+    let forged = proxy.client().post_form(&form.action, &[("username", "alice"), ("token", "x")]);
+    assert!(forged.status == 403 && forged.text().contains("too old"), "{forged:?}");
+}

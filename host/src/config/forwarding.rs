@@ -3,7 +3,7 @@
 use hyper::header::HeaderValue;
 
 use super::Table;
-use super::network::Networks;
+use super::network::{Network, Networks};
 use crate::reserved::{self, Reserved};
 
 /// Who is believed, and how nodes are told.
@@ -56,8 +56,13 @@ pub(super) fn forwarding(t: &Table<'_>) -> Forwarding {
     }
     let tells =
         |word: &str, default: bool| if t.has("forwarded-headers") { told.iter().any(|w| w == word) } else { default };
+    let trusted = t.networks("trusted-proxies");
+    if trusted.0.iter().any(Network::is_everybody) {
+        let found = "everybody: whoever connects says who he is, and no limit for peers holds";
+        t.warn("trusted-proxies", found, "the addresses of the proxies in front");
+    }
     Forwarding {
-        trusted: t.networks("trusted-proxies"),
+        trusted,
         reads: t.choice("trusted-proxies-header", &STYLES).unwrap_or(default.reads),
         tells_x_forwarded: tells("x-forwarded", default.tells_x_forwarded),
         tells_forwarded: tells("forwarded", default.tells_forwarded),

@@ -26,6 +26,8 @@ pub struct Listener {
     pub tls: ListenerTls,
     /// The port of the secure listener that browsers are sent to instead.
     pub redirect_to_https: Option<u16>,
+    /// The path of health checks.
+    pub health_path: Option<String>,
     /// How long a connection may be idle.
     pub idle_timeout: Duration,
     /// How long a TLS handshake may take.
@@ -235,6 +237,7 @@ pub(super) fn listener(t: &Table<'_>, base: &Path) -> Listener {
         }),
         tls: t.table("tls", |t| tls(t, base)).unwrap_or_else(|| no_tls(t.place())),
         redirect_to_https: redirect(t),
+        health_path: t.parsed("health-path", "a path such as \"/healthz\"", health_path),
         idle_timeout: t.duration("idle-timeout", Duration::from_secs(300)),
         handshake_timeout: t.duration("handshake-timeout", Duration::from_secs(10)),
         limits: t.table("limits", |t| limits(t, Limits::default())).unwrap_or_default(),
@@ -276,6 +279,12 @@ fn tls(t: &Table<'_>, base: &Path) -> ListenerTls {
     }
     let only_1_3 = t.choice("min-version", &[("1.2", false), ("1.3", true)]).unwrap_or(false);
     ListenerTls { only_1_3, client_auth, client_ca, place: t.place() }
+}
+
+/// A path that no site has for its own.
+fn health_path(text: &str) -> Option<String> {
+    let right = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\%".contains(&byte));
+    (right && text.len() > 1 && !text.starts_with("/.doorward/")).then(|| text.to_owned())
 }
 
 /// `true` is the port that browsers take by themselves.

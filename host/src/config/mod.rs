@@ -47,6 +47,8 @@ pub struct Config {
     pub threads: Threads,
     /// `[log]`.
     pub log: Log,
+    /// How long it goes on as before when it is to stop, but for what it tells balancers.
+    pub drain_delay: Duration,
     /// How long requests may take to finish when Doorward stops.
     pub drain_timeout: Duration,
     /// A folder of our own: compiled policies, and what must outlive a restart.
@@ -178,6 +180,10 @@ pub struct Http {
     pub scarce_min_rate: u64,
     /// Memory for what is read before it is wanted.
     pub read_ahead: ReadAhead,
+    /// Beginnings of paths below which a name may have an encoded slash.
+    pub encoded_slashes: Vec<String>,
+    /// Folder of the answers to certificate challenges.
+    pub acme_challenge_directory: Option<PathBuf>,
     /// Protocols that a connection may change to.
     pub upgrades: Arc<[Box<str>]>,
     /// How long nothing may move once it has.
@@ -448,13 +454,14 @@ pub fn parse(source: &Arc<Source>, base: &Path) -> Result<Config, Faults> {
 
 fn root(t: &Table<'_>, base: &Path) -> Config {
     let (flow, classes) = t.table("limits", listener::flow).unwrap_or_default();
-    let of_http = t.table("http", |t| (http(t), forwarding::forwarding(t)));
+    let of_http = t.table("http", |t| (http(t, base), forwarding::forwarding(t)));
     let (http, forwarding) = of_http.unwrap_or_else(|| (default_http(), Forwarding::default()));
     let config = Config {
         base: base.to_owned(),
         place: t.place(),
         threads: t.table("threads", threads).unwrap_or_else(default_threads),
         log: t.table("log", |t| log(t, base)).unwrap_or_else(default_log),
+        drain_delay: t.duration_or_none("drain-delay", Duration::ZERO),
         drain_timeout: t.duration_or_none("drain-timeout", Duration::from_secs(30)),
         state_directory: t.text("state-directory").map(|path| base.join(path)),
         admin_socket: t.table("admin", |t| t.text("socket").map(|path| base.join(path))).flatten(),
@@ -595,6 +602,8 @@ fn default_http() -> Http {
         scarce_min_rate: 4000,
         // Most attachments fit into 4 MiB, and so do sixty of them at once.
         read_ahead: ReadAhead { each: 4 << 20, user: 16 << 20, total: 256 << 20 },
+        encoded_slashes: Vec::new(),
+        acme_challenge_directory: None,
         upgrades: Arc::from([Box::from("websocket")]),
         tunnel_idle_timeout: Duration::from_secs(3600),
     }
@@ -615,7 +624,17 @@ fn upgrades(t: &Table<'_>, default: Arc<[Box<str>]>) -> Arc<[Box<str>]> {
     names.into_iter().map(String::into_boxed_str).collect()
 }
 
-fn http(t: &Table<'_>) -> Http {
+/// Beginnings of paths.
+fn paths(t: &Table<'_>, key: &str) -> Vec<String> {
+    let paths = t.texts(key);
+    let right = |path: &String| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+    for path in paths.iter().filter(|path| !right(path)) {
+        t.fault(key, format!("\"{path}\""), "the beginning of a path, such as \"/files/\"");
+    }
+    paths
+}
+
+fn http(t: &Table<'_>, base: &Path) -> Http {
     let default = default_http();
     let headers_max_size = t.size("headers-max-size", default.headers_max_size);
     // Browsers send some KB of cookies; the original's upper bound is 10240 KB.
@@ -645,6 +664,8 @@ fn http(t: &Table<'_>) -> Http {
             user: t.size("read-ahead-user-size", default.read_ahead.user),
             total: t.size("read-ahead-total-size", default.read_ahead.total),
         },
+        encoded_slashes: paths(t, "encoded-slashes"),
+        acme_challenge_directory: t.text("acme-challenge-directory").map(|path| base.join(path)),
         upgrades: upgrades(t, default.upgrades),
         tunnel_idle_timeout: t.duration("tunnel-idle-timeout", default.tunnel_idle_timeout),
     }

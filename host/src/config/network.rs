@@ -32,6 +32,11 @@ impl Network {
         (network.bits <= most && prefix(address, network.bits) == address).then_some(network)
     }
 
+    /// Whether every address is in it.
+    pub fn is_everybody(&self) -> bool {
+        self.bits == 0
+    }
+
     /// Whether the address is in it. IPv4 addresses within IPv6 count as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

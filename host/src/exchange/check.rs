@@ -94,9 +94,13 @@ fn check_http2(head: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What a path is that a node may take for another.
+pub(super) const AMBIGUOUS: Refusal = Refusal::BadRequest("its path is ambiguous");
+
 /// What a node decodes once more must not become another path there.
+/// Encoded slashes are looked at later, by [`has_encoded_slash`]: no part between them climbs either.
 fn check_path(path: &str) -> Result<(), Refusal> {
-    let bad = Err(Refusal::BadRequest("its path is ambiguous"));
+    let bad = Err(AMBIGUOUS);
     if path.contains('\\') {
         return bad;
     }
@@ -104,8 +108,15 @@ fn check_path(path: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let path = path.to_ascii_lowercase();
-    let climbs = path.split('/').any(|part| matches!(part.replace("%2e", ".").as_str(), ".." | "."));
-    if climbs || ["%2f", "%5c", "%00"].iter().any(|odd| path.contains(odd)) { bad } else { Ok(()) }
+    let decoded = path.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    let climbs = decoded.split('/').any(|part| matches!(part, ".." | "."));
+    if climbs || path.contains("%00") { bad } else { Ok(()) }
+}
+
+/// Whether a path has a slash or backslash in code, which is part of a name to some servers, and parts names to others.
+pub(super) fn has_encoded_slash(path: &str) -> bool {
+    let codes = path.as_bytes().windows(3).filter(|code| code[0] == b'%');
+    path.contains('%') && { codes }.any(|code| [b"%2f", b"%5c"].iter().any(|odd| code.eq_ignore_ascii_case(*odd)))
 }
 
 #[cfg(test)]
@@ -117,8 +128,23 @@ mod tests {
         for good in ["/", "/a.b/c..d/...", "/a%20b", "/.well-known/x", "/%c3%bc"] {
             assert_eq!(check_path(good), Ok(()), "{good}");
         }
-        for bad in ["/a/../b", "/..", "/.", "/a/.", "/%2e%2E/b", "/.%2e", "/a%2fb", "/a%5Cb", "/a%00", "/a\\b"] {
+        for bad in [
+            "/a/../b",
+            "/..",
+            "/.",
+            "/a/.",
+            "/%2e%2E/b",
+            "/.%2e",
+            "/a%2f..",
+            "/a%5C%2e",
+            "/%2F.%2e%5cb",
+            "/a%00",
+            "/a\\b",
+        ] {
             assert!(check_path(bad).is_err(), "{bad}");
+        }
+        for (path, has) in [("/a%2fb", true), ("/a%5Cb", true), ("/%2", false), ("/%252f", false), ("/a/b", false)] {
+            assert!(check_path(path).is_ok() && has_encoded_slash(path) == has, "{path}");
         }
     }
 }

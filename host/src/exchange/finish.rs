@@ -1,6 +1,7 @@
 //! The end of an exchange: a body that knows when it was sent, and the one access line.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -13,7 +14,7 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use super::upgrade::Terms;
 use super::{Answer, Tunnel};
 use crate::back::NodeBody;
-use crate::limits::Gate;
+use crate::limits::{FlowPermit, Gate};
 use crate::log::access::{Line, Log};
 use crate::peer::Peer;
 use crate::session::Session;
@@ -35,6 +36,8 @@ enum Content {
 /// Writes the access line when it is dropped: after the last byte, or when the client left.
 pub(super) struct Finish {
     id: Arc<str>,
+    /// The client's place, where a proxy names it: until the answer was sent.
+    place: Option<Rc<FlowPermit>>,
     /// Boxed, since it goes with the answer wherever that goes.
     line: Option<Box<(Log, Line, Instant)>>,
 }
@@ -65,7 +68,7 @@ impl Finish {
             };
             Box::new((log.clone(), line, Instant::now()))
         });
-        Self { id, line }
+        Self { id, place: None, line }
     }
 
     /// The request id.
@@ -76,6 +79,11 @@ impl Finish {
     /// The same, to keep.
     pub(super) fn id_shared(&self) -> Arc<str> {
         self.id.clone()
+    }
+
+    /// The client holds its place to the end of the exchange.
+    pub(super) fn hold(&mut self, place: Rc<FlowPermit>) {
+        self.place = Some(place);
     }
 
     /// The virtual host was found.

@@ -57,6 +57,20 @@ impl Exchange {
         same.then_some(held)
     }
 
+    /// Whether the browser says that a page of another site sent the request. Only the host of an `Origin` counts: a proxy
+    /// in front that speaks TLS may not tell so.
+    pub(super) fn is_from_elsewhere(&self, visit: &Visit) -> bool {
+        let origin = visit.head.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        let other = |origin: &str| {
+            origin != "null"
+                && origin.split_once("://").is_none_or(|(_, host)| !host.eq_ignore_ascii_case(visit.authority()))
+        };
+        match visit.fetch_site() {
+            Some(site) => site == b"cross-site",
+            None => origin.is_some_and(other),
+        }
+    }
+
     /// Whether the browser says that a page of this very site sent the request.
     fn is_same_origin(&self, visit: &Visit) -> bool {
         let origin = visit.head.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);

@@ -29,6 +29,7 @@ const FORMER_LOGOUT: Duration = Duration::from_secs(3);
 /// The one message for every login that failed, so that nobody learns which names exist.
 const WRONG: Message = Message::known("wrong");
 const STALE: Message = Message::known("stale");
+const NO_COOKIES: Message = Message::known("no_cookies");
 
 /// What the login page sends.
 pub(super) struct Form {
@@ -47,7 +48,7 @@ impl Exchange {
         let limit = (name, size.saturating_add(self.snapshot.hold_max_size.saturating_mul(2)));
         let form = Form::read(&Upload::new(body, self.rules(limit)).whole().await?);
         if !self.is_our_form(visit, &form) {
-            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(&STALE)));
+            return Ok(Box::pin(self.not_our_form(visit, &form)).await);
         }
         let device = self.device(visit);
         // However a name is typed, it is one name that is guessed at.
@@ -106,14 +107,40 @@ impl Exchange {
             Err(_) => ("failed", "-", String::new()),
         };
         self.worker.shared.state.logins.count(outcome);
-        tracing::info!(user = ?form.name, client = %self.peer.address, host = %visit.host, outcome, mode, session, "login");
+        let id = self.finish.id();
+        tracing::info!(id, user = ?form.name, client = %self.peer.address, host = %visit.host, outcome, mode, session, "login");
     }
 
     /// Whether the form is one that we showed to this browser: its token fits the browser's cookie, and the browser
     /// does not say that another site sent it.
     pub(super) fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
-        let from_elsewhere = visit.fetch_site() == Some(b"cross-site");
-        !from_elsewhere && self.snapshot.sessions.form_token_fits(&form.token, self.form_cookie(visit))
+        !self.is_from_elsewhere(visit) && self.snapshot.sessions.form_token_fits(&form.token, self.form_cookie(visit))
+    }
+
+    /// A form that does not fit this browser: another tab has logged in meanwhile, the browser keeps no cookies, or the page
+    /// is too old. One of another site's is told no more than that.
+    async fn not_our_form(&mut self, visit: &Visit, form: &Form) -> Answer {
+        let elsewhere = self.is_from_elsewhere(visit);
+        let session = self.session(visit).filter(|_| !elsewhere);
+        // Somebody else at this browser must not find himself in the mailbox of whoever was here before.
+        if let Some((session, _)) = session
+            && self.is_name_of(&session, &form.name).await
+        {
+            return redirect(&form.next);
+        }
+        let no_cookies = !elsewhere && self.form_cookie(visit).is_empty();
+        let is_known = no_cookies && self.snapshot.sessions.is_form_token(&form.token);
+        let message = if is_known { &NO_COOKIES } else { &STALE };
+        self.login_form(visit, StatusCode::FORBIDDEN, &form.filled(), Some(message))
+    }
+
+    /// Whether what was typed names the user of a session.
+    async fn is_name_of(&self, session: &Session, typed: &str) -> bool {
+        let directory = &self.snapshot.directory;
+        let Some(name) = directory.canonical(typed) else { return false };
+        let found = if name == session.user() { None } else { self.look_up(&name).await.ok().flatten() };
+        let name = found.and_then(|user| directory.name_of(&user)).unwrap_or(name);
+        name == session.user()
     }
 
     async fn try_log_in(&self, visit: &Visit, form: &Form, device: Option<&Device>) -> Result<LoginOutcome, Refusal> {

@@ -1,13 +1,18 @@
 //! Answers of our own: pages, assets, redirects and refusals.
 
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use sha2::{Digest as _, Sha256};
 
 use super::held::Held;
-use super::{Answer, Body, Exchange, Http11Needed, Visit};
+use super::{Answer, Body, Exchange, Http11Needed, Visit, X_REQUEST_ID};
 use crate::back::{Answered, Node, NodeBody};
 use crate::config::Level;
-use crate::pages::{Content, Language, Page};
+use crate::pages::{Content, Language, Page, SCRIPT};
 use crate::policy::Reply;
 use crate::reply::{Look, Message, Refusal};
 use crate::session;
@@ -16,9 +21,40 @@ use crate::text;
 /// Where Doorward's own things are; no node is asked for them.
 pub(super) const PREFIX: &str = "/.doorward/";
 
-/// Nothing from elsewhere, no script, no frame around the page.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; \
-    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// Nothing from elsewhere, no script but our one, no frame around the page.
+static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'sha256-{}'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        STANDARD.encode(Sha256::digest(SCRIPT))
+    );
+    HeaderValue::from_str(&policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
+});
+
+/// What programs ask a site for by themselves, by its name among a look's assets: a site that has none of it says so, and
+/// shows them no login page.
+pub(super) fn of_programs(path: &str) -> Option<String> {
+    const FILES: [&str; 12] = [
+        "ads.txt",
+        "app-ads.txt",
+        "browserconfig.xml",
+        "clientaccesspolicy.xml",
+        "crossdomain.xml",
+        "favicon.ico",
+        "humans.txt",
+        "manifest.json",
+        "robots.txt",
+        "security.txt",
+        "site.webmanifest",
+        "sitemap.xml",
+    ];
+    let name = path.strip_prefix('/')?;
+    if let Some(known) = name.strip_prefix(".well-known/") {
+        return Some(format!("well-known/{known}"));
+    }
+    let icon = name.starts_with("apple-touch-icon") && name.ends_with(".png") && !name.contains('/');
+    (icon || FILES.contains(&name)).then(|| name.to_owned())
+}
 
 /// Adds a header; a value that cannot be one is left out.
 pub(super) fn append(answer: &mut Answer, name: HeaderName, value: &str) {
@@ -67,13 +103,13 @@ fn page_answer(status: StatusCode, html: String) -> Answer {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
     ];
     for (name, value) in headers {
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY.clone());
     answer
 }
 
@@ -135,6 +171,7 @@ impl Exchange {
             wait: None,
             refresh: None,
             request_id: self.finish.id().to_owned(),
+            script: SCRIPT,
         }
     }
 
@@ -284,38 +321,18 @@ impl Exchange {
         Some(answer)
     }
 
+    /// Joins what a browser got to the log.
+    pub(super) fn add_id(&self, answer: &mut Answer) {
+        if let Ok(id) = HeaderValue::from_str(self.finish.id()) {
+            answer.headers_mut().insert(X_REQUEST_ID, id);
+        }
+    }
+
     /// Browsers that come by TLS are told to come by nothing else (RFC 6797, section 7.2: others are not told).
     pub(super) fn add_hsts(&self, answer: &mut Answer) {
         if let (Some(hsts), true) = (&self.snapshot.forwarding.hsts, self.secure()) {
             answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
-    }
-
-    /// A refusal where not even the site is known: a page without a look. It says all that it needs itself.
-    /// In the site's language: such a request says nothing that can be relied on.
-    pub(super) fn plain_refusal(&self, refusal: &Refusal) -> Answer {
-        let look = self.tell(refusal);
-        let language = self.snapshot.languages.choose(None, None);
-        let say = |message| language.map(|language| text::escape_html(&language.say(message))).unwrap_or_default();
-        let reason = language.map(|language| text::escape_html(&reason(look.status, language))).unwrap_or_default();
-        let (detail, id) = (say(&look.detail), self.finish.id());
-        let number = say(&Message::Known("error_number", vec![("status", look.status.as_u16().to_string())]));
-        let tag = language.map_or("en", |language| language.tag.as_str());
-        let mut answer = page_answer(
-            look.status,
-            format!(
-                "<!doctype html><html lang=\"{tag}\"><meta charset=\"utf-8\">\
-                 <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\">\
-                 <title>{reason}</title><main><h1>{reason}</h1><p>{detail}</p>\
-                 <p>{number} · <small>{id}</small></p></main></html>"
-            ),
-        );
-        append(&mut answer, header::CONTENT_LANGUAGE, tag);
-        // Whoever sends such a request may mean something else by what follows it.
-        if self.peer.tls.as_ref().is_none_or(|tls| !tls.http2) {
-            append(&mut answer, header::CONNECTION, "close");
-        }
-        answer
     }
 
     /// What a refusal looks like; the log gets to know of it.

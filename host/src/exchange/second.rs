@@ -209,9 +209,9 @@ impl Exchange {
             Err(_) => "wrong-code",
         };
         self.worker.shared.state.logins.count(outcome);
-        let (user, session) = (session.user(), session.id());
+        let (id, user, session) = (self.finish.id(), session.user(), session.id());
         tracing::info!(
-            user = ?user, client = %self.peer.address, host = %visit.host, outcome, mode = "second-factor", session, "login"
+            id, user = ?user, client = %self.peer.address, host = %visit.host, outcome, mode = "second-factor", session, "login"
         );
     }
 

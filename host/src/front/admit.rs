@@ -1,15 +1,16 @@
 //! Before TLS and before a byte of the client's is read: may it connect, and is there room for it?
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::limits::FlowPermit;
+use crate::limits::{Clients, FlowPermit};
 use crate::peer::Peer;
 use crate::policy::{Access, Facts};
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
 /// Asks the access policies, then counts the connection. `None` closes it; the reason is in the log and the metrics.
-pub(super) fn admit(worker: &Worker, snapshot: &Snapshot, peer: &Arc<Peer>) -> Option<FlowPermit> {
+pub(super) fn admit(worker: &Worker, snapshot: &Snapshot, peer: &Arc<Peer>) -> Option<(FlowPermit, Rc<Clients>)> {
     let (state, listener) = (&worker.shared.state, peer.listener.as_str());
     let facts = Facts::of_connection(peer.clone());
     let class = match snapshot.policies.access(&mut worker.guests.borrow_mut(), &facts) {
@@ -32,7 +33,8 @@ pub(super) fn admit(worker: &Worker, snapshot: &Snapshot, peer: &Arc<Peer>) -> O
         let own = snapshot.listeners.get(listener)?;
         Some((format!("listener {listener}"), own.config.limits))
     })?;
-    let permit = state.flow.admit(&scope, &limits, &snapshot.flow, peer.address);
+    let is_proxy = snapshot.forwarding.trusted.contain(peer.address);
+    let permit = state.flow.admit(&scope, &limits, &snapshot.flow, (!is_proxy).then_some(peer.address));
     permit
         .map_err(|(scope, limit)| {
             if let Some(before) = state.refused.count(listener, limit.name()) {
@@ -40,4 +42,5 @@ pub(super) fn admit(worker: &Worker, snapshot: &Snapshot, peer: &Arc<Peer>) -> O
             }
         })
         .ok()
+        .map(|permit| (permit, Rc::new(Clients::new(scope))))
 }

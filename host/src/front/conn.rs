@@ -22,6 +22,7 @@ use super::streams::{StreamBody, Streams};
 use super::timed::{BusyBody, Timed};
 use crate::config::Http;
 use crate::exchange;
+use crate::limits::Clients;
 use crate::peer::{Peer, PeerTls};
 use crate::reply::Refusal;
 use crate::snapshot::Listener;
@@ -52,7 +53,7 @@ pub(super) async fn serve(
     worker: Rc<Worker>,
     listener: &Listener,
     http: &Http,
-    peer: Arc<Peer>,
+    peer: (Arc<Peer>, Rc<Clients>),
     stream: Stream,
     drain: Drain,
 ) {
@@ -67,7 +68,7 @@ async fn secured(
     worker: Rc<Worker>,
     (listener, acceptor): (&Listener, &TlsAcceptor),
     http: &Http,
-    mut peer: Arc<Peer>,
+    (mut peer, clients): (Arc<Peer>, Rc<Clients>),
     stream: Stream,
     drain: Drain,
 ) {
@@ -76,7 +77,7 @@ async fn secured(
         Ok(Ok(Begun::Tls(stream))) => *stream,
         Ok(Ok(Begun::Plain(stream))) => {
             worker.shared.state.refused.count(&peer.listener, "tls-handshake");
-            return http1::refuse(worker, listener, http, peer, stream, PLAIN).await;
+            return http1::refuse(worker, listener, http, (peer, clients), stream, PLAIN).await;
         }
         Ok(Err(error)) => {
             worker.shared.state.refused.count(&peer.listener, "tls-handshake");
@@ -96,9 +97,9 @@ async fn secured(
     let http2 = tls.http2;
     Arc::make_mut(&mut peer).tls = Some(tls);
     if http2 {
-        Box::pin(self::http2(worker, listener, http, peer, stream, drain)).await;
+        Box::pin(self::http2(worker, listener, http, (peer, clients), stream, drain)).await;
     } else {
-        http1::serve(worker, listener, http, peer, stream, drain).await;
+        http1::serve(worker, listener, http, (peer, clients), stream, drain).await;
     }
 }
 
@@ -120,8 +121,14 @@ async fn handshake(acceptor: &TlsAcceptor, mut stream: Stream) -> std::io::Resul
     acceptor.accept(stream).await.map(|stream| Begun::Tls(Box::new(stream)))
 }
 
-async fn http2<S>(worker: Rc<Worker>, listener: &Listener, http: &Http, peer: Arc<Peer>, stream: S, mut drain: Drain)
-where
+async fn http2<S>(
+    worker: Rc<Worker>,
+    listener: &Listener,
+    http: &Http,
+    (peer, clients): (Arc<Peer>, Rc<Clients>),
+    stream: S,
+    mut drain: Drain,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     // Frames are no heads: between requests there is the one deadline for all that a client may send.
@@ -139,7 +146,7 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let request = request.map(upload::Incoming::Http2);
         let (stall, busy) = (streams.begin(), starter.begin());
-        let answer = exchange::run(worker.clone(), (peer.clone(), None), request, None);
+        let answer = exchange::run(worker.clone(), (peer.clone(), clients.clone(), None), request, None);
         async move {
             let answer = answer.await;
             // Clients that know the code try again over HTTP/1.1, as they do with IIS.

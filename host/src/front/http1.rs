@@ -22,6 +22,7 @@ use crate::back::{ClientConnection, headers};
 use crate::config::Http;
 use crate::exchange::{self, Body};
 use crate::http1::{Asked, Encoder, Limits, request_of, write_answer};
+use crate::limits::Clients;
 use crate::limits::{Demand, Progress};
 use crate::peer::Peer;
 use crate::reply::Refusal;
@@ -51,7 +52,7 @@ pub(super) async fn serve<S>(
     worker: Rc<Worker>,
     listener: &Listener,
     http: &Http,
-    peer: Arc<Peer>,
+    (peer, clients): (Arc<Peer>, Rc<Clients>),
     stream: S,
     mut drain: Drain,
 ) where
@@ -86,7 +87,8 @@ pub(super) async fn serve<S>(
         if !request.body().is_end_stream() && waits() {
             line.borrow_mut().expects();
         }
-        let mut answering = exchange::run(worker.clone(), (peer.clone(), Some(connection.clone())), request, refusal);
+        let client = (peer.clone(), clients.clone(), Some(connection.clone()));
+        let mut answering = exchange::run(worker.clone(), client, request, refusal);
         let answered = std::future::poll_fn(|cx| match answering.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => line.borrow_mut().poll_left(cx).map(|()| None),
@@ -117,7 +119,7 @@ pub(super) async fn refuse<S>(
     worker: Rc<Worker>,
     listener: &Listener,
     http: &Http,
-    peer: Arc<Peer>,
+    (peer, clients): (Arc<Peer>, Rc<Clients>),
     stream: S,
     refusal: Refusal,
 ) where
@@ -126,7 +128,7 @@ pub(super) async fn refuse<S>(
     let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
     let _busy = starter.begin();
     let line = Rc::new(RefCell::new(Line::new(stream, Limits::of(http), starter)));
-    let answer = exchange::run(worker, (peer, None), Request::new(Incoming::Empty), Some(refusal)).await;
+    let answer = exchange::run(worker, (peer, clients, None), Request::new(Incoming::Empty), Some(refusal)).await;
     let (parts, body) = answer.into_parts();
     let asked = Asked { version: Version::HTTP_11, head_only: false, keeps: false };
     if !matches!(send(&line, &parts, (body, demand(listener, http)), asked, false).await, After::Broken) {

@@ -107,8 +107,8 @@ async fn connection(
     };
     let peer = Arc::new(Peer::new(name, from, local));
     let snapshot = worker.snapshot();
-    let Some(_permit) = admit::admit(&worker, &snapshot, &peer) else { return };
+    let Some((_permit, clients)) = admit::admit(&worker, &snapshot, &peer) else { return };
     let http = snapshot.http.clone();
     drop(snapshot);
-    conn::serve(worker, &listener, &http, peer, stream, drain).await;
+    conn::serve(worker, &listener, &http, (peer, clients), stream, drain).await;
 }

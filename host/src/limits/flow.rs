@@ -16,12 +16,24 @@ use crate::config::{self, Limits, prefix};
 #[derive(Debug, Default)]
 pub struct Flow(Mutex<HashMap<String, Counts>>);
 
-/// A connection's place in the counts of its scopes.
+/// A place in the counts of the scopes of a connection.
 #[derive(Debug)]
 pub struct FlowPermit {
     flow: Arc<Flow>,
+    counted: Counted,
     /// Each scope, with the peer where that is counted too: a full table has no room for another.
     places: [(String, Option<IpAddr>); 2],
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// A connection, with its peer.
+    Connection,
+    /// A client that a proxy names on one.
+    Client,
+    /// Such a client, which was counted as new there before.
+    Again,
 }
 
 /// Which of the limits a connection met.
@@ -59,7 +71,8 @@ const PEERS_KEPT: usize = 1 << 16;
 const ALL: &str = "all";
 
 impl Flow {
-    /// Counts a new connection of `peer` in `scope` and in the scope of all, or says which limit of which scope it met.
+    /// Counts a new connection in `scope` and in the scope of all, or says which limit of which scope it met. A trusted proxy
+    /// is no peer: then there is none, and its clients are counted as their requests come.
     ///
     /// # Errors
     /// The scope and the limit met; nothing is counted then.
@@ -68,26 +81,64 @@ impl Flow {
         scope: &str,
         limits: &Limits,
         global: &config::Flow,
-        peer: IpAddr,
+        peer: Option<IpAddr>,
     ) -> Result<FlowPermit, (String, FlowLimit)> {
-        let (peer, now) = (peer_of(peer, global), Instant::now());
+        self.count(scope, limits, global, (peer, Counted::Connection))
+    }
+
+    /// Counts a client that a trusted proxy names on a connection for the first time.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn admit_client(
+        self: &Arc<Self>,
+        scope: &str,
+        limits: &Limits,
+        global: &config::Flow,
+        client: IpAddr,
+    ) -> Result<FlowPermit, (String, FlowLimit)> {
+        self.count(scope, limits, global, (Some(client), Counted::Client))
+    }
+
+    /// Counts a client that is named on a connection once more: it is there, but not new.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn admit_again(
+        self: &Arc<Self>,
+        scope: &str,
+        limits: &Limits,
+        global: &config::Flow,
+        client: IpAddr,
+    ) -> Result<FlowPermit, (String, FlowLimit)> {
+        self.count(scope, limits, global, (Some(client), Counted::Again))
+    }
+
+    fn count(
+        self: &Arc<Self>,
+        scope: &str,
+        limits: &Limits,
+        global: &config::Flow,
+        (peer, counted): (Option<IpAddr>, Counted),
+    ) -> Result<FlowPermit, (String, FlowLimit)> {
+        let (peer, now) = (peer.map(|peer| peer_of(peer, global)), Instant::now());
         let mut scopes = self.scopes();
         let each = [(scope, limits), (ALL, &global.all)];
         for (scope, limits) in each {
             if !scopes.contains_key(scope) {
                 scopes.insert(scope.to_owned(), Counts::default());
             }
-            let met = scopes.get_mut(scope).and_then(|counts| counts.meets(limits, peer, now));
+            let met = scopes.get_mut(scope).and_then(|counts| counts.meets(limits, peer, counted, now));
             if let Some(limit) = met {
                 return Err((scope.to_owned(), limit));
             }
         }
         let places = each.map(|(scope, _)| {
-            let counted = scopes.get_mut(scope).is_some_and(|counts| counts.add(peer, now));
-            (scope.to_owned(), counted.then_some(peer))
+            let peer = scopes.get_mut(scope).and_then(|counts| counts.add(peer, counted, now));
+            (scope.to_owned(), peer)
         });
         drop(scopes);
-        Ok(FlowPermit { flow: self.clone(), places })
+        Ok(FlowPermit { flow: self.clone(), counted, places })
     }
 
     /// Open connections of each scope, by its name.
@@ -102,24 +153,24 @@ impl Flow {
 
 impl Counts {
     /// The limit that another connection of this peer would meet. Intervals that are over begin anew.
-    fn meets(&mut self, limits: &Limits, peer: IpAddr, now: Instant) -> Option<FlowLimit> {
-        self.make_room(limits, peer, now);
-        self.all.roll(now, limits.interval);
-        let one = match self.peers.get_mut(&peer) {
-            Some(one) => {
-                one.roll(now, limits.peer_interval);
-                *one
-            }
-            None => Count::default(),
-        };
+    fn meets(&mut self, limits: &Limits, peer: Option<IpAddr>, counted: Counted, now: Instant) -> Option<FlowLimit> {
         let over = |count: u64, limit: u64| limit > 0 && count >= limit;
-        let checks = [
-            (over(self.all.open, limits.max_connections), FlowLimit::Connections),
-            (over(self.all.new, limits.max_interval_connections), FlowLimit::IntervalConnections),
-            (over(one.open, limits.peer_max_connections), FlowLimit::PeerConnections),
-            (over(one.new, limits.peer_max_interval_connections), FlowLimit::PeerIntervalConnections),
-        ];
-        checks.into_iter().find(|(met, _)| *met).map(|(_, limit)| limit)
+        self.all.roll(now, limits.interval);
+        if counted == Counted::Connection && over(self.all.open, limits.max_connections) {
+            return Some(FlowLimit::Connections);
+        }
+        if counted == Counted::Connection && over(self.all.new, limits.max_interval_connections) {
+            return Some(FlowLimit::IntervalConnections);
+        }
+        let peer = peer?;
+        self.make_room(limits, peer, now);
+        let one = self.peers.get_mut(&peer)?;
+        one.roll(now, limits.peer_interval);
+        if over(one.open, limits.peer_max_connections) {
+            return Some(FlowLimit::PeerConnections);
+        }
+        let is_new = counted != Counted::Again;
+        (is_new && over(one.new, limits.peer_max_interval_connections)).then_some(FlowLimit::PeerIntervalConnections)
     }
 
     /// Forgets peers when the table is full: those whose interval is over; when that is not enough, all that have no
@@ -136,14 +187,19 @@ impl Counts {
         }
     }
 
-    /// Counts a connection; whether its peer is counted too.
-    fn add(&mut self, peer: IpAddr, now: Instant) -> bool {
-        self.all.add(now);
-        let room = self.peers.len() < PEERS_KEPT || self.peers.contains_key(&peer);
-        if room {
-            self.peers.entry(peer).or_default().add(now);
+    /// Counts a connection or a client; its peer, if that is counted.
+    fn add(&mut self, peer: Option<IpAddr>, counted: Counted, now: Instant) -> Option<IpAddr> {
+        if counted == Counted::Connection {
+            self.all.add(now);
         }
-        room
+        let room = |peer: &IpAddr| self.peers.len() < PEERS_KEPT || self.peers.contains_key(peer);
+        let peer = peer.filter(room)?;
+        let one = self.peers.entry(peer).or_default();
+        match counted {
+            Counted::Again => one.open += 1,
+            Counted::Connection | Counted::Client => one.add(now),
+        }
+        Some(peer)
     }
 }
 
@@ -170,7 +226,9 @@ impl Drop for FlowPermit {
         let mut scopes = self.flow.scopes();
         for (scope, peer) in &self.places {
             let Some(counts) = scopes.get_mut(scope) else { continue };
-            counts.all.open = counts.all.open.saturating_sub(1);
+            if self.counted == Counted::Connection {
+                counts.all.open = counts.all.open.saturating_sub(1);
+            }
             if let Some(one) = peer.and_then(|peer| counts.peers.get_mut(&peer)) {
                 one.open = one.open.saturating_sub(1);
             }
@@ -253,10 +311,10 @@ mod tests {
         let (a, b) = (address("192.0.2.1"), address("192.0.2.2"));
         let flow = Arc::new(Flow::default());
         let check = |scope: &str, limits: &Limits, second: IpAddr, expected: FlowLimit| {
-            let first = flow.admit(scope, limits, &global, a).unwrap();
-            assert_eq!(flow.admit(scope, limits, &global, second).unwrap_err(), (scope.to_owned(), expected));
+            let first = flow.admit(scope, limits, &global, Some(a)).unwrap();
+            assert_eq!(flow.admit(scope, limits, &global, Some(second)).unwrap_err(), (scope.to_owned(), expected));
             drop(first);
-            flow.admit(scope, limits, &global, second).map(drop)
+            flow.admit(scope, limits, &global, Some(second)).map(drop)
         };
         assert!(check("c", &Limits { max_connections: 1, ..none }, b, FlowLimit::Connections).is_ok());
         assert!(check("p", &Limits { peer_max_connections: 1, ..none }, a, FlowLimit::PeerConnections).is_ok());
@@ -264,7 +322,7 @@ mod tests {
         assert!(check("i", &interval, b, FlowLimit::IntervalConnections).is_err());
         let peer_interval = Limits { peer_max_interval_connections: 1, ..none };
         assert!(check("pi", &peer_interval, a, FlowLimit::PeerIntervalConnections).is_err());
-        assert!(flow.admit("pi", &peer_interval, &global, b).is_ok());
+        assert!(flow.admit("pi", &peer_interval, &global, Some(b)).is_ok());
         assert_eq!(flow.open().values().sum::<u64>(), 0);
     }
 
@@ -272,12 +330,12 @@ mod tests {
     fn what_holds_for_all_holds_over_scopes_and_counts_nothing_when_met() {
         let global = config::Flow { all: Limits { max_connections: 1, ..Limits::NONE }, ..config::Flow::default() };
         let flow = Arc::new(Flow::default());
-        let first = flow.admit("a", &Limits::NONE, &global, address("192.0.2.1")).unwrap();
-        let met = flow.admit("b", &Limits::NONE, &global, address("192.0.2.2")).unwrap_err();
+        let first = flow.admit("a", &Limits::NONE, &global, Some(address("192.0.2.1"))).unwrap();
+        let met = flow.admit("b", &Limits::NONE, &global, Some(address("192.0.2.2"))).unwrap_err();
         assert_eq!(met, (ALL.to_owned(), FlowLimit::Connections));
         assert_eq!(flow.open()["b"], 0);
         drop(first);
-        assert!(flow.admit("b", &Limits::NONE, &global, address("192.0.2.2")).is_ok());
+        assert!(flow.admit("b", &Limits::NONE, &global, Some(address("192.0.2.2"))).is_ok());
     }
 
     #[test]
@@ -301,14 +359,14 @@ mod tests {
         let (flow, global) = (Arc::new(Flow::default()), config::Flow::default());
         let limits = Limits { peer_max_connections: 1, ..Limits::NONE };
         let peer = |n: u64| IpAddr::from((u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 64).to_be_bytes());
-        let kept: Vec<_> = (0..100_000).filter_map(|n| flow.admit("x", &limits, &global, peer(n)).ok()).collect();
+        let kept: Vec<_> = (0..100_000).filter_map(|n| flow.admit("x", &limits, &global, Some(peer(n))).ok()).collect();
         for n in 100_000..1_000_000 {
-            drop(flow.admit("x", &limits, &global, peer(n)));
+            drop(flow.admit("x", &limits, &global, Some(peer(n))));
         }
         let most = flow.scopes().values().map(|counts| counts.peers.len()).max();
         assert!(most <= Some(PEERS_KEPT), "{most:?}");
         assert_eq!(flow.open()["x"], kept.len() as u64);
-        assert_eq!(flow.admit("x", &limits, &global, peer(1)).unwrap_err().1, FlowLimit::PeerConnections);
+        assert_eq!(flow.admit("x", &limits, &global, Some(peer(1))).unwrap_err().1, FlowLimit::PeerConnections);
         drop(kept);
         assert_eq!(flow.open()["x"], 0);
         let of_peers: u64 = flow.scopes().values().flat_map(|counts| counts.peers.values()).map(|one| one.open).sum();

@@ -25,6 +25,16 @@ const FILE_SIZE: u64 = 1 << 20;
 /// A folder of templates may hold so many files.
 const FILES: usize = 1000;
 
+/// What stands behind `#` in the address that a person asked for is known to the browser only: the script sends it along
+/// with the form and the choices, and browsers keep it over the redirects that follow (RFC 9110, section 10.2.2). An empty
+/// `action` would do without a script, but then a password goes to the path of a page, and to a node if another tab has logged
+/// in meanwhile. A page without the script works all the same. It stands in the page as it is, for its digest is in the policy
+/// of the page, and it goes when it has run.
+pub const SCRIPT: &str = "{const k=u=>u.split('#')[0]+location.hash;\
+    addEventListener('submit',e=>{e.target.action=k(e.target.action)});\
+    addEventListener('click',e=>{const a=e.target.closest('.choices a');if(a)a.href=k(a.href)});\
+    document.currentScript.remove()}";
+
 /// The pages there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -126,6 +136,8 @@ pub struct Content {
     pub refresh: Option<u64>,
     /// Joins the page to the log.
     pub request_id: String,
+    /// The one script that our pages may have; see [`SCRIPT`].
+    pub script: &'static str,
 }
 
 /// A file that pages refer to.
@@ -272,6 +284,7 @@ fn sample(look: &str, form: &'static str, page: Page) -> Content {
         wait: Some("5 s".to_owned()),
         refresh: Some(5),
         request_id: "id".to_owned(),
+        script: SCRIPT,
     }
 }
 
@@ -319,6 +332,9 @@ fn media_type(name: &str) -> Option<&'static str> {
         "ico" => "image/x-icon",
         "woff2" => "font/woff2",
         "jpg" | "jpeg" => "image/jpeg",
+        "txt" => "text/plain; charset=utf-8",
+        "json" | "webmanifest" => "application/json",
+        "xml" => "application/xml",
         "webp" => "image/webp",
         _ => return None,
     })

@@ -203,6 +203,11 @@ impl Sessions {
         self.absolute
     }
 
+    /// Whether a token is one of ours, whichever browser it was made for.
+    pub fn is_form_token(&self, token: &str) -> bool {
+        self.unseal::<String>(Purpose::Form, token, FORM_LIFETIME).is_some()
+    }
+
     /// Whether a posted token belongs to the browser's form cookie and is not too old.
     pub fn form_token_fits(&self, token: &str, cookie: &str) -> bool {
         let of_cookie: Option<String> = self.unseal(Purpose::Form, token, FORM_LIFETIME);

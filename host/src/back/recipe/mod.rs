@@ -45,6 +45,8 @@ pub struct Recipe {
     /// Whether a connection may be used again. Some servers close theirs after each answer and do not say so; a request
     /// that is sent just then is lost.
     pub keep_connections: bool,
+    /// Beginnings of paths below which a name may have an encoded slash, which the back-end takes as part of it.
+    pub encoded_slashes: Vec<String>,
     /// Pages to load before the login; their cookies go with the login.
     pub prefetch: Vec<Step>,
     /// Values to find in answers.

@@ -115,6 +115,7 @@ impl Reader {
         let (session_cookies, session_path, session_query) = session.unwrap_or((Vec::new(), "/".to_owned(), None));
         Recipe {
             keep_connections: t.flag("keep-connections", true),
+            encoded_slashes: self.beginnings(t, "encoded-slashes"),
             prefetch: self.prefetch(t),
             extracts,
             login,
@@ -314,6 +315,15 @@ impl Reader {
             not: t.table("not", |t| self.test(t)).filter(|test| !test.is_empty()).map(Box::new),
             or: t.tables("or", |t| self.test(t)).into_iter().filter(|test| !test.is_empty()).collect(),
         }
+    }
+
+    /// Beginnings of paths.
+    fn beginnings(&self, t: &Table<'_>, key: &str) -> Vec<String> {
+        let paths: Vec<String> = t.texts(key).iter().map(|path| self.put_in(t, key, path)).collect();
+        for path in paths.iter().filter(|path| !path.starts_with('/')) {
+            t.fault(key, format!("\"{path}\""), "the beginning of a path, such as \"/download/\"");
+        }
+        paths
     }
 
     /// A text with its settings put in.
