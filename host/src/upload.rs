@@ -21,8 +21,9 @@ pub enum Incoming {
     Empty,
     /// The body of a connection's request of this number.
     Http1(Rc<dyn Source>, u64),
-    /// A stream of an HTTP/2 connection.
-    Http2(hyper::body::Incoming),
+    /// A stream of an HTTP/2 connection, and the last piece of its body, which is whole only when the stream ends well:
+    /// trailers may follow, and be wrong.
+    Http2(hyper::body::Incoming, Option<Bytes>),
 }
 
 /// An HTTP/1.1 connection, as the bodies of its requests are read from it. A request that is not the present one has
@@ -42,7 +43,7 @@ impl Body for Incoming {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Http1(source, number) => source.poll_frame(*number, cx),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| Cut),
+            Self::Http2(body, last) => poll_http2(body, last, cx),
         }
     }
 
@@ -50,7 +51,7 @@ impl Body for Incoming {
         match self {
             Self::Empty => true,
             Self::Http1(source, number) => source.size_hint(*number).exact() == Some(0),
-            Self::Http2(body) => body.is_end_stream(),
+            Self::Http2(body, last) => last.is_none() && body.is_end_stream(),
         }
     }
 
@@ -58,8 +59,36 @@ impl Body for Incoming {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Http1(source, number) => source.size_hint(*number),
-            Self::Http2(body) => body.size_hint(),
+            Self::Http2(_, Some(last)) => SizeHint::with_exact(last.len() as u64),
+            Self::Http2(body, None) => body.size_hint(),
         }
+    }
+}
+
+/// Holds the piece back with which a `Content-Length` is reached, until the stream has ended: whoever gets that piece takes
+/// the request for whole.
+fn poll_http2(
+    body: &mut hyper::body::Incoming,
+    last: &mut Option<Bytes>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    loop {
+        let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => {
+                *last = None;
+                return Poll::Ready(Some(Err(Cut)));
+            }
+            None => return Poll::Ready(last.take().map(|last| Ok(Frame::data(last)))),
+        };
+        let Ok(data) = frame.into_data() else {
+            // Trailers: they end here.
+            return Poll::Ready(last.take().map(|last| Ok(Frame::data(last))));
+        };
+        if body.is_end_stream() || body.size_hint().exact() != Some(0) {
+            return Poll::Ready(Some(Ok(Frame::data(last.take().unwrap_or(data)))));
+        }
+        last.get_or_insert(data);
     }
 }
 

@@ -20,6 +20,7 @@ use super::listener::{Drain, poll_stop, stopped};
 use super::stream::{Stream, read_some};
 use super::streams::{StreamBody, Streams};
 use super::timed::{BusyBody, Timed};
+use super::trailers::Trailers;
 use crate::config::Http;
 use crate::exchange;
 use crate::limits::Clients;
@@ -144,7 +145,7 @@ async fn http2<S>(
         .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(LIST_SIZE).min(LIST_SIZE));
     let client = peer.address;
     let service = service_fn(move |request: Request<Incoming>| {
-        let request = request.map(upload::Incoming::Http2);
+        let request = request.map(|body| upload::Incoming::Http2(body, None));
         let (stall, busy) = (streams.begin(), starter.begin());
         let answer = exchange::run(worker.clone(), (peer.clone(), clients.clone(), None), request, None);
         async move {
@@ -156,7 +157,7 @@ async fn http2<S>(
             Ok(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall)))
         }
     });
-    let (stream, cork) = cork(stream);
+    let (stream, cork) = cork(Trailers::new(stream));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let (news, mut asked) = (drain.clone(), None);
     let mut stop = std::pin::pin!(stopped(&mut drain));

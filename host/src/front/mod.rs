@@ -10,6 +10,7 @@ mod proxied;
 mod stream;
 mod streams;
 mod timed;
+mod trailers;
 
 pub use listener::{Phase, serve};
 pub use stream::Listening;

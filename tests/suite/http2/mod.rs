@@ -229,6 +229,40 @@ fn trailers_name_nothing_to_the_node() {
     assert_eq!((seen.text().as_str(), seen.header("x-forwarded-for")), ("hello", Some("127.0.0.1")));
 }
 
+/// A request whose trailers are malformed is malformed (RFC 9113, section 8.1): the node never has it whole.
+#[test]
+fn what_has_no_place_in_trailers_makes_a_request_malformed() {
+    let mut front = Front::new("");
+    let good: [&[(&str, &str)]; 3] = [&[("x-sum", "1")], &[], &[("te", "trailers")]];
+    let bad: [&[(&str, &str)]; 10] = [
+        &[(":path", "/")],
+        &[(":method", "GET")],
+        &[(":status", "200")],
+        &[("x-sum", "1"), (":authority", "mail.test")],
+        &[(":unknown", "1")],
+        &[("connection", "x")],
+        &[("transfer-encoding", "chunked")],
+        &[("X-Upper", "1")],
+        &[("x y", "1")],
+        &[("x-nul", "a\0b")],
+    ];
+    for (accepted, trailers) in good.iter().map(|fields| (true, fields)).chain(bad.iter().map(|fields| (false, fields)))
+    {
+        for length in [Some("5"), None] {
+            let before = front.node.hits().len();
+            let fields: Vec<_> = length.map(|length| ("content-length", length)).into_iter().collect();
+            let request = [
+                frame(HEADERS, END_HEADERS, 1, &front.request("POST", &fields)),
+                frame(0, 0, 1, b"hello"),
+                frame(HEADERS, END_STREAM | END_HEADERS, 1, &block(trailers)),
+            ];
+            assert_eq!(front.send(&[], &request.concat()).is_accepted(), accepted, "{trailers:?} {length:?}");
+            let whole = front.node.hits().iter().skip(before).filter(|seen| seen.complete).count();
+            assert_eq!(whole, usize::from(accepted), "{trailers:?} {length:?}");
+        }
+    }
+}
+
 /// NTLM authenticates a connection, of which HTTP/2 has one for all requests: clients are told to come by HTTP/1.1.
 #[test]
 fn credentials_of_a_connection_need_http_1_1() {
