@@ -102,15 +102,15 @@ pub fn run(
     let (head, body) = request.into_parts();
     let head = Arc::new(head);
     let visit = match unreadable {
-        Some(refusal) => Err(exchange.refuse_stranger(&head, &refusal)),
+        Some(refusal) => Err(Box::new(exchange.refuse_stranger(&head, &refusal))),
         None => match exchange.count_client(proxy, &clients) {
             Ok(()) => exchange.begin(&head),
-            Err(refusal) => Err(exchange.refuse_stranger(&head, &refusal)),
+            Err(refusal) => Err(Box::new(exchange.refuse_stranger(&head, &refusal))),
         },
     };
     Box::pin(async move {
         let mut answer = match visit {
-            Err(answer) => answer,
+            Err(answer) => *answer,
             Ok(mut visit) => {
                 let early = exchange.check_slashes(&visit).and_then(|()| match exchange.to_https(&visit) {
                     Some(answer) => Ok(Some(answer)),
@@ -159,11 +159,11 @@ impl Visit {
 
 impl Exchange {
     /// What is known of a request before it is waited for; or its answer, where no site is needed or known.
-    fn begin(&mut self, head: &Arc<Parts>) -> Result<Box<Visit>, Answer> {
+    fn begin(&mut self, head: &Arc<Parts>) -> Result<Box<Visit>, Box<Answer>> {
         if let Some(answer) = self.early(head) {
-            return Err(answer);
+            return Err(Box::new(answer));
         }
-        self.visit(head).map(Box::new).map_err(|refusal| self.refuse_stranger(head, &refusal))
+        self.visit(head).map(Box::new).map_err(|refusal| Box::new(self.refuse_stranger(head, &refusal)))
     }
 
     /// Virtual host, device and template: asked of every request.

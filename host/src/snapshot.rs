@@ -166,7 +166,6 @@ impl Snapshot {
         let ours = [true, false]
             .into_iter()
             .flat_map(|s| [session::cookie_name(s), session::form_cookie_name(s), session::device_cookie_name(s)]);
-        let ours = ours.map(str::to_owned);
         let mut snapshot = Self {
             generation: materials.generation,
             fingerprint: None,
@@ -186,7 +185,7 @@ impl Snapshot {
             hold_max_size: config.session.hold_max_size,
             hold_timeout: config.session.hold_timeout,
             sessions: Sessions::new(keys, &config.session),
-            hidden_cookies: Arc::new(hidden_cookies.chain(ours).collect()),
+            hidden_cookies: Arc::new(hidden_cookies.chain(ours.map(str::to_owned)).collect()),
             default_nodes: config.default_backends.iter().filter_map(|name| hosts.find(name).cloned()).collect(),
             draining: config.backends.iter().filter(|b| b.drain).map(|b| b.name.clone()).collect(),
             hosts,
