@@ -17,9 +17,10 @@ pub use dates::{authorities_trouble, chain_trouble, covers, names};
 pub use server::{Tickets, server, subject};
 pub use words::words;
 
-/// The one cryptography of the process.
+/// The one cryptography of the process, in front and towards nodes and directory. It prefers the hybrid of X25519 and
+/// ML-KEM-768, which a quantum computer does not break (docs/decisions/0011).
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -31,4 +32,16 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| words::of_pem(&error, "private key"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::NamedGroup;
+
+    #[test]
+    fn the_hybrid_key_exchange_is_offered_first_and_the_usual_ones_behind_it() {
+        let groups: Vec<NamedGroup> = super::provider().kx_groups.iter().map(|group| group.name()).collect();
+        let expected = [NamedGroup::X25519MLKEM768, NamedGroup::X25519, NamedGroup::secp256r1, NamedGroup::secp384r1];
+        assert_eq!(groups[..4], expected);
+    }
 }

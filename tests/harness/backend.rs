@@ -250,10 +250,10 @@ pub(crate) fn server_tls(
     clients: Option<&Path>,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> Arc<rustls::ServerConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
-        .expect("ring has these versions");
+        .expect("the provider has these versions");
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(ca) => {

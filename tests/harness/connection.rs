@@ -220,9 +220,9 @@ pub(crate) fn client_tls(ca: &Path, own: Option<(&Path, &Path)>) -> Arc<rustls::
     for certificate in certificates(ca) {
         roots.add(certificate).unwrap_or_else(|e| panic!("{}: {e}", ca.display()));
     }
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
-        .expect("ring has the default versions")
+        .expect("the provider has the default versions")
         .with_root_certificates(roots);
     Arc::new(match own {
         None => builder.with_no_client_auth(),

@@ -99,7 +99,7 @@ impl ServerCertVerifier for Seen {
 
 /// A client that remembers its tickets, of one version of TLS.
 fn tls_client(version: &'static rustls::SupportedProtocolVersion, seen: &Arc<Seen>) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).expect("a version");
     Arc::new(builder.dangerous().with_custom_certificate_verifier(seen.clone()).with_no_client_auth())
 }
@@ -115,6 +115,36 @@ fn visit(address: SocketAddr, client: &Arc<ClientConfig>, name: &str) -> std::io
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok((stream.conn.handshake_kind().expect("a handshake"), answer))
+}
+
+#[test]
+fn keys_are_agreed_on_so_that_what_is_recorded_today_is_not_read_by_a_quantum_computer() {
+    use rustls::NamedGroup::{X25519, X25519MLKEM768, secp256r1};
+    let (certs, node) = (Certs::new(), webmail(|_| Answer::text("x")));
+    let proxy = files(&certs).serve(&config(&listener("a"), &[("node-a", &node, "")]));
+    // What a client offers, in its order, and what is agreed on.
+    for (offered, agreed) in [
+        (&[X25519MLKEM768, X25519][..], X25519MLKEM768),
+        // The client sent a share of its favourite alone, and another round would cost it time.
+        (&[X25519, X25519MLKEM768], X25519),
+        (&[secp256r1, X25519], X25519),
+        (&[secp256r1], secp256r1),
+    ] {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let all = std::mem::take(&mut provider.kx_groups);
+        provider.kx_groups =
+            offered.iter().filter_map(|name| all.iter().find(|g| g.name() == *name).copied()).collect();
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+        let trusting = builder.expect("TLS 1.3").dangerous().with_custom_certificate_verifier(Arc::<Seen>::default());
+        let name = ServerName::try_from("mail.test").expect("a name");
+        let session = ClientConnection::new(Arc::new(trusting.with_no_client_auth()), name).expect("a session");
+        let tcp = TcpStream::connect(proxy.address("public")).expect("a connection");
+        let mut stream = StreamOwned::new(session, tcp);
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: mail.test\r\nConnection: close\r\n\r\n").expect("a request");
+        stream.read_to_string(&mut String::new()).expect("an answer");
+        let group = stream.conn.negotiated_key_exchange_group().map(|group| group.name());
+        assert_eq!(group, Some(agreed), "{offered:?}");
+    }
 }
 
 #[test]
@@ -138,7 +168,7 @@ fn tickets_are_good_at_every_front_door_with_the_same_keys_and_after_a_reload() 
     let shared = format!("{}[tls]\nticket-key-file = \"{}\"\n", listener("a"), key_file.display());
     let serve = |text: &str| files(&certs).serve(&config(text, &[("node-a", &node, "")]));
     let (first, second, alone) = (serve(&shared), serve(&shared), serve(&listener("a")));
-    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+    for (version, other) in [(&rustls::version::TLS12, "31s"), (&rustls::version::TLS13, "32s")] {
         let (client, seen) = (tls_client(version, &Arc::default()), Arc::default());
         let kind = |proxy: &Proxy| visit(proxy.address("public"), &client, "mail.test").expect("an answer").0;
         assert_eq!(kind(&first), HandshakeKind::Full);
@@ -149,8 +179,9 @@ fn tickets_are_good_at_every_front_door_with_the_same_keys_and_after_a_reload() 
         let kind = |proxy: &Proxy| visit(proxy.address("public"), &client, "mail.test").expect("an answer").0;
         kind(&alone);
         let from = alone.log().len();
-        alone.reload();
-        alone.wait_for_log_after(from, "reloaded", Duration::from_secs(10));
+        let text = format!("drain-timeout = \"{other}\"\n{}", config(&listener("a"), &[("node-a", &node, "")]));
+        alone.write("doorward.toml", text);
+        alone.wait_for_log_after(from, "reloaded", Duration::from_secs(15));
         assert_eq!(kind(&alone), HandshakeKind::Resumed, "random keys outlive a reload");
     }
     // A new key in front: the old one still opens. Without the old one, nothing does.
