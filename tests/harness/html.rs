@@ -52,7 +52,8 @@ impl Form {
                 _ => &f.value,
             };
             clicked |= f.kind == "submit";
-            out.push((f.name.clone(), value.to_owned()));
+            // HTML is read with the ends of lines of Unix, and sent with those of the Internet (WHATWG HTML, 4.10.21.4).
+            out.push((f.name.clone(), value.replace("\r\n", "\n").replace('\n', "\r\n")));
         }
         out
     }

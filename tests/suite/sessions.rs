@@ -200,8 +200,8 @@ fn what_was_sent_without_a_session_is_there_after_the_login_and_for_nobody_else(
     assert_eq!((back.status, body_attribute(&back.text(), "data-page")), (200, "held".to_owned()));
     let form = harness::forms(&back.text()).into_iter().next().expect("a form");
     assert_eq!(form.action, "/compose?to=x");
-    let fields: Vec<(&str, &str)> =
-        form.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
+    let fields = form.filled("", "");
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(fields, draft);
     assert_eq!(client.post_form(&form.action, &fields).expect(200).text(), "inbox of sid=alice");
     let hits = a.hits();

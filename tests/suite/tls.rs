@@ -125,9 +125,8 @@ fn keys_are_agreed_on_so_that_what_is_recorded_today_is_not_read_by_a_quantum_co
     // What a client offers, in its order, and what is agreed on.
     for (offered, agreed) in [
         (&[X25519MLKEM768, X25519][..], X25519MLKEM768),
-        // The client sent a share of its favourite alone, and another round would cost it time.
+        // A client sends its share of its favourite alone, and another round would cost it time.
         (&[X25519, X25519MLKEM768], X25519),
-        (&[secp256r1, X25519], X25519),
         (&[secp256r1], secp256r1),
     ] {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
