@@ -155,7 +155,8 @@ fn every_case_ends_as_the_rfcs_have_it() {
         let (expected, frames) = rest.split_once(": ").unwrap_or_else(|| panic!("{line}"));
         let mut bytes: Vec<u8> = frames.split_whitespace().flat_map(|text| read(&front, text)).collect();
         bytes.extend(frame(PING, 0, 0, b"doorward"));
-        let end = end(&mut front.send(&[], &bytes), expected == "200");
+        // Where something has to come, however many pings are answered before it does.
+        let end = end(&mut front.send(&[], &bytes), !expected.starts_with("alive"));
         if !holds(expected, end) {
             wrong.push(format!("{name}: {expected} was expected, {end:?} came"));
         }
