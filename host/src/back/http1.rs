@@ -115,8 +115,8 @@ pub(super) struct Exchange {
 
 /// What is left of a request's body.
 enum Upload {
-    /// Something, perhaps.
-    Left(Outgoing, Encoder),
+    /// Something, perhaps. Boxed: most requests have no body, and each would have the room for it.
+    Left(Box<(Outgoing, Encoder)>),
     /// All of it is on its way.
     Done,
     /// It broke off, or the node takes no more of it: the answer will tell, if there is one.
@@ -129,7 +129,7 @@ impl Exchange {
         let Connection { line, mut out, authenticated } = connection;
         let body = std::mem::replace(outbound.request.body_mut(), Outgoing::nothing());
         let encoder = write_head(&mut out, outbound, &body.size_hint(), body.is_end_stream());
-        let upload = encoder.map_or(Upload::Done, |encoder| Upload::Left(body, encoder));
+        let upload = encoder.map_or(Upload::Done, |encoder| Upload::Left(Box::new((body, encoder))));
         let headers = outbound.request.headers();
         Self {
             line,
@@ -206,7 +206,8 @@ impl Exchange {
 
     /// Puts a piece of the body into the outbox. False when there is none now, or none any more.
     fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
-        let Upload::Left(body, encoder) = &mut self.upload else { return Ok(false) };
+        let Upload::Left(left) = &mut self.upload else { return Ok(false) };
+        let (body, encoder) = &mut **left;
         let (fits, ended) = match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Some(Ok(frame))) => {
