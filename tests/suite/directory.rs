@@ -194,6 +194,47 @@ fn of_servers_that_are_silent_in_turn_the_one_that_is_well_is_asked() {
 }
 
 #[test]
+fn a_password_that_a_silent_server_may_have_heard_is_sent_no_second_time() {
+    let (node, slow) = (inbox(), Arc::new(AtomicUsize::new(0)));
+    let server = || {
+        let slow = slow.clone();
+        LdapServer::start(move |question| match &question.asked {
+            Asked::Bind { dn, .. } if dn.starts_with("uid=alice") && slow.load(Ordering::SeqCst) > 0 => {
+                Reply::silence()
+            }
+            _ => people(question),
+        })
+    };
+    let (first, second) = (server(), server());
+    let proxy = serve(&[&first, &second], "timeout = \"1s\"", &node);
+    let asked =
+        || [&first, &second].map(|server| binds(server).iter().filter(|bind| bind.0.starts_with("uid=alice")).count());
+    // Until both workers keep a connection for binds.
+    for _ in 0..8 {
+        assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 303);
+    }
+    slow.store(1, Ordering::SeqCst);
+    for round in 1..=2 {
+        let before: usize = asked().iter().sum();
+        assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 503);
+        assert_eq!(asked().iter().sum::<usize>(), before + 1, "{round}: one password is one bind");
+    }
+}
+
+#[test]
+fn while_all_servers_are_silent_a_login_does_not_wait_for_each_of_them() {
+    let node = inbox();
+    let silent: Vec<LdapServer> = (0..4).map(|_| LdapServer::start(|_| Reply::silence())).collect();
+    let servers: Vec<&LdapServer> = silent.iter().collect();
+    let proxy = serve(&servers, "timeout = \"1s\"\nretry-interval = \"600s\"", &node);
+    let tried = || silent.iter().map(LdapServer::accepted).sum::<usize>();
+    assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 503);
+    let before = tried();
+    assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 503);
+    assert_eq!(tried(), before + 1, "it waits for one of them");
+}
+
+#[test]
 fn a_kept_connection_that_is_dead_without_a_word_says_nothing_of_its_server() {
     let node = inbox();
     let dead = Arc::new(AtomicUsize::new(0));

@@ -1,11 +1,13 @@
 //! LDAP servers: fail-over from one to the next, and what is asked of them.
 //!
 //! Invariants: searches and users' binds never share a connection; a connection that erred is never used again; every
-//! question has a deadline; referrals are not followed (`ldap3` hands them back, and they are dropped).
+//! question has a deadline; referrals are not followed (`ldap3` hands them back, and they are dropped); a password that a
+//! server may have heard is sent no second time, since servers count wrong ones.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ldap3::controls::RawControl;
 use ldap3::{
@@ -49,6 +51,20 @@ struct Server {
     standing: Arc<Standing>,
 }
 
+/// A question that one server left without an answer.
+struct Unanswered {
+    error: String,
+    /// Whether the server may have heard it.
+    heard: bool,
+}
+
+impl Unanswered {
+    /// The reason, if the next server may be asked the same.
+    fn for_the_next(self, usage: Use) -> Result<String, Error> {
+        if self.heard && usage == Use::UserBind { Err(Error::Down(self.error)) } else { Ok(self.error) }
+    }
+}
+
 /// Identities of `Servers`.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -56,8 +72,12 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 enum Trouble {
     /// It kept silent to the end of a deadline.
     Silent(&'static str),
-    /// It cannot be reached, or says nonsense, or says that it cannot.
+    /// It cannot be reached, or says that it cannot: it did nothing about the question.
     Failed(String),
+    /// It ended the connection or says nonsense, and what it did about the question is not known.
+    Lost(String),
+    /// A kept connection was lost, which says nothing of the server.
+    LostKept(String),
     /// Somebody else found it silent while we waited.
     GivenUp,
     /// This machine lacks what a connection needs, which is no fault of the server.
@@ -196,33 +216,35 @@ impl Servers {
             }
             match self.ask(server, pool, usage, &ask).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => last = error,
+                Err(unanswered) => last = unanswered.for_the_next(usage)?,
             }
         }
+        let deadline = Instant::now() + self.settings.timeout;
         for server in passed_over {
-            server.standing.probed().await;
+            server.standing.probed(deadline).await;
             if !matches!(server.standing.state(), State::Well | State::Failed { silent: false, .. }) {
                 continue;
             }
             match self.ask(server, pool, usage, &ask).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => last = error,
+                Err(unanswered) => last = unanswered.for_the_next(usage)?,
             }
         }
-        // Nobody else is left: those that were silent may be well again before their time.
+        // Nobody else is left: those that were silent may be well again before their time. Nobody waits for all of them.
         let mut tried = Vec::new();
-        while let Some(server) = self.silent_longest(&tried) {
+        let deadline = Instant::now() + self.settings.timeout;
+        while let Some(server) = self.silent_longest(&tried).filter(|_| Instant::now() < deadline) {
             tried.push(server.target.url.as_str());
-            if let Some(probe) = server.standing.probe_early() {
+            if let Some(probe) = server.standing.probe_early(Instant::now()) {
                 self.try_again(&server.target, probe);
             }
-            server.standing.probed().await;
+            server.standing.probed(deadline).await;
             if server.standing.state() != State::Well {
                 continue;
             }
             match self.ask(server, pool, usage, &ask).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => last = error,
+                Err(unanswered) => last = unanswered.for_the_next(usage)?,
             }
         }
         Err(Error::Down(if last.is_empty() { "all of them were silent a moment ago".to_owned() } else { last }))
@@ -247,31 +269,15 @@ impl Servers {
         pool: &Connections,
         usage: Use,
         ask: &impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
-    ) -> Result<T, String> {
+    ) -> Result<T, Unanswered> {
         let url = &server.target.url;
         let given_up = Standing::silenced(server.standing.changes());
-        let answer = async {
-            if let Some(mut ldap) = pool.take(self.settings.idle_timeout, self.settings.max_age, (self.id, url, usage))
-            {
-                // A connection may be dead without a word, where the server is well: half of the time is for a new one.
-                match self.within(self.settings.timeout / 2, &mut ldap.ldap, ask).await {
-                    Ok(answer) => {
-                        pool.put(ldap);
-                        return Ok(answer);
-                    }
-                    Err(Trouble::Failed(error)) => tracing::debug!(url, error, "a kept directory connection was dead"),
-                    Err(_) => tracing::debug!(url, "a kept directory connection is silent"),
-                }
-            }
-            let mut ldap = self.connect(&server.target, usage).await?;
-            let answer = self.in_time(&mut ldap, ask).await?;
-            pool.put(pool.of(ldap, (self.id, url, usage)));
-            Ok(answer)
-        };
+        let heard = Cell::new(false);
         let answer = tokio::select! {
-            answer = answer => answer,
+            answer = self.ask_on_a_connection(server, pool, (usage, &heard), ask) => answer,
             () = given_up => Err(Trouble::GivenUp),
         };
+        let unanswered = |error: String| Err(Unanswered { error: format!("{url}: {error}"), heard: heard.get() });
         let (silent, error) = match answer {
             Ok(answer) => {
                 if server.standing.answered() {
@@ -279,24 +285,68 @@ impl Servers {
                 }
                 return Ok(answer);
             }
-            Err(Trouble::GivenUp) => return Err(format!("{url}: silent")),
+            Err(Trouble::GivenUp) => return unanswered("silent".to_owned()),
+            Err(Trouble::LostKept(error)) => return unanswered(error),
             Err(Trouble::Ours(error)) => {
                 tracing::error!(
                     url,
                     error,
                     "no connection to a directory server can be opened: this machine lacks something"
                 );
-                return Err(format!("{url}: {error}"));
+                return unanswered(error);
             }
             Err(Trouble::Silent(doing)) => (true, format!("{doing} took too long")),
-            Err(Trouble::Failed(error)) => (false, error),
+            Err(Trouble::Failed(error) | Trouble::Lost(error)) => (false, error),
         };
         // Nobody is told twice of the same outage: a server that fails while it is passed over was told of.
         if server.standing.state() == State::Well {
             tracing::warn!(url, error, "a directory server is passed over for now");
         }
         server.standing.failed(silent, self.settings.retry_interval);
-        Err(format!("{url}: {error}"))
+        unanswered(error)
+    }
+
+    /// Asks on a kept connection, or on a new one where there is none. A kept one may be dead without a word where the
+    /// server is well: a search has half of its time for it, and the rest for a new one. A user's bind that was sent is not
+    /// sent again, and so has all of its time.
+    async fn ask_on_a_connection<T>(
+        &self,
+        server: &Server,
+        pool: &Connections,
+        (usage, heard): (Use, &Cell<bool>),
+        ask: &impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
+    ) -> Result<T, Trouble> {
+        let (url, all) = (&server.target.url, self.settings.timeout);
+        if let Some(mut kept) = pool.take(self.settings.idle_timeout, self.settings.max_age, (self.id, url, usage)) {
+            let time = if usage == Use::Search { all / 2 } else { all };
+            heard.set(true);
+            let trouble = match self.within(time, &mut kept.ldap, ask).await {
+                Ok(answer) => {
+                    pool.put(kept);
+                    return Ok(answer);
+                }
+                Err(trouble) => trouble,
+            };
+            // What ended this one has likely ended the others.
+            pool.forget(url);
+            heard.set(!matches!(trouble, Trouble::Failed(_)));
+            let error = match trouble {
+                Trouble::Failed(error) | Trouble::Lost(error) => error,
+                _ => "silent".to_owned(),
+            };
+            tracing::debug!(url, error, "a kept directory connection was dead");
+            if usage == Use::UserBind && heard.get() {
+                return Err(Trouble::LostKept(format!("a kept connection: {error}")));
+            }
+            heard.set(false);
+        }
+        let mut ldap = self.connect(&server.target, usage).await?;
+        heard.set(true);
+        let answer = self.within(all, &mut ldap, ask).await;
+        heard.set(!matches!(answer, Err(Trouble::Failed(_))));
+        let answer = answer?;
+        pool.put(pool.of(ldap, (self.id, url, usage)));
+        Ok(answer)
     }
 
     /// Tries a server that is passed over, while nobody waits for it who has another one to ask.
@@ -314,18 +364,10 @@ impl Servers {
                 Err(Trouble::Ours(error)) => return tracing::debug!(url = target.url, error, "a try was given up"),
                 Err(trouble) => trouble,
             };
-            let silent = !matches!(failed, Trouble::Failed(_));
+            let silent = !matches!(failed, Trouble::Failed(_) | Trouble::Lost(_));
             tracing::debug!(url = target.url, silent, "a directory server is still away");
             probe.failed(silent, servers.settings.retry_interval);
         });
-    }
-
-    async fn in_time<T>(
-        &self,
-        ldap: &mut Ldap,
-        ask: &impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
-    ) -> Result<T, Trouble> {
-        self.within(self.settings.timeout, ldap, ask).await
     }
 
     async fn within<T>(
@@ -336,8 +378,12 @@ impl Servers {
     ) -> Result<T, Trouble> {
         let answer = tokio::time::timeout(time, caught(ask(ldap))).await;
         let answer = answer.map_err(|_| Trouble::Silent("an answer"))?;
-        let answer = answer.ok_or_else(|| Trouble::Failed("an answer that makes no sense".to_owned()))?;
-        answer.map_err(|error| Trouble::Failed(error.to_string()))
+        let answer = answer.ok_or_else(|| Trouble::Lost("an answer that makes no sense".to_owned()))?;
+        answer.map_err(|error| match error {
+            // It was not sent, or the server says that it cannot.
+            LdapError::OpSend { .. } | LdapError::LdapResult { .. } => Trouble::Failed(error.to_string()),
+            _ => Trouble::Lost(error.to_string()),
+        })
     }
 
     /// Opens a connection; one for searches is bound as the service account.
@@ -361,7 +407,7 @@ impl Servers {
         if usage == Use::Search && !self.settings.bind_dn.is_empty() {
             let bind =
                 async |ldap: &mut Ldap| ldap.simple_bind(&self.settings.bind_dn, self.bind_password.expose()).await;
-            let result = self.in_time(&mut ldap, &bind).await?;
+            let result = self.within(self.settings.timeout, &mut ldap, &bind).await?;
             if result.rc != 0 {
                 return Err(Trouble::Failed(format!("the service account may not bind: {}", told(&result))));
             }

@@ -56,6 +56,11 @@ impl Connections {
         Kept { ldap, servers, url: url.to_owned(), usage, opened: Instant::now(), used: Instant::now() }
     }
 
+    /// Closes those to a server that are idle.
+    pub(super) fn forget(&self, url: &str) {
+        self.idle.borrow_mut().retain(|one| one.url != url);
+    }
+
     /// Keeps a connection whose question was answered.
     pub(super) fn put(&self, mut one: Kept) {
         let mut kept = self.idle.borrow_mut();

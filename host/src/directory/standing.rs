@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+/// Even those who have nobody else to ask try a server no more often.
+const EARLIEST: Duration = Duration::from_secs(1);
+
 /// How one server stands; those who wait for an answer of it, or for the end of a probe, hear of every change.
 #[derive(Debug)]
 pub(super) struct Standing(watch::Sender<State>);
@@ -17,6 +20,8 @@ pub enum State {
     Well,
     /// It failed, and is passed over until then.
     Failed {
+        /// When it failed last.
+        since: Instant,
         /// When it is tried again.
         until: Instant,
         /// Whether it kept silent, which costs time, or said no at once.
@@ -28,6 +33,13 @@ pub enum State {
 
 /// The right to try a server that is passed over; nobody else does meanwhile.
 pub(super) struct Probe(Arc<Standing>);
+
+impl State {
+    fn failed(silent: bool, interval: Duration) -> Self {
+        let since = Instant::now();
+        Self::Failed { since, until: since + interval, silent, probed: false }
+    }
+}
 
 impl Default for Standing {
     fn default() -> Self {
@@ -45,7 +57,7 @@ impl Standing {
         self.0.send_if_modified(|state| {
             let free = !matches!(state, State::Failed { probed: true, .. });
             if free {
-                *state = State::Failed { until: Instant::now() + interval, silent, probed: false };
+                *state = State::failed(silent, interval);
             }
             free
         });
@@ -69,10 +81,12 @@ impl Standing {
     }
 
     /// The right to try it though its time has not come: for those who have nobody else to ask.
-    pub(super) fn probe_early(self: &Arc<Self>) -> Option<Probe> {
+    pub(super) fn probe_early(self: &Arc<Self>, now: Instant) -> Option<Probe> {
         let begins = self.0.send_if_modified(|state| match state {
-            State::Failed { probed, .. } => !std::mem::replace(probed, true),
-            State::Well => false,
+            State::Failed { since, probed, .. } if now.duration_since(*since) >= EARLIEST => {
+                !std::mem::replace(probed, true)
+            }
+            _ => false,
         });
         begins.then(|| Probe(self.clone()))
     }
@@ -93,10 +107,10 @@ impl Standing {
         self.0.subscribe()
     }
 
-    /// Waits until nobody tries it.
-    pub(super) async fn probed(&self) {
+    /// Waits until nobody tries it, or until the deadline.
+    pub(super) async fn probed(&self, deadline: Instant) {
         let is_free = |state: &State| !matches!(state, State::Failed { probed: true, .. });
-        let _ = self.changes().wait_for(is_free).await;
+        let _ = tokio::time::timeout_at(deadline.into(), self.changes().wait_for(is_free)).await;
     }
 }
 
@@ -108,7 +122,7 @@ impl Probe {
 
     /// It is passed over again.
     pub(super) fn failed(self, silent: bool, interval: Duration) {
-        self.0.0.send_replace(State::Failed { until: Instant::now() + interval, silent, probed: false });
+        self.0.0.send_replace(State::failed(silent, interval));
     }
 }
 
@@ -139,8 +153,20 @@ mod tests {
         assert!(standing.probe().is_none(), "and not because somebody else is told");
         drop(probe);
         let probe = standing.probe().unwrap();
-        let ((), ()) = tokio::join!(standing.probed(), async { assert!(probe.well()) });
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let ((), ()) = tokio::join!(standing.probed(deadline), async { assert!(probe.well()) });
         assert_eq!(standing.state(), State::Well);
+    }
+
+    #[tokio::test]
+    async fn who_has_nobody_else_to_ask_tries_it_once_a_second_and_does_not_wait_for_ever() {
+        let standing = Arc::new(Standing::default());
+        standing.failed(true, Duration::from_secs(60));
+        let State::Failed { since, .. } = standing.state() else { panic!("it failed") };
+        assert!(standing.probe_early(since).is_none());
+        let _probe = standing.probe_early(since + EARLIEST).expect("a second later");
+        assert!(standing.probe_early(since + 2 * EARLIEST).is_none(), "not twice");
+        standing.probed(Instant::now()).await;
     }
 
     #[tokio::test]
