@@ -56,6 +56,20 @@ fn a_list_that_was_emptied_or_cut_does_not_go_live() {
 }
 
 #[test]
+fn a_list_without_an_end_of_its_last_line_serves_after_a_restart() {
+    let node = webmail(|_| Answer::text("inbox"));
+    let text = config("[admin]\nsocket = \"admin.sock\"\n", &[("node-a", &node, "")]);
+    let text = text.replace("file = \"people.ldif\"", "file = \"people.ldif\"\nmap = \"routes.map\"");
+    let (people, map) = (people(10).trim_end().to_owned(), map(10).trim_end().to_owned());
+    let proxy = setup().file("people.ldif", people.as_str()).file("routes.map", map.as_str()).serve(&text);
+    assert!(logs_in(&proxy, "u9"));
+    for file in ["people.ldif", "routes.map"] {
+        proxy.wait_for_log(&format!("no line end behind its last line.*{file}"), SOON);
+    }
+    assert_eq!(proxy.admin("POST", "/reload").0, 200);
+}
+
+#[test]
 fn a_list_may_shrink_when_the_operator_says_so() {
     let (_node, proxy) = start();
     proxy.write("people.ldif", people(4));

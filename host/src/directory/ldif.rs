@@ -23,6 +23,8 @@ pub(super) struct Ldif {
     entries: BTreeMap<String, Entry>,
     /// The name of the last one in the file.
     last: String,
+    /// The size of the file.
+    size: usize,
 }
 
 impl std::fmt::Debug for Ldif {
@@ -48,7 +50,8 @@ impl Ldif {
             return Err(fault(format!("{size} bytes")));
         }
         let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-        let all = shrunk::check_end(&text).and_then(|()| Self::parse(&text)).map_err(fault)?;
+        shrunk::check_end(path, &text, before.map(|before| before.size)).map_err(fault)?;
+        let all = Self::parse(&text).map_err(fault)?;
         before.map_or(Ok(()), |before| all.check_against(before)).map_err(fault)?;
         Ok(all)
     }
@@ -93,7 +96,7 @@ impl Ldif {
                 (Some((_, entry)), _) => entry.entry(name).or_default().push(value),
             }
         }
-        Ok(Self { entries, last })
+        Ok(Self { entries, last, size: text.len() })
     }
 
     /// Entries that fit a filled-in filter; no entry fits one that does not parse.

@@ -28,10 +28,12 @@ pub(super) struct Map {
     users: HashMap<String, String>,
     domains: HashMap<String, String>,
     expressions: Vec<(Regex, String)>,
+    /// The size of the file.
+    size: usize,
 }
 
 impl Map {
-    /// Reads a file that names back-ends which there are, and that had so many lines `before`.
+    /// Reads a file that names back-ends which there are. `before` is what was read of it before.
     ///
     /// # Errors
     /// Every line that is wrong, or signs that it is cut.
@@ -39,7 +41,7 @@ impl Map {
         path: &Path,
         fold_case: bool,
         is_node: &dyn Fn(&str) -> bool,
-        (place, before): (&Place, usize),
+        (place, before): (&Place, Option<&Self>),
     ) -> Result<Self, Faults> {
         let whole = |found: String| {
             place.key("map").fault(format!("{}: {found}", path.display()), "a readable file of at most 16 MiB")
@@ -49,9 +51,9 @@ impl Map {
             return Err(whole(format!("{size} bytes")).into());
         }
         let text = std::fs::read_to_string(path).map_err(|error| whole(error.to_string()))?;
-        shrunk::check_end(&text).map_err(whole)?;
+        shrunk::check_end(path, &text, before.map(|before| before.size)).map_err(whole)?;
         let map = Self::parse(&Arc::new(Source { path: path.to_owned(), text }), fold_case, is_node)?;
-        shrunk::check(before, map.len()).map_err(whole)?;
+        shrunk::check(before.map_or(0, Self::len), map.len()).map_err(whole)?;
         Ok(map)
     }
 
@@ -61,7 +63,8 @@ impl Map {
     }
 
     fn parse(source: &Arc<Source>, fold_case: bool, is_node: &dyn Fn(&str) -> bool) -> Result<Self, Faults> {
-        let (mut map, mut faults, mut start) = (Self::default(), Vec::new(), 0);
+        let mut map = Self { size: source.text.len(), ..Self::default() };
+        let (mut faults, mut start) = (Vec::new(), 0);
         for whole in source.text.split_inclusive('\n') {
             let (line, span) = (whole.trim(), start..start + whole.len());
             start = span.end;

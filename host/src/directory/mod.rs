@@ -151,7 +151,7 @@ impl Directory {
             }
         };
         let before = previous.filter(|previous| previous.config.map == config.map && shrink == Shrink::Refused);
-        let before = before.and_then(|previous| previous.map.as_ref()).map_or(0, Map::len);
+        let before = before.and_then(|previous| previous.map.as_ref());
         let map =
             config.map.as_ref().map(|path| Map::load(path, config.fold_case, is_node, (place, before))).transpose()?;
         Ok(Self {

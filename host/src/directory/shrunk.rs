@@ -1,6 +1,8 @@
 //! Lists of users that are smaller than they were: more likely cut or emptied by mistake than meant.
 //!
-//! Pure.
+//! Pure, but for a warning.
+
+use std::path::Path;
 
 /// Whether a list may lose most of its entries at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,12 +26,21 @@ pub(super) fn check(before: usize, now: usize) -> Result<(), String> {
     Err(format!("{now} entries where there were {before} (if that is meant: doorward ctl reload --accept-shrink)"))
 }
 
-/// What is wrong with a file whose last line has no end: most likely half of it was written.
-pub(super) fn check_end(text: &str) -> Result<(), String> {
+/// What is wrong with a file whose last line has no end, and that had `before` bytes: most likely half of it was written.
+/// One that did not become smaller is not cut, and neither is one that nothing is known of more likely than not, as after a
+/// restart: that is a warning.
+pub(super) fn check_end(path: &Path, text: &str, before: Option<usize>) -> Result<(), String> {
     if text.is_empty() || text.ends_with('\n') {
         return Ok(());
     }
-    Err(format!("line {}: no line end behind the last line, so the file may be cut", text.lines().count()))
+    let line = text.lines().count();
+    if before.is_some_and(|before| text.len() < before) {
+        return Err(format!(
+            "line {line}: no line end behind the last line, and smaller than it was, so it may be cut"
+        ));
+    }
+    tracing::warn!(file = %path.display(), line, "a list of users has no line end behind its last line: it may be cut");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -43,7 +54,10 @@ mod tests {
         {
             assert_eq!(check(before, now).is_ok(), well, "{before} {now}");
         }
-        assert!(check_end("").is_ok() && check_end("a\n").is_ok());
-        assert!(check_end("a\nb").unwrap_err().starts_with("line 2"));
+        let check_end = |text, before| check_end(Path::new("people.ldif"), text, before);
+        assert!(check_end("", Some(9)).is_ok() && check_end("a\n", Some(9)).is_ok());
+        assert!(check_end("a\nb", Some(4)).unwrap_err().starts_with("line 2"));
+        assert!(check_end("a\nb", None).is_ok(), "after a restart");
+        assert!(check_end("a\nb", Some(3)).is_ok() && check_end("a\nb", Some(2)).is_ok(), "no smaller than it was");
     }
 }
