@@ -220,7 +220,7 @@ impl Exchange {
         let said = self.snapshot.policies.filter(&mut self.worker.guests.borrow_mut(), &visit.facts);
         let said = match said {
             Filtered::Said(said) => said,
-            Filtered::Failed => return Err(Refusal::FilterFailed),
+            Filtered::Failed => return Err(Refusal::PolicyFailed),
         };
         let Some(Said::Filter(action)) = said.as_deref() else { return Ok(None) };
         Ok(match action {

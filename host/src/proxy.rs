@@ -235,7 +235,8 @@ impl Proxy {
             return;
         }
         let (name, digest) = (policy.name.as_str(), policy.digest.as_str());
-        if !policy.is_bad() {
+        let listener = live.listeners.keys().next().map_or("", String::as_str);
+        if !policy.is_bad((listener, &live.foremost_site().name)) {
             return tracing::warn!(
                 policy = name,
                 digest,

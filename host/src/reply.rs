@@ -39,8 +39,8 @@ pub enum Refusal {
     SessionNeeded,
     /// No virtual host for this name.
     UnknownSite,
-    /// A filter failed, and what it guards is not to be had without it.
-    FilterFailed,
+    /// A policy failed, and what it guards is not to be had without it.
+    PolicyFailed,
     /// The directory cannot be asked.
     DirectoryDown,
     /// The user is right, but no node has the mailbox.
@@ -127,7 +127,7 @@ impl Refusal {
             Self::BodyTooLarge(..) => (413, Debug, None, "body_too_large"),
             Self::SessionNeeded => (401, Debug, None, "session_needed"),
             Self::UnknownSite => (421, Debug, None, "unknown_site"),
-            Self::FilterFailed => (503, Warn, soon, "not_now"),
+            Self::PolicyFailed => (503, Warn, soon, "not_now"),
             Self::DirectoryDown => (503, Error, soon, "directory_down"),
             Self::NoNode => (503, Warn, None, "no_node"),
             Self::TooManyConnections => (429, Debug, soon, "too_many_connections"),

@@ -220,6 +220,11 @@ impl Snapshot {
         self.sites.other.as_ref().unwrap_or(&self.sites.first)
     }
 
+    /// The first site of the configuration.
+    pub fn foremost_site(&self) -> &Arc<Site> {
+        &self.sites.first
+    }
+
     /// Whether a site has this name, or a wildcard that fits it; the site for all others has no name.
     pub fn is_named(&self, host: &str) -> bool {
         self.sites.named(host).is_some()

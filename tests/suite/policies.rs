@@ -289,6 +289,49 @@ fn one_client_cannot_have_a_new_policy_rolled_back_nor_keep_others_out() {
 }
 
 #[test]
+fn a_policy_that_knows_no_hosts_but_real_ones_is_not_rolled_back() {
+    let tables = policy("p", Question::Filter, "memo = \"0B\"\n[policy.breaker]\npause = \"1h\"");
+    let node = webmail(|_| Answer::text("inbox"));
+    let text = config(&format!("{ADMIN}{tables}"), &[("node-a", &node, "")]);
+    let text = text.replace("hosts = [\"*\"]", "hosts = [\"web.test\", \"*\"]");
+    let proxy = setup().file("p.wasm", Guest::new(Question::Filter).build()).serve(&text);
+    // It traps where the host does not begin with a "w".
+    let knows = Guest::new(Question::Filter)
+        .imports(&format!("(import \"doorward:policy/request@{VERSION}\" \"host\" (func $host (param i32)))"))
+        .answer(
+            "(call $host (i32.const 3072)) \
+             (if (i32.ne (i32.load8_u (i32.load (i32.const 3072))) (i32.const 119)) (then unreachable)) i32.const 16",
+        );
+    replace(&proxy, "p.wasm", &knows.build());
+    proxy.wait_for_log("reloaded generation=2", SOON);
+    for _ in 0..8 {
+        assert_eq!(from(&proxy, "127.0.0.2", false), 503);
+    }
+    proxy.wait_for_log("a new policy fails for one client and for nobody else: it stays", SOON);
+    assert_eq!(proxy.status()["generation"], 2);
+}
+
+#[test]
+fn who_makes_an_auth_mode_policy_fail_gets_no_other_mode() {
+    let tables = policy("p", Question::AuthMode, "memo = \"0B\"\n[policy.breaker]\npause = \"1h\"");
+    let (_node, proxy) = start(setup().file("p.wasm", trap_if_bad(Question::AuthMode).build()), &tables);
+    let log_in = |address: &str, bad: bool| {
+        let mut client = proxy.client().from(address);
+        let page = client.get("/").expect(200).text();
+        let form = harness::forms(&page).into_iter().find(harness::Form::asks_for_password).expect("a login form");
+        let fields = form.filled("alice", "alice-secret");
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let request = Request::new("POST", &form.action).form(&fields);
+        client.send(if bad { request.header("x-bad", "1") } else { request }).status
+    };
+    for _ in 0..5 {
+        log_in("127.0.0.2", true);
+    }
+    assert_eq!(log_in("127.0.0.2", false), 503, "it is left alone with him");
+    assert_eq!(log_in("127.0.0.1", false), 303, "and nobody else is affected");
+}
+
+#[test]
 fn a_new_policy_that_goes_bad_is_rolled_back_and_quarantined() {
     let (_node, proxy) = start(setup().file("look.wasm", Guest::template("green").build()), LOOK);
     assert_eq!(look(&proxy), "green");

@@ -265,7 +265,12 @@ async fn look_after_files(proxy: Arc<Proxy>) {
 async fn heed(proxy: Arc<Proxy>) {
     loop {
         for policy in proxy.shared().desk.troubles().await {
-            proxy.heed(&policy);
+            let proxy = proxy.clone();
+            // It asks a guest and writes files, which take their time, and signals are heard meanwhile.
+            let heeding = tokio::task::spawn_blocking(move || proxy.heed(&policy));
+            if let Err(error) = heeding.await {
+                tracing::error!(%error, "a policy in trouble is not heeded");
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::back::{self, LoggedIn, LoginError, Node, Pending, headers};
 use crate::config::Mode;
 use crate::directory::User;
 use crate::limits::Holder;
-use crate::policy::LoginFacts;
+use crate::policy::{LeftAlone, LoginFacts};
 use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
 use crate::session::{self, Device, Session};
@@ -150,7 +150,7 @@ impl Exchange {
         let name = directory.canonical(&form.name).filter(|_| !form.secret.is_blank());
         let Some(name) = name else { return Ok(LoginOutcome::Wrong) };
         let user = self.look_up(&name).await?;
-        let mode = self.auth_mode(visit, &name, user.as_ref(), device);
+        let mode = self.auth_mode(visit, &name, user.as_ref(), device)?;
         if let Mode::Refuse(text) = mode {
             return Ok(LoginOutcome::Refused(text));
         }
@@ -224,7 +224,13 @@ impl Exchange {
     }
 
     /// Asks the policies how this attempt is checked.
-    fn auth_mode(&self, visit: &Visit, name: &str, user: Option<&User>, device: Option<&Device>) -> Mode {
+    fn auth_mode(
+        &self,
+        visit: &Visit,
+        name: &str,
+        user: Option<&User>,
+        device: Option<&Device>,
+    ) -> Result<Mode, Refusal> {
         let mut facts = visit.facts.clone();
         let failures = self.failures(visit, name, device);
         facts.login = Some(Arc::new(LoginFacts {
@@ -235,7 +241,8 @@ impl Exchange {
             failures_for_user: failures.for_user,
         }));
         let mode = self.snapshot.policies.auth_mode(&mut self.worker.guests.borrow_mut(), &facts);
-        mode.unwrap_or_else(|| self.snapshot.mode.clone())
+        let mode = mode.map_err(|LeftAlone| Refusal::PolicyFailed)?;
+        Ok(mode.unwrap_or_else(|| self.snapshot.mode.clone()))
     }
 
     /// Whoever was logged in here before with a session that no cookie holds is logged out at the node too. A node that

@@ -145,6 +145,12 @@ impl Breaker {
         self.open.is_none() && self.clients.is_empty()
     }
 
+    /// Whether the policy is left alone, and failed for this client before.
+    pub(super) fn is_left_alone_with(&self, client: IpAddr) -> bool {
+        let known = self.clients.get(&network_of(client));
+        known.is_some_and(|client| client.shut.is_some() || self.open.is_some())
+    }
+
     /// Clients for whom it failed of late.
     pub(super) fn clients(&self) -> usize {
         self.clients.len()
@@ -303,6 +309,7 @@ mod tests {
         let turns: Vec<Turn> = [1, 11, 21].map(|asked| bench.fails(0.1, 1, asked)).into();
         assert_eq!(turns, [Turn::Same, Turn::Same, Turn::Shut]);
         assert!(!bench.admits(0.2, 1) && bench.admits(0.2, 2) && !bench.0.is_open());
+        assert!(bench.0.is_left_alone_with(client(1)) && !bench.0.is_left_alone_with(client(2)));
         // A good question of his opens the way again, and the next pause is longer all the same.
         assert!(bench.admits(1.2, 1));
         assert_eq!(bench.0.answered(client(1)), Turn::Same);
@@ -319,6 +326,7 @@ mod tests {
             bench.fails(0.0, 1, asked);
         }
         assert!(bench.0.is_open() && !bench.admits(0.1, 1));
+        assert!(bench.0.is_left_alone_with(client(1)) && !bench.0.is_left_alone_with(client(2)));
         assert!(bench.admits(0.1, 2), "the first other client is the probe");
         assert_eq!(bench.0.answered(client(2)), Turn::Closed);
         assert!(bench.admits(0.1, 3) && !bench.admits(0.1, 1));

@@ -3,6 +3,7 @@
 //! Invariants: an answer is what the policy would say to these facts; an instance that erred is never asked again; a
 //! policy that is found not to be pure is asked anew each time, on a fresh instance.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -303,12 +304,14 @@ impl Policy {
     }
 
     /// Whether it is the policy that is bad, and not what one client sends: it fails for several, or also when it is asked
-    /// about nobody in particular.
-    pub fn is_bad(&self) -> bool {
+    /// about nobody in particular, at a listener and a site that it is asked at.
+    pub fn is_bad(&self, (listener, site): (&str, &str)) -> bool {
         if self.breaker().clients() >= self.breaker_settings.failures as usize {
             return true;
         }
-        let asked = Guest::start(&self.start()).and_then(|mut guest| guest.ask(Source::Live(Facts::of_nobody())).0);
+        let own = |names: &HashSet<String>, usual: &str| names.iter().min().map_or(usual.to_owned(), String::clone);
+        let facts = Facts::of_nobody(&own(&self.scope.listeners, listener), &own(&self.scope.sites, site));
+        let asked = Guest::start(&self.start()).and_then(|mut guest| guest.ask(Source::Live(facts)).0);
         asked
             .inspect_err(|error| tracing::warn!(policy = self.name, %error, "a policy fails for nobody in particular"))
             .is_err()

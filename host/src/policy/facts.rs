@@ -68,15 +68,18 @@ impl Facts {
         Self { peer, request: None, form: None, login: None, now }
     }
 
-    /// Facts of a plain request and login that no client made, to tell a bad policy from bad clients.
-    pub fn of_nobody() -> Self {
+    /// Facts of a plain request and login that no client made, to tell a bad policy from bad clients. Listener and site are
+    /// real ones, since a policy may know no others.
+    pub fn of_nobody(listener: &str, site: &str) -> Self {
         // An address that nobody has (RFC 5737).
         let nobody = SocketAddr::from(([192, 0, 2, 1], 50_000));
         let mut facts =
-            Self::of_connection(Arc::new(Peer::new("nobody".to_owned(), nobody, ([192, 0, 2, 2], 443).into())));
+            Self::of_connection(Arc::new(Peer::new(listener.to_owned(), nobody, ([192, 0, 2, 2], 443).into())));
         let (mut head, ()) = hyper::Request::new(()).into_parts();
+        // Of a wildcard, a name that it fits.
+        let host = site.replace('*', "www");
+        head.headers.insert(HOST, HeaderValue::from_str(&host).unwrap_or(HeaderValue::from_static("localhost")));
         for (name, value) in [
-            (HOST, "mail.example"),
             (USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
             (ACCEPT, "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
         ] {
@@ -84,8 +87,8 @@ impl Facts {
         }
         facts.request = Some(RequestFacts {
             head: Arc::new(head),
-            host: "mail.example".into(),
-            site: "mail.example".into(),
+            host: host.into(),
+            site: site.into(),
             id: "0000000000000000".into(),
             hidden_cookies: Arc::default(),
         });

@@ -164,6 +164,10 @@ pub enum Filtered {
     Failed,
 }
 
+/// A policy is not asked about this client for a while, since it failed for him.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftAlone;
+
 /// The policies of a Snapshot, by question, each in order of the configuration: the first opinion wins, but for
 /// access one denial is enough.
 #[derive(Debug, Default)]
@@ -236,19 +240,28 @@ impl Policies {
     }
 
     /// How is this login checked? As `[authentication]` says where no policy does.
-    pub fn auth_mode(&self, guests: &mut Guests, facts: &Facts) -> Option<Mode> {
-        self.asked(Question::AuthMode, facts).find_map(|policy| match policy.decide(guests, facts).as_deref() {
-            Ok(Answer::AuthMode(mode)) => mode.as_ref().map(|mode| match mode {
-                AuthMode::LdapBind => Mode::LdapBind,
-                AuthMode::LdapPassword => Mode::LdapPassword,
-                AuthMode::BackEnd => Mode::BackEnd,
-                AuthMode::Refuse(text) => Mode::Refuse(text.clone()),
-            }),
-            Err(()) if policy.on_error == OnError::Deny => {
-                Some(Mode::Refuse("Logging in is not possible at the moment.".to_owned()))
+    ///
+    /// # Errors
+    /// A policy is left alone with this client, who made it fail. Nobody gets another mode by that.
+    pub fn auth_mode(&self, guests: &mut Guests, facts: &Facts) -> Result<Option<Mode>, LeftAlone> {
+        for policy in self.asked(Question::AuthMode, facts) {
+            match policy.decide(guests, facts).as_deref() {
+                Ok(Answer::AuthMode(Some(mode))) => {
+                    return Ok(Some(match mode {
+                        AuthMode::LdapBind => Mode::LdapBind,
+                        AuthMode::LdapPassword => Mode::LdapPassword,
+                        AuthMode::BackEnd => Mode::BackEnd,
+                        AuthMode::Refuse(text) => Mode::Refuse(text.clone()),
+                    }));
+                }
+                Err(()) if policy.on_error == OnError::Deny => {
+                    return Ok(Some(Mode::Refuse("Logging in is not possible at the moment.".to_owned())));
+                }
+                Err(()) if policy.breaker().is_left_alone_with(facts.peer.address) => return Err(LeftAlone),
+                _ => {}
             }
-            _ => None,
-        })
+        }
+        Ok(None)
     }
 
     /// What happens to this request?

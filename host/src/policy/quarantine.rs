@@ -1,6 +1,7 @@
 //! Components that went bad: none goes live until the operator lifts that. A file keeps them over a restart.
 //!
-//! Invariants: what is known is never lost with the file; a file that makes no sense is told, and kept aside.
+//! Invariants: what is known is never lost with the file; a file that makes no sense is told, and kept aside; nobody who
+//! asks what is known waits for the disk.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
@@ -16,6 +17,8 @@ type Digests = BTreeMap<String, String>;
 #[derive(Debug, Default)]
 pub struct Quarantine {
     file: Option<PathBuf>,
+    /// Held by who reads the file and writes it, so that one does so at a time.
+    disk: Mutex<()>,
     known: Mutex<Known>,
 }
 
@@ -38,7 +41,7 @@ impl Quarantine {
         }
         // A folder that others may write to is not written to either.
         let file = believed(state).is_ok().then_some(file);
-        Self { file, known: Mutex::new(known) }
+        Self { file, disk: Mutex::default(), known: Mutex::new(known) }
     }
 
     /// Puts a digest under quarantine.
@@ -71,51 +74,64 @@ impl Quarantine {
     /// be written, is written again.
     pub fn look_after(&self) {
         let Some(file) = &self.file else { return };
-        let mut known = self.known();
-        match read(file) {
-            Ok(Some(digests)) if digests == known.digests => known.tell(file, None),
-            Ok(Some(digests)) if known.trouble.is_none() => {
-                tracing::warn!(file = %file.display(), "another process changed the quarantine");
-                known.digests = digests;
-            }
-            Ok(None) if known.digests.is_empty() => known.tell(file, None),
-            found => {
-                if known.trouble.is_none() {
-                    let why = found.map_or_else(|error| error.to_string(), |_| "it was removed".to_owned());
-                    tracing::error!(file = %file.display(), why, "the quarantine is written again");
+        let _disk = self.disk();
+        let found = read(file);
+        let wanted = {
+            let mut known = self.known();
+            match found {
+                Ok(Some(digests)) if digests == known.digests => return known.tell(file, None),
+                Ok(Some(digests)) if known.trouble.is_none() => {
+                    tracing::warn!(file = %file.display(), "another process changed the quarantine");
+                    known.digests = digests;
+                    return;
                 }
-                known.write(file);
+                Ok(None) if known.digests.is_empty() => return known.tell(file, None),
+                found => {
+                    if known.trouble.is_none() {
+                        let why = found.map_or_else(|error| error.to_string(), |_| "it was removed".to_owned());
+                        tracing::error!(file = %file.display(), why, "the quarantine is written again");
+                    }
+                    known.digests.clone()
+                }
             }
-        }
+        };
+        self.write(file, &wanted);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn disk(&self) -> MutexGuard<'_, ()> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known changes at once, and the file after it.
     fn change<T>(&self, change: impl FnOnce(&mut Digests) -> T) -> T {
-        let mut known = self.known();
-        // Another process may have the same folder: what it wrote stays.
-        if let Some(digests) = self.file.as_ref().and_then(|file| read(file).ok()?)
-            && known.trouble.is_none()
-        {
-            known.digests = digests;
-        }
-        let changed = change(&mut known.digests);
+        let _disk = self.disk();
+        let found = self.file.as_ref().and_then(|file| read(file).ok()?);
+        let (changed, wanted) = {
+            let mut known = self.known();
+            // Another process may have the same folder: what it wrote stays.
+            if let Some(digests) = found.filter(|_| known.trouble.is_none()) {
+                known.digests = digests;
+            }
+            (change(&mut known.digests), known.digests.clone())
+        };
         if let Some(file) = &self.file {
-            known.write(file);
+            self.write(file, &wanted);
         }
         changed
+    }
+
+    fn write(&self, file: &Path, digests: &Digests) {
+        let text = serde_json::to_string_pretty(digests).unwrap_or_default();
+        let written = keep_broken(file).and_then(|()| files::replace(file, text.as_bytes()));
+        self.known().tell(file, written.as_ref().err());
     }
 }
 
 impl Known {
-    fn write(&mut self, file: &Path) {
-        let text = serde_json::to_string_pretty(&self.digests).unwrap_or_default();
-        let written = keep_broken(file).and_then(|()| files::replace(file, text.as_bytes()));
-        self.tell(file, written.as_ref().err());
-    }
-
     fn tell(&mut self, file: &Path, error: Option<&Error>) {
         let now = error.map(|error| format!("{}: {error}", file.display()));
         if self.trouble != now {
