@@ -77,6 +77,7 @@ impl ConnectionFacts {
     }
 
     /// Seconds since 1970, frozen for the length of one decision. Reading it makes the decision uncacheable.
+    /// [`DateTime::new`](crate::date::DateTime::new) makes a date of it.
     pub fn now(&self) -> u64 {
         fact!(self, clock::now())
     }

@@ -87,6 +87,7 @@
 
 #[doc(hidden)]
 pub mod bindings;
+pub mod date;
 mod facts;
 pub mod glob;
 #[doc(hidden)]

@@ -10,7 +10,7 @@ use hyper::header::HeaderName;
 use serde_json::{Value as Json, json};
 
 use super::answer::Form;
-use super::date;
+use super::date::DateTime;
 use crate::config;
 
 /// A decision may read so many facts. The default policies read at most four; a guest that reads without end is
@@ -215,7 +215,10 @@ impl<'a> Value<'a> {
             Fact::FailuresFromAddress | Fact::FailuresForUser => {
                 json.as_u64().filter(|count| u32::try_from(*count).is_ok()).map(Value::Number)
             }
-            Fact::Now => json.as_u64().or_else(|| date::seconds(json.as_str()?)).map(Value::Number),
+            Fact::Now => {
+                let seconds = |text: &str| u64::try_from(text.parse::<DateTime>().ok()?.seconds()).ok();
+                json.as_u64().or_else(|| seconds(json.as_str()?)).map(Value::Number)
+            }
             Fact::Random => json.as_u64().map(Value::Number),
             Fact::Known => json.as_bool().map(Value::Flag),
             Fact::Form => json.as_str().and_then(Form::named).map(Value::Form),

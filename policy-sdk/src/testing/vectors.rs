@@ -13,6 +13,7 @@
 //! client-address = "192.0.2.7"
 //! header = { user-agent = "x" } # these and no others; likewise `query`, `cookie`, `attribute`
 //! tls-server-name = ""          # there is none
+//! now = "2026-12-01T08:00Z"     # or seconds since 1970
 //! ```
 //!
 //! | question | kinds | the whole |
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Given, configure};
+use crate::date::DateTime;
 use crate::questions::{AccessPolicy, AuthModePolicy, DevicePolicy, FilterPolicy, TemplatePolicy};
 use crate::questions::{Action, Form, Header, Mode, Verdict};
 use crate::settings::Policy;
@@ -128,7 +130,7 @@ struct Facts {
     local_address: Option<String>,
     tls_server_name: Option<String>,
     tls_client_subject: Option<String>,
-    now: Option<u64>,
+    now: Option<Moment>,
     method: Option<String>,
     scheme: Option<String>,
     host: Option<String>,
@@ -144,6 +146,27 @@ struct Facts {
     recent_failures_for_user: Option<u32>,
     /// No fact but the parameter of `template`.
     form: Option<Form>,
+}
+
+/// Seconds since 1970, or a time as RFC 3339 writes it: as a text, or as TOML's own.
+#[derive(Deserialize)]
+#[serde(try_from = "toml::Value")]
+struct Moment(u64);
+
+impl TryFrom<toml::Value> for Moment {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Moment, String> {
+        let seconds = match &value {
+            toml::Value::Integer(seconds) => Some(*seconds),
+            toml::Value::String(text) => text.parse().ok().map(|time: DateTime| time.seconds()),
+            toml::Value::Datetime(time) => time.to_string().parse().ok().map(|time: DateTime| time.seconds()),
+            _ => None,
+        };
+        let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let expected = "expected seconds since 1970 or a time such as 2026-12-01T08:00Z";
+        seconds.map(Moment).ok_or_else(|| format!("found {}, {expected}", json_of(value)))
+    }
 }
 
 /// What a vector asks for: only the kind of the verdict, or all that it says.
@@ -343,7 +366,7 @@ impl Facts {
             ("local_address", self.local_address.map(|value| json!(value))),
             ("tls_server_name", perhaps(self.tls_server_name)),
             ("tls_client_subject", perhaps(self.tls_client_subject)),
-            ("now", self.now.map(|value| json!(value))),
+            ("now", self.now.map(|Moment(seconds)| json!(seconds))),
             ("method", self.method.map(|value| json!(value))),
             ("scheme", self.scheme.map(|value| json!(value))),
             ("host", self.host.map(|value| json!(value))),

@@ -196,6 +196,16 @@ bad settings: the policy does not take the settings: bad: is bad"#;
 }
 
 #[test]
+fn now_is_a_number_or_a_time() {
+    for now in ["1796112000", "\"2026-12-01T08:00Z\"", "2026-12-01T09:00:00+01:00", "\"2026-12-01T00:30:00-07:30\""] {
+        let expect = "expect = { deny = \"at 1796112000\" }";
+        access::<Parrot>(&format!(
+            "[[vector]]\nname = \"n\"\n{expect}\nfacts = {{ listener = \"deny\", now = {now} }}"
+        ));
+    }
+}
+
+#[test]
 fn what_is_not_known_is_an_error() {
     let check = |run: fn(&str), vector: &str, message: &str| {
         let told = failure(run, &format!("[[vector]]\nname = \"n\"\n{vector}"));
@@ -203,7 +213,12 @@ fn what_is_not_known_is_an_error() {
     };
     check(access::<Parrot>, r#"expects = "allow""#, "unknown field `expects`");
     check(access::<Parrot>, "expect = \"allow\"\nfacts = { client = \"x\" }", "unknown field `client`");
-    check(access::<Parrot>, "expect = \"allow\"\nfacts = { now = \"x\" }", "invalid type");
+    check(
+        access::<Parrot>,
+        "expect = \"allow\"\nfacts = { now = \"x\" }",
+        "expected seconds since 1970 or a time such as 2026",
+    );
+    check(access::<Parrot>, "expect = \"allow\"\nfacts = { now = -1 }", "found -1, expected seconds");
     check(access::<Parrot>, r#"expect = "refuse""#, "found \"refuse\", expected one of allow, deny, abstain");
     check(access::<Parrot>, r#"expect = { redirect = "/" }"#, "found \"redirect\", expected one of");
     check(access::<Parrot>, r#"expect = { perhaps = "/" }"#, "unknown variant `perhaps`");
