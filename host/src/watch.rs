@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,12 +30,21 @@ pub struct Watch {
     hint: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     files: Vec<PathBuf>,
+    list: List,
     seen: Seen,
 }
+
+/// All that is looked at, of a file or folder that is watched.
+type List = Box<dyn Fn(&Path) -> Vec<PathBuf> + Send + Sync>;
 
 impl Watch {
     /// Watches these files and folders. Without the kernel's help, they are looked at all the same.
     pub fn start(files: Vec<PathBuf>) -> Self {
+        Self::start_with(files, Box::new(below))
+    }
+
+    /// The same, with something else that says what is looked at of each of them.
+    pub fn start_with(files: Vec<PathBuf>, list: List) -> Self {
         let hint = Arc::new(Notify::new());
         let wake = hint.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -45,24 +54,30 @@ impl Watch {
             }
         });
         let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "files are looked at every 5 s only")).ok();
-        let mut watch = Self { hint, watcher, files: Vec::new(), seen: Vec::new() };
+        let mut watch = Self { hint, watcher, files: Vec::new(), list, seen: Vec::new() };
         watch.follow(files);
         watch
     }
 
     /// Remembers how the files are now. To be called before they are read, so that what changes meanwhile is seen.
     pub fn mark(&mut self) {
-        self.seen = look(&self.files);
+        self.seen = self.look();
     }
 
     /// Watches these files too from now on.
     pub fn follow(&mut self, files: Vec<PathBuf>) {
         let new: Vec<PathBuf> = files.into_iter().filter(|file| !self.files.contains(file)).collect();
-        self.seen.extend(look(&new));
+        self.seen.extend(look(&self.list_of(&new)));
         self.files.extend(new);
         self.seen.sort();
+        self.watch_folders();
+    }
+
+    /// Asks the kernel for hints from every folder that there is now.
+    fn watch_folders(&mut self) {
+        let folders = folders(&self.files, &self.list_of(&self.files));
         let Some(watcher) = &mut self.watcher else { return };
-        for folder in folders(&self.files) {
+        for folder in folders {
             // A folder that is watched already stays so; one that is not there is looked at without hints.
             if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 tracing::debug!(folder = %folder.display(), %error, "a folder is not watched");
@@ -74,7 +89,7 @@ impl Watch {
     pub fn follow_only(&mut self, files: Vec<PathBuf>) {
         self.follow(files.clone());
         self.files = files;
-        let known: BTreeSet<PathBuf> = self.files.iter().flat_map(|file| below(file)).collect();
+        let known = self.list_of(&self.files);
         self.seen.retain(|(path, _)| known.contains(path));
     }
 
@@ -82,13 +97,13 @@ impl Watch {
     pub async fn changed(&mut self) {
         loop {
             let _ = tokio::time::timeout(LOOK, self.hint.notified()).await;
-            let mut now = look(&self.files);
+            let mut now = self.look();
             if now == self.seen {
                 continue;
             }
             loop {
                 tokio::time::sleep(REST).await;
-                let later = look(&self.files);
+                let later = self.look();
                 if later == now {
                     break;
                 }
@@ -97,16 +112,25 @@ impl Watch {
             // What changed and changed back in the meantime is no change.
             if now != self.seen {
                 self.seen = now;
+                self.watch_folders();
                 return;
             }
         }
     }
+
+    fn look(&self) -> Seen {
+        look(&self.list_of(&self.files))
+    }
+
+    fn list_of(&self, files: &[PathBuf]) -> BTreeSet<PathBuf> {
+        files.iter().flat_map(|file| (self.list)(file)).collect()
+    }
 }
 
 /// The folders to watch: of each name, of what it links to, and folders that are named themselves.
-fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
-    let mut folders = BTreeSet::new();
-    for file in files {
+fn folders(files: &[PathBuf], listed: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let mut folders: BTreeSet<PathBuf> = listed.iter().filter(|path| path.is_dir()).cloned().collect();
+    for file in files.iter().chain(listed) {
         let real = std::fs::canonicalize(file).ok();
         for path in std::iter::once(file).chain(&real) {
             folders.extend(
@@ -117,20 +141,19 @@ fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
                 ),
             );
         }
-        folders.extend(below(file).into_iter().filter(|path| path.is_dir()));
     }
     folders
 }
 
-fn look(files: &[PathBuf]) -> Seen {
-    let all: BTreeSet<PathBuf> = files.iter().flat_map(|file| below(file)).collect();
-    all.into_iter()
+fn look(listed: &BTreeSet<PathBuf>) -> Seen {
+    listed
+        .iter()
         .map(|path| {
             let of = |m: std::fs::Metadata| {
                 (m.dev(), m.ino(), m.len(), (m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec()))
             };
-            let seen = std::fs::metadata(&path).ok().map(of);
-            (path, seen)
+            let seen = std::fs::metadata(path).ok().map(of);
+            (path.clone(), seen)
         })
         .collect()
 }

@@ -1,7 +1,14 @@
 //! `doorward policy`: each command on a policy that is right, and on one that is not, with its exit status and JSON.
 
-use harness::{Guest, Question, Ran, Setup};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use harness::{Guest, Program, Question, Ran, Setup};
+use rustix::process::Signal;
 use serde_json::{Value, json};
+
+use crate::support::{config, setup as front_door, webmail};
 
 const DEVICE: &str = include_str!("../../policies/device-detection/vectors.toml");
 const PHONE: &str = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Chrome/138.0.0.0 Mobile Safari/537.36";
@@ -333,6 +340,112 @@ fn a_core_module_is_built_into_a_component_and_told_from_one() {
     assert!(again.contains("component already"), "{again}");
     let lacking = policy(&setup, &["build", "empty.wasm", "--asks", "filter", "-o", "x.wasm"], 1).stderr;
     assert!(lacking.contains("exports no \"doorward:policy/filter@0.1.1#decide\"; it exports nothing"), "{lacking}");
+}
+
+/// A core module that answers `device` with a form.
+fn classifier(form: u8) -> String {
+    format!(
+        r#"(module
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+        (func (export "doorward:policy/settings@0.1.1#schema") (result i32) i32.const 16)
+        (func (export "doorward:policy/settings@0.1.1#configure") (param i32 i32) (result i32) i32.const 16)
+        (func (export "doorward:policy/device@0.1.1#classify") (result i32)
+            (i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 17) (i32.const {form})) i32.const 16))"#
+    )
+}
+
+const DESCRIPTION: &str = "question = \"device\"\nsource = \"device.wat\"\n";
+const IS_A_BOT: &str = "[[vector]]\nname = \"a\"\nexpect = \"bot\"\n";
+
+#[test]
+fn watch_builds_and_tests_once_for_scripts() {
+    let setup = Setup::new()
+        .file("mine/policy.toml", DESCRIPTION)
+        .file("mine/device.wat", classifier(3))
+        .file("mine/vectors.toml", IS_A_BOT)
+        .file("wrong/policy.toml", DESCRIPTION)
+        .file("wrong/device.wat", classifier(0))
+        .file("wrong/vectors.toml", IS_A_BOT)
+        .file("broken/policy.toml", DESCRIPTION)
+        .file("broken/device.wat", "(module")
+        .file("bare/policy.toml", DESCRIPTION)
+        .file("bare/device.wat", classifier(0));
+    let well = policy(&setup, &["watch", "mine", "--once", "-o", "out.wasm"], 0).stdout;
+    assert!(well.contains("bytes; all 1 vectors hold"), "{well}");
+    assert_eq!(json_of(&setup, &["eval", "out.wasm"], 0)["verdict"], "bot");
+    let failed = policy(&setup, &["watch", "wrong", "--once"], 1).stdout;
+    assert!(failed.contains("wrong/vectors.toml:1: a: expected \"bot\", found \"desktop\""), "{failed}");
+    assert!(failed.contains("wrong: ") && failed.contains("1 of 1 vectors failed"), "{failed}");
+    let report = json_of(&setup, &["watch", "wrong", "--once"], 1);
+    assert_eq!((&report["failed"], &report["files"][0]["failures"][0]["name"]), (&json!(1), &json!("a")));
+    assert!(policy(&setup, &["watch", "broken", "--once"], 1).stderr.contains("broken/device.wat"));
+    assert!(policy(&setup, &["watch", "bare", "--once"], 0).stdout.contains("no test vectors"));
+    policy(&setup, &["watch", "nowhere", "--once"], 2);
+    policy(&setup, &["watch", "out.wasm", "--once"], 2);
+}
+
+/// The next line that a command prints, as JSON.
+#[track_caller]
+fn next(program: &mut Program) -> Value {
+    let line = program.line(Duration::from_secs(60));
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[test]
+fn watch_brings_live_what_is_saved_if_its_vectors_hold() {
+    let node = webmail(|_| harness::Answer::text("inbox"));
+    let live =
+        "[[policy]]\nname = \"forms\"\nasks = \"device\"\nfile = \"live.wasm\"\n[admin]\nsocket = \"admin.sock\"\n";
+    let proxy = front_door()
+        .file("live.wasm", Guest::new(Question::Device).build())
+        .file("mine/policy.toml", DESCRIPTION)
+        .file("mine/device.wat", classifier(3))
+        .file("mine/vectors.toml", IS_A_BOT)
+        .serve(&config(live, &[("node-a", &node, "")]));
+    let digest = |proxy: &harness::Proxy| proxy.status()["policies"][0]["digest"].clone();
+    let file = |path: &str| std::fs::read(proxy.dir().join(path)).expect(path);
+    let is_live = |other_than: &Value| {
+        proxy.wait_for_status("another component", |status| status["policies"][0]["digest"] != *other_than);
+        digest(&proxy)
+    };
+    let (first, before) = (digest(&proxy), file("live.wasm"));
+    let mut command = Command::new(harness::binary());
+    let words =
+        ["policy", "watch", "mine", "--config", "doorward.toml", "--name", "forms", "-o", "mine/out.wasm", "--json"];
+    command.args(words).current_dir(proxy.dir()).env("XDG_CACHE_HOME", proxy.dir().join(".cache"));
+    command.env("TMPDIR", proxy.dir());
+    let mut watch = Program::start("watch", &mut command);
+    let built = next(&mut watch);
+    assert_eq!((&built["ok"], &built["changed"], &built["failed"]), (&json!(true), &json!(true), &json!(0)), "{built}");
+    assert!(built["live"].as_str().is_some_and(|live| Path::new(live).ends_with("live.wasm")), "{built}");
+    assert_eq!(file("live.wasm.previous"), before);
+    let second = is_live(&first);
+
+    // A vector fails: what is live stays.
+    let bots = file("live.wasm");
+    proxy.write("mine/device.wat", classifier(0));
+    let failed = next(&mut watch);
+    assert_eq!((&failed["ok"], &failed["failed"], &failed["live"]), (&json!(false), &json!(1), &Value::Null));
+    proxy.write("mine/device.wat", "(module");
+    assert!(next(&mut watch)["error"].as_str().expect("an error").contains("device.wat"));
+    assert_eq!((file("live.wasm"), digest(&proxy)), (bots, second.clone()));
+
+    // What editors and builds write is no save: the next line is that of the vectors.
+    proxy.write("mine/device.wat", classifier(0));
+    assert_eq!(next(&mut watch)["failed"], 1);
+    proxy.write("mine/.device.wat.swp", "x");
+    proxy.write("mine/target/x", "x");
+    proxy.write("mine/vectors.toml", IS_A_BOT.replace("bot", "desktop"));
+    let well = next(&mut watch);
+    assert_eq!((&well["ok"], &well["changed"]), (&json!(true), &json!(true)), "{well}");
+    is_live(&second);
+
+    watch.signal(Signal::INT);
+    assert_eq!(watch.wait(Duration::from_secs(60)).code(), Some(0));
+    let left = std::fs::read_dir(proxy.dir()).expect("a folder").flatten();
+    let left: Vec<_> = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("doorward-watch")).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod samples;
 mod subject;
 mod test;
 mod vectors;
+mod watch;
 mod wit;
 
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub(super) enum Policy {
     Eval(eval::Eval),
     /// Run test vectors: facts, and the verdicts they must bring.
     Test(test::Test),
+    /// Build a policy and run its test vectors at each save, and bring it live where all is well.
+    Watch(watch::Watch),
     /// Measure how long a decision takes: of a fresh instance, of a warm one, and found again.
     Bench(bench::Bench),
     /// Ask a policy what a decision log says others were asked, and show what changes.
@@ -102,6 +105,7 @@ pub(super) fn run(policy: &Policy) -> anyhow::Result<ExitCode> {
         Policy::Check(check) => (check::run(check), check.json),
         Policy::Eval(eval) => (eval::run(eval), eval.json),
         Policy::Test(test) => (test::run(test), test.json),
+        Policy::Watch(watch) => (watch::run(watch), watch.json),
         Policy::Bench(bench) => (bench::run(bench), bench.json),
         Policy::Replay(replay) => (replay::run(replay), replay.json),
         Policy::New(new) => (new::run(new), new.json),

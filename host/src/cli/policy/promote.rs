@@ -75,7 +75,7 @@ pub(super) fn run(promote: &Promote) -> Result<ExitCode, Stop> {
 }
 
 /// Writes bytes over a file, and keeps what it was; at no time is there no file, or half of one.
-fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<Option<PathBuf>> {
+pub(super) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<Option<PathBuf>> {
     let beside = |end: &str| {
         let mut name = file.as_os_str().to_owned();
         name.push(end);

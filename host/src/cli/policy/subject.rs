@@ -15,7 +15,7 @@ use crate::policy::{self, BUILT_IN, Compiler, Grants, Trial};
 const LARGE: usize = 4 << 20;
 
 /// Options that say how a component is tried.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Options {
     /// Its settings: a file in TOML, or in JSON if its name ends in .json.
     #[arg(long, value_name = "FILE")]
@@ -48,6 +48,16 @@ impl Options {
     /// Whether its settings are given, by a file or by a configuration.
     pub(super) fn has_settings(&self) -> bool {
         self.settings.is_some() || self.config.is_some()
+    }
+
+    /// Files that they name, which the policy depends on.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.settings.iter().chain(&self.config)
+    }
+
+    /// The configuration that the policy comes from, and its name there.
+    pub(super) fn configured(&self) -> Option<(&Path, &str)> {
+        Some((self.config.as_deref()?, self.name.as_deref()?))
     }
 
     /// Whether the policy comes from a configuration.

@@ -38,7 +38,7 @@ pub(in crate::cli) struct Test {
 }
 
 /// Why a vector failed.
-struct Failure {
+pub(super) struct Failure {
     reason: String,
     trace: Trace,
 }
@@ -98,7 +98,11 @@ fn what(test: &Test) -> (Option<&str>, Vec<PathBuf>) {
     (component, paths)
 }
 
-fn run_file<'a>(subject: &Subject, path: &Path, file: &'a File) -> Result<Vec<(&'a Vector, Failure)>, Stop> {
+/// Runs the vectors of a file, and tells which failed.
+///
+/// # Errors
+/// The policy cannot be loaded.
+pub(super) fn run_file<'a>(subject: &Subject, path: &Path, file: &'a File) -> Result<Vec<(&'a Vector, Failure)>, Stop> {
     // Vectors with the same settings share an instance: then it has been asked other things before, as in life.
     let mut trials: HashMap<String, Result<Trial, String>> = HashMap::new();
     let mut failures = Vec::new();
@@ -157,7 +161,8 @@ fn run_vector(trial: &mut Trial, vector: &Vector, subject: &Subject) -> Result<(
     }
 }
 
-fn tell_failures(path: &Path, failures: &[(&Vector, Failure)]) {
+/// Prints what failed, and what was read.
+pub(super) fn tell_failures(path: &Path, failures: &[(&Vector, Failure)]) {
     for (vector, failure) in failures {
         say(&format!("{}:{}: {}: {}", path.display(), vector.line, vector.name, failure.reason));
         if !failure.trace.reads().is_empty() {
@@ -166,7 +171,8 @@ fn tell_failures(path: &Path, failures: &[(&Vector, Failure)]) {
     }
 }
 
-fn json_of(path: &Path, file: &File, failures: &[(&Vector, Failure)]) -> Json {
+/// The same as JSON.
+pub(super) fn json_of(path: &Path, file: &File, failures: &[(&Vector, Failure)]) -> Json {
     let failures: Vec<Json> = failures
         .iter()
         .map(|(vector, failure)| {
