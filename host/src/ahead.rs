@@ -9,7 +9,8 @@ use crate::limits::{Allowance, Reserved};
 
 /// Most that is read at once. Room for it is reserved before.
 const STEP: u64 = 128 << 10;
-/// Bytes are kept in blocks of this size, so that small pieces cost no more than what they hold.
+/// Bytes are kept in blocks of at most this size, so that small pieces cost little more than what they hold. A block begins
+/// with what is there or known to come, and doubles: it never takes more than twice what is counted for it.
 const BLOCK: usize = 32 << 10;
 
 /// Bytes that wait, in order.
@@ -46,10 +47,11 @@ impl Ahead {
         let length = data.len() as u64;
         self.bytes += length;
         self.to_come = self.to_come.map(|to_come| to_come.saturating_sub(length));
+        let to_come = usize::try_from(self.to_come.unwrap_or_default()).unwrap_or(BLOCK);
         while !data.is_empty() {
             let room = self.blocks.back().map_or(0, |last| BLOCK - last.len());
             if room == 0 {
-                self.blocks.push_back(BytesMut::with_capacity(BLOCK));
+                self.blocks.push_back(BytesMut::with_capacity(data.len().saturating_add(to_come).min(BLOCK)));
                 continue;
             }
             let (now, later) = data.split_at(room.min(data.len()));
@@ -104,6 +106,12 @@ mod tests {
         whole.take();
         assert_eq!(room.held(), bounds.each - 2);
         drop(whole);
+        for length in [None, Some(3)] {
+            let mut small = Ahead::new(allowance.clone(), length).unwrap();
+            small.put(b"xyz");
+            let memory: usize = small.blocks.iter().map(BytesMut::capacity).sum();
+            assert!(memory < 100, "{memory} bytes for 3");
+        }
         let mut ahead = Ahead::new(allowance, None).unwrap();
         let all: Vec<u8> = (0..100_000_u32).map(|number| number.to_le_bytes()[0]).collect();
         for piece in all.chunks(777) {

@@ -362,7 +362,10 @@ impl Exchange {
     /// Whose connection to the node may be authenticated. Over HTTP/2 nobody's: requests of one connection go on several.
     fn owner(&self, visit: &Visit, session: &Session) -> Result<Option<Owner>, Refusal> {
         match &self.connection {
-            Some(connection) => Ok(Some(Owner::new(connection, session.id_bytes(), self.peer.address))),
+            Some(connection) => {
+                let holder = Holder::user(session.user());
+                Ok(Some(Owner::new(connection, session.id_bytes(), self.peer.address, holder)))
+            }
             None if connection_auth::is_asked(&visit.head.headers) => Err(Refusal::Http11Needed),
             None => Ok(None),
         }

@@ -208,18 +208,18 @@ impl Backend {
     /// Waits until at least so many requests have come.
     #[track_caller]
     pub fn wait_for_hits(&self, count: usize, timeout: Duration) -> Vec<Seen> {
-        self.wait(timeout, |b| b.seen.len() >= count)
-            .unwrap_or_else(|b| panic!("{} requests came, not {count}: {:#?}", b.seen.len(), b.seen))
-            .seen
-            .clone()
+        // No panic while the books are held: it would poison them for all others.
+        match self.wait(timeout, |b| b.seen.len() >= count).map(|b| b.seen.clone()).map_err(|b| b.seen.clone()) {
+            Ok(seen) => seen,
+            Err(seen) => panic!("{} requests came, not {count}: {seen:#?}", seen.len()),
+        }
     }
 
     /// Waits until so many connections are open: none, when the proxy is to have let go.
     #[track_caller]
     pub fn wait_for_open(&self, count: usize, timeout: Duration) {
-        if let Err(b) = self.wait(timeout, |b| b.open.len() == count) {
-            panic!("{} connections are open, not {count}", b.open.len());
-        }
+        let open = self.wait(timeout, |b| b.open.len() == count).err().map(|b| b.open.len());
+        assert_eq!(open, None, "connections are open, not {count}");
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {

@@ -638,7 +638,7 @@ fn a_hostile_node_only_harms_itself() {
 
 #[test]
 fn an_answer_that_is_looked_at_goes_out_as_it_came() {
-    let recipe = format!("{OWN}[expired]\nbody-regex = \"GONE\"\n");
+    let recipe = format!("{OWN}[expired]\nheaders = {{ Content-Type = \"^text/html\" }}\nbody-regex = \"GONE\"\n");
     let node = Backend::start(|request| match request.seen.target.as_str() {
         "/form" => Answer::html("<input name=t value=1>"),
         "/large" => Answer::html("0123456789".repeat(20_000)),
@@ -647,6 +647,8 @@ fn an_answer_that_is_looked_at_goes_out_as_it_came() {
         "/half" => Answer::half("only this", 5000).header("Content-Type", "text/html"),
         "/file" => Answer::new(200, "GONE").header("Content-Type", "application/octet-stream"),
         "/attached" => Answer::html("GONE").header("Content-Disposition", "attachment; filename=x.html"),
+        "/named" => Answer::html("GONE").header("Content-Disposition", " Attachment; filename=x.html"),
+        "/shown" => Answer::html("GONE").header("Content-Disposition", "inline; filename=x.html"),
         "/gone" => Answer::html("it is GONE"),
         "/encoding" => Answer::text(request.seen.header("accept-encoding").unwrap_or("-").to_owned()),
         _ => Answer::text("in"),
@@ -658,7 +660,9 @@ fn an_answer_that_is_looked_at_goes_out_as_it_came() {
     assert_eq!(client.get("/late").text(), "first second GONE", "nobody waits for a page that comes slowly");
     assert!(client.try_send(Request::new("GET", "/half")).is_err());
     assert_eq!(client.get("/file").text(), "GONE");
-    assert_eq!(client.get("/attached").text(), "GONE");
+    for attached in ["/attached", "/named", "/shown"] {
+        assert_eq!(client.get(attached).text(), "GONE");
+    }
     for (asked, sent) in [("gzip, br, zstd", "gzip"), ("br", "identity")] {
         let request = Request::new("GET", "/encoding").header("Accept-Encoding", asked);
         assert_eq!(client.send(request).text(), sent);

@@ -176,9 +176,10 @@ impl Idle {
         }
     }
 
-    /// Closes all that is kept, which gives back descriptors and ports.
+    /// Closes all that is kept, which gives back descriptors and ports: what is pinned too, where it is idle.
     pub(super) fn clear(&self) {
         self.connections.borrow_mut().clear();
+        self.pinned.borrow_mut().retain(|_| false);
     }
 
     /// Forgets connections to nodes that the Snapshot no longer has.

@@ -4,16 +4,18 @@
 //! connection; it ends with that. It holds no place in the node's gate while it is idle.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::connect::Idle;
 use super::http1;
+use crate::limits::Holder;
 
-/// A browser opens six connections to a site at once (a script that keeps one open, some more): so many a session may
+/// A browser opens six connections to a site at once (a script that keeps one open, some more): so many a user may
 /// always have pinned, however few the node takes.
 const LEAST_SHARE: usize = 8;
-/// Of the connections that a node takes at once, a session may have pinned one in so many.
+/// Of the connections that a node takes at once, a user may have pinned one in so many.
 const SHARE: usize = 4;
 
 /// A client's connection over HTTP/1.1. What is pinned to it ends with it.
@@ -46,6 +48,8 @@ pub struct Owner {
     /// Nothing is pinned to a connection that ended.
     _connection: Rc<ClientConnection>,
     id: OwnerId,
+    /// Whose share its connections are of, whatever the session.
+    holder: Holder,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,20 +62,21 @@ struct OwnerId {
 
 impl Owner {
     /// The user of a session on a connection.
-    pub fn new(connection: &Rc<ClientConnection>, session: [u8; 16], address: IpAddr) -> Self {
+    pub fn new(connection: &Rc<ClientConnection>, session: [u8; 16], address: IpAddr, holder: Holder) -> Self {
         let id = OwnerId { client: connection.number, session, address };
-        Self { _connection: connection.clone(), id }
+        Self { _connection: connection.clone(), id, holder }
     }
 
     /// A connection for this owner.
     pub(super) fn pin(&self, node: u64, since: u64, connection: http1::Connection) -> Pin {
-        Pin { owner: self.id, node, since, connection }
+        Pin { owner: self.id, holder: self.holder, node, since, connection }
     }
 }
 
 /// A connection that waits for its owner's next request.
 pub(super) struct Pin {
     owner: OwnerId,
+    holder: Holder,
     pub(super) node: u64,
     /// The number of the sweep before which it was put here.
     pub(super) since: u64,
@@ -92,21 +97,29 @@ impl Pinned {
         (same && pin.connection.is_quiet()).then_some(pin.connection)
     }
 
-    /// Keeps a connection. Of those to the same node the oldest one ends when there are as many as the node takes at
-    /// once, and the oldest one of the same session when that has its share.
+    /// Keeps a connection. Of those to the same node the user's oldest one ends when he has his share; and when there are
+    /// as many as the node takes at once, the oldest one of whoever has most.
     pub(super) fn put(&mut self, pin: Pin, most: usize) {
         let share = (most / SHARE).max(LEAST_SHARE).min(most);
         self.0.retain(|other| other.owner.client != pin.owner.client);
-        let (node, session) = (pin.node, pin.owner.session);
-        self.make_room(share, |other| other.node == node && other.owner.session == session);
-        self.make_room(most, |other| other.node == node);
+        let (node, holder) = (pin.node, pin.holder);
+        let is_his = |other: &Pin| other.node == node && other.holder == holder;
+        if self.0.iter().filter(|other| is_his(other)).count() >= share {
+            self.end_oldest(is_his);
+        }
+        if self.0.iter().filter(|other| other.node == node).count() >= most {
+            let mut held = HashMap::from([(holder, 1_usize)]);
+            for other in self.0.iter().filter(|other| other.node == node) {
+                *held.entry(other.holder).or_default() += 1;
+            }
+            let largest = held.values().max().copied();
+            self.end_oldest(|other| other.node == node && held.get(&other.holder).copied() == largest);
+        }
         self.0.push(pin);
     }
 
-    fn make_room(&mut self, most: usize, counts: impl Fn(&Pin) -> bool) {
-        if self.0.iter().filter(|pin| counts(pin)).count() >= most
-            && let Some(oldest) = self.0.iter().position(counts)
-        {
+    fn end_oldest(&mut self, counts: impl Fn(&Pin) -> bool) {
+        if let Some(oldest) = self.0.iter().position(counts) {
             self.0.remove(oldest);
         }
     }
@@ -130,8 +143,12 @@ mod tests {
 
     const NODE: u64 = 7;
 
+    fn of_user(connection: &Rc<ClientConnection>, session: u8, address: &str, user: &str) -> Owner {
+        Owner::new(connection, [session; 16], address.parse().unwrap(), Holder::user(user))
+    }
+
     fn owner(connection: &Rc<ClientConnection>, session: u8, address: &str) -> Owner {
-        Owner::new(connection, [session; 16], address.parse().unwrap())
+        of_user(connection, session, address, "alice")
     }
 
     /// Pins a connection; its other end.
@@ -170,22 +187,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_has_its_share_and_a_node_its_bound() {
+    async fn a_user_has_his_share_and_a_node_its_bound() {
         let idle = Rc::<Idle>::default();
         let clients: Vec<_> = (0..200).map(|_| Rc::new(ClientConnection::new(&idle))).collect();
         let mut nodes = Vec::new();
-        let mut count = |most: usize, session: &dyn Fn(u8) -> u8| {
+        let mut count = |most: usize, user: &dyn Fn(u8) -> u8| {
             idle.pinned.borrow_mut().0.clear();
             for (client, number) in clients.iter().zip(0..) {
-                nodes.push(pin(&idle, &owner(client, session(number), "192.0.2.1"), most));
+                let user = user(number).to_string();
+                nodes.push(pin(&idle, &of_user(client, number, "192.0.2.1", &user), most));
             }
             idle.pinned.borrow().0.len()
         };
-        assert_eq!(count(100, &|_| 1), 25, "a quarter");
+        assert_eq!(count(100, &|_| 1), 25, "a quarter, over all sessions");
         assert_eq!(count(12, &|_| 1), LEAST_SHARE);
         assert_eq!(count(5, &|_| 1), 5);
         assert_eq!(count(100, &|number| number), 100);
         assert!(is_there(&idle, &owner(&clients[199], 199, "192.0.2.1"), NODE), "the newest");
+    }
+
+    #[tokio::test]
+    async fn where_a_node_is_full_whoever_has_most_gives_way() {
+        let idle = Rc::<Idle>::default();
+        let clients: Vec<_> = (0..20).map(|_| Rc::new(ClientConnection::new(&idle))).collect();
+        // Of ten, bob's is the oldest; alice has eight, and carol comes with her second and third.
+        let users = ["bob"].into_iter().chain([(); 8].map(|()| "alice")).chain(["carol"; 3]);
+        let owners: Vec<_> = clients
+            .iter()
+            .zip(0..)
+            .zip(users)
+            .map(|((client, n), user)| of_user(client, n, "192.0.2.1", user))
+            .collect();
+        let _nodes: Vec<_> = owners.iter().map(|owner| pin(&idle, owner, 10)).collect();
+        let there: Vec<_> = owners.iter().map(|owner| is_there(&idle, owner, NODE)).collect();
+        let gone: Vec<_> = (0..there.len()).filter(|at| !there[*at]).collect();
+        assert_eq!(gone, [1, 2], "alice's oldest");
+    }
+
+    #[tokio::test]
+    async fn a_shortage_closes_what_is_pinned_and_idle_too() {
+        let idle = Rc::<Idle>::default();
+        let client = Rc::new(ClientConnection::new(&idle));
+        let _node = pin(&idle, &owner(&client, 1, "192.0.2.1"), 9);
+        idle.clear();
+        assert!(idle.pinned.borrow().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -186,7 +186,6 @@ fn header_value(name: &HeaderName, template: &Template, values: &Values) -> Resu
 pub(super) fn equip(recipe: &Recipe, values: &Values, request: &mut Request<Outgoing>) -> Result<(), Error> {
     for (name, template) in &recipe.inject {
         let value = header_value(name, template, values)?;
-        remove_twins(request.headers_mut(), name);
         request.headers_mut().insert(name, value);
     }
     if let Some((name, template)) = &recipe.session_query {
@@ -202,32 +201,9 @@ pub(super) fn equip(recipe: &Recipe, values: &Values, request: &mut Request<Outg
     Ok(())
 }
 
-/// Many servers take `_` for `-`: what a browser says in either spelling must not stand beside what Doorward says.
-fn remove_twins(headers: &mut HeaderMap, name: &HeaderName) {
-    let same = |other: &HeaderName| {
-        let pairs = || other.as_str().bytes().zip(name.as_str().bytes());
-        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
-        other.as_str().len() == name.as_str().len() && pairs().all(|(a, b)| plain(a) == plain(b))
-    };
-    let twins: Vec<HeaderName> = headers.keys().filter(|other| same(other)).cloned().collect();
-    for twin in twins {
-        headers.remove(twin);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_browser_cannot_say_an_injected_header_in_any_spelling() {
-        let mut headers = HeaderMap::new();
-        for name in ["x-user", "x_user", "x-user2"] {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static("root"));
-        }
-        remove_twins(&mut headers, &HeaderName::from_static("x-user"));
-        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-user2"]);
-    }
 
     #[test]
     fn a_header_is_one_line() {

@@ -187,11 +187,12 @@ fn replaced(value: &[u8], places: &[Range<usize>], fit: impl Fn(&[u8]) -> Option
     (copied > 0).then(|| HeaderValue::from_bytes(&fitted).ok()).flatten()
 }
 
-/// The text of a URL, with what is not ASCII as `%XX`, which is how browsers send it.
+/// The text of a URL as browsers send it: what is not ASCII as `%XX`, and without tabs and line ends, which they drop.
 fn ascii(written: &[u8]) -> String {
     let mut text = String::with_capacity(written.len());
     for byte in written {
         match byte {
+            b'\t' | b'\r' | b'\n' => {}
             0x80.. => text.push_str(&format!("%{byte:02X}")),
             _ => text.push(char::from(*byte)),
         }
@@ -199,9 +200,9 @@ fn ascii(written: &[u8]) -> String {
     text
 }
 
-/// Whether a URL has a scheme or a host of its own. Tabs in it count for nothing, and `\` counts for `/`.
+/// Whether a URL has a scheme or a host of its own. `\` counts for `/`.
 fn is_absolute(text: &str) -> bool {
-    let mut letters = text.bytes().filter(|byte| *byte != b'\t').skip_while(|byte| *byte <= b' ').peekable();
+    let mut letters = text.bytes().skip_while(|byte| *byte <= b' ').peekable();
     let is_slash = |byte: u8| byte == b'/' || byte == b'\\';
     if letters.next_if(|byte| is_slash(*byte)).is_some() {
         return letters.next().is_some_and(is_slash);
@@ -271,6 +272,9 @@ mod tests {
                 ("/app/é", Some("/%C3%A9")),
                 ("http://10.0.0.1:8080/app//evil.test/", Some("/.//evil.test/")),
                 ("/app//evil.test/", Some("/.//evil.test/")),
+                ("/app/\t/evil.test/", Some("/.//evil.test/")),
+                ("/app/\t\\evil.test/", Some("/./\\evil.test/")),
+                ("/\r\napp/x", Some("/x")),
                 ("http://user@10.0.0.1:8080/app/x", Some("/x")),
             ],
         );

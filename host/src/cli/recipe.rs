@@ -96,6 +96,12 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
             if !recipe.checks_password() {
                 say("The back-end checks no password: mode \"back-end\" will let nobody in.");
             }
+            if recipe.expired.takes_any_type() {
+                say(
+                    "[expired] looks at bodies of any type: what a user opens may end the session. Ask for a type too: \
+                     headers = { Content-Type = \"^application/json\" }",
+                );
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(faults) => {

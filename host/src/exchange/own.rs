@@ -275,20 +275,22 @@ impl Exchange {
         })
     }
 
-    /// A refusal as a page of the site's look, or as JSON for a script.
-    pub(super) fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Answer {
-        let look = self.tell(refusal);
-        if visit.is_script() {
-            return self.script_answer(visit, &look);
-        }
-        let mut answer = self.page(visit, look.status, Page::Error, "/", |content, language| {
+    fn error_page(&self, visit: &Visit, look: &Look) -> Answer {
+        self.page(visit, look.status, Page::Error, "/", |content, language| {
             content.reason = reason(look.status, language);
             content.detail = language.say(&look.detail);
             content.retry_after = look.retry_after.map(|wait| wait.as_secs());
             content.wait = look.retry_after.map(|wait| language.say(&Message::wait(wait)));
             // A page that loads itself again does so with a GET: right only where it was one.
             content.refresh = content.retry_after.filter(|_| visit.head.method == hyper::Method::GET);
-        });
+        })
+    }
+
+    /// A refusal as a page of the site's look, or as JSON for a script.
+    pub(super) fn refuse(&self, visit: &Visit, refusal: &Refusal) -> Answer {
+        let look = self.tell(refusal);
+        let mut answer =
+            if visit.is_script() { self.script_answer(visit, &look) } else { self.error_page(visit, &look) };
         retry_after(&mut answer, &look);
         if *refusal == Refusal::Http11Needed {
             answer.extensions_mut().insert(Http11Needed);

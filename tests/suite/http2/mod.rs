@@ -268,14 +268,20 @@ fn what_has_no_place_in_trailers_makes_a_request_malformed() {
 fn credentials_of_a_connection_need_http_1_1() {
     let mut front = Front::new("");
     let before = front.node.hits().len();
-    for (authorization, code) in [("NTLM TYPE1", Some(0xd)), ("Negotiate YII=", Some(0xd)), ("Basic YTpi", None)] {
-        let fields = front.request("GET", &[("authorization", authorization)]);
+    for (authorization, destination, code) in [
+        ("NTLM TYPE1", "document", Some(0xd)),
+        ("Negotiate YII=", "document", Some(0xd)),
+        ("Negotiate YII=", "empty", Some(0xd)),
+        ("Basic YTpi", "document", None),
+        ("Basic YTpi", "empty", None),
+    ] {
+        let fields = front.request("GET", &[("authorization", authorization), ("sec-fetch-dest", destination)]);
         let mut frames = front.send(&[], &frame(HEADERS, END_STREAM | END_HEADERS, 1, &fields));
         let (kind, payload) = frames.next(&[HEADERS, RESET, GOAWAY]).expect("a frame");
         let told = (kind == RESET).then(|| payload.last().copied()).flatten();
-        assert_eq!(told, code, "{authorization}");
+        assert_eq!(told, code, "{authorization} {destination}");
     }
-    assert_eq!(front.node.hits().len(), before + 1);
+    assert_eq!(front.node.hits().len(), before + 2);
 }
 
 #[test]

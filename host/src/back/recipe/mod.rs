@@ -438,6 +438,7 @@ mod tests {
             assert!(!recipe.session_cookies.is_empty() || !recipe.inject.is_empty() || name == "form", "{name}");
             let trusts = matches!(name, "zimbra-preauth" | "trusted-header");
             assert_eq!(recipe.checks_password(), !trusts, "{name}");
+            assert!(!recipe.expired.takes_any_type(), "{name}");
         }
         assert!(load("nope", &[]).is_err());
         let none = Recipe::load(

@@ -121,6 +121,13 @@ impl Test {
         (self.asks_body() && self.head_holds(answer)) || self.or.iter().any(|test| test.depends_on_body(answer))
     }
 
+    /// Whether the body of a file, which may be anything, could make it hold: it does not ask for a type.
+    pub fn takes_any_type(&self) -> bool {
+        let of_file = self.status.is_empty() || self.status.iter().any(|status| (200..300).contains(status));
+        let typed = self.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE);
+        (self.asks_body() && of_file && !typed) || self.or.iter().any(Self::takes_any_type)
+    }
+
     /// Whether it ever looks at bodies.
     pub fn reads_bodies(&self) -> bool {
         self.asks_body() || self.or.iter().any(Self::reads_bodies)
