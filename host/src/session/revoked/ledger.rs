@@ -15,6 +15,8 @@ use crate::files::{self, Journal};
 const END_OF_HALF: &[u8] = b"\0\n";
 /// So many bytes before the place that was read to tell whether the file is still what it was.
 const TAIL: usize = 64;
+/// Lines that are taken while the list is locked: all workers wait for that.
+const AT_ONCE: usize = 256;
 /// Broken lines that are told one by one.
 const TOLD: usize = 8;
 
@@ -91,7 +93,9 @@ impl Ledger {
         let bytes = self.journal.read_from(self.read_to)?;
         let bytes = &bytes[..whole(&bytes)];
         if !bytes.is_empty() {
-            read_lines(self.path(), bytes, &mut list.write().unwrap_or_else(PoisonError::into_inner));
+            let mut there = List::default();
+            read_lines(self.path(), bytes, &mut there);
+            take(list, &there);
             self.has_read(bytes);
         }
         Ok(())
@@ -133,12 +137,23 @@ impl Ledger {
 }
 
 /// Takes what is there into the list: all that is known then, as lines, and whether that was there. The list is not locked
-/// while a disk is waited for.
+/// while a disk is waited for, nor while it becomes text.
 fn merge(list: &RwLock<List>, there: &List, tidy: impl Fn(&mut List)) -> (String, bool) {
-    let mut list = list.write().unwrap_or_else(PoisonError::into_inner);
-    there.lines().lines().for_each(|line| _ = list.read_line(line));
-    tidy(&mut list);
-    (list.lines(), there.covers(&list))
+    take(list, there);
+    let mut locked = list.write().unwrap_or_else(PoisonError::into_inner);
+    tidy(&mut locked);
+    let all = locked.clone();
+    drop(locked);
+    (all.lines().collect(), there.covers(&all))
+}
+
+fn take(list: &RwLock<List>, there: &List) {
+    let mut lines = there.lines().peekable();
+    while lines.peek().is_some() {
+        let part: Vec<String> = lines.by_ref().take(AT_ONCE).collect();
+        let mut list = list.write().unwrap_or_else(PoisonError::into_inner);
+        part.iter().for_each(|line| _ = list.read_line(line.trim_end_matches('\n')));
+    }
 }
 
 /// Bytes up to the end of the last whole line.

@@ -12,7 +12,7 @@ const SESSIONS: usize = 1 << 20;
 const USERS: usize = 1 << 16;
 
 /// Times are seconds since 1970.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct List {
     /// Sessions, and when they would end anyway.
     sessions: HashMap<[u8; 16], u64>,
@@ -86,11 +86,12 @@ impl List {
             && other.users.iter().all(|(user, time)| self.users.get(user).is_some_and(|known| known >= time))
     }
 
-    pub(super) fn lines(&self) -> String {
+    /// All of it, each line with its end. It may be long: whoever has locked a list copies it first.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         let sessions = self.sessions.iter().map(|(id, until)| session_line(id, *until));
         let users = self.users.iter().map(|(user, time)| user_line(user, *time));
         let all = (self.all > 0).then(|| all_line(self.all));
-        sessions.chain(users).chain(all).map(|line| line + "\n").collect()
+        sessions.chain(users).chain(all).map(|line| line + "\n")
     }
 }
 

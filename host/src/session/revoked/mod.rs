@@ -30,6 +30,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const LINK_LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Bytes of lines that wait for a disk that has no room. What is over is written with the whole list.
 const WAITING: usize = 4 << 20;
+/// Lines of a list that are sent while the links are locked: all workers wait for that.
+const AT_ONCE: usize = 256;
 /// No user has a longer name.
 const NAME: usize = 1024;
 
@@ -143,15 +145,14 @@ impl Revoked {
     /// The machine has no socket.
     pub fn link(&self) -> Result<OwnedFd> {
         let (ours, theirs) = link::pair()?;
+        let link = Link::new(ours, Other::Newer);
+        let socket = link.socket.clone();
         let mut links = lock(&self.0.links);
-        // From here on whoever ends a session waits for this lock, and then sends it.
         self.0.linked.store(true, Ordering::Release);
-        let mut link = Link::new(ours, Other::Newer);
-        let lines = lock_read(&self.0.list).lines();
-        // A process that is gone already is found to be so later.
-        let _ = link.tell(&(lines + link::END_OF_LIST));
         links.push(link);
         drop(links);
+        // From here on whoever ends a session sends it there too; what ended before is in the list.
+        self.0.send_list(&socket);
         self.0.start_hearing().map(|()| theirs)
     }
 
@@ -214,6 +215,19 @@ impl Inner {
             self.write_soon(line);
         }
         is_news
+    }
+
+    /// Sends all that is known here by one link, part by part: nobody waits until the whole list is text.
+    fn send_list(&self, socket: &Arc<OwnedFd>) {
+        let list = lock_read(&self.list).clone();
+        let mut lines = list.lines().chain([link::END_OF_LIST.to_owned()]).peekable();
+        while lines.peek().is_some() {
+            let part: String = lines.by_ref().take(AT_ONCE).collect();
+            let mut links = lock(&self.links);
+            let Some(link) = links.iter_mut().find(|link| Arc::ptr_eq(&link.socket, socket)) else { return };
+            // A process that is gone already is found to be so later.
+            let _ = link.tell(&part);
+        }
     }
 
     fn tell(&self, line: &str) {
