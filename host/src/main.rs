@@ -6,11 +6,9 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let status = doorward::cli::run().unwrap_or_else(|error| {
+    let _flush = doorward::log::Flush;
+    doorward::cli::run().unwrap_or_else(|error| {
         doorward::log::tell(&format!("doorward: {error:#}"));
         ExitCode::FAILURE
-    });
-    // Nobody who reads it slowly keeps the process from ending.
-    doorward::log::flush();
-    status
+    })
 }

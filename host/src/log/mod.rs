@@ -13,7 +13,7 @@ use crate::config::{Fault, Level};
 use crate::files::{Lines, Manner};
 
 /// How long a process that ends waits for the reader of its log.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Standard error; there is one.
 static STDERR: OnceLock<Lines> = OnceLock::new();
@@ -41,11 +41,8 @@ pub fn start(level: Level) {
         .finish();
     // A second start (in tests) keeps the first.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    // A panic is told there too, by the thread that has it; it waits for the reader no longer than others do.
-    std::panic::set_hook(Box::new(|panic| {
-        tracing::error!(%panic, "a thread has panicked");
-        flush();
-    }));
+    // A panic is told there too. The thread that has it may be a worker that goes on, so it waits for no reader.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread has panicked")));
 }
 
 /// Standard error's queue; none where it cannot be written to.
@@ -57,10 +54,15 @@ fn stderr() -> Option<&'static Lines> {
     STDERR.get()
 }
 
-/// Waits for what is on its way to standard error, for a process that ends: not for ever.
-pub fn flush() {
-    if let Some(lines) = STDERR.get() {
-        lines.flush(PATIENCE);
+/// Held by the main thread: where the process ends, by a panic too, it waits for what is on its way to standard error. Not
+/// for ever.
+pub struct Flush;
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        if let Some(lines) = STDERR.get() {
+            lines.flush(PATIENCE);
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use rustix::net::{
     SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
 
+use crate::log;
 use crate::policy::Compiling;
 
 /// Says that there is a process to take over from.
@@ -32,6 +33,8 @@ const FINISH: Duration = Duration::from_secs(20);
 const WORKING: Duration = Duration::from_secs(5);
 /// How often the old process looks whether it is to end itself.
 const LOOK: Duration = Duration::from_millis(100);
+/// A new process that ends by itself writes first why, as long as the reader of its log lets it.
+const END: Duration = log::PATIENCE.saturating_add(Duration::from_secs(1));
 /// A listener's name and address; longer ones are no addresses. And what is wrong with a configuration, or its beginning.
 const MESSAGE: usize = 4096;
 /// This program's version.
@@ -186,7 +189,7 @@ impl Stop {
 }
 
 fn stopped() -> Error {
-    Error::other("this process was told to end, so the new one does not serve")
+    Error::new(ErrorKind::Interrupted, "this process was told to end, so the new one does not serve")
 }
 
 /// Tells the process that this one was to take over from why it does not.
@@ -222,7 +225,9 @@ pub(super) fn start(
         // Whoever takes no more has perhaps said why.
         let last = (error.kind() == ErrorKind::BrokenPipe).then(|| next_word(&ours, LOOK).ok().flatten()).flatten();
         let error = last.and_then(|word| word.strip_prefix(FAILED).map(Error::other)).unwrap_or(error);
-        let why = end_of(&mut child);
+        // Who has said why it fails, or has closed its end, ends by itself.
+        let ends = !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut);
+        let why = end_of(&mut child, if ends { END } else { LOOK });
         match error.kind() {
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
                 Error::other(format!("it ended ({why}); its log says why"))
@@ -232,9 +237,10 @@ pub(super) fn start(
     })
 }
 
-fn end_of(child: &mut Child) -> String {
-    // It has closed its end, so it ends by itself; what is left of it is not to serve.
-    for _ in 0..10 {
+/// How it ended. What is left of it after a while is not to serve.
+fn end_of(child: &mut Child, patience: Duration) -> String {
+    let end = Instant::now() + patience;
+    while Instant::now() < end {
         if let Ok(Some(status)) = child.try_wait() {
             return status.to_string();
         }
@@ -268,7 +274,8 @@ fn wait(socket: &OwnedFd, stop: &Stop, patience: Duration) -> Result<String> {
             None if heard.elapsed() < patience => {}
             None => {
                 let seconds = patience.as_secs();
-                return Err(Error::other(format!("it said nothing for {seconds} s, and was ended")));
+                let why = format!("it said nothing for {seconds} s, and was ended");
+                return Err(Error::new(ErrorKind::TimedOut, why));
             }
         }
     }
@@ -361,6 +368,15 @@ mod tests {
         assert_eq!(upgrade_to("kill -9 $$", &stop, long), "it ended (signal: 9 (SIGKILL)); its log says why");
         stop.stop();
         assert_eq!(upgrade_to("exec sleep 601", &stop, long), stopped().to_string());
+    }
+
+    #[test]
+    fn a_program_that_says_why_it_fails_writes_all_of_it_to_its_log() {
+        let folder = Folder::new("upgrade-log");
+        let log = folder.0.join("log");
+        let script = format!("printf 'failed why' >&0\nsleep 0.5\necho all > {}", log.display());
+        assert_eq!(upgrade_to(&script, &Stop::default(), Duration::from_secs(60)), "why");
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "all\n");
     }
 
     #[test]
