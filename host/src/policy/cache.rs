@@ -109,15 +109,35 @@ impl Cache {
 }
 
 /// Where compiled code of the command line lies: a folder for doorward among the user's caches, by the XDG base directory
-/// specification. What is missing above it is made.
+/// specification. What is missing above it is made. Nothing is kept in what belongs to somebody else, as with root's
+/// `sudo`: code is run out of it.
 pub(super) fn of_user() -> Option<PathBuf> {
     use std::os::unix::fs::DirBuilderExt as _;
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     let caches = std::env::var_os("XDG_CACHE_HOME").and_then(|path| absolute(path.into()));
     let caches = caches.or_else(|| absolute(std::env::home_dir()?).map(|home| home.join(".cache")))?;
+    if !is_trusted(&caches, rustix::process::geteuid().as_raw()) {
+        return None;
+    }
     // Where they cannot be made nothing is kept, which the folder itself will tell.
     let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&caches);
     Some(caches.join("doorward"))
+}
+
+/// Whether nobody but the user (and root) may put another folder in the place of this one, or of what is there of it: they
+/// own each one on the way, and others may write to none where entries of theirs are not protected.
+fn is_trusted(folder: &Path, user: u32) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    const OTHERS: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let real = folder.ancestors().find_map(|there| std::fs::canonicalize(there).ok());
+    real.is_some_and(|real| {
+        real.ancestors().all(|folder| {
+            std::fs::metadata(folder).is_ok_and(|found| {
+                (found.uid() == 0 || found.uid() == user) && (found.mode() & OTHERS == 0 || found.mode() & STICKY != 0)
+            })
+        })
+    })
 }
 
 /// The key of a folder, made when it is missing, and made anew when it is broken: then nothing kept fits it.
@@ -183,6 +203,22 @@ mod tests {
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(Cache::open(&folder, &Engine::default()).is_err(), "a folder that others can read");
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_somebody_else_may_replace_keeps_no_code() {
+        let (temp, me) = (files::tests::Folder::new("cache-trust"), rustix::process::geteuid().as_raw());
+        let home = temp.0.join("home");
+        std::fs::create_dir(&home).unwrap();
+        let caches = home.join(".cache/not/there");
+        assert!(is_trusted(&caches, me));
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(!is_trusted(&caches, me), "everybody may");
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o755)).unwrap();
+        if me == 0 {
+            std::os::unix::fs::chown(&home, Some(1234), None).unwrap();
+        }
+        assert!(!is_trusted(&caches, 0), "root in the home of a user");
     }
 
     #[test]
