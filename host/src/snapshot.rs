@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn virtual_hosts_are_found_from_exact_to_any() {
-        let place = Place::whole(&Arc::new(Source { path: "test".into(), text: String::new() }));
+        let place = Place::whole(&Arc::new(Source::new("test", "")));
         let site = |name: &str| config::Site {
             hosts: vec![name.to_owned()],
             template: "blue".to_owned(),

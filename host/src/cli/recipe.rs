@@ -87,7 +87,7 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
     let name = file.display().to_string();
     // With a folder, so that a bare name is a file and no built-in recipe.
     let name = if file.components().count() > 1 { name } else { format!("./{name}") };
-    let place = Place::whole(&Arc::new(Source { path: file.to_owned(), text: String::new() }));
+    let place = Place::whole(&Arc::new(Source::new(file, "")));
     let secret = Secret::new("any".to_owned());
     let choice = Choice { name: &name, settings: &BTreeMap::new(), secret: Some(&secret) };
     match Recipe::load(choice, Path::new(""), &place) {

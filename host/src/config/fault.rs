@@ -3,10 +3,11 @@
 //! Pure.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,19 +15,72 @@ use toml::de::{DeTable, DeValue};
 use super::near::nearest;
 
 /// The text of a configuration file, with what is needed to name a place in it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Source {
     /// The file as the operator named it, or `<built-in>` for the embedded defaults.
     pub path: PathBuf,
     /// The whole text.
     pub text: String,
+    /// Offsets of the ends of its lines, from when a line is first asked for.
+    ends: OnceLock<Vec<usize>>,
+    /// The line of each value, from when one is first asked for.
+    lines: OnceLock<HashMap<String, usize>>,
 }
 
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, &self.text) == (&other.path, &other.text)
+    }
+}
+
+impl Eq for Source {}
+
 impl Source {
+    /// The text of the file that an operator named so.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into(), ends: OnceLock::new(), lines: OnceLock::new() }
+    }
+
     /// Line of a byte offset, counted from 1.
     fn line(&self, offset: usize) -> usize {
-        let end = offset.min(self.text.len());
-        self.text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count() + 1
+        let ends = self.ends.get_or_init(|| memchr::memchr_iter(b'\n', self.text.as_bytes()).collect());
+        ends.partition_point(|end| *end < offset) + 1
+    }
+
+    /// Line of the value of a key, or else that of the nearest table or list around it. The text is read once more for
+    /// all of its keys: a place needs to keep no more than its key, and there may be as many places as hosts.
+    fn line_of(&self, key: &str) -> Option<usize> {
+        let lines = self.lines.get_or_init(|| {
+            let mut lines = HashMap::new();
+            let (root, _) = DeTable::parse_recoverable(&self.text);
+            self.note_table(root.get_ref(), "", &mut lines);
+            lines
+        });
+        let mut around = key;
+        loop {
+            if let Some(line) = lines.get(around) {
+                return Some(*line);
+            }
+            around = &around[..around.rfind(['.', '['])?];
+        }
+    }
+
+    fn note_table(&self, table: &DeTable<'_>, path: &str, lines: &mut HashMap<String, usize>) {
+        table.iter().for_each(|(name, value)| self.note(value, join(path, name.get_ref()), lines));
+    }
+
+    /// A key that an operator chose may have dots in it: the first of those with one path is meant.
+    fn note(&self, value: &Spanned<DeValue<'_>>, path: String, lines: &mut HashMap<String, usize>) {
+        let line = self.line(value.span().start);
+        match value.get_ref() {
+            DeValue::Table(entries) => self.note_table(entries, &path, lines),
+            DeValue::Array(items) => {
+                let items = items.iter().enumerate();
+                items.for_each(|(index, item)| self.note(item, format!("{path}[{index}]"), lines));
+            }
+            _ => {}
+        }
+        lines.entry(path).or_insert(line);
     }
 }
 
@@ -54,7 +108,7 @@ impl Place {
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let key = join(&self.key, key);
-        let line = span_of(&self.source.text, &key).map_or(self.line, |start| self.source.line(start));
+        let line = self.source.line_of(&key).unwrap_or(self.line);
         Self { source: self.source.clone(), key, line }
     }
 
@@ -88,35 +142,6 @@ impl Place {
             expected,
             meant: None,
         }
-    }
-}
-
-/// Where the value of a key begins in a text of TOML, or else that of the nearest table or list around it. The text is
-/// read once more for that, so a place needs to keep no more than its key.
-fn span_of(text: &str, key: &str) -> Option<usize> {
-    let (root, _) = DeTable::parse_recoverable(text);
-    let mut around = key;
-    loop {
-        if let Some(start) = below_table(root.get_ref(), "", around) {
-            return Some(start);
-        }
-        around = &around[..around.rfind(['.', '['])?];
-    }
-}
-
-/// A key that an operator chose may have dots in it, so paths are compared and not taken apart.
-fn below_table(table: &DeTable<'_>, path: &str, key: &str) -> Option<usize> {
-    table.iter().find_map(|(name, value)| below(value, &join(path, name.get_ref()), key))
-}
-
-fn below(value: &Spanned<DeValue<'_>>, path: &str, key: &str) -> Option<usize> {
-    match (value.get_ref(), key.strip_prefix(path)?) {
-        (_, "") => Some(value.span().start),
-        (DeValue::Table(entries), rest) if rest.starts_with('.') => below_table(entries, path, key),
-        (DeValue::Array(items), rest) if rest.starts_with('[') => {
-            items.iter().enumerate().find_map(|(index, item)| below(item, &format!("{path}[{index}]"), key))
-        }
-        _ => None,
     }
 }
 
@@ -262,7 +287,7 @@ rules = [
 hosts.\"mail.a.test\" = { desktop = 1,
   mobile = 2 }
 ";
-        let source = Arc::new(Source { path: "c.toml".into(), text: text.to_owned() });
+        let source = Arc::new(Source::new("c.toml", text));
         let policy = Place::new(&source, "policy[0]", 6..16);
         let check = |key: &str, line: usize| assert_eq!(policy.key(key).fault("", "").line, line, "{key}");
         check("name", 3);

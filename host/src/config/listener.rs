@@ -361,7 +361,7 @@ mod tests {
                 "[[listener]]\nname = \"a\"\naddress = {one}\n[[listener]]\nname = \"b\"\naddress = {two}\n\
                  [[backend]]\nname = \"b\"\nurl = \"http://b/\"\nrecipe = \"form\"\n[[site]]\nhosts = [\"*\"]\n"
             );
-            let faults = parse(&std::sync::Arc::new(Source { path: "c".into(), text }), Path::new(".")).err();
+            let faults = parse(&std::sync::Arc::new(Source::new("c", text)), Path::new(".")).err();
             let told = faults.is_some_and(|faults| faults.to_string().contains("listener[1].address"));
             assert_eq!(told, meet, "{one} {two}");
         };

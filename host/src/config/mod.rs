@@ -413,7 +413,7 @@ impl Config {
 /// # Errors
 /// Every fault found, each with its place.
 pub fn load(path: &Path) -> Result<Config, Faults> {
-    let source = Arc::new(Source { path: path.to_owned(), text: text_of(path)? });
+    let source = Arc::new(Source::new(path, text_of(path)?));
     parse(&source, path.parent().unwrap_or(Path::new(".")))
 }
 
@@ -422,7 +422,7 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
 /// # Errors
 /// The file itself cannot be read.
 pub fn load_anyway(path: &Path) -> Result<(Config, Faults), Faults> {
-    let source = Arc::new(Source { path: path.to_owned(), text: text_of(path)? });
+    let source = Arc::new(Source::new(path, text_of(path)?));
     let base = path.parent().unwrap_or(Path::new("."));
     let (mut config, faults) = read_anyway(&source, |table| root(table, base));
     let (warnings, faults) =
@@ -437,7 +437,7 @@ pub fn load_anyway(path: &Path) -> Result<(Config, Faults), Faults> {
 /// That it cannot be read, as a fault of the whole file.
 pub fn text_of(path: &Path) -> Result<String, Faults> {
     std::fs::read_to_string(path).map_err(|error| {
-        let source = Arc::new(Source { path: path.to_owned(), text: String::new() });
+        let source = Arc::new(Source::new(path, ""));
         Place::whole(&source).fault(error.to_string(), "a readable file").into()
     })
 }

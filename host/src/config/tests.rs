@@ -91,7 +91,7 @@ fn documented() -> BTreeMap<String, String> {
 
 #[test]
 fn every_default_is_the_one_of_the_document() {
-    let source = Arc::new(Source { path: "c.toml".into(), text: EMPTY.to_owned() });
+    let source = Arc::new(Source::new("c.toml", EMPTY));
     let (_, faults) = read_anyway(&source, |table| root(table, Path::new(".")));
     assert!(faults.is_err());
     let (defaults, documented) = (DEFAULTS.take(), documented());

@@ -85,7 +85,7 @@ impl Demo {
         match &self.file {
             Some(file) => config::load(file),
             None => {
-                let source = Source { path: PathBuf::from("<built-in demo.toml>"), text: self.text.clone() };
+                let source = Source::new("<built-in demo.toml>", self.text.as_str());
                 config::parse(&Arc::new(source), Path::new("."))
             }
         }

@@ -52,7 +52,7 @@ impl Map {
         }
         let text = std::fs::read_to_string(path).map_err(|error| whole(error.to_string()))?;
         shrunk::check_end(path, &text, before.map(|before| before.size)).map_err(whole)?;
-        let map = Self::parse(&Arc::new(Source { path: path.to_owned(), text }), fold_case, is_node)?;
+        let map = Self::parse(&Arc::new(Source::new(path, text)), fold_case, is_node)?;
         shrunk::check(before.map_or(0, Self::len), map.len()).map_err(whole)?;
         Ok(map)
     }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn map(text: &str) -> Result<Map, Faults> {
-        let source = Arc::new(Source { path: "routes.map".into(), text: text.to_owned() });
+        let source = Arc::new(Source::new("routes.map", text));
         Map::parse(&source, true, &|name| name.starts_with("node"))
     }
 

@@ -224,7 +224,7 @@ mod tests {
         let (client, server) = duplex(64 << 10);
         let text = "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"*\"]\n\
             [[backend]]\nname = \"n\"\nurl = \"http://127.0.0.1:1\"\nrecipe = \"roundcube\"\n";
-        let source = std::sync::Arc::new(crate::config::Source { path: "test".into(), text: text.to_owned() });
+        let source = std::sync::Arc::new(crate::config::Source::new("test", text));
         let limits = Limits::of(&crate::config::parse(&source, std::path::Path::new(".")).unwrap().http);
         let (stream, starter) = Timed::new(server, Duration::from_secs(10), Duration::from_secs(300));
         (client, Rc::new(RefCell::new(Line::new(stream, limits, starter))))

@@ -194,7 +194,7 @@ fn files(folder: &Path, place: &Place) -> Result<Vec<PathBuf>, Faults> {
 }
 
 fn texts_of(path: PathBuf, text: String, complete: &Texts) -> Result<Texts, Faults> {
-    read(&Arc::new(Source { path, text }), |t| texts(t, complete))
+    read(&Arc::new(Source::new(path, text)), |t| texts(t, complete))
 }
 
 /// The texts of a file. What English has no text for is a look's own and may be anything; the others have the holes that
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     fn place() -> Place {
-        Place::whole(&Arc::new(Source { path: "test".into(), text: String::new() }))
+        Place::whole(&Arc::new(Source::new("test", "")))
     }
 
     fn built_in() -> Languages {

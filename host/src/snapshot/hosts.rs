@@ -65,7 +65,7 @@ mod tests {
             "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"*\"]\n\
              [[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"roundcube\"\n"
         );
-        let source = Arc::new(crate::config::Source { path: "test".into(), text });
+        let source = Arc::new(crate::config::Source::new("test", text));
         let config = crate::config::parse(&source, std::path::Path::new(".")).unwrap().backends;
         Arc::new(Node::build(&config[0], std::path::Path::new(".")).unwrap())
     }

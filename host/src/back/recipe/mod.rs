@@ -252,7 +252,7 @@ impl Recipe {
         let name = choice.name;
         let built_in = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
         let source = match built_in {
-            Some((name, text)) => Source { path: format!("<built-in recipe {name}>").into(), text: (*text).to_owned() },
+            Some((name, text)) => Source::new(format!("<built-in recipe {name}>"), *text),
             None if !name.contains(['.', '/']) => {
                 let names = BUILT_IN.iter().map(|(name, _)| *name);
                 return Err(place.key("recipe").unknown(name, "a file, or a built-in recipe", names).into());
@@ -262,7 +262,7 @@ impl Recipe {
                 let text = std::fs::read_to_string(&path).map_err(|error| {
                     place.key("recipe").fault(format!("{}: {error}", path.display()), "a readable recipe")
                 })?;
-                Source { path, text }
+                Source::new(path, text)
             }
         };
         let recipe = read(&Arc::new(source), |t| read::recipe(t, choice, place))?;
@@ -422,7 +422,7 @@ mod tests {
     use super::*;
 
     fn place() -> Place {
-        Place::whole(&Arc::new(Source { path: "test".into(), text: String::new() }))
+        Place::whole(&Arc::new(Source::new("test", "")))
     }
 
     fn load(name: &str, settings: &[(&str, &str)]) -> Result<Recipe, Faults> {

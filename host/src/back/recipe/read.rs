@@ -452,7 +452,7 @@ mod tests {
     use crate::config::{Source, read};
 
     fn told(text: &str) -> String {
-        let source = Arc::new(Source { path: "r".into(), text: text.to_owned() });
+        let source = Arc::new(Source::new("r", text));
         let settings = BTreeMap::new();
         let choice = Choice { name: "r", settings: &settings, secret: None };
         read(&source, |t| recipe(t, choice, &t.place())).map(|_| String::new()).unwrap_or_else(|e| e.to_string())

@@ -36,7 +36,7 @@ pub(in crate::cli) struct Inspect {
 /// There is no such component, or it is no policy.
 pub(super) fn run(inspect: &Inspect) -> Result<ExitCode, Stop> {
     let (name, file) = named(&inspect.component)?;
-    let place = Place::whole(&Arc::new(Source { path: inspect.component.clone().into(), text: String::new() }));
+    let place = Place::whole(&Arc::new(Source::new(inspect.component.clone(), "")));
     let mut config = config::Policy::alone(&name, Question::Access, place);
     config.file = file;
     config.compile_time = inspect.compile_time;

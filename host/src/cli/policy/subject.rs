@@ -104,7 +104,7 @@ impl Subject {
                 }
                 if let Some(settings) = &options.settings {
                     config.settings = table_of(settings)?;
-                    config.place = Place::whole(&Arc::new(Source { path: settings.clone(), text: String::new() }));
+                    config.place = Place::whole(&Arc::new(Source::new(settings.clone(), "")));
                 }
                 config
             }
@@ -174,7 +174,7 @@ fn alone(component: &str, options: &Options) -> Result<config::Policy, Stop> {
     let (name, file) = named(component)?;
     let origin = options.settings.clone().unwrap_or_else(|| PathBuf::from(component));
     let settings = options.settings.as_deref().map(table_of).transpose()?;
-    let place = Place::whole(&Arc::new(Source { path: origin, text: String::new() }));
+    let place = Place::whole(&Arc::new(Source::new(origin, "")));
     let config = |asks| {
         let mut config = config::Policy::alone(&name, asks, place.clone());
         config.file.clone_from(&file);

@@ -67,7 +67,7 @@ const NAMED: [&str; 4] = ["query", "header", "cookie", "attribute"];
 /// All that is wrong in it, with lines: unknown keys, facts that cannot be, no vectors.
 pub(super) fn read(path: &Path) -> Result<File, Stop> {
     let text = config::text_of(path).map_err(|faults| Stop::Unusable(faults.to_string()))?;
-    let source = Arc::new(Source { path: path.to_owned(), text });
+    let source = Arc::new(Source::new(path, text));
     config::read(&source, file).map_err(|faults| Stop::Unusable(faults.to_string()))
 }
 
@@ -291,7 +291,7 @@ mod tests {
     use crate::policy::Reply;
 
     fn parse(text: &str) -> Result<File, String> {
-        let source = Arc::new(Source { path: "v.toml".into(), text: text.to_owned() });
+        let source = Arc::new(Source::new("v.toml", text));
         config::read(&source, file).map_err(|faults| faults.to_string())
     }
 
