@@ -213,3 +213,41 @@ fn nothing_that_is_shown_becomes_markup() {
         clean("an error page");
     }
 }
+
+/// Webmails of one page keep the place in the fragment, which no server sees: it is there again after the login, also after
+/// a wrong password, and whatever it is made of stays text.
+#[test]
+fn the_fragment_of_a_link_is_there_again_after_the_login() {
+    let demo = Demo::start();
+    let user = demo.users().iter().find(|user| user.node.is_some()).expect("a user with a node");
+    for (fragment, browser) in
+        [("#!/Mail/0/INBOX/7", Browser::desktop()), ("#'><script>pwned=1</script>", Browser::phone())]
+    {
+        browser.goto(&format!("{}?folder=x{fragment}", demo.url_of("green.localhost")));
+        log_in(&browser, &user.name, "not the password");
+        browser.wait_for("[role=alert]");
+        log_in(&browser, &user.name, &user.password);
+        browser.wait_for("body[data-node]");
+        let place = browser.script("return [decodeURI(location.hash), typeof window.pwned]");
+        assert_eq!(place, serde_json::json!([fragment, "undefined"]));
+    }
+}
+
+/// A host that is not ours, and a path that has two meanings, are answered in a look and a language.
+#[test]
+fn a_stranger_sees_a_page_that_looks_like_the_others() {
+    let sites =
+        "[[site]]\nhosts = [\"blue.localhost\"]\n[[site]]\nhosts = [\"green.localhost\"]\ntemplate = \"green\"\n";
+    let node = harness::Backend::start(|_| harness::Answer::text("no"));
+    let text = crate::support::config("", &[]) + &crate::support::backend("node-a", &node.url(), "") + sites;
+    let proxy = crate::support::setup().serve(&text);
+    let port = proxy.address("public").port();
+    for (device, browser) in [("desktop", Browser::desktop()), ("phone", Browser::phone())] {
+        for (name, url) in [("unknown-host", "nobody.localhost"), ("bad-path", "green.localhost")] {
+            browser.goto(&format!("http://{url}:{port}/a%2fb"));
+            browser.wait_for("body[data-page=error][data-look]");
+            assert_eq!(browser.script("return document.documentElement.scrollWidth <= innerWidth"), true, "{name}");
+            shot(&browser, &format!("stranger-{device}-{name}"));
+        }
+    }
+}
