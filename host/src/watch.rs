@@ -20,7 +20,7 @@ const REST: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_secs(5);
 
 /// What was seen of a file: enough to tell that it changed, or who may read it, without reading it.
-type Seen = Vec<(PathBuf, Option<Stamp>)>;
+pub type Seen = Vec<(PathBuf, Option<Stamp>)>;
 
 /// Device, inode, length, and the times of the last change of what it holds and of anything about it.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
@@ -64,12 +64,25 @@ impl Watch {
         self.seen = self.look();
     }
 
+    /// How files are now that may not be watched yet. To be called before they are read; then see [`Watch::follow_since`].
+    pub fn seen_of(files: &[PathBuf]) -> Seen {
+        look(&files.iter().flat_map(|file| below(file)).collect())
+    }
+
     /// Watches these files too from now on.
     pub fn follow(&mut self, files: Vec<PathBuf>) {
+        let seen = look(&self.list_of(&files));
+        self.follow_since(files, seen);
+    }
+
+    /// Watches these files too, and sees what has changed since they were seen so.
+    pub fn follow_since(&mut self, files: Vec<PathBuf>, seen: Seen) {
         let new: Vec<PathBuf> = files.into_iter().filter(|file| !self.files.contains(file)).collect();
-        self.seen.extend(look(&self.list_of(&new)));
+        let listed = self.list_of(&new);
+        self.seen.extend(seen.into_iter().filter(|(path, _)| listed.contains(path)));
         self.files.extend(new);
         self.seen.sort();
+        self.seen.dedup_by(|one, other| one.0 == other.0);
         self.watch_folders();
     }
 

@@ -10,7 +10,7 @@ use crate::support::{config, log_in, proxy, setup, webmail};
 /// As long as a slow machine may need, and far shorter than the deadlines.
 const SOON: Duration = Duration::from_secs(60);
 const PATIENT: &str = "[http]\nheader-timeout = \"600s\"\nbody-timeout = \"600s\"\nbody-max-size = \"64KiB\"\n\
-    upload-max-size = \"128KiB\"\n";
+    upload-max-size = \"64KiB\"\n";
 
 /// The status of the answer to these bytes, while the client has more to say.
 fn status(client: &mut Client, bytes: &[u8]) -> (u16, String) {
@@ -78,8 +78,8 @@ fn a_body_that_says_it_will_be_too_large_need_not_come() {
         ("Content-Length: 65537\r\n\r\n".to_owned(), 413),
         ("Content-Length: 999999999999999999\r\n\r\n".to_owned(), 413),
         ("Content-Length: 18446744073709551616\r\n\r\n".to_owned(), 400),
-        ("Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 131073\r\n\r\n".to_owned(), 413),
-        (format!("Content-Type: multipart/form-data; boundary=x\r\n{chunked}20001\r\n"), 413),
+        ("Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 65537\r\n\r\n".to_owned(), 413),
+        (format!("Content-Type: multipart/form-data; boundary=x\r\n{chunked}10001\r\n"), 413),
     ] {
         for (target, cookie) in [("/in", cookie.as_str()), ("/.doorward/login", "none")] {
             let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\nCookie: doorward={cookie}\r\n{rest}");

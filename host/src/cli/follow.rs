@@ -19,7 +19,7 @@ use crate::demo::Demo;
 use crate::directory::Shrink;
 use crate::proxy::{Error, Proxy, Reloaded};
 use crate::snapshot::load_at_rest;
-use crate::watch::Watch;
+use crate::watch::{Seen, Watch};
 
 /// Where the configuration comes from.
 #[derive(Clone)]
@@ -167,8 +167,11 @@ impl Following {
         tokio::select! {
             () = self.signals.stop() => return Some(End::Stop),
             reloaded = reloading => match reloaded {
-                Ok((files, outcome)) => {
-                    if outcome.is_ok() { self.watch.follow_only(files) } else { self.watch.follow(files) }
+                Ok((files, seen, outcome)) => {
+                    self.watch.follow_since(files.clone(), seen);
+                    if outcome.is_ok() {
+                        self.watch.follow_only(files);
+                    }
                     let _ = answer.send(outcome);
                 }
                 Err(error) => tracing::error!(%error, "a reload came to no end"),
@@ -275,15 +278,18 @@ async fn heed(proxy: Arc<Proxy>) {
     }
 }
 
-/// One reload: the files that the new configuration names, and what came of it.
-fn reload(proxy: &Proxy, source: &Source, shrink: Shrink) -> (Vec<PathBuf>, Result<Reloaded, Error>) {
+/// One reload: the files that the new configuration names, how they were before they were read, and what came of it.
+fn reload(proxy: &Proxy, source: &Source, shrink: Shrink) -> (Vec<PathBuf>, Seen, Result<Reloaded, Error>) {
+    // Known before they are read, so that one which is mended right behind the reading is seen to have changed.
+    let named = source.files_in_spite_of_faults();
+    let seen = Watch::seen_of(&named);
     let (files, outcome) = match load_at_rest(|| source.load()) {
         Ok((config, fingerprint)) => (config.files(), proxy.reload(&config, (fingerprint, shrink))),
-        Err(faults) => (source.files_in_spite_of_faults(), Err(faults.into())),
+        Err(faults) => (named, Err(faults.into())),
     };
     proxy.note_reload(&outcome);
     if let Err(error) = &outcome {
         tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}");
     }
-    (files, outcome)
+    (files, seen, outcome)
 }
