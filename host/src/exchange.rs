@@ -327,7 +327,7 @@ impl Exchange {
             return Ok(self.after_logout(logout, visit, node));
         }
         let mut answer = self.fitted(visit, session, node, response);
-        renewal::renew(answer.status(), answer.headers_mut(), || self.snapshot.sessions.touch(session, secure));
+        renewal::where_due(&mut answer, &self.snapshot.sessions, session, secure);
         Ok(answer)
     }
 

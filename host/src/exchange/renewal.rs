@@ -10,6 +10,9 @@ use std::time::SystemTime;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
+use super::Answer;
+use crate::session::{Session, Sessions};
+
 /// What an answer says of shared caches.
 #[derive(Debug, PartialEq, Eq)]
 enum Sharing {
@@ -25,8 +28,16 @@ enum Sharing {
 const TARGETED: [HeaderName; 2] =
     [HeaderName::from_static("surrogate-control"), HeaderName::from_static("x-accel-expires")];
 
+/// Renews a session's cookie by an answer, if it is time: few answers come then, and only of these it is asked who may store
+/// them.
+pub(super) fn where_due(answer: &mut Answer, sessions: &Sessions, session: &Session, secure: bool) {
+    if sessions.is_due(session) {
+        renew(answer.status(), answer.headers_mut(), || sessions.touch(session, secure));
+    }
+}
+
 /// Puts the renewed cookie into an answer, where no shared cache can keep it.
-pub(super) fn renew(status: StatusCode, headers: &mut HeaderMap, cookie: impl FnOnce() -> Option<String>) {
+fn renew(status: StatusCode, headers: &mut HeaderMap, cookie: impl FnOnce() -> Option<String>) {
     let sharing = sharing(status, headers, SystemTime::now());
     if sharing == Sharing::Wanted {
         return;

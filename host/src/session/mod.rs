@@ -176,9 +176,12 @@ impl Sessions {
     /// The `Set-Cookie` that keeps a session in use alive; none while the old one is fresh enough. The step is a
     /// tenth of the idle time, so that a session ends at most that much early.
     pub fn touch(&self, session: &Session, secure: bool) -> Option<String> {
-        let now = seconds_now();
-        let old = now.saturating_sub(session.seen) > self.idle / 10;
-        old.then(|| self.cookie(&Session { seen: now, ..session.clone() }, secure))
+        self.is_due(session).then(|| self.cookie(&Session { seen: seconds_now(), ..session.clone() }, secure))
+    }
+
+    /// Whether a session's cookie is old enough to be renewed.
+    pub fn is_due(&self, session: &Session) -> bool {
+        seconds_now().saturating_sub(session.seen) > self.idle / 10
     }
 
     /// Ends a session for good.
