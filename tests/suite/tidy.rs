@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+/// Every source of the program: of the package `host`, and of the packages in folders below it.
 pub(crate) fn sources() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src");
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host");
+    let below = std::fs::read_dir(&host).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let below = below.filter(|folder| folder.join("Cargo.toml").exists()).map(|folder| folder.join("src"));
     let mut found = Vec::new();
-    let mut folders = vec![root];
+    let mut folders: Vec<PathBuf> = below.chain([host.join("src")]).collect();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of sources") {
             let path = entry.expect("an entry").path();
@@ -26,10 +29,14 @@ pub(crate) fn code(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
 }
 
+/// The module of the package `host` that a source belongs to; of another package, the name of its folder.
 pub(crate) fn module_of(path: &Path) -> String {
-    let mut parts = path.components().skip_while(|part| part.as_os_str() != "src").skip(1);
-    let first = parts.next().expect("a file in src").as_os_str().to_string_lossy().into_owned();
-    first.trim_end_matches(".rs").to_owned()
+    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    let src = parts.iter().position(|part| part == "src").expect("a file in src");
+    match parts[src - 1].as_str() {
+        "host" => parts[src + 1].trim_end_matches(".rs").to_owned(),
+        package => package.to_owned(),
+    }
 }
 
 fn reading_order() -> Vec<String> {
