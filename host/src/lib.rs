@@ -1,7 +1,7 @@
 //! Doorward: the front door of a webmail cluster.
 //!
 //! The modules stand in reading order, which is the layer rule: a module imports only modules that come after it.
-//! A request is read in `front::listener` → `front::admit` → `front::conn` → `exchange` → `back::forward`; everything
+//! A request is read in `door::listener` → `door::admit` → `door::conn` → `exchange` → `back::forward`; everything
 //! else is a question asked from `exchange`, and `reply` and `log::access` end it.
 
 pub mod cli;
@@ -9,7 +9,7 @@ pub mod demo;
 pub mod admin;
 pub mod proxy;
 pub mod watch;
-pub mod front;
+pub mod door;
 pub mod exchange;
 pub mod worker;
 pub mod state;

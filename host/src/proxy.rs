@@ -21,7 +21,7 @@ pub use self::upgrade::give_up;
 use self::upgrade::{Before, Legacy, Stop};
 use crate::config::{Config, Fixed};
 use crate::directory::Shrink;
-use crate::front::Phase;
+use crate::door::Phase;
 use crate::log::{self, access::Log};
 use crate::policy::{Compiler, Desk, Policy};
 use crate::session::{Keys, Past, seconds_now};

@@ -80,7 +80,7 @@ fn only_one_module_knows_each_of_the_large_libraries() {
         ("minijinja::", &["pages", "demo"]),
         ("hyper::client", &["back"]),
         ("httparse::", &["back"]),
-        ("hyper::server", &["front", "demo", "admin"]),
+        ("hyper::server", &["door", "demo", "admin"]),
         ("notify::", &["watch"]),
     ] {
         for (path, text) in sources() {

@@ -1,4 +1,4 @@
-//! HTTP/1.1 on the wire (RFC 9112): read strictly, written anew. Knows nothing of whose connection it is; `front::http1`
+//! HTTP/1.1 on the wire (RFC 9112): read strictly, written anew. Knows nothing of whose connection it is; `door::http::http1`
 //! and `back::http1` do.
 
 mod answer;

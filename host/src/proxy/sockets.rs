@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Type};
 
 use super::upgrade::Handed;
 use crate::config::{Address, Collector, Faults, Listener};
-use crate::front::Listening;
+use crate::door::Listening;
 use crate::snapshot::Snapshot;
 use crate::unix;
 

@@ -15,7 +15,7 @@ use tokio::task::spawn_local;
 
 use super::sockets::Sockets;
 use crate::config;
-use crate::front::{self, Phase};
+use crate::door::{self, Phase};
 use crate::state::Shared;
 use crate::worker::Worker;
 
@@ -258,7 +258,7 @@ async fn work(
     while *phase.borrow() < Phase::Draining {
         let retiring = *retire.borrow() || *phase.borrow() == Phase::Retiring;
         let waiting = *phase.borrow() == Phase::Waiting;
-        let wanted: Vec<(String, config::Address, Option<front::Listening>)> = {
+        let wanted: Vec<(String, config::Address, Option<door::Listening>)> = {
             let live = sockets.live();
             let wanted = live.iter().map(|(name, (address, socket))| {
                 let new = !retiring && !waiting && serving.get(name).is_none_or(|(of, _)| of != address);
@@ -272,7 +272,7 @@ async fn work(
         for (name, address, socket) in wanted {
             let Some(socket) = socket else { continue };
             let stop = watch::Sender::new(Phase::Accepting);
-            tasks.spawn_local(front::serve(worker.clone(), name.clone(), socket, stop.subscribe()));
+            tasks.spawn_local(door::serve(worker.clone(), name.clone(), socket, stop.subscribe()));
             serving.insert(name, (address, stop));
         }
         if retiring {

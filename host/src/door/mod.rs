@@ -2,15 +2,12 @@
 
 mod admit;
 mod conn;
-mod cork;
-mod http1;
-mod line;
+mod drain;
+mod http;
 mod listener;
 mod proxied;
 mod stream;
-mod streams;
-mod timed;
-mod trailers;
 
-pub use listener::{Phase, serve};
+pub use drain::Phase;
+pub use listener::serve;
 pub use stream::Listening;

@@ -1,5 +1,4 @@
-//! One connection: TLS under a deadline, then HTTP/1 (`front::http1`) or HTTP/2, which is hyper's; one call of the
-//! exchange for each request.
+//! Serves an HTTP/2 connection, which is hyper's: one call of the exchange for each request.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,30 +10,20 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::cork::cork;
-use super::http1;
-use super::listener::{Drain, poll_stop, stopped};
-use super::stream::{Stream, read_some};
+use super::http1::demand;
 use super::streams::{StreamBody, Streams};
 use super::timed::{BusyBody, Timed};
 use super::trailers::Trailers;
 use crate::config::Http;
+use crate::door::drain::{Drain, poll_stop, stopped};
 use crate::exchange;
 use crate::limits::Clients;
-use crate::peer::{Peer, PeerTls};
-use crate::reply::Refusal;
+use crate::peer::Peer;
 use crate::snapshot::Listener;
-use crate::tls;
 use crate::upload;
 use crate::worker::Worker;
-
-/// What is told to a browser that was sent to an `http://` URL with the port of TLS, as nginx does.
-const PLAIN: Refusal = Refusal::BadRequest("plain HTTP was sent to a port that speaks TLS");
-/// So much of a connection is looked at to tell: all that many handshakes begin with, which is read at once.
-const FIRST: usize = 512;
 
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
 const STREAMS: u32 = 100;
@@ -50,79 +39,7 @@ const SEND_BUFFER: usize = 128 << 10;
 const LIST_SIZE: u32 = 1 << 20;
 
 /// Serves a connection to its end.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    listener: &Listener,
-    http: &Http,
-    peer: (Arc<Peer>, Rc<Clients>),
-    stream: Stream,
-    drain: Drain,
-) {
-    match &listener.tls {
-        // Boxed, so that a connection without it has no room for it.
-        Some(acceptor) => Box::pin(secured(worker, (listener, acceptor), http, peer, stream, drain)).await,
-        None => http1::serve(worker, listener, http, peer, stream, drain).await,
-    }
-}
-
-async fn secured(
-    worker: Rc<Worker>,
-    (listener, acceptor): (&Listener, &TlsAcceptor),
-    http: &Http,
-    (mut peer, clients): (Arc<Peer>, Rc<Clients>),
-    stream: Stream,
-    drain: Drain,
-) {
-    let handshake = Box::pin(handshake(acceptor, stream));
-    let stream = match tokio::time::timeout(listener.config.handshake_timeout, handshake).await {
-        Ok(Ok(Begun::Tls(stream))) => *stream,
-        Ok(Ok(Begun::Plain(stream))) => {
-            worker.shared.state.refused.count(&peer.listener, "tls-handshake");
-            return http1::refuse(worker, listener, http, (peer, clients), stream, PLAIN).await;
-        }
-        Ok(Err(error)) => {
-            worker.shared.state.refused.count(&peer.listener, "tls-handshake");
-            return tracing::debug!(client = %peer.address, %error, "a TLS handshake failed");
-        }
-        Err(_) => {
-            worker.shared.state.refused.count(&peer.listener, "tls-handshake");
-            return tracing::debug!(client = %peer.address, "a TLS handshake took too long");
-        }
-    };
-    let session = stream.get_ref().1;
-    let tls = PeerTls {
-        server_name: session.server_name().map(str::to_ascii_lowercase),
-        http2: session.alpn_protocol() == Some(b"h2"),
-        client_subject: session.peer_certificates().and_then(|chain| tls::subject(chain.first()?)),
-    };
-    let http2 = tls.http2;
-    Arc::make_mut(&mut peer).tls = Some(tls);
-    if http2 {
-        Box::pin(self::http2(worker, listener, http, (peer, clients), stream, drain)).await;
-    } else {
-        http1::serve(worker, listener, http, (peer, clients), stream, drain).await;
-    }
-}
-
-/// What a connection to a listener with certificates begins with.
-enum Begun {
-    /// As it should.
-    Tls(Box<TlsStream<Stream>>),
-    /// HTTP, perhaps; it was not read.
-    Plain(Stream),
-}
-
-async fn handshake(acceptor: &TlsAcceptor, mut stream: Stream) -> std::io::Result<Begun> {
-    let mut first = Vec::new();
-    read_some(&mut stream, &mut first, FIRST).await?;
-    stream.unread(&first);
-    if first.first().is_some_and(u8::is_ascii_alphabetic) {
-        return Ok(Begun::Plain(stream));
-    }
-    acceptor.accept(stream).await.map(|stream| Begun::Tls(Box::new(stream)))
-}
-
-async fn http2<S>(
+pub(in crate::door) async fn serve<S>(
     worker: Rc<Worker>,
     listener: &Listener,
     http: &Http,
@@ -135,7 +52,7 @@ async fn http2<S>(
     // Frames are no heads: between requests there is the one deadline for all that a client may send.
     let idle = listener.config.idle_timeout;
     let (stream, starter) = Timed::new(stream, idle, idle);
-    let streams = Streams::new(http1::demand(listener, http));
+    let streams = Streams::new(demand(listener, http));
     let mut builder = http2::Builder::new(streams.clone());
     builder
         .max_concurrent_streams(STREAMS)

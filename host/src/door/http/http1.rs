@@ -16,10 +16,10 @@ use hyper::{HeaderMap, Method, Request, Version, header};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::line::{Line, Next};
-use super::listener::{Drain, Phase, poll_stop, stopped};
 use super::timed::Timed;
 use crate::back::{ClientConnection, headers};
 use crate::config::Http;
+use crate::door::drain::{Drain, Phase, poll_stop, stopped};
 use crate::exchange::{self, Body};
 use crate::http1::{Asked, Encoder, Limits, request_of, write_answer};
 use crate::limits::Clients;
@@ -48,7 +48,7 @@ enum After {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve<S>(
+pub(in crate::door) async fn serve<S>(
     worker: Rc<Worker>,
     listener: &Listener,
     http: &Http,
@@ -115,7 +115,7 @@ pub(super) async fn serve<S>(
 }
 
 /// Answers something that is no request with a refusal, and ends the connection.
-pub(super) async fn refuse<S>(
+pub(in crate::door) async fn refuse<S>(
     worker: Rc<Worker>,
     listener: &Listener,
     http: &Http,
