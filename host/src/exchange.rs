@@ -14,7 +14,7 @@ mod own;
 mod preferences;
 mod renewal;
 mod route;
-mod second;
+mod second_factor;
 mod throttle;
 mod upgrade;
 
@@ -240,7 +240,7 @@ impl Exchange {
     async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Answer, Refusal> {
         let path = visit.head.uri.path();
         // At whatever path a node's cookies are.
-        if path.ends_with(second::LOGOUT) {
+        if path.ends_with(second_factor::LOGOUT) {
             return Ok(Box::pin(self.log_out(visit)).await);
         }
         if let Some(own) = path.strip_prefix(own::PREFIX) {

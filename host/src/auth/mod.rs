@@ -28,7 +28,7 @@ impl Identity {
     }
 }
 
-/// What comes of an attempt.
+/// What comes of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It is who it says.
@@ -40,7 +40,7 @@ pub enum Verdict {
 }
 
 /// Who logs in.
-pub struct Attempt<'a> {
+pub struct Claim<'a> {
     /// The canonical name.
     pub name: &'a str,
     /// The user, where directory or map know the name.
@@ -49,31 +49,31 @@ pub struct Attempt<'a> {
     pub secret: &'a Secret,
 }
 
-/// Checks an attempt. For somebody who is not there the same steps are gone, so that they tell nothing.
+/// Checks a claim. For somebody who is not there the same steps are gone, so that they tell nothing.
 ///
 /// # Errors
 /// The directory cannot be asked.
 pub async fn authenticate(
-    attempt: &Attempt<'_>,
+    claim: &Claim<'_>,
     mode: &Mode,
     directory: &Directory,
     connections: &Connections,
 ) -> Result<Verdict, Error> {
-    if attempt.secret.is_blank() {
+    if claim.secret.is_blank() {
         return Ok(Verdict::Wrong);
     }
-    let entry = attempt.user.filter(|user| user.has_entry());
+    let entry = claim.user.filter(|user| user.has_entry());
     let (bound, known) = match mode {
-        Mode::LdapBind => (directory.bind(connections, entry, attempt.secret).await?, entry),
-        Mode::LdapPassword => (directory.compare(connections, entry, attempt.secret).await?, entry),
+        Mode::LdapBind => (directory.bind(connections, entry, claim.secret).await?, entry),
+        Mode::LdapPassword => (directory.compare(connections, entry, claim.secret).await?, entry),
         // The node of the user will be asked; without a user there is no node to ask.
-        Mode::BackEnd => (Bound::Right, attempt.user),
+        Mode::BackEnd => (Bound::Right, claim.user),
         Mode::Refuse(_) => (Bound::Wrong, None),
     };
     let Some(user) = known else { return Ok(Verdict::Wrong) };
     Ok(match bound {
         Bound::Right => {
-            let user = directory.name_of(user).unwrap_or_else(|| attempt.name.to_owned());
+            let user = directory.name_of(user).unwrap_or_else(|| claim.name.to_owned());
             Verdict::Right(Identity { user, mode: mode.name() })
         }
         Bound::Wrong => Verdict::Wrong,

@@ -9,7 +9,7 @@ use hyper::header;
 
 use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
-use crate::auth::{self, Attempt, Identity, Problem, Verdict};
+use crate::auth::{self, Claim, Identity, Problem, Verdict};
 use crate::back::{self, LoggedIn, LoginError, Node, Pending, headers};
 use crate::config::Mode;
 use crate::directory::User;
@@ -154,8 +154,8 @@ impl Exchange {
         if let Mode::Refuse(text) = mode {
             return Ok(LoginOutcome::Refused(text));
         }
-        let attempt = Attempt { name: &name, user: user.as_ref(), secret: &form.secret };
-        let verdict = auth::authenticate(&attempt, &mode, directory, connections)
+        let claim = Claim { name: &name, user: user.as_ref(), secret: &form.secret };
+        let verdict = auth::authenticate(&claim, &mode, directory, connections)
             .await
             .map_err(|error| self.directory_down(&error))?;
         let pace = &self.worker.shared.state.pace;
