@@ -9,6 +9,7 @@ use std::io::Write as _;
 
 use bytes::{Buf as _, BytesMut};
 use hyper::body::{Bytes, Frame, SizeHint};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
 use super::chunks::{Chunks, Read};
@@ -94,7 +95,7 @@ impl Decoder {
                 }
                 Read::Ended(length) => {
                     buffer.advance(length);
-                    let trailers = chunks.trailers();
+                    let trailers = trailers_of(chunks);
                     *self = Self::Done;
                     Ok((!trailers.is_empty()).then(|| Frame::trailers(trailers)))
                 }
@@ -102,6 +103,16 @@ impl Decoder {
             },
         }
     }
+}
+
+/// The trailers of a body. What cannot be a header is left out.
+fn trailers_of(chunks: &Chunks) -> HeaderMap {
+    let of = |(name, value)| Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?));
+    let mut map = HeaderMap::new();
+    for (name, value) in chunks.trailers().filter_map(of) {
+        map.append(name, value);
+    }
+    map
 }
 
 /// What is left to write of a body.
@@ -187,7 +198,7 @@ mod tests {
         for part in [&b"hello"[..], &[b'x'; 70_000], b"", b"!"] {
             encoder.data(Bytes::from_static(part.to_vec().leak()), &mut out).unwrap();
         }
-        let trailers = HeaderMap::from_iter([(hyper::header::ETAG, hyper::header::HeaderValue::from_static("1"))]);
+        let trailers = HeaderMap::from_iter([(hyper::header::ETAG, HeaderValue::from_static("1"))]);
         encoder.end(Some(&trailers), &mut out).unwrap();
         let mut written = Vec::new();
         std::future::poll_fn(|cx| out.poll_write(std::pin::Pin::new(&mut written), cx)).await.unwrap();

@@ -2,9 +2,6 @@
 //!
 //! Pure.
 
-use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
-
 use super::head::is_token;
 
 /// Extensions are read and forgotten; nobody sends more than a few.
@@ -102,18 +99,12 @@ impl Chunks {
         }
     }
 
-    /// The trailers, once the body has ended.
-    pub fn trailers(&self) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for line in self.trailers.split(|byte| *byte == b'\n') {
-            let Some(colon) = memchr::memchr(b':', line) else { continue };
-            let name = HeaderName::from_bytes(&line[..colon]);
-            let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
-            if let (Ok(name), Ok(value)) = (name, value) {
-                map.append(name, value);
-            }
-        }
-        map
+    /// The trailers, once the body has ended: their names, and their values without the blanks around them.
+    pub fn trailers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.trailers.split(|byte| *byte == b'\n').filter_map(|line| {
+            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            Some((name, value.get(1..)?.trim_ascii()))
+        })
     }
 
     fn step(&mut self, byte: u8) -> Option<At> {
@@ -163,7 +154,8 @@ mod tests {
     use super::*;
 
     /// Reads on from place to place: where it ends, with the data and the trailers.
-    fn walk(bytes: &[u8], step: usize) -> (Read, Vec<u8>, HeaderMap) {
+    fn walk(bytes: &[u8], step: usize) -> (Read, Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>) {
+        let all = |chunks: &Chunks| chunks.trailers().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
         let (mut chunks, mut data, mut at) = (Chunks::default(), Vec::new(), 0);
         while at < bytes.len() {
             let part = &bytes[at..bytes.len().min(at + step)];
@@ -173,11 +165,11 @@ mod tests {
                     data.extend_from_slice(&part[framing..framing + length]);
                     framing + length
                 }
-                Read::Ended(length) => return (Read::Ended(at + length), data, chunks.trailers()),
-                Read::Broken(place) => return (Read::Broken(at + place), data, chunks.trailers()),
+                Read::Ended(length) => return (Read::Ended(at + length), data, all(&chunks)),
+                Read::Broken(place) => return (Read::Broken(at + place), data, all(&chunks)),
             };
         }
-        (Read::More, data, chunks.trailers())
+        (Read::More, data, all(&chunks))
     }
 
     /// Reads at once and byte by byte; both must say the same.
@@ -191,7 +183,7 @@ mod tests {
     fn data_and_trailers_are_what_is_between_the_framing() {
         let (said, data, trailers) = walk(b"5;x\r\nhello\r\n1\r\n!\r\n0\r\nX-Sum: 1 \r\nY:\r\n\r\n", 7);
         assert_eq!((said, &data[..]), (Read::Ended(38), &b"hello!"[..]));
-        assert_eq!((trailers["x-sum"].as_bytes(), trailers["y"].as_bytes()), (&b"1"[..], &b""[..]));
+        assert_eq!(trailers, [(b"X-Sum".to_vec(), b"1".to_vec()), (b"Y".to_vec(), Vec::new())]);
     }
 
     #[test]

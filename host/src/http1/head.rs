@@ -9,9 +9,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 
-use crate::config::Http;
-use crate::reply::Refusal;
-use crate::text;
+use super::authority::is_authority;
 
 /// A request line has besides its target a method of at most 32 bytes, a version and two blanks.
 const LINE_BESIDES: usize = 64;
@@ -65,21 +63,31 @@ pub struct Places {
 /// Limits of a head; see `[http]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    uri: usize,
-    headers: usize,
-    count: usize,
+    /// Bytes of the target.
+    pub uri: usize,
+    /// Bytes of all headers.
+    pub headers: usize,
+    /// How many headers.
+    pub count: usize,
 }
 
-impl Limits {
-    /// Those of the configuration.
-    pub fn of(http: &Http) -> Self {
-        let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        Self {
-            uri: bounded(http.uri_max_size),
-            headers: bounded(http.headers_max_size),
-            count: bounded(http.headers_max_count),
-        }
-    }
+/// Why a head is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadError {
+    /// It is ambiguous or malformed; the text says how.
+    Malformed(&'static str),
+    /// A method that is never forwarded.
+    Method,
+    /// A `Transfer-Encoding` that is not `chunked` (RFC 9112, section 6.1).
+    Encoding,
+    /// A version of HTTP that is neither 1.0 nor 1.1.
+    Version,
+    /// The target is longer than this limit.
+    UriTooLong(usize),
+    /// The headers are larger than this limit.
+    HeadersTooLarge(usize),
+    /// There are more headers than this limit.
+    TooManyHeaders(usize),
 }
 
 /// What is known of the lines so far. Ranges are places in the head.
@@ -118,12 +126,12 @@ impl Reader {
     ///
     /// # Errors
     /// What is wrong with the head. Nothing that follows it means anything then.
-    pub fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Head>, Refusal> {
+    pub fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Head>, HeadError> {
         while let Some(found) = memchr(b'\n', bytes.get(self.searched..).unwrap_or_default()) {
             let (start, end) = (self.line, self.searched + found);
             (self.line, self.searched) = (end + 1, end + 1);
             let line = bytes.get(start..end).and_then(|line| line.strip_suffix(b"\r"));
-            let line = line.ok_or(Refusal::BadRequest("a line does not end with CR LF"))?;
+            let line = line.ok_or(HeadError::Malformed("a line does not end with CR LF"))?;
             match self.first {
                 First::Read if line.is_empty() => return self.end(bytes, limits).map(Some),
                 First::Read => self.header(line, start, limits)?,
@@ -139,55 +147,54 @@ impl Reader {
 
     /// Refuses a request line of which the beginning is no method already: what speaks another protocol waits for an
     /// answer, and not for a deadline.
-    fn check_begin(&self, bytes: &[u8]) -> Result<(), Refusal> {
+    fn check_begin(&self, bytes: &[u8]) -> Result<(), HeadError> {
         let line = bytes.get(self.line..).unwrap_or_default();
         if self.first == First::Read || line == b"\r" && self.first == First::Nothing {
             return Ok(());
         }
         let end = line.iter().position(|byte| !is_token(*byte));
-        match end.map(|end| (end, line[end])) {
-            Some((0, TLS_HANDSHAKE)) => Err(Refusal::BadRequest("it begins as TLS does, where plain HTTP is spoken")),
+        match end.and_then(|end| Some((end, *line.get(end)?))) {
+            Some((0, TLS_HANDSHAKE)) => Err(HeadError::Malformed("it begins as TLS does, where plain HTTP is spoken")),
             Some((1.., b' ')) | None if end.unwrap_or(line.len()) <= METHOD => Ok(()),
-            Some((1.., b' ')) | None => Err(Refusal::MethodRefused),
-            Some(_) => Err(Refusal::BadRequest("its method is no word")),
+            Some((1.., b' ')) | None => Err(HeadError::Method),
+            Some(_) => Err(HeadError::Malformed("its method is no word")),
         }
     }
 
     /// Refuses a head that is too large already.
-    fn check_size(&self, length: usize, limits: &Limits) -> Result<(), Refusal> {
+    fn check_size(&self, length: usize, limits: &Limits) -> Result<(), HeadError> {
         if self.first != First::Read {
             let over = length - self.line > limits.uri + LINE_BESIDES;
-            return if over { Err(Refusal::UriTooLong(limits.uri as u64)) } else { Ok(()) };
+            return if over { Err(HeadError::UriTooLong(limits.uri)) } else { Ok(()) };
         }
         let over = length - self.headers > limits.headers;
-        if over { Err(Refusal::HeadersTooLarge(limits.headers as u64)) } else { Ok(()) }
+        if over { Err(HeadError::HeadersTooLarge(limits.headers)) } else { Ok(()) }
     }
 
-    fn request_line(&mut self, line: &[u8], start: usize, limits: &Limits) -> Result<(), Refusal> {
-        let bad = Refusal::BadRequest;
-        let cut = memchr(b' ', line).ok_or(bad("its first line is no request line"))?;
-        let (method, rest) = (&line[..cut], &line[cut + 1..]);
+    fn request_line(&mut self, line: &[u8], start: usize, limits: &Limits) -> Result<(), HeadError> {
+        let bad = HeadError::Malformed;
+        let (method, rest) = split_at_byte(line, b' ').ok_or(bad("its first line is no request line"))?;
+        let cut = method.len();
         if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
             return Err(bad("its method is no word"));
         }
-        let end = memchr(b' ', rest).unwrap_or(rest.len());
-        let (target, version) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+        let (target, version) = split_at_byte(rest, b' ').unwrap_or((rest, b""));
         if target.len() > limits.uri {
-            return Err(Refusal::UriTooLong(limits.uri as u64));
+            return Err(HeadError::UriTooLong(limits.uri));
         }
         self.places.modern = match version {
             b"HTTP/1.1" => true,
             b"HTTP/1.0" => false,
             // HTTP/0.9 has no version (`GET /`); there is nothing to it but the method and the target.
-            b"" if end == rest.len() && !target.is_empty() => return Err(Refusal::VersionRefused),
+            b"" if target.len() == rest.len() && !target.is_empty() => return Err(HeadError::Version),
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
-                return Err(Refusal::VersionRefused);
+                return Err(HeadError::Version);
             }
             _ if method == b"PROXY" => return Err(bad("it begins with a PROXY header, where none is expected")),
             _ => return Err(bad("its version is none of HTTP")),
         };
         if method.len() > METHOD || matches!(method, b"CONNECT" | b"TRACE") {
-            return Err(Refusal::MethodRefused);
+            return Err(HeadError::Method);
         }
         let at = start + cut + 1;
         self.target(target, at, method)?;
@@ -199,8 +206,8 @@ impl Reader {
     }
 
     /// Checks a target (RFC 9112, section 3.2): a path, or a URL of http or https, whose authority must be `Host`'s.
-    fn target(&mut self, target: &[u8], at: usize, method: &[u8]) -> Result<(), Refusal> {
-        let bad = Refusal::BadRequest;
+    fn target(&mut self, target: &[u8], at: usize, method: &[u8]) -> Result<(), HeadError> {
+        let bad = HeadError::Malformed;
         let odd = |byte: u8| (byte <= b' ') | (byte >= 0x7f) | matches!(byte, b'#' | b'<' | b'>' | b'"');
         if target.iter().fold(false, |found, byte| found | odd(*byte)) {
             return Err(bad("its target has characters that no address has"));
@@ -208,41 +215,43 @@ impl Reader {
         let mut path = target;
         if target.first() != Some(&b'/') {
             if target == b"*" && method == b"OPTIONS" {
-                return Err(Refusal::MethodRefused);
+                return Err(HeadError::Method);
             }
-            let scheme = [&b"http://"[..], b"https://"]
-                .into_iter()
-                .find(|scheme| target.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)));
-            let scheme = scheme.ok_or(bad("its target is no path"))?.len();
-            let rest = &target[scheme..];
+            let rest = [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
+                let (begin, rest) = target.split_at_checked(scheme.len())?;
+                begin.eq_ignore_ascii_case(scheme).then_some(rest)
+            });
+            let rest = rest.ok_or(bad("its target is no path"))?;
             let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-            if !text::is_authority(&rest[..end]) {
+            let (authority, after) = rest.split_at(end);
+            if !is_authority(authority) {
                 return Err(bad("its target has no host name"));
             }
+            let scheme = target.len() - rest.len();
             self.authority = Some(at + scheme..at + scheme + end);
-            path = &rest[end..];
+            path = after;
             if path.first() != Some(&b'/') {
                 return Err(bad("its target has no path"));
             }
         }
-        let path = &path[..memchr(b'?', path).unwrap_or(path.len())];
+        let path = split_at_byte(path, b'?').map_or(path, |(path, _)| path);
         if memchr2(b'\\', b'`', path).is_some() {
             return Err(bad("its path is ambiguous"));
         }
         Ok(())
     }
 
-    fn header(&mut self, line: &[u8], start: usize, limits: &Limits) -> Result<(), Refusal> {
-        let bad = Refusal::BadRequest;
+    fn header(&mut self, line: &[u8], start: usize, limits: &Limits) -> Result<(), HeadError> {
+        let bad = HeadError::Malformed;
         if self.places.headers.len() >= limits.count {
-            return Err(Refusal::TooManyHeaders(limits.count as u64));
+            return Err(HeadError::TooManyHeaders(limits.count));
         }
         self.check_size(start + line.len(), limits)?;
         let colon = line.iter().position(|byte| !is_token(*byte)).ok_or(bad("a header has no colon"))?;
-        if colon == 0 || line[colon] != b':' {
-            return Err(bad("a header has no proper name"));
-        }
-        let (name, raw) = (&line[..colon], &line[colon + 1..]);
+        let (name, raw) = match line.split_at(colon) {
+            (name @ [_, ..], [b':', raw @ ..]) => (name, raw),
+            _ => return Err(bad("a header has no proper name")),
+        };
         // Without branches, so that the compiler takes many bytes at once.
         if raw.iter().fold(false, |found, byte| found | ((*byte < 0x20) & (*byte != b'\t')) | (*byte == 0x7f)) {
             return Err(bad("a header has control characters"));
@@ -259,36 +268,36 @@ impl Reader {
         }
     }
 
-    fn host(&mut self, value: &[u8], at: usize) -> Result<(), Refusal> {
+    fn host(&mut self, value: &[u8], at: usize) -> Result<(), HeadError> {
         if self.host.is_some() {
-            return Err(Refusal::BadRequest("it has two Host headers"));
+            return Err(HeadError::Malformed("it has two Host headers"));
         }
         self.host = Some(at..at + value.len());
-        if text::is_authority(value) { Ok(()) } else { Err(Refusal::BadRequest("its Host is no host name")) }
+        if is_authority(value) { Ok(()) } else { Err(HeadError::Malformed("its Host is no host name")) }
     }
 
-    fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn content_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
         if self.length.is_some() {
-            return Err(Refusal::BadRequest("it has two lengths"));
+            return Err(HeadError::Malformed("it has two lengths"));
         }
-        self.length = Some(content_length(value).ok_or(Refusal::BadRequest("its Content-Length is no number"))?);
+        self.length = Some(content_length(value).ok_or(HeadError::Malformed("its Content-Length is no number"))?);
         Ok(())
     }
 
-    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadError> {
         if self.chunked {
-            return Err(Refusal::BadRequest("it has two Transfer-Encoding headers"));
+            return Err(HeadError::Malformed("it has two Transfer-Encoding headers"));
         }
         if !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(Refusal::EncodingRefused);
+            return Err(HeadError::Encoding);
         }
         self.chunked = true;
         Ok(())
     }
 
     /// What can be said only of the whole.
-    fn end(&mut self, bytes: &[u8], limits: &Limits) -> Result<Head, Refusal> {
-        let bad = Refusal::BadRequest;
+    fn end(&mut self, bytes: &[u8], limits: &Limits) -> Result<Head, HeadError> {
+        let bad = HeadError::Malformed;
         self.check_size(self.line, limits)?;
         match (&self.host, &self.authority) {
             (None, _) if self.places.modern => return Err(bad("it has no Host")),
@@ -349,7 +358,13 @@ pub(super) fn is_token(byte: u8) -> bool {
         }
         table
     };
-    TOKEN[usize::from(byte)]
+    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+/// What is before the first such byte, and what is behind it.
+fn split_at_byte(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let (before, after) = bytes.split_at_checked(memchr(byte, bytes)?)?;
+    Some((before, after.get(1..)?))
 }
 
 #[cfg(test)]
@@ -360,7 +375,7 @@ mod tests {
     use super::*;
 
     /// Reads at once and byte by byte; both must say the same of a good head, and refuse a bad one.
-    fn read(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+    fn read(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
         let whole = Reader::default().read(bytes, &LIMITS);
         let mut reader = Reader::default();
         let steps = (1..=bytes.len()).map(|end| reader.read(&bytes[..end], &LIMITS));
@@ -394,39 +409,39 @@ mod tests {
 
     #[test]
     fn a_bad_head_is_refused_as_soon_as_it_is_known() {
-        let check = |text: &str, refusal: Refusal| assert_eq!(read(text.as_bytes()), Err(refusal), "{text:?}");
-        check("GET / HTTP/1.1\n", Refusal::BadRequest("a line does not end with CR LF"));
-        check("GET / HTTP/3.0\r\n", Refusal::VersionRefused);
-        check("CONNECT a:1 HTTP/1.1\r\n", Refusal::MethodRefused);
-        check("GET / HTTP/1.1\r\nX\0: y\r\n", Refusal::BadRequest("a header has no proper name"));
-        check("GET / HTTP/1.1\r\nTransfer-Encoding: x\r\n", Refusal::EncodingRefused);
-        check(&format!("GET /{}", "x".repeat(200)), Refusal::UriTooLong(100));
-        check(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(100)), Refusal::UriTooLong(100));
-        check(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(200)), Refusal::HeadersTooLarge(200));
-        check(&format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(6)), Refusal::TooManyHeaders(5));
+        let check = |text: &str, refusal: HeadError| assert_eq!(read(text.as_bytes()), Err(refusal), "{text:?}");
+        check("GET / HTTP/1.1\n", HeadError::Malformed("a line does not end with CR LF"));
+        check("GET / HTTP/3.0\r\n", HeadError::Version);
+        check("CONNECT a:1 HTTP/1.1\r\n", HeadError::Method);
+        check("GET / HTTP/1.1\r\nX\0: y\r\n", HeadError::Malformed("a header has no proper name"));
+        check("GET / HTTP/1.1\r\nTransfer-Encoding: x\r\n", HeadError::Encoding);
+        check(&format!("GET /{}", "x".repeat(200)), HeadError::UriTooLong(100));
+        check(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(100)), HeadError::UriTooLong(100));
+        check(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(200)), HeadError::HeadersTooLarge(200));
+        check(&format!("GET / HTTP/1.1\r\n{}", "X: y\r\n".repeat(6)), HeadError::TooManyHeaders(5));
     }
 
     #[test]
     fn a_beginning_that_no_request_has_is_refused_before_its_line_ends() {
-        let check = |bytes: &[u8], outcome: Result<Option<Head>, Refusal>| {
+        let check = |bytes: &[u8], outcome: Result<Option<Head>, HeadError>| {
             assert_eq!(Reader::default().read(bytes, &LIMITS), outcome, "{:?}", String::from_utf8_lossy(bytes));
         };
         for good in ["", "G", "GET", "GET ", "GET /x", "\r", "\r\n", "\r\nG", "X-1.~ /", &"M".repeat(METHOD)] {
             check(good.as_bytes(), Ok(None));
         }
-        let no_word = Refusal::BadRequest("its method is no word");
+        let no_word = HeadError::Malformed("its method is no word");
         for bad in
             [&b" "[..], b"\0", b"{", b"<", b"\x80", b"GE\x01", b"GET\t", b"\rG", b"\r\n\0", b"\r\n\r", b"(", b"a:"]
         {
             check(bad, Err(no_word.clone()));
         }
-        let tls = Refusal::BadRequest("it begins as TLS does, where plain HTTP is spoken");
+        let tls = HeadError::Malformed("it begins as TLS does, where plain HTTP is spoken");
         check(b"\x16", Err(tls.clone()));
         check(b"\x16\x03\x01\x02\0\x01", Err(tls));
-        check("M".repeat(METHOD + 1).as_bytes(), Err(Refusal::MethodRefused));
-        let proxy = Refusal::BadRequest("it begins with a PROXY header, where none is expected");
+        check("M".repeat(METHOD + 1).as_bytes(), Err(HeadError::Method));
+        let proxy = HeadError::Malformed("it begins with a PROXY header, where none is expected");
         check(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", Err(proxy));
-        check(b"PRI * HTTP/2.0\r\n", Err(Refusal::VersionRefused));
+        check(b"PRI * HTTP/2.0\r\n", Err(HeadError::Version));
     }
 
     /// No bytes make the reader panic, or take more than there is.

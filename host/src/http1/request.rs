@@ -8,11 +8,36 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Uri, Version};
 
-use super::head::{Place, Places};
+use super::head::{HeadError, Limits, Place, Places};
+use crate::config::Http;
 use crate::reply::Refusal;
 
 const NO_TARGET: Refusal = Refusal::BadRequest("its target is no address");
 const NO_HEADER: Refusal = Refusal::BadRequest("a header cannot be one");
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed(how) => Self::BadRequest(how),
+            HeadError::Method => Self::MethodRefused,
+            HeadError::Encoding => Self::EncodingRefused,
+            HeadError::Version => Self::VersionRefused,
+            HeadError::UriTooLong(limit) => Self::UriTooLong(limit as u64),
+            HeadError::HeadersTooLarge(limit) => Self::HeadersTooLarge(limit as u64),
+            HeadError::TooManyHeaders(limit) => Self::TooManyHeaders(limit as u64),
+        }
+    }
+}
+
+/// The limits of heads that the configuration has.
+pub fn limits_of(http: &Http) -> Limits {
+    let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    Limits {
+        uri: bounded(http.uri_max_size),
+        headers: bounded(http.headers_max_size),
+        count: bounded(http.headers_max_count),
+    }
+}
 
 /// The request that a head says. Its values are parts of the head's bytes.
 ///

@@ -21,7 +21,7 @@ use crate::back::{ClientConnection, headers};
 use crate::config::Http;
 use crate::door::drain::{Drain, Phase, poll_stop, stopped};
 use crate::exchange::{self, Body};
-use crate::http1::{Asked, Encoder, Limits, request_of, write_answer};
+use crate::http1::{Asked, Encoder, limits_of, request_of, write_answer};
 use crate::limits::Clients;
 use crate::limits::{Demand, Progress};
 use crate::peer::Peer;
@@ -59,7 +59,7 @@ pub(in crate::door) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
-    let line = Rc::new(RefCell::new(Line::new(stream, Limits::of(http), starter.clone())));
+    let line = Rc::new(RefCell::new(Line::new(stream, limits_of(http), starter.clone())));
     let connection = Rc::new(ClientConnection::new(&worker.idle));
     let demand = demand(listener, http);
     let (phase, mut asked) = (drain.clone(), None);
@@ -127,7 +127,7 @@ pub(in crate::door) async fn refuse<S>(
 {
     let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
     let _busy = starter.begin();
-    let line = Rc::new(RefCell::new(Line::new(stream, Limits::of(http), starter)));
+    let line = Rc::new(RefCell::new(Line::new(stream, limits_of(http), starter)));
     let answer = exchange::run(worker, (peer, clients, None), Request::new(Incoming::Empty), Some(refusal)).await;
     let (parts, body) = answer.into_parts();
     let asked = Asked { version: Version::HTTP_11, head_only: false, keeps: false };

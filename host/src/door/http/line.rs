@@ -225,7 +225,7 @@ mod tests {
         let text = "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"*\"]\n\
             [[backend]]\nname = \"n\"\nurl = \"http://127.0.0.1:1\"\nrecipe = \"roundcube\"\n";
         let source = std::sync::Arc::new(crate::config::Source::new("test", text));
-        let limits = Limits::of(&crate::config::parse(&source, std::path::Path::new(".")).unwrap().http);
+        let limits = crate::http1::limits_of(&crate::config::parse(&source, std::path::Path::new(".")).unwrap().http);
         let (stream, starter) = Timed::new(server, Duration::from_secs(10), Duration::from_secs(300));
         (client, Rc::new(RefCell::new(Line::new(stream, limits, starter))))
     }
