@@ -8,12 +8,11 @@
 use std::io::Write as _;
 
 use bytes::{Buf as _, BytesMut};
+use doorward_wire::http1::{Chunks, Framing, Read};
 use hyper::body::{Bytes, Frame, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
-use super::chunks::{Chunks, Read};
-use super::head::Framing;
 use super::outbox::{Outbox, write_headers};
 
 /// What is left to read of a body.

@@ -2,18 +2,15 @@
 //! and `back::http1` do.
 
 mod answer;
-mod authority;
 mod body;
-mod chunks;
-mod head;
 mod inbox;
 mod outbox;
 mod request;
 
+pub use doorward_wire::http1::{Framing, Head, Limits, Place, Places, Reader, content_length, is_authority};
+
 pub use answer::{Asked, write_answer};
-pub use authority::is_authority;
 pub use body::{Broken, Decoder, Encoder, Misfit, is_bodiless};
-pub use head::{Framing, Head, HeadError, Limits, Place, Places, Reader, content_length};
 pub use inbox::Inbox;
 pub use outbox::{Outbox, write_header, write_headers};
 pub use request::{headers_of, limits_of, request_of};

@@ -4,11 +4,11 @@
 
 use std::ops::Range;
 
+use doorward_wire::http1::{HeadError, Limits, Place, Places};
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Uri, Version};
 
-use super::head::{HeadError, Limits, Place, Places};
 use crate::config::Http;
 use crate::reply::Refusal;
 
@@ -68,8 +68,11 @@ pub fn headers_of(bytes: &Bytes, places: &[Place]) -> Option<HeaderMap> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::head::{LIMITS, Reader};
+    use doorward_wire::http1::Reader;
+
     use super::*;
+
+    const LIMITS: Limits = Limits { uri: 100, headers: 200, count: 5 };
 
     #[test]
     fn a_request_is_what_its_head_says() {

@@ -329,6 +329,7 @@ pub fn content_length(value: &[u8]) -> Option<u64> {
 
 /// A character of a token (RFC 9110, section 5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {
+    #[expect(clippy::indexing_slicing, reason = "is done by the compiler")]
     const TOKEN: [bool; 256] = {
         let mut table = [false; 256];
         let mut byte = 0u8;
@@ -368,11 +369,10 @@ fn split_at_byte(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
 }
 
 #[cfg(test)]
-pub(super) const LIMITS: Limits = Limits { uri: 100, headers: 200, count: 5 };
-
-#[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: Limits = Limits { uri: 100, headers: 200, count: 5 };
 
     /// Reads at once and byte by byte; both must say the same of a good head, and refuse a bad one.
     fn read(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
