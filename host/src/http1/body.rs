@@ -8,7 +8,7 @@
 use std::io::Write as _;
 
 use bytes::{Buf as _, BytesMut};
-use doorward_wire::http1::{Chunks, Framing, Read};
+use doorward_wire::http1::{ChunkRead, Chunks, Framing};
 use hyper::body::{Bytes, Frame, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
@@ -84,21 +84,21 @@ impl Decoder {
                 Ok(Some(Frame::data(buffer.split_to(taken).freeze())))
             }
             Self::Chunked(chunks) => match chunks.read(buffer) {
-                Read::More => {
+                ChunkRead::More => {
                     buffer.clear();
                     Ok(None)
                 }
-                Read::Data(framing, length) => {
+                ChunkRead::Data(framing, length) => {
                     buffer.advance(framing);
                     Ok(Some(Frame::data(buffer.split_to(length).freeze())))
                 }
-                Read::Ended(length) => {
+                ChunkRead::Ended(length) => {
                     buffer.advance(length);
                     let trailers = trailers_of(chunks);
                     *self = Self::Done;
                     Ok((!trailers.is_empty()).then(|| Frame::trailers(trailers)))
                 }
-                Read::Broken(_) => Err(Broken),
+                ChunkRead::Broken(_) => Err(Broken),
             },
         }
     }

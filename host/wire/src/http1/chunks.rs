@@ -59,7 +59,7 @@ impl Default for At {
 
 /// What came of some bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Read {
+pub enum ChunkRead {
     /// All of them are framing, and the body goes on.
     More,
     /// After so many bytes of framing come so many of data; what is behind them was not looked at.
@@ -72,23 +72,23 @@ pub enum Read {
 
 impl Chunks {
     /// Reads on.
-    pub fn read(&mut self, bytes: &[u8]) -> Read {
+    pub fn read(&mut self, bytes: &[u8]) -> ChunkRead {
         for (at, byte) in bytes.iter().enumerate() {
             if let At::Data(left) = self.at {
                 let there = bytes.len() - at;
                 let taken = usize::try_from(left).map_or(there, |left| left.min(there));
                 let left = left - taken as u64;
                 self.at = if left == 0 { At::DataCr } else { At::Data(left) };
-                return Read::Data(at, taken);
+                return ChunkRead::Data(at, taken);
             }
-            let Some(next) = self.step(*byte) else { return Read::Broken(at) };
+            let Some(next) = self.step(*byte) else { return ChunkRead::Broken(at) };
             let ended = matches!(self.at, At::End);
             self.at = next;
             if ended {
-                return Read::Ended(at + 1);
+                return ChunkRead::Ended(at + 1);
             }
         }
-        Read::More
+        ChunkRead::More
     }
 
     /// How much is left of the present chunk.
@@ -153,27 +153,29 @@ impl Chunks {
 mod tests {
     use super::*;
 
+    type Trailers = Vec<(Vec<u8>, Vec<u8>)>;
+
     /// Reads on from place to place: where it ends, with the data and the trailers.
-    fn walk(bytes: &[u8], step: usize) -> (Read, Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>) {
+    fn walk(bytes: &[u8], step: usize) -> (ChunkRead, Vec<u8>, Trailers) {
         let all = |chunks: &Chunks| chunks.trailers().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
         let (mut chunks, mut data, mut at) = (Chunks::default(), Vec::new(), 0);
         while at < bytes.len() {
             let part = &bytes[at..bytes.len().min(at + step)];
             at += match chunks.read(part) {
-                Read::More => part.len(),
-                Read::Data(framing, length) => {
+                ChunkRead::More => part.len(),
+                ChunkRead::Data(framing, length) => {
                     data.extend_from_slice(&part[framing..framing + length]);
                     framing + length
                 }
-                Read::Ended(length) => return (Read::Ended(at + length), data, all(&chunks)),
-                Read::Broken(place) => return (Read::Broken(at + place), data, all(&chunks)),
+                ChunkRead::Ended(length) => return (ChunkRead::Ended(at + length), data, all(&chunks)),
+                ChunkRead::Broken(place) => return (ChunkRead::Broken(at + place), data, all(&chunks)),
             };
         }
-        (Read::More, data, all(&chunks))
+        (ChunkRead::More, data, all(&chunks))
     }
 
     /// Reads at once and byte by byte; both must say the same.
-    fn check(bytes: &[u8], expected: &Read) {
+    fn check(bytes: &[u8], expected: &ChunkRead) {
         let (said, data, trailers) = walk(bytes, bytes.len());
         assert_eq!(said, *expected, "{:?}", String::from_utf8_lossy(bytes));
         assert_eq!(walk(bytes, 1), (said, data, trailers), "byte by byte: {:?}", String::from_utf8_lossy(bytes));
@@ -182,7 +184,7 @@ mod tests {
     #[test]
     fn data_and_trailers_are_what_is_between_the_framing() {
         let (said, data, trailers) = walk(b"5;x\r\nhello\r\n1\r\n!\r\n0\r\nX-Sum: 1 \r\nY:\r\n\r\n", 7);
-        assert_eq!((said, &data[..]), (Read::Ended(38), &b"hello!"[..]));
+        assert_eq!((said, &data[..]), (ChunkRead::Ended(38), &b"hello!"[..]));
         assert_eq!(trailers, [(b"X-Sum".to_vec(), b"1".to_vec()), (b"Y".to_vec(), Vec::new())]);
     }
 
@@ -196,9 +198,9 @@ mod tests {
             "3\r\n0\r\n\r\n0\r\n\r\n",
             "1 \t; x = y\r\na\r\n0 ;z\r\n\r\n",
         ] {
-            check(good.as_bytes(), &Read::Ended(good.len()));
-            check(format!("{good}GET /").as_bytes(), &Read::Ended(good.len()));
-            check(&good.as_bytes()[..good.len() - 1], &Read::More);
+            check(good.as_bytes(), &ChunkRead::Ended(good.len()));
+            check(format!("{good}GET /").as_bytes(), &ChunkRead::Ended(good.len()));
+            check(&good.as_bytes()[..good.len() - 1], &ChunkRead::More);
         }
     }
 
@@ -227,12 +229,12 @@ mod tests {
             ("0\r\nx: a\0\r\n", 7),
             ("0\r\n:x\r\n", 3),
         ] {
-            check(bad.as_bytes(), &Read::Broken(at));
+            check(bad.as_bytes(), &ChunkRead::Broken(at));
         }
         let long = |from: &str, with: &str| format!("{from}{}", with.repeat(20 << 10));
-        assert!(matches!(walk(long("5;", "x").as_bytes(), 1 << 20).0, Read::Broken(_)));
-        assert!(matches!(walk(long("5", " ").as_bytes(), 1 << 20).0, Read::Broken(_)));
-        assert!(matches!(walk(long("0\r\nx:", "x").as_bytes(), 1 << 20).0, Read::Broken(_)));
-        assert!(matches!(walk(long("", "1;xx\r\na\r\n").as_bytes(), 1 << 20).0, Read::Broken(_)));
+        assert!(matches!(walk(long("5;", "x").as_bytes(), 1 << 20).0, ChunkRead::Broken(_)));
+        assert!(matches!(walk(long("5", " ").as_bytes(), 1 << 20).0, ChunkRead::Broken(_)));
+        assert!(matches!(walk(long("0\r\nx:", "x").as_bytes(), 1 << 20).0, ChunkRead::Broken(_)));
+        assert!(matches!(walk(long("", "1;xx\r\na\r\n").as_bytes(), 1 << 20).0, ChunkRead::Broken(_)));
     }
 }

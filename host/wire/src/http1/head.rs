@@ -433,10 +433,10 @@ mod tests {
         for bad in
             [&b" "[..], b"\0", b"{", b"<", b"\x80", b"GE\x01", b"GET\t", b"\rG", b"\r\n\0", b"\r\n\r", b"(", b"a:"]
         {
-            check(bad, Err(no_word.clone()));
+            check(bad, Err(no_word));
         }
         let tls = HeadError::Malformed("it begins as TLS does, where plain HTTP is spoken");
-        check(b"\x16", Err(tls.clone()));
+        check(b"\x16", Err(tls));
         check(b"\x16\x03\x01\x02\0\x01", Err(tls));
         check("M".repeat(METHOD + 1).as_bytes(), Err(HeadError::Method));
         let proxy = HeadError::Malformed("it begins with a PROXY header, where none is expected");

@@ -5,5 +5,5 @@ mod chunks;
 mod head;
 
 pub use authority::is_authority;
-pub use chunks::{Chunks, Read};
+pub use chunks::{ChunkRead, Chunks};
 pub use head::{Framing, Head, HeadError, Limits, Place, Places, Reader, content_length};
