@@ -51,4 +51,5 @@ mod real_webmails;
 mod browser;
 mod accessibility;
 mod documents;
+mod structure;
 mod tidy;
