@@ -1,8 +1,8 @@
 //! Doorward: the front door of a webmail cluster.
 //!
 //! The modules stand in reading order, which is the layer rule: a module imports only modules that come after it.
-//! A request is read in `door::listener` → `door::admit` → `door::conn` → `exchange` → `back::forward`; everything
-//! else is a question asked from `exchange`, and `reply` and `log::access` end it.
+//! A request is read in `door::listener` → `door::admit` → `door::handshake` → `door::http` → `exchange` →
+//! `back::forward`; everything else is a question asked from `exchange`, and `reply` and `log::access` end it.
 
 pub mod cli;
 pub mod demo;

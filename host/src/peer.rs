@@ -27,8 +27,6 @@ pub struct Peer {
 pub struct PeerTls {
     /// The server name asked for (SNI), lower case.
     pub server_name: Option<String>,
-    /// Whether HTTP/2 was agreed on.
-    pub http2: bool,
     /// The subject of the client's certificate, which was verified (RFC 4514).
     pub client_subject: Option<String>,
 }

@@ -17,6 +17,11 @@ pub use dates::{authorities_trouble, chain_trouble, covers, names};
 pub use server::{Tickets, server, subject};
 pub use words::words;
 
+/// HTTP/1.1 and HTTP/2, as a handshake names them (ALPN, RFC 7301).
+pub const HTTP1: &[u8] = b"http/1.1";
+/// See [`HTTP1`].
+pub const HTTP2: &[u8] = b"h2";
+
 /// The one cryptography of the process, in front and towards nodes and directory. It prefers the hybrid of X25519 and
 /// ML-KEM-768, which a quantum computer does not break (docs/decisions/0011).
 fn provider() -> Arc<CryptoProvider> {

@@ -21,7 +21,7 @@ use super::pinned::{Owner, Pinned};
 use super::timers::Timers;
 use super::{Node, http1, proxy_header};
 use crate::peer::Peer;
-use crate::{config, shortage};
+use crate::{config, shortage, tls};
 
 /// How often a worker looks for those that were kept for too long, or that the node closed.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -229,7 +229,7 @@ pub(super) async fn open_line(node: &Node, header: Option<&[u8]>) -> Result<Box<
     }
     let Some((config, name)) = &node.tls else { return Ok(Box::new(stream)) };
     let stream = TlsConnector::from(config.clone()).connect(name.clone(), stream).await?;
-    if node.config.http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+    if node.config.http2 && stream.get_ref().1.alpn_protocol() != Some(tls::HTTP2) {
         return Err(Error::NoHttp2);
     }
     Ok(Box::new(stream))

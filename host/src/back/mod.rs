@@ -97,7 +97,7 @@ impl Node {
         let tls = if secure {
             let name = ServerName::try_from(name.clone())
                 .map_err(|error| place.key("tls.name").fault(error.to_string(), "a host name or address"))?;
-            let protocol: &[u8] = if config.http2 { b"h2" } else { b"http/1.1" };
+            let protocol = if config.http2 { tls::HTTP2 } else { tls::HTTP1 };
             Some((tls::to_node(&config.tls, protocol, &place.key("tls"))?, name))
         } else {
             None

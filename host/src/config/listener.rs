@@ -12,6 +12,8 @@ use super::{Place, Table};
 pub struct Listener {
     /// Its name, for policies and logs.
     pub name: String,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Where it listens.
     pub address: Address,
     /// Whether an IPv6 socket takes IPv6 only.
@@ -50,6 +52,13 @@ impl Listener {
         let meet = one.ip() == two.ip() || takes(one, self.v6_only, two) || takes(two, other.v6_only, one);
         one.port() == two.port() && one.port() != 0 && meet
     }
+}
+
+/// What a listener speaks; each has a door of its own (`door`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, and HTTP/2 over TLS.
+    Http,
 }
 
 /// Where a listener listens.
@@ -224,6 +233,7 @@ pub(super) fn listener(t: &Table<'_>, base: &Path) -> Listener {
     let octal = |text: &str| u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && text.len() <= 4);
     Listener {
         name: t.required("name"),
+        protocol: t.choice("protocol", &[("http", Protocol::Http)]).unwrap_or(Protocol::Http),
         v6_only: t.flag("v6-only", false),
         mode: t.parsed("mode", "permissions such as \"0660\"", octal).unwrap_or(0o660),
         proxied: proxied(t, is_file),
@@ -375,5 +385,23 @@ mod tests {
         check("\"[::]:80\"\nv6-only = true", r#""[::1]:80""#, true);
         check(r#""unix:a""#, r#""unix:a""#, true);
         check(r#""systemd:a""#, r#""systemd:b""#, false);
+    }
+
+    #[test]
+    fn a_listener_speaks_a_protocol_that_has_a_door() {
+        let read = |line: &str| {
+            let text = format!(
+                "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n{line}\n\
+                 [[backend]]\nname = \"b\"\nurl = \"http://b/\"\nrecipe = \"form\"\n[[site]]\nhosts = [\"*\"]\n"
+            );
+            parse(&std::sync::Arc::new(Source::new("c", text)), Path::new("."))
+                .map(|config| config.listeners[0].protocol)
+                .map_err(|faults| faults.to_string())
+        };
+        assert_eq!(read(""), Ok(Protocol::Http));
+        assert_eq!(read("protocol = \"http\""), Ok(Protocol::Http));
+        let fault = read("protocol = \"imap\"").unwrap_err();
+        assert!(fault.contains("listener[0].protocol") && fault.contains("\"imap\""), "{fault}");
+        assert!(fault.contains("http"), "the known ones are named: {fault}");
     }
 }

@@ -28,7 +28,9 @@ pub use directory::{Directory, DirectoryKind, Ldap, Routes};
 pub use fault::{Collector, Fault, Faults, Place, Severity, Source};
 pub use fixed::Fixed;
 pub use forwarding::{Forwarding, Style};
-pub use listener::{Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Proxied, ProxyHeader};
+pub use listener::{
+    Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Protocol, Proxied, ProxyHeader,
+};
 pub use near::nearest;
 pub use network::{Network, Networks, prefix};
 pub use policy::{GRANTS, is_compile_time};

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use crate::limits::{Clients, FlowPermit};
 use crate::peer::Peer;
 use crate::policy::{Access, Facts};
-use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
 /// Asks the access policies, then counts the connection. `None` closes it; the reason is in the log and the metrics.
-pub(super) fn admit(worker: &Worker, snapshot: &Snapshot, peer: &Arc<Peer>) -> Option<(FlowPermit, Rc<Clients>)> {
-    let (state, listener) = (&worker.shared.state, peer.listener.as_str());
+pub(super) fn admit(worker: &Worker, peer: &Arc<Peer>) -> Option<(FlowPermit, Rc<Clients>)> {
+    let (snapshot, state, listener) = (worker.snapshot(), &worker.shared.state, peer.listener.as_str());
     let facts = Facts::of_connection(peer.clone());
     let class = match snapshot.policies.access(&mut worker.guests.borrow_mut(), &facts) {
         Access::Allow(class) => class,

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::client::Client;
 use super::drain::{Drain, Phase, reached};
 use super::stream::{Listening, Stream};
-use super::{admit, conn, proxied};
+use super::{admit, handshake, http, proxied};
+use crate::config::Protocol;
 use crate::peer::Peer;
 use crate::worker::Worker;
 
@@ -62,10 +64,12 @@ async fn connection(
             return;
         }
     };
-    let peer = Arc::new(Peer::new(name, from, local));
-    let snapshot = worker.snapshot();
-    let Some((_permit, clients)) = admit::admit(&worker, &snapshot, &peer) else { return };
-    let http = snapshot.http.clone();
-    drop(snapshot);
-    conn::serve(worker, &listener, &http, (peer, clients), stream, drain).await;
+    let mut peer = Arc::new(Peer::new(name, from, local));
+    let Some((_permit, clients)) = admit::admit(&worker, &peer) else { return };
+    let Some(channel) = handshake::secure(&worker, &listener, &mut peer, stream).await else { return };
+    let protocol = listener.config.protocol;
+    let client = Client { worker, listener, peer, clients, drain };
+    match protocol {
+        Protocol::Http => http::serve(client, channel).await,
+    }
 }

@@ -1,8 +1,9 @@
-//! Sockets and TLS: from accept to a request, which is handed to the exchange.
+//! Sockets and TLS: from accept over admission and TLS to the listener's protocol, which is chosen in `listener`.
 
 mod admit;
-mod conn;
+mod client;
 mod drain;
+mod handshake;
 mod http;
 mod listener;
 mod proxied;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Version};
 
 use super::own::{self, append};
 use super::{Answer, Body, Exchange, Visit, check, preferences};
@@ -104,7 +104,7 @@ impl Exchange {
         }
         let mut answer = self.refuse(&visit, refusal);
         // Whoever sends such a request may mean something else by what follows it.
-        let ends = *refusal != Refusal::TooManyConnections && self.peer.tls.as_ref().is_none_or(|tls| !tls.http2);
+        let ends = *refusal != Refusal::TooManyConnections && head.version != Version::HTTP_2;
         if ends {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

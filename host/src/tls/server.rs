@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::words::of_tls;
-use super::{certificates, private_key, provider};
-use crate::config::{self, ClientAuth, Fault};
+use super::{HTTP1, HTTP2, certificates, private_key, provider};
+use crate::config::{self, ClientAuth, Fault, Protocol};
 
 /// Seals and opens what a ticket holds.
 pub trait Tickets: std::fmt::Debug + Send + Sync {
@@ -50,7 +50,9 @@ pub fn server(listener: &config::Listener, tickets: &Arc<dyn Tickets>) -> Result
         .map_err(|error| listener.place.fault(of_tls(&error), "a usable TLS set-up"))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(ByName { by_name, default }));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = match listener.protocol {
+        Protocol::Http => vec![HTTP2.to_vec(), HTTP1.to_vec()],
+    };
     config.ticketer = Arc::new(Ticketer { tickets: tickets.clone(), context });
     // No early data: whoever records a request could send it again (RFC 8446, section 8).
     config.max_early_data_size = 0;

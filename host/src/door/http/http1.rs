@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,20 +14,18 @@ use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request, Version, header};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use super::Settings;
 use super::line::{Line, Next};
 use super::timed::Timed;
 use crate::back::{ClientConnection, headers};
-use crate::config::Http;
-use crate::door::drain::{Drain, Phase, poll_stop, stopped};
+use crate::door::client::Client;
+use crate::door::drain::{Phase, poll_stop, stopped};
 use crate::exchange::{self, Body};
-use crate::http1::{Asked, Encoder, limits_of, request_of, write_answer};
-use crate::limits::Clients;
+use crate::http1::{Asked, Encoder, request_of, write_answer};
 use crate::limits::{Demand, Progress};
 use crate::peer::Peer;
 use crate::reply::Refusal;
-use crate::snapshot::Listener;
 use crate::upload::Incoming;
-use crate::worker::Worker;
 
 /// What may wait to be written of an answer before more of it is asked for.
 const AHEAD: usize = 64 << 10;
@@ -48,20 +45,15 @@ enum After {
 }
 
 /// Serves a connection to its end.
-pub(in crate::door) async fn serve<S>(
-    worker: Rc<Worker>,
-    listener: &Listener,
-    http: &Http,
-    (peer, clients): (Arc<Peer>, Rc<Clients>),
-    stream: S,
-    mut drain: Drain,
-) where
+pub(super) async fn serve<S>(client: Client, settings: Settings, stream: S)
+where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
-    let line = Rc::new(RefCell::new(Line::new(stream, limits_of(http), starter.clone())));
+    let Client { worker, peer, clients, mut drain, .. } = client;
+    let (stream, starter) = Timed::new(stream, settings.header_timeout, settings.idle_timeout);
+    let line = Rc::new(RefCell::new(Line::new(stream, settings.head, starter.clone())));
     let connection = Rc::new(ClientConnection::new(&worker.idle));
-    let demand = demand(listener, http);
+    let demand = settings.demand;
     let (phase, mut asked) = (drain.clone(), None);
     let mut stop = pin!(stopped(&mut drain));
     loop {
@@ -115,23 +107,19 @@ pub(in crate::door) async fn serve<S>(
 }
 
 /// Answers something that is no request with a refusal, and ends the connection.
-pub(in crate::door) async fn refuse<S>(
-    worker: Rc<Worker>,
-    listener: &Listener,
-    http: &Http,
-    (peer, clients): (Arc<Peer>, Rc<Clients>),
-    stream: S,
-    refusal: Refusal,
-) where
+pub(super) async fn refuse<S>(client: Client, settings: Settings, stream: S, refusal: Refusal)
+where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (stream, starter) = Timed::new(stream, http.header_timeout, listener.config.idle_timeout);
+    let (stream, starter) = Timed::new(stream, settings.header_timeout, settings.idle_timeout);
     let _busy = starter.begin();
-    let line = Rc::new(RefCell::new(Line::new(stream, limits_of(http), starter)));
-    let answer = exchange::run(worker, (peer, clients, None), Request::new(Incoming::Empty), Some(refusal)).await;
+    let line = Rc::new(RefCell::new(Line::new(stream, settings.head, starter)));
+    let answer =
+        exchange::run(client.worker, (client.peer, client.clients, None), Request::new(Incoming::Empty), Some(refusal))
+            .await;
     let (parts, body) = answer.into_parts();
     let asked = Asked { version: Version::HTTP_11, head_only: false, keeps: false };
-    if !matches!(send(&line, &parts, (body, demand(listener, http)), asked, false).await, After::Broken) {
+    if !matches!(send(&line, &parts, (body, settings.demand), asked, false).await, After::Broken) {
         linger(line).await;
     }
 }
@@ -171,12 +159,6 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
         true if asked.keeps => After::Next,
         true => After::End,
     }
-}
-
-/// What is asked of a client that is sent an answer.
-pub(super) fn demand(listener: &Listener, http: &Http) -> Demand {
-    let (rate, scarce_rate) = (http.answer_min_rate, http.scarce_min_rate);
-    Demand { allowance: listener.config.idle_timeout, rate, scarce_rate }
 }
 
 /// Whether all of a body was written. While the client is slow, the rest is read ahead.

@@ -1,7 +1,5 @@
 //! Serves an HTTP/2 connection, which is hyper's: one call of the exchange for each request.
 
-use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 use hyper::Request;
@@ -11,19 +9,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::Settings;
 use super::cork::cork;
-use super::http1::demand;
 use super::streams::{StreamBody, Streams};
 use super::timed::{BusyBody, Timed};
 use super::trailers::Trailers;
-use crate::config::Http;
-use crate::door::drain::{Drain, poll_stop, stopped};
+use crate::door::client::Client;
+use crate::door::drain::{poll_stop, stopped};
 use crate::exchange;
-use crate::limits::Clients;
-use crate::peer::Peer;
-use crate::snapshot::Listener;
 use crate::upload;
-use crate::worker::Worker;
 
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
 const STREAMS: u32 = 100;
@@ -39,27 +33,22 @@ const SEND_BUFFER: usize = 128 << 10;
 const LIST_SIZE: u32 = 1 << 20;
 
 /// Serves a connection to its end.
-pub(in crate::door) async fn serve<S>(
-    worker: Rc<Worker>,
-    listener: &Listener,
-    http: &Http,
-    (peer, clients): (Arc<Peer>, Rc<Clients>),
-    stream: S,
-    mut drain: Drain,
-) where
+pub(super) async fn serve<S>(client: Client, settings: Settings, stream: S)
+where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let Client { worker, peer, clients, mut drain, .. } = client;
     // Frames are no heads: between requests there is the one deadline for all that a client may send.
-    let idle = listener.config.idle_timeout;
+    let idle = settings.idle_timeout;
     let (stream, starter) = Timed::new(stream, idle, idle);
-    let streams = Streams::new(demand(listener, http));
+    let streams = Streams::new(settings.demand);
     let mut builder = http2::Builder::new(streams.clone());
     builder
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(http.headers_max_size).unwrap_or(LIST_SIZE).min(LIST_SIZE));
+        .max_header_list_size(u32::try_from(settings.headers_max_size).unwrap_or(LIST_SIZE).min(LIST_SIZE));
     let client = peer.address;
     let service = service_fn(move |request: Request<Incoming>| {
         let request = request.map(|body| upload::Incoming::Http2(body, None));
