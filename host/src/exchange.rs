@@ -31,11 +31,12 @@ use crate::back::headers::{self, Fields};
 use crate::back::{self, ClientConnection, Fitting, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
 use crate::config::ClientAuth;
 use crate::limits::{Allowance, Clients, Holder};
+use crate::live::Live;
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
 use crate::session::{self, Session};
-use crate::snapshot::{Site, Snapshot};
+use crate::snapshot::Site;
 use crate::text;
 use crate::upload::{Incoming, Limit, Rules, Upload};
 use crate::worker::Worker;
@@ -55,7 +56,7 @@ pub struct Http11Needed;
 /// One request on its way, with all that was found out about it.
 struct Exchange {
     worker: Rc<Worker>,
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<Live>,
     peer: Arc<Peer>,
     /// The client's connection, over HTTP/1.1.
     connection: Option<Rc<ClientConnection>>,
@@ -94,7 +95,7 @@ pub fn run(
     request: Request<Incoming>,
     unreadable: Option<Refusal>,
 ) -> Pin<Box<impl Future<Output = Answer>>> {
-    let snapshot = worker.snapshot();
+    let snapshot = worker.live();
     let proxy = peer.address;
     let peer = client::of(peer, &snapshot.forwarding, request.headers());
     let finish = Finish::begin(&worker.shared.log, &peer, (&request, unreadable.is_none()), snapshot.generation);

@@ -13,6 +13,7 @@ pub mod door;
 pub mod exchange;
 pub mod worker;
 pub mod state;
+pub mod live;
 pub mod snapshot;
 pub mod log;
 pub mod session;

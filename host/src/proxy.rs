@@ -26,7 +26,7 @@ use crate::log::{self, access::Log};
 use crate::policy::{Compiler, Desk, Policy};
 use crate::session::{Keys, Past, seconds_now};
 use crate::snapshot::{Fingerprint, Listener, Materials, Renewed, Snapshot};
-use crate::state::{Shared, State};
+use crate::state::{Cause, Shared, State};
 
 /// A running proxy.
 pub struct Proxy {
@@ -120,7 +120,6 @@ impl Proxy {
         let whole = !snapshot.policies.all().iter().any(|policy| policy.is_left_alone());
         snapshot.fingerprint = fingerprint.filter(|_| whole);
         log::warnings(&snapshot.warnings);
-        snapshot.policies.all().iter().for_each(|policy| policy.goes_live());
         let sockets = Arc::new(Sockets::from_environment(handed));
         sockets.follow(&snapshot)?;
         let log = Log::start(&config.log.access)
@@ -131,8 +130,8 @@ impl Proxy {
             state.revoked.join(link, upgrade::PATIENCE).map_err(Error::NotHandedOver)?;
         }
         keep_revocations(&state, config, if before.is_none() { Past::Goes } else { Past::Stays })?;
-        let snapshot = ArcSwap::from_pointee(snapshot);
-        let shared = Arc::new(Shared { snapshot, state, log, desk, seen: Mutex::default() });
+        let live = ArcSwap::new(state.follow(&Arc::new(snapshot), Cause::Operator));
+        let shared = Arc::new(Shared { live, state, log, desk, seen: Mutex::default() });
         let takes_over = before.is_some();
         let phase = if takes_over { Phase::Waiting } else { Phase::Accepting };
         let threads = Threads::start(shared.clone(), sockets.clone(), config.threads, phase)
@@ -165,7 +164,7 @@ impl Proxy {
         config: &Config,
         (fingerprint, shrink): (Option<Fingerprint>, Shrink),
     ) -> Result<Reloaded, Error> {
-        let previous = self.shared.snapshot.load_full();
+        let previous = self.shared.live.load_full();
         if fingerprint.is_some() && previous.fingerprint == fingerprint {
             tracing::info!(generation = previous.generation, "nothing to reload: the files say what they said");
             return Ok(Reloaded { generation: previous.generation, changed: false });
@@ -187,7 +186,7 @@ impl Proxy {
         let built = Instant::now();
         let generation = next.generation;
         log::warnings(&next.warnings);
-        self.go_live(Arc::new(next), "reload")?;
+        self.go_live(Arc::new(next), "reload", Cause::Operator)?;
         tracing::info!(generation, us = built.elapsed().as_micros(), "reloaded");
         Ok(Reloaded { generation, changed: true })
     }
@@ -221,7 +220,7 @@ impl Proxy {
         };
         let past = found.ok_or(Error::NoSuchGeneration)?;
         let generation = past.generation;
-        self.go_live(past, "rollback")?;
+        self.go_live(past, "rollback", Cause::Operator)?;
         tracing::warn!(from = live, generation, "rolled back");
         Ok(generation)
     }
@@ -230,7 +229,7 @@ impl Proxy {
     /// generation without it. If that has not even its component, the component is put under quarantine; otherwise its
     /// settings are to blame.
     pub fn heed(&self, policy: &Policy) {
-        let live = self.shared.snapshot.load_full();
+        let live = self.shared.live.load_full();
         if !policy.is_on_probation() || !live.policies.has(policy) {
             return;
         }
@@ -258,7 +257,7 @@ impl Proxy {
             let reason = format!("{name} failed again and again after generation {} went live", live.generation);
             quarantine.add(digest, &reason);
         }
-        match self.go_live(good, "a policy went bad") {
+        match self.go_live(good, "a policy went bad", Cause::Relapse) {
             Ok(()) => {
                 tracing::error!(policy = name, digest, generation, quarantined, "a new policy went bad: rolled back")
             }
@@ -274,15 +273,14 @@ impl Proxy {
     }
 
     /// The one way in which a generation goes live.
-    fn go_live(&self, next: Arc<Snapshot>, reason: &'static str) -> Result<(), Error> {
+    fn go_live(&self, next: Arc<Snapshot>, reason: &'static str, cause: Cause) -> Result<(), Error> {
         let mut history = self.history();
         let quarantine = &self.shared.desk.quarantine;
         if let Some(policy) = next.policies.all().iter().find(|policy| quarantine.reason(&policy.digest).is_some()) {
             return Err(Error::Quarantined { digest: policy.digest.clone() });
         }
         self.sockets.follow(&next)?;
-        next.policies.all().iter().for_each(|policy| policy.goes_live());
-        let live = self.shared.snapshot.swap(next.clone());
+        let live = self.shared.live.swap(self.shared.state.follow(&next, cause)).snapshot.clone();
         history.last = history.last.max(next.generation);
         history.past.retain(|(past, _)| past.generation != next.generation && past.generation != live.generation);
         let was = std::mem::replace(&mut history.live, Life::now(next.generation, reason));
@@ -297,9 +295,9 @@ impl Proxy {
 
     /// Forgets compiled components that no generation uses which is live or may be again.
     fn forget_unused(&self, history: &History) {
-        let live = self.shared.snapshot.load();
+        let live = self.shared.live.load();
         let uses = |digest: &str| history.past.iter().any(|(past, _)| past.policies.uses(digest));
-        self.compiler.keep_only(|digest| live.policies.uses(digest) || uses(digest));
+        self.compiler.keep_only(|digest| live.snapshot.policies.uses(digest) || uses(digest));
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -324,7 +322,7 @@ impl Proxy {
 
     /// Where it listens: name, bound address, and whether with TLS.
     pub fn listening(&self) -> Vec<(String, String, bool)> {
-        let (snapshot, live) = (self.shared.snapshot.load(), self.sockets.live());
+        let (snapshot, live) = (self.shared.live.load(), self.sockets.live());
         let one = |(name, listener): (&String, &Arc<Listener>)| {
             let (configured, socket) = live.get(name)?;
             Some((name.clone(), socket.address(configured), listener.tls.is_some()))
@@ -339,7 +337,7 @@ impl Proxy {
 
     /// The live generation.
     pub fn generation(&self) -> u64 {
-        self.shared.snapshot.load().generation
+        self.shared.live.load().generation
     }
 
     /// Whether this process is to take over from another.
@@ -397,7 +395,7 @@ impl Proxy {
     /// Stops accepting, and serves connections on until they close; after the drain timeout, they are told to. True when
     /// all did.
     pub fn retire(&self) -> bool {
-        let timeout = self.shared.snapshot.load().drain_timeout;
+        let timeout = self.shared.live.load().drain_timeout;
         let began = Instant::now();
         let ended = self.threads.retire(timeout) || self.drain();
         // A process that is older still hears of ended sessions by this one. It has no longer to live.
@@ -412,7 +410,7 @@ impl Proxy {
     pub fn drain(&self) -> bool {
         self.shared.state.begin_draining();
         let (delay, timeout) = {
-            let snapshot = self.shared.snapshot.load();
+            let snapshot = self.shared.live.load();
             (snapshot.drain_delay, snapshot.drain_timeout)
         };
         // Everything is served as before, but for health checks, until balancers have seen one of them.

@@ -15,7 +15,7 @@ use crate::back::Node;
 use crate::config::{self, Collector, Config, Fault, Faults, Limits};
 use crate::directory::{Directory, Shrink};
 use crate::pages::{Languages, Pages};
-use crate::policy::{self, Compiler, Policies, Quarantine};
+use crate::policy::{self, Compiler, PolicySpec, PolicySpecs, Quarantine};
 use crate::session::{self, Keys, Sessions};
 use crate::tls;
 
@@ -43,8 +43,8 @@ pub struct Snapshot {
     pub drain_delay: std::time::Duration,
     /// How long requests may take to finish when Doorward stops.
     pub drain_timeout: std::time::Duration,
-    /// The five questions.
-    pub policies: Policies,
+    /// What answers the five questions.
+    pub policies: PolicySpecs,
     /// Doorward's own pages.
     pub pages: Pages,
     /// Their texts.
@@ -176,7 +176,7 @@ impl Snapshot {
             forwarding: config.forwarding.clone(),
             drain_delay: config.drain_delay,
             drain_timeout: config.drain_timeout,
-            policies: Policies::new(policies),
+            policies: PolicySpecs::new(policies),
             pages,
             languages,
             directory,
@@ -252,14 +252,14 @@ impl Snapshot {
     }
 }
 
-/// The policies; those that did not change are taken over, with their instances.
-fn policies(config: &Config, materials: &Materials<'_>, faults: &Collector) -> Vec<Arc<policy::Policy>> {
-    let old = materials.previous.map_or(&[][..], |previous| previous.policies.all());
+/// The policies. Those that the live generation has are proved already.
+fn policies(config: &Config, materials: &Materials<'_>, faults: &Collector) -> Vec<Arc<PolicySpec>> {
+    let proved = materials.previous.map_or(&[][..], |previous| previous.policies.all());
     // A start is not refused for it: nobody would be served.
     let starts = materials.previous.is_none() && !materials.trial;
     let suspect = if starts { policy::Suspect::LeftAlone } else { policy::Suspect::Refused };
     let quarantine = materials.quarantine.map(|quarantine| (quarantine, suspect));
-    let load = |policy| faults.keep(policy::load(policy, materials.compiler, old, quarantine));
+    let load = |policy| faults.keep(policy::load(policy, materials.compiler, proved, quarantine));
     config.policies.iter().filter_map(load).collect()
 }
 

@@ -8,14 +8,17 @@ use arc_swap::ArcSwap;
 
 use crate::auth::Pace;
 use crate::limits::{Flow, Refused, Room, Throttle};
+use crate::live::Live;
 use crate::log::access::Log;
-use crate::policy::Desk;
+use crate::policy::{self, Desk};
 use crate::session::{Once, Revoked, Watched};
 use crate::snapshot::Snapshot;
 
-/// What survives a reload.
+/// All that lives, by name. Each generation that goes live is told to it, and nothing of it is in a generation.
 #[derive(Default)]
 pub struct State {
+    /// Breakers, counters and probation of policies.
+    pub policies: policy::States,
     /// Counts of connections.
     pub flow: Arc<Flow>,
     /// Counts of connections that were not let in.
@@ -37,7 +40,22 @@ pub struct State {
     draining: AtomicBool,
 }
 
+/// Why a generation goes live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The operator changed something, who may have made a mistake.
+    Operator,
+    /// What went live before went bad.
+    Relapse,
+}
+
 impl State {
+    /// A generation goes live: what it has in common with the one before lives on, and what is new begins.
+    pub fn follow(&self, next: &Arc<Snapshot>, cause: Cause) -> Arc<Live> {
+        let policies = self.policies.follow(&next.policies, cause == Cause::Operator);
+        Arc::new(Live { snapshot: next.clone(), policies })
+    }
+
     /// From now on balancers are told to send no more.
     pub fn begin_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -68,7 +86,7 @@ impl Logins {
 /// What all workers share.
 pub struct Shared {
     /// The live generation: the one atomic pointer.
-    pub snapshot: ArcSwap<Snapshot>,
+    pub live: ArcSwap<Live>,
     /// What outlives it.
     pub state: State,
     /// Where access lines go.

@@ -7,9 +7,9 @@ use std::sync::{Arc, PoisonError};
 
 use crate::back::Idle;
 use crate::directory::Connections;
+use crate::live::Live;
 use crate::policy::Guests;
 use crate::session::Opened;
-use crate::snapshot::Snapshot;
 use crate::state::Shared;
 
 /// One worker's own things.
@@ -43,16 +43,16 @@ impl Worker {
         }
     }
 
-    /// The live Snapshot. When it is a new one, instances and connections that it has no use for go.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        let snapshot = self.shared.snapshot.load_full();
-        if self.seen.load(Ordering::Relaxed) != snapshot.generation {
-            self.guests.borrow_mut().keep_only(&snapshot.policies, snapshot.generation);
+    /// The live generation. When it is a new one, instances and connections that it has no use for go.
+    pub fn live(&self) -> Arc<Live> {
+        let live = self.shared.live.load_full();
+        if self.seen.load(Ordering::Relaxed) != live.generation {
+            self.guests.borrow_mut().keep_only(&live.policies, live.generation);
             self.opened.borrow_mut().clear();
-            self.idle.keep_only(snapshot.nodes().iter().map(AsRef::as_ref));
-            self.seen.store(snapshot.generation, Ordering::Release);
+            self.idle.keep_only(live.nodes().iter().map(AsRef::as_ref));
+            self.seen.store(live.generation, Ordering::Release);
         }
-        snapshot
+        live
     }
 }
 

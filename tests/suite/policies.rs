@@ -396,6 +396,25 @@ fn settings_that_make_a_policy_fail_are_rolled_back_without_a_quarantine() {
 }
 
 #[test]
+fn a_rollback_brings_no_old_breaker_back_and_a_reload_of_other_keys_forgets_none() {
+    let filter = policy("p", Question::Filter, "memo = \"0B\"\n[policy.breaker]\nfailures = 2\npause = \"1h\"");
+    let (_node, proxy) = start(setup().file("p.wasm", trap_if_bad(Question::Filter).build()), &filter);
+    assert_eq!([(); 2].map(|()| from(&proxy, "127.0.0.2", true)), [503; 2]);
+    proxy.wait_for_log("left alone for a while", SOON);
+    let text = std::fs::read_to_string(proxy.dir().join("doorward.toml")).expect("the configuration");
+    let changed = text.replace("failures = 2", "failures = 2\nwindow = \"9s\"");
+    replace(&proxy, "doorward.toml", changed.as_bytes());
+    assert_eq!(proxy.admin("POST", "/reload").0, 200);
+    assert_eq!((&proxy.status()["generation"], &health(&proxy)["breaker"]["open"]), (&json!(2), &json!(true)));
+    replace(&proxy, "p.wasm", &Guest::new(Question::Filter).build());
+    assert_eq!(proxy.admin("POST", "/reload").0, 200);
+    assert_eq!(from(&proxy, "127.0.0.1", false), 200);
+    assert_eq!(proxy.admin("POST", "/rollback?generation=2").0, 200);
+    let (health, closed) = (health(&proxy), json!({"open": false, "shut-out": 0}));
+    assert_eq!((&health["breaker"], &health["failures"]), (&closed, &json!(0)), "it begins anew");
+}
+
+#[test]
 fn the_last_five_generations_can_be_gone_back_to() {
     let (_node, proxy) = start(setup().file("look.wasm", Guest::template("green").build()), LOOK);
     for number in 0..7 {

@@ -151,7 +151,7 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
             Err(_) => told(StatusCode::BAD_REQUEST, &json!({"error": "generation is no number"})),
         },
         (&Method::POST, "/purge-routes") => {
-            let directory = &proxy.shared().snapshot.load().directory;
+            let directory = &proxy.shared().live.load().directory;
             let name = parameter("user").map(|typed| directory.canonical(typed).unwrap_or_default());
             told(StatusCode::OK, &json!({"purged": directory.purge(name.as_deref())}))
         }
@@ -183,7 +183,7 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
 /// What waits for a disk does it where no signal waits behind it.
 async fn revoke(proxy: &Arc<Proxy>, what: Revocation) -> Response<Full<Bytes>> {
     let shared = proxy.shared().clone();
-    let lifetime = shared.snapshot.load().sessions.lifetime();
+    let lifetime = shared.live.load().sessions.lifetime();
     match &what {
         Revocation::Session(id) => tracing::warn!(session = session::hex(id), "a session is revoked"),
         Revocation::User(user) => tracing::warn!(user, "all sessions of a user are revoked"),
@@ -210,7 +210,7 @@ async fn lift(proxy: &Arc<Proxy>, digest: &str) -> bool {
 /// A reload that was not refused, with the warnings of what is live then.
 fn reload_done(proxy: &Proxy, reloaded: Reloaded) -> Json {
     let mut done = json!({"generation": reloaded.generation, "changed": reloaded.changed});
-    let snapshot = proxy.shared().snapshot.load();
+    let snapshot = proxy.shared().live.load();
     if !snapshot.warnings.is_empty() {
         done["warnings"] = snapshot.warnings.iter().map(ToString::to_string).collect();
     }

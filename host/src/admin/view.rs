@@ -16,7 +16,7 @@ use crate::proxy::Proxy;
 /// What is live, and how it does.
 pub(super) fn status(proxy: &Proxy) -> Json {
     let shared = proxy.shared();
-    let snapshot = shared.snapshot.load();
+    let snapshot = shared.live.load();
     let workers = shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
     let workers: Vec<u64> = workers.iter().map(|seen| seen.load(Ordering::Acquire)).collect();
     let (written, dropped) = shared.desk.records.counts();
@@ -165,7 +165,7 @@ const SHADOW: [&str; 4] = ["agreed", "differed", "failed", "dropped"];
 
 pub(super) fn metrics(proxy: &Proxy) -> String {
     let shared = proxy.shared();
-    let snapshot = shared.snapshot.load();
+    let snapshot = shared.live.load();
     let policies: Vec<(String, Health)> =
         snapshot.policies.all().iter().map(|policy| (label(&policy.name), policy.health())).collect();
     let mut text = String::new();

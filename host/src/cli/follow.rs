@@ -251,7 +251,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// What goes on beside reloads: policies in trouble are heeded, nodes are probed, and files are looked after.
 async fn beside(proxy: Arc<Proxy>) {
     let shared = proxy.shared().clone();
-    let nodes = watch_over(move || shared.snapshot.load().nodes().to_vec());
+    let nodes = watch_over(move || shared.live.load().nodes().to_vec());
     tokio::join!(heed(proxy.clone()), nodes, look_after_files(proxy));
 }
 

@@ -10,7 +10,7 @@ use crate::worker::Worker;
 
 /// Asks the access policies, then counts the connection. `None` closes it; the reason is in the log and the metrics.
 pub(super) fn admit(worker: &Worker, peer: &Arc<Peer>) -> Option<(FlowPermit, Rc<Clients>)> {
-    let (snapshot, state, listener) = (worker.snapshot(), &worker.shared.state, peer.listener.as_str());
+    let (snapshot, state, listener) = (worker.live(), &worker.shared.state, peer.listener.as_str());
     let facts = Facts::of_connection(peer.clone());
     let class = match snapshot.policies.access(&mut worker.guests.borrow_mut(), &facts) {
         Access::Allow(class) => class,

@@ -54,7 +54,7 @@ async fn connection(
     socket: (SocketAddr, SocketAddr),
     drain: Drain,
 ) {
-    let Some(listener) = worker.snapshot().listeners.get(&name).cloned() else { return };
+    let Some(listener) = worker.live().listeners.get(&name).cloned() else { return };
     let (from, local) = match proxied::ends(&listener.config.proxied, &mut stream, socket).await {
         Ok(ends) => ends,
         Err(reason) => {

@@ -56,7 +56,7 @@ impl Terms {
     async fn over(&self) {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
-            let snapshot = self.shared.snapshot.load();
+            let snapshot = self.shared.live.load();
             if !snapshot.sessions.is_alive(&self.session, &self.shared.state.revoked, &self.shared.state.watched) {
                 return tracing::debug!(session = self.session.id(), "a tunnel ends with its session");
             }

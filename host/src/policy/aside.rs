@@ -60,8 +60,8 @@ fn audit(asked: &Asked) {
     let started = Instant::now();
     let Ok(mut guest) = Guest::start(&policy.start()) else { return };
     let (answer, _) = guest.ask(Source::Live(asked.facts.clone()));
-    policy.counts.audits.fetch_add(1, Ordering::Relaxed);
-    policy.audit_took(started.elapsed());
+    policy.state.counts.audits.fetch_add(1, Ordering::Relaxed);
+    policy.state.audit_took(started.elapsed());
     if answer.is_ok_and(|answer| answer != **remembered) {
         policy.is_impure("a fresh instance gave another answer");
     }
@@ -77,9 +77,9 @@ fn shadow(guests: &mut Guests, asked: &Asked, desk: Option<&Desk>) {
         _ => false,
     };
     let count = match (&outcome, same) {
-        (_, true) => &shadow.agreed,
-        (Ok(_), false) => &shadow.differed,
-        (Err(_), false) => &shadow.failed,
+        (_, true) => &shadow.counts.agreed,
+        (Ok(_), false) => &shadow.counts.differed,
+        (Err(_), false) => &shadow.counts.failed,
     };
     let count = count.fetch_add(1, Ordering::Relaxed) + 1;
     if same {

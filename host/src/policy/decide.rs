@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::answer::Answer;
 use super::aside::{Asked, Job};
-use super::breaker::{Breaker, Failure, Turn};
+use super::breaker::{Failure, Turn};
 use super::desk::Desk;
 use super::facts::Facts;
 use super::guest::{Error, Guest};
@@ -114,7 +114,7 @@ impl Guests {
     fn place(&mut self, policy: &Policy) -> Place<'_> {
         let at = self.shelves.iter().position(|(id, _)| *id == policy.id).unwrap_or_else(|| {
             let tally = Arc::new(Tally::default());
-            tally.clone().join(&mut policy.tallies());
+            tally.clone().join(&mut policy.state.tallies());
             let memo = Memo::new(policy.memo);
             let shelf = Shelf { guest: None, memo, tally, decided: 0, next_audit: Instant::now() };
             self.shelves.push((policy.id, shelf));
@@ -184,7 +184,7 @@ impl Policy {
 
     /// The answer that is known already.
     fn remembered(&self, shelf: &mut Shelf, facts: &Facts) -> Option<Arc<Answer>> {
-        if self.memo == 0 || self.impure() {
+        if self.memo == 0 || self.state.is_impure() {
             if shelf.memo.bytes() > 0 {
                 shelf.memo = Memo::new(0);
                 shelf.tally.bytes.store(0, Ordering::Relaxed);
@@ -201,19 +201,19 @@ impl Policy {
         let shelf = &mut *place.shelf;
         let now = Instant::now();
         if !self.admits(facts, now) {
-            self.counts.shut_out.fetch_add(1, Ordering::Relaxed);
+            self.state.counts.shut_out.fetch_add(1, Ordering::Relaxed);
             return (Err(Error::Open), Trace::default());
         }
         count(&shelf.tally.misses);
         let guest = match shelf.guest.take() {
-            Some(guest) if !self.impure() => Ok(guest),
+            Some(guest) if !self.state.is_impure() => Ok(guest),
             _ => Guest::start(&self.start()),
         };
         let (outcome, trace) = match guest {
             Err(error) => (Err(error), Trace::default()),
             Ok(mut guest) => {
                 let (outcome, trace) = guest.ask(Source::Live(facts.clone()));
-                if outcome.is_ok() && !self.fresh && !self.impure() {
+                if outcome.is_ok() && !self.per_call && !self.state.is_impure() {
                     shelf.guest = Some(guest);
                 }
                 (outcome.map(Arc::new), trace)
@@ -222,7 +222,7 @@ impl Policy {
         match &outcome {
             Ok(answer) => {
                 self.answered(facts);
-                if self.memo > 0 && !self.impure() && trace.is_cacheable() {
+                if self.memo > 0 && !self.state.is_impure() && trace.is_cacheable() {
                     if shelf.memo.insert(&trace, answer).is_err() {
                         self.is_impure("after the same facts it did something else");
                     }
@@ -237,7 +237,7 @@ impl Policy {
 
     /// What a failure does: it is told, and too many open the breaker, for the client or for all.
     fn failed(self: &Arc<Self>, error: &Error, facts: &Facts, began: Instant, desk: Option<&Arc<Desk>>) {
-        let failures = self.counts.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        let failures = self.state.counts.failures.fetch_add(1, Ordering::Relaxed) + 1;
         // The first failures are told one by one, then every power of two: a trap storm is no log storm.
         let is_told = failures <= 8 || failures.is_power_of_two();
         let (policy, digest, client) = (self.name.as_str(), self.digest.as_str(), facts.peer.address);
@@ -246,13 +246,13 @@ impl Policy {
         }
         let asked = {
             let of = |tally: &Arc<Tally>| tally.hits.load(Ordering::Relaxed) + tally.misses.load(Ordering::Relaxed);
-            self.tallies().iter().map(of).sum()
+            self.state.tallies().iter().map(of).sum()
         };
         let turn = {
-            let (mut breaker, now) = (self.breaker(), Instant::now());
+            let (mut breaker, now) = (self.state.breaker(), Instant::now());
             let failure = Failure { client, took: now.duration_since(began), asked };
-            let turn = breaker.failed(failure, now, &self.breaker_settings);
-            self.noted(&breaker);
+            let turn = breaker.failed(failure, now, &self.breaker);
+            self.state.noted(&breaker);
             turn
         };
         match turn {
@@ -272,12 +272,12 @@ impl Policy {
     }
 
     fn answered(&self, facts: &Facts) {
-        if !self.troubled.load(Ordering::Acquire) {
+        if !self.state.troubled.load(Ordering::Acquire) {
             return;
         }
-        let mut breaker = self.breaker();
+        let mut breaker = self.state.breaker();
         let turn = breaker.answered(facts.peer.address);
-        self.noted(&breaker);
+        self.state.noted(&breaker);
         drop(breaker);
         if turn == Turn::Closed {
             tracing::info!(policy = self.name, "a policy answers again");
@@ -288,25 +288,19 @@ impl Policy {
         if self.left_alone {
             return false;
         }
-        if !self.troubled.load(Ordering::Acquire) {
+        if !self.state.troubled.load(Ordering::Acquire) {
             return true;
         }
-        let mut breaker = self.breaker();
+        let mut breaker = self.state.breaker();
         let admits = breaker.admits(facts.peer.address, now);
-        self.noted(&breaker);
+        self.state.noted(&breaker);
         admits
-    }
-
-    /// What is looked at without the breaker's lock.
-    fn noted(&self, breaker: &Breaker) {
-        self.open.store(breaker.is_open(), Ordering::Release);
-        self.troubled.store(!breaker.is_quiet(), Ordering::Release);
     }
 
     /// Whether it is the policy that is bad, and not what one client sends: it fails for several, or also when it is asked
     /// about nobody in particular, at a listener and a site that it is asked at.
     pub fn is_bad(&self, (listener, site): (&str, &str)) -> bool {
-        if self.breaker().clients() >= self.breaker_settings.failures as usize {
+        if self.state.breaker().clients() >= self.breaker.failures as usize {
             return true;
         }
         let own = |names: &HashSet<String>, usual: &str| names.iter().min().map_or(usual.to_owned(), String::clone);
@@ -319,7 +313,7 @@ impl Policy {
 
     /// The policy is no pure function: from now on it is asked each time, on a fresh instance.
     pub(super) fn is_impure(&self, how: &str) {
-        if !self.counts.impure.swap(true, Ordering::AcqRel) {
+        if !self.state.counts.impure.swap(true, Ordering::AcqRel) {
             tracing::error!(
                 policy = self.name,
                 digest = self.digest,
@@ -334,7 +328,7 @@ impl Policy {
         if now < shelf.next_audit {
             return;
         }
-        shelf.next_audit = now + (self.audit_cost() * AUDIT_SHARE).max(AUDIT_INTERVAL);
+        shelf.next_audit = now + (self.state.audit_cost() * AUDIT_SHARE).max(AUDIT_INTERVAL);
         let asked = Asked { policy: self.clone(), facts: facts.clone(), outcome: Ok(answer.clone()), generation };
         desk.aside(Job::Audit(asked));
     }
@@ -343,7 +337,7 @@ impl Policy {
         let Some(shadow) = &self.shadow else { return };
         let asked = Asked { policy: self.clone(), facts: facts.clone(), outcome: outcome.clone(), generation };
         if !desk.aside(Job::Shadow(asked)) {
-            shadow.dropped.fetch_add(1, Ordering::Relaxed);
+            shadow.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::Engine;
 
@@ -12,7 +11,7 @@ use super::guest::{Error, Guest};
 use super::imports::{self, WIT_VERSION};
 use super::manifest::{Grants, Manifest};
 use super::quarantine::Quarantine;
-use super::{Policy, Scope, Shadow};
+use super::spec::{PolicySpec, Scope};
 use crate::config::{self, Fault, Faults, Instances};
 
 /// A component file may be so large: those of JavaScript and Python guests are 10 to 40 MiB.
@@ -26,9 +25,6 @@ pub const BUILT_IN: [(&str, &[u8]); 4] = [
     ("auth-mode", include_bytes!("../../../policies/dist/auth-mode.wasm")),
 ];
 
-/// Identities of policies, so that a worker can tell whose instances it keeps.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-
 /// What becomes of a policy whose component is under quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suspect {
@@ -38,16 +34,16 @@ pub enum Suspect {
     LeftAlone,
 }
 
-/// Builds a policy, or takes it over from `previous` when nothing of it changed.
+/// Builds a policy. One that is `proved` already, since it is live, is not proved again.
 ///
 /// # Errors
 /// Every fault: of the file, the component, its settings, or its shadow.
 pub fn load(
     config: &config::Policy,
     compiler: &Compiler,
-    previous: &[Arc<Policy>],
+    proved: &[Arc<PolicySpec>],
     quarantine: Option<(&Quarantine, Suspect)>,
-) -> Result<Arc<Policy>, Faults> {
+) -> Result<Arc<PolicySpec>, Faults> {
     let bytes = bytes_of(config)?;
     let digest = digest(&bytes);
     if let Some(pinned) = &config.digest
@@ -72,11 +68,10 @@ pub fn load(
         policy.left_alone = true;
     }
     if let Some(file) = &config.shadow {
-        let shadow = shadow(config, file, compiler, previous)?;
-        policy.shadow = Some(shadow);
+        policy.shadow = Some(shadow(config, file, compiler, proved)?);
     }
-    if let Some(old) = previous.iter().find(|old| old.is_same(&policy) && !old.left_alone) {
-        return Ok(old.clone());
+    if let Some(same) = proved.iter().find(|proved| ***proved == policy) {
+        return Ok(same.clone());
     }
     Guest::start(&policy.start()).map_err(|error| refused(config, &error))?;
     Ok(Arc::new(policy))
@@ -87,43 +82,20 @@ fn shadow(
     config: &config::Policy,
     file: &Path,
     compiler: &Compiler,
-    previous: &[Arc<Policy>],
-) -> Result<Shadow, Faults> {
+    proved: &[Arc<PolicySpec>],
+) -> Result<Arc<PolicySpec>, Faults> {
     let mut config = config.clone();
     (config.file, config.digest, config.shadow) = (Some(file.to_owned()), None, None);
     config.name.push_str("/shadow");
-    let known = previous.iter().filter_map(|policy| Some(policy.shadow.as_ref()?.policy.clone()));
-    let known: Vec<Arc<Policy>> = known.collect();
-    let policy = load(&config, compiler, &known, None).map_err(|Faults(mut faults)| {
+    let proved: Vec<Arc<PolicySpec>> = proved.iter().filter_map(|policy| policy.shadow.clone()).collect();
+    load(&config, compiler, &proved, None).map_err(|Faults(mut faults)| {
         let file = config.place.key("file").fault("", "").key;
         for fault in faults.iter_mut().filter(|fault| fault.key == file) {
             let Fault { found, expected, .. } = fault;
             *fault = config.place.key("shadow").fault(std::mem::take(found), std::mem::take(expected));
         }
         Faults(faults)
-    })?;
-    Ok(Shadow {
-        policy,
-        agreed: AtomicU64::new(0),
-        differed: AtomicU64::new(0),
-        failed: AtomicU64::new(0),
-        dropped: AtomicU64::new(0),
     })
-}
-
-impl Policy {
-    /// Whether another would do all the same: then its instances and its memory are kept.
-    fn is_same(&self, other: &Self) -> bool {
-        let shadow = |policy: &Self| policy.shadow.as_ref().map(|shadow| shadow.policy.id);
-        self.digest == other.digest
-            && self.settings == other.settings
-            && (&self.name, self.question, self.on_error) == (&other.name, other.question, other.on_error)
-            && (self.memory, self.time, self.memo) == (other.memory, other.time, other.memo)
-            && (self.fresh, self.recording) == (other.fresh, other.recording)
-            && (&self.grants, &self.scope) == (&other.grants, &other.scope)
-            && self.breaker_settings == other.breaker_settings
-            && shadow(self) == shadow(other)
-    }
 }
 
 /// What a component is, without compiling it.
@@ -148,7 +120,7 @@ pub fn schema_of(config: &config::Policy, compiler: &Compiler) -> Result<String,
     Guest::schema(&policy.start()).map_err(|error| refused(config, &error))
 }
 
-fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: String) -> Result<Policy, Fault> {
+fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: String) -> Result<PolicySpec, Fault> {
     let fault =
         |found: String, expected: String| at_file(config).fault(format!("{}: {found}", origin(config)), expected);
     let wanted = || format!("a component that answers \"{}\" of doorward:policy@{WIT_VERSION}", config.asks.name());
@@ -167,8 +139,7 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
     let pre = imports::linker(compiler.engine(), config.asks, &grants)
         .and_then(|linker| linker.instantiate_pre(&component))
         .map_err(|error| fault(format!("{error:#}"), wanted()))?;
-    Ok(Policy {
-        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+    Ok(PolicySpec {
         name: config.name.clone(),
         digest,
         question: config.asks,
@@ -178,9 +149,9 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
         memory: config.memory,
         time: config.time,
         memo: usize::try_from(config.memo).unwrap_or(usize::MAX),
-        fresh: config.instances == Instances::Fresh,
+        per_call: config.instances == Instances::Fresh,
         recording: config.recording,
-        breaker_settings: config.breaker,
+        breaker: config.breaker,
         scope: Scope {
             listeners: config.listeners.iter().cloned().collect(),
             sites: config.sites.iter().cloned().collect(),
@@ -188,12 +159,6 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
         settings: config.settings.to_string(),
         pre,
         shadow: None,
-        counts: Default::default(),
-        tallies: Default::default(),
-        breaker: Default::default(),
-        troubled: Default::default(),
-        open: Default::default(),
-        live_since: Default::default(),
         left_alone: false,
     })
 }

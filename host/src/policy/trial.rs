@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Policy;
 use super::answer::Answer;
 use super::guest::{Error, Guest};
 use super::imports::Source;
 use super::memo::{Memo, Read};
+use super::spec::PolicySpec;
 use super::trace::{Fact, Given, Trace, Value};
 
 /// What a trial remembers may take so many bytes: as much as a policy has by default.
@@ -15,7 +15,7 @@ const MEMO: usize = 4 << 20;
 
 /// A policy with one warm instance of its own.
 pub struct Trial {
-    policy: Arc<Policy>,
+    policy: Arc<PolicySpec>,
     guest: Option<Guest>,
     memo: Memo,
 }
@@ -46,12 +46,12 @@ pub struct Figures {
 
 impl Trial {
     /// A policy to try.
-    pub fn new(policy: Arc<Policy>) -> Self {
+    pub fn new(policy: Arc<PolicySpec>) -> Self {
         Self { policy, guest: None, memo: Memo::new(MEMO) }
     }
 
     /// The policy.
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &PolicySpec {
         &self.policy
     }
 

@@ -252,7 +252,7 @@ async fn work(
     mut retire: watch::Receiver<bool>,
 ) {
     let worker = Rc::new(Worker::new(shared));
-    worker.snapshot();
+    worker.live();
     let mut serving: HashMap<String, (config::Address, watch::Sender<Phase>)> = HashMap::new();
     let mut tasks = tokio::task::JoinSet::new();
     while *phase.borrow() < Phase::Draining {
@@ -284,7 +284,7 @@ async fn work(
             }
         }
         tokio::select! {
-            _ = generation.changed() => { worker.snapshot(); }
+            _ = generation.changed() => { worker.live(); }
             _ = phase.changed() => {}
             _ = retire.changed() => {}
             Some(_) = tasks.join_next() => {}

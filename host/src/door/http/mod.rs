@@ -51,7 +51,7 @@ impl Settings {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(client: Client, channel: Channel) {
-    let settings = Settings::new(&client, &client.worker.snapshot().http);
+    let settings = Settings::new(&client, &client.worker.live().http);
     // Boxed, so that a connection without TLS has no room for it.
     match channel {
         Channel::Clear(stream) => http1::serve(client, settings, stream).await,
