@@ -10,6 +10,7 @@ mod finish;
 mod held;
 mod login;
 mod moved;
+mod onward;
 mod own;
 mod preferences;
 mod renewal;
@@ -22,28 +23,25 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::body::Body as _;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response};
 
-use crate::back::headers::{self, Fields};
-use crate::back::{self, ClientConnection, Fitting, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
+use crate::back::{self, ClientConnection, Hop, Node};
 use crate::config::ClientAuth;
-use crate::limits::{Allowance, Clients, Holder};
+use crate::limits::{Clients, Holder};
 use crate::live::Live;
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
-use crate::session::{self, Session};
+use crate::session::Session;
 use crate::snapshot::Site;
 use crate::text;
-use crate::upload::{Incoming, Limit, Rules, Upload};
+use crate::upload::Incoming;
 use crate::worker::Worker;
 
 pub use finish::Body;
 use finish::Finish;
-use upgrade::Terms;
 pub use upgrade::Tunnel;
 
 /// An answer to a browser.
@@ -77,13 +75,6 @@ struct Visit {
     /// Headers for the node that a filter set.
     set: Vec<(HeaderName, HeaderValue)>,
 }
-
-/// What the node is told of the client.
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_DOORWARD_DEVICE: HeaderName = HeaderName::from_static("x-doorward-device");
-const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-template");
-/// Room for these and for what is told of the client.
-const OUR_HEADERS: usize = 10;
 
 /// Answers a request. One that could not be read comes with the refusal it gets, and nothing else of it means anything.
 ///
@@ -332,155 +323,7 @@ impl Exchange {
         Ok(answer)
     }
 
-    /// What the client sends, if it is not too large.
-    async fn upload(&self, visit: &Visit, body: Incoming) -> Result<Outgoing, Refusal> {
-        if body.is_end_stream() {
-            return Ok(Outgoing::nothing());
-        }
-        let limit = self.snapshot.http.session_body();
-        let body = Upload::new(body, self.rules(limit));
-        if content_length(&visit.head).is_some_and(|length| length > limit.1) {
-            if self.snapshot.http.allow_large_incoming_data {
-                // So that a browser which sends it all before it reads gets to see the answer.
-                Box::pin(body.drain(self.snapshot.http.upload_max_size.saturating_mul(64))).await;
-            }
-            return Err(Refusal::BodyTooLarge(limit.0, limit.1));
-        }
-        Ok(Outgoing::Client(body))
-    }
-
-    /// The way to a node for requests of our own.
-    fn hop<'a>(&'a self, node: &'a Arc<Node>, allowance: &'a Rc<Allowance>) -> Hop<'a> {
-        Hop { node, idle: &self.worker.idle, peer: &self.peer, owner: None, allowance }
-    }
-
-    /// What somebody may take of what all share.
-    fn allowance(&self, holder: Holder) -> Rc<Allowance> {
-        let room = self.worker.shared.state.read_ahead.clone();
-        Rc::new(Allowance { room, holder, bounds: self.snapshot.http.read_ahead })
-    }
-
-    /// Whose connection to the node may be authenticated. Over HTTP/2 nobody's: requests of one connection go on several.
-    fn owner(&self, visit: &Visit, session: &Session) -> Result<Option<Owner>, Refusal> {
-        match &self.connection {
-            Some(connection) => {
-                let holder = Holder::user(session.user());
-                Ok(Some(Owner::new(connection, session.id_bytes(), self.peer.address, holder)))
-            }
-            None if connection_auth::is_asked(&visit.head.headers) => Err(Refusal::Http11Needed),
-            None => Ok(None),
-        }
-    }
-
-    /// The request as the node gets it: written anew, with what is true about the client. With the protocol that it may
-    /// change to.
-    fn outgoing(
-        &self,
-        visit: &Visit,
-        (session, node): (&Session, &Node),
-        body: Outgoing,
-        protocol: Option<HeaderValue>,
-    ) -> Result<Box<Outbound>, Refusal> {
-        let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let uri = match node.base_path() {
-            // Origin-form, as most requests have it, goes on as it is.
-            "" if visit.head.uri.authority().is_none() => visit.head.uri.clone(),
-            base => format!("{base}{target}").parse().map_err(|_| Refusal::BadRequest("its target is no path"))?,
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = visit.head.method.clone();
-        *request.uri_mut() = uri;
-        let has_urls = Fitting::has_urls(&visit.head.headers);
-        let in_map = protocol.is_some() || !visit.set.is_empty() || has_urls || has_credentials(&visit.head);
-        if node.takes_lines() && !in_map {
-            let mut lines = headers::Lines::with_room();
-            self.put_ours(visit, &mut lines);
-            headers::onward(&visit.head.headers, session::is_ours, |name| self.is_reserved(node, name), &mut lines);
-            return Ok(Box::new(Outbound { request, lines: Some(lines) }));
-        }
-        *request.headers_mut() = self.headers_for_node(visit, node);
-        if has_urls {
-            node.fitting(self.peer.scheme(), visit.authority()).fit_request(request.headers_mut());
-        }
-        if let Some(protocol) = protocol {
-            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            request.headers_mut().insert(header::UPGRADE, protocol);
-        }
-        back::equip(node, session.user(), session.kept(), &mut request)?;
-        back::narrow_encoding(&node.recipe, request.headers_mut());
-        Ok(Box::new(request.into()))
-    }
-
-    /// Whether only Doorward sends a header to a node: the operator says so, or the node's recipe has it.
-    fn is_reserved(&self, node: &Node, name: &str) -> bool {
-        self.snapshot.forwarding.identity.has(name) || node.reserved().has(name)
-    }
-
-    /// The headers that a node gets with any request of this client, made of the browser's.
-    fn headers_for_node(&self, visit: &Visit, node: &Node) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(visit.head.headers.len() + OUR_HEADERS);
-        let reserved = |name: &str| self.is_reserved(node, name);
-        headers::onward(&visit.head.headers, session::is_ours, reserved, &mut map);
-        for (name, value) in visit.set.iter().filter(|(name, _)| !reserved(name.as_str())) {
-            map.insert(name, value.clone());
-        }
-        let mut ours = HeaderMap::with_capacity(OUR_HEADERS);
-        self.put_ours(visit, &mut ours);
-        // They replace whatever has their names.
-        map.extend(ours);
-        map
-    }
-
-    /// Puts what only Doorward writes.
-    fn put_ours(&self, visit: &Visit, fields: &mut impl Fields) {
-        fields.put(&header::HOST, &visit.authority);
-        client::tell(fields, &self.peer, &visit.authority, &self.snapshot.forwarding);
-        fields.put_text(&X_DOORWARD_DEVICE, visit.form.name());
-        fields.put_text(&X_DOORWARD_TEMPLATE, &visit.look);
-        fields.put_text(&X_REQUEST_ID, self.finish.id());
-    }
-
-    /// A node's answer as the browser should have it.
-    fn fitted(&self, visit: &Visit, session: &Arc<Session>, node: &Node, response: Response<NodeBody>) -> Answer {
-        let (mut parts, body) = response.into_parts();
-        let protocol = parts.headers.get(header::UPGRADE).filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS);
-        let protocol = protocol.cloned();
-        if protocol.is_some() {
-            headers::strip_hop_by_hop(&mut parts.headers);
-        }
-        parts.version = Version::default();
-        // It would lead browsers past Doorward (RFC 7838).
-        parts.headers.remove(header::ALT_SVC);
-        let secure = self.secure();
-        if parts.headers.contains_key(header::SET_COOKIE) {
-            headers::fit_cookies(&mut parts.headers, node.base_path(), secure, session::is_ours);
-        }
-        node.fitting(self.peer.scheme(), visit.authority()).fit_answer(&mut parts.headers);
-        // A 101 with another protocol than was asked for does not get here.
-        let Some(protocol) = protocol else { return Response::from_parts(parts, Body::node(body)) };
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(header::UPGRADE, protocol);
-        let (shared, session) = (self.worker.shared.clone(), session.clone());
-        let terms = Terms::new(shared, session, self.snapshot.http.tunnel_idle_timeout);
-        Response::from_parts(parts, Body::tunnel(body, terms))
-    }
-
-    /// What a body must keep to.
-    fn rules(&self, limit: Limit) -> Rules {
-        let http = &self.snapshot.http;
-        Rules { limit, timeout: http.body_timeout, min_rate: http.body_min_rate, scarce_min_rate: http.scarce_min_rate }
-    }
-
     fn secure(&self) -> bool {
         self.peer.is_secure()
     }
-}
-
-/// What credentials mean for the connection to the node is looked for in a map.
-fn has_credentials(head: &Parts) -> bool {
-    head.headers.contains_key(header::AUTHORIZATION)
-}
-
-fn content_length(head: &Parts) -> Option<u64> {
-    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -9,7 +9,8 @@ use hyper::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use super::held::Held;
-use super::{Answer, Body, Exchange, Http11Needed, Visit, X_REQUEST_ID};
+use super::onward::X_REQUEST_ID;
+use super::{Answer, Body, Exchange, Http11Needed, Visit};
 use crate::back::{Answered, Node, NodeBody};
 use crate::config::Level;
 use crate::pages::{Content, Language, Page, SCRIPT};
