@@ -45,7 +45,7 @@ impl Crate {
                 if name.is_empty() {
                     self.order.push(word.clone());
                 }
-                let (child, within) = ([name, &[word.clone()]].concat(), folder.join(&word));
+                let (child, within) = ([name, std::slice::from_ref(&word)].concat(), folder.join(&word));
                 if let Some((_, items)) = &below.content {
                     self.module(&child, file, &within, items);
                 } else {
@@ -116,7 +116,7 @@ impl Crate {
     fn below(&self, module: &[String], path: &[String], depth: usize) -> Option<PathBuf> {
         let here = self.modules.get(module)?;
         let Some((first, rest)) = path.split_first() else { return Some(here.file.clone()) };
-        let child = [module, &[first.clone()]].concat();
+        let child = [module, std::slice::from_ref(first)].concat();
         if first == "super" {
             return self.below(&module[..module.len().checked_sub(1)?], rest, depth);
         }
