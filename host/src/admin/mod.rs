@@ -11,7 +11,8 @@
 //! POST /revoke?user=alice         ends sessions: ?user=, ?session= (an id of the log), or ?all
 //! ```
 
-mod view;
+mod metrics;
+mod status;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -120,9 +121,9 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
     let query = text::form_fields(request.uri().query().unwrap_or_default().as_bytes());
     let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/status") => told(StatusCode::OK, &view::status(proxy)),
+        (&Method::GET, "/status") => told(StatusCode::OK, &status::status(proxy)),
         (&Method::GET, "/metrics") => {
-            let mut response = Response::new(Full::from(view::metrics(proxy)));
+            let mut response = Response::new(Full::from(metrics::metrics(proxy)));
             let kind = HeaderValue::from_static("text/plain; version=0.0.4");
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response

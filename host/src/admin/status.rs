@@ -1,0 +1,135 @@
+//! The status that the admin socket shows, as JSON.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value as Json, json};
+
+use crate::back::Node;
+use crate::directory::State;
+use crate::log;
+use crate::policy::Policy;
+use crate::proxy::Proxy;
+
+/// What is live, and how it does.
+pub(super) fn status(proxy: &Proxy) -> Json {
+    let shared = proxy.shared();
+    let snapshot = shared.live.load();
+    let workers = shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let workers: Vec<u64> = workers.iter().map(|seen| seen.load(Ordering::Acquire)).collect();
+    let (written, dropped) = shared.desk.records.counts();
+    let quarantine: serde_json::Map<String, Json> = shared
+        .desk
+        .quarantine
+        .all()
+        .into_iter()
+        .map(|(digest, why)| (format!("sha256:{digest}"), json!(why)))
+        .collect();
+    let (accepting, retiring) = proxy.workers();
+    let lives = proxy.lives();
+    let mut past: Vec<u64> =
+        lives.iter().map(|life| life.generation).filter(|one| *one != snapshot.generation).collect();
+    past.sort_unstable();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "generation": snapshot.generation,
+        "past": past,
+        "history": lives,
+        "started-with": proxy.fixed(),
+        "warnings": snapshot.warnings.iter().map(ToString::to_string).collect::<Json>(),
+        "workers": workers,
+        "threads": {"accepting": accepting, "retiring": retiring},
+        "listeners": listeners(proxy),
+        "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
+        "backends": snapshot.nodes().iter().map(|node| of_node(node, snapshot.is_draining(node))).collect::<Json>(),
+        "logins": shared.state.logins.all(),
+        "throttle": {"entries": shared.state.throttle.size()},
+        "directory": snapshot.directory.servers().into_iter().map(|(url, state)| of_server(&url, state)).collect::<Json>(),
+        "quarantine": quarantine,
+        "decisions": {"written": written, "dropped": dropped},
+        "aside": {"dropped": shared.desk.dropped()},
+        "read-ahead": shared.state.read_ahead.held(),
+        "access-log": {"dropped": shared.log.dropped()},
+        "log": {"lost": log::lost()},
+        "last-reload": proxy.last_reload().map(|last| json!({
+            "time": seconds(last.time), "good": last.faults.is_none(), "faults": last.faults.unwrap_or_default(),
+        })),
+        "files": troubles(proxy).into_iter().collect::<serde_json::Map<String, Json>>(),
+    })
+}
+
+/// What is wrong with each of the files that Doorward writes; nothing, where it is well.
+pub(super) fn troubles(proxy: &Proxy) -> [(String, Json); 4] {
+    let shared = proxy.shared();
+    let troubles = [
+        ("access-log", shared.log.trouble()),
+        ("decisions", shared.desk.records.trouble()),
+        ("quarantine", shared.desk.quarantine.trouble()),
+        ("revocations", shared.state.revoked.trouble()),
+    ];
+    troubles.map(|(name, trouble)| (name.to_owned(), json!(trouble)))
+}
+
+/// Each listener's name, its address, and whom it did not let in.
+fn listeners(proxy: &Proxy) -> Json {
+    let refused = proxy.shared().state.refused.all();
+    let one = |(name, address, tls): &(String, String, bool)| {
+        let of_this = refused.iter().filter(|(listener, ..)| listener == name);
+        let refused: serde_json::Map<String, Json> =
+            of_this.map(|(_, reason, count)| ((*reason).to_owned(), json!(count))).collect();
+        json!({"name": name, "address": address, "tls": tls, "refused": refused})
+    };
+    proxy.listening().iter().map(one).collect()
+}
+
+fn of_node(node: &Node, draining: bool) -> Json {
+    let (told, [requests, waiting, long_polls]) = (node.told(), node.load());
+    json!({
+        "name": node.name(),
+        "up": told.up,
+        "draining": draining,
+        "requests": requests,
+        "waiting": waiting,
+        "long-polls": long_polls,
+        "failed-connects": told.failed,
+        "downs": told.downs,
+    })
+}
+
+fn of_server(url: &str, state: State) -> Json {
+    let (up, silent) = match state {
+        State::Well => (true, false),
+        State::Failed { silent, .. } => (false, silent),
+    };
+    json!({"url": url, "up": up, "silent": silent})
+}
+
+fn of_policy(policy: &Policy) -> Json {
+    let health = policy.health();
+    let shadow = health.shadow.map(|(digest, [agreed, differed, failed, dropped])| {
+        json!({
+            "digest": format!("sha256:{digest}"), "agreed": agreed, "differed": differed, "failed": failed,
+            "dropped": dropped,
+        })
+    });
+    json!({
+        "name": policy.name,
+        "asks": policy.question.name(),
+        "digest": format!("sha256:{}", policy.digest),
+        "wit": policy.manifest.version,
+        "memo": {
+            "hits": health.hits, "misses": health.misses, "evictions": health.evictions, "bytes": health.bytes,
+        },
+        "failures": health.failures,
+        "breaker": {"open": health.open, "shut-out": health.shut_out},
+        "audits": health.audits,
+        "impure": health.impure,
+        "shadow": shadow,
+    })
+}
+
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
