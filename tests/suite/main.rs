@@ -51,5 +51,6 @@ mod real_webmails;
 mod browser;
 mod accessibility;
 mod documents;
+mod facts;
 mod structure;
 mod tidy;

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use crate::structure::Crate;
 
-/// Every source of the program: of the package `host`, and of the packages in folders below it.
+/// Every source of the program: of the package `host`, of the packages in folders below it, and of the one that host and
+/// authors share.
 pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host");
     let below = std::fs::read_dir(&host).expect("a folder").map(|entry| entry.expect("an entry").path());
     let below = below.filter(|folder| folder.join("Cargo.toml").exists()).map(|folder| folder.join("src"));
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = below.chain([host.join("src")]).collect();
+    let mut folders: Vec<PathBuf> = below.chain([host.join("src"), host.join("../policy-sdk/vectors/src")]).collect();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of sources") {
             let path = entry.expect("an entry").path();

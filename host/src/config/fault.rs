@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::near::nearest;
+use doorward_vectors::nearest;
 
 /// The text of a configuration file, with what is needed to name a place in it.
 #[derive(Debug)]

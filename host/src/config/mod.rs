@@ -9,7 +9,6 @@ mod fault;
 mod fixed;
 mod forwarding;
 mod listener;
-mod near;
 mod network;
 mod policy;
 mod reader;
@@ -25,13 +24,13 @@ use std::time::Duration;
 
 pub use backend::{Backend, Health, ProxyProtocol, Tls};
 pub use directory::{Directory, DirectoryKind, Ldap, Routes};
+pub use doorward_vectors::{Question, nearest};
 pub use fault::{Collector, Fault, Faults, Place, Severity, Source};
 pub use fixed::Fixed;
 pub use forwarding::{Forwarding, Style};
 pub use listener::{
     Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Protocol, Proxied, ProxyHeader,
 };
-pub use near::nearest;
 pub use network::{Network, Networks, prefix};
 pub use policy::{GRANTS, is_compile_time};
 pub use reader::{Table, read, read_anyway};
@@ -263,21 +262,6 @@ pub struct Policy {
     pub place: Place,
 }
 
-/// The questions that policies answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Question {
-    /// May this client connect?
-    Access,
-    /// What kind of device is this?
-    Device,
-    /// Which template is shown?
-    Template,
-    /// How is a login checked?
-    AuthMode,
-    /// What happens to a request?
-    Filter,
-}
-
 /// Whether an instance of a policy is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instances {
@@ -309,22 +293,6 @@ pub struct Breaker {
     pub pause: Duration,
     /// A policy that goes bad so soon after it went live is rolled back.
     pub watch: Duration,
-}
-
-impl Question {
-    /// All of them, in the order in which a request meets them.
-    pub const ALL: [Self; 5] = [Self::Access, Self::Device, Self::Template, Self::Filter, Self::AuthMode];
-
-    /// The word an operator writes, which is also the WIT interface's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Access => "access",
-            Self::Device => "device",
-            Self::Template => "template",
-            Self::AuthMode => "auth-mode",
-            Self::Filter => "filter",
-        }
-    }
 }
 
 /// What holds when a policy traps, loops or lies.

@@ -298,7 +298,7 @@ impl<'a> Table<'a> {
 
     /// A value of any shape as JSON, for those who check it themselves (a policy's settings).
     pub fn json(&self, key: &str) -> Option<Json> {
-        self.take(key).map(|value| to_json(value.get_ref()))
+        self.take(key).map(|value| doorward_vectors::json_of(value.get_ref()))
     }
 
     fn below<'b, T>(
@@ -344,19 +344,5 @@ fn shown(value: &DeValue<'_>) -> String {
         DeValue::Datetime(time) => time.to_string(),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
-    }
-}
-
-fn to_json(value: &DeValue<'_>) -> Json {
-    match value {
-        DeValue::String(text) => Json::String(text.to_string()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or(Json::Null, Json::from),
-        DeValue::Float(number) => number.as_str().parse::<f64>().map_or(Json::Null, Json::from),
-        DeValue::Boolean(flag) => Json::Bool(*flag),
-        DeValue::Datetime(time) => Json::String(time.to_string()),
-        DeValue::Array(items) => Json::Array(items.iter().map(|item| to_json(item.get_ref())).collect()),
-        DeValue::Table(entries) => Json::Object(
-            entries.iter().map(|(name, value)| (name.get_ref().to_string(), to_json(value.get_ref()))).collect(),
-        ),
     }
 }

@@ -6,7 +6,6 @@ use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json, json};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::config::Question;
 use crate::reserved;
 use crate::text;
 
@@ -158,7 +157,8 @@ impl Answer {
             Self::Access(Verdict::Allow(Some(text)) | Verdict::Deny(text)) => short(text)?,
             Self::Template(Some(text)) | Self::AuthMode(Some(Mode::Refuse(text))) => short(text)?,
             Self::Filter(action) => check_action(action)?,
-            _ => {}
+            Self::Access(Verdict::Allow(None) | Verdict::Abstain) | Self::Device(_) | Self::Template(None) => {}
+            Self::AuthMode(None | Some(Mode::LdapBind | Mode::LdapPassword | Mode::BackEnd)) => {}
         }
         Ok(self)
     }
@@ -195,7 +195,9 @@ impl Answer {
             | Self::Filter(Action::Redirect(text)) => text.len(),
             Self::Filter(Action::Set(set)) => headers(set),
             Self::Filter(Action::Answer(reply)) => headers(&reply.headers) + reply.body.len(),
-            _ => 0,
+            Self::Access(Verdict::Allow(None) | Verdict::Abstain) | Self::Device(_) | Self::Template(None) => 0,
+            Self::AuthMode(None | Some(Mode::LdapBind | Mode::LdapPassword | Mode::BackEnd)) => 0,
+            Self::Filter(Action::Pass) => 0,
         }
     }
 
@@ -231,17 +233,6 @@ impl Answer {
         let own = self.to_json();
         let word = own.as_object().and_then(|own| own.keys().next());
         own == *expected || expected.as_str().is_some_and(|expected| word.is_some_and(|word| word == expected))
-    }
-
-    /// The words that a question can be answered with; `None` for any name.
-    pub fn words(question: Question) -> Option<&'static [&'static str]> {
-        match question {
-            Question::Access => Some(&["allow", "deny", "abstain"]),
-            Question::Device => Some(&["desktop", "mobile", "tablet", "bot", "none"]),
-            Question::Template => None,
-            Question::AuthMode => Some(&["ldap-bind", "ldap-password", "back-end", "refuse", "none"]),
-            Question::Filter => Some(&["pass", "set", "redirect", "answer"]),
-        }
     }
 }
 

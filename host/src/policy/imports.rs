@@ -214,10 +214,9 @@ pub(super) fn linker(engine: &Engine, question: Question, grants: &Grants) -> Re
         define(&mut At { linker, interface, grants })
     };
     define("log", log)?;
-    define("clock", clock)?;
-    define("connection", connection)?;
-    define("request", request)?;
-    define("login", login)?;
+    for interface in ["clock", "connection", "request", "login"] {
+        define(interface, facts)?;
+    }
     if question == Question::Template {
         // Only its type `form` is used, but the tools of some languages import the whole interface with it.
         linker
@@ -229,37 +228,34 @@ pub(super) fn linker(engine: &Engine, question: Question, grants: &Grants) -> Re
     Ok(linker)
 }
 
-fn clock(at: &mut At<'_>) -> Result<()> {
-    at.plain::<u64>("now", Fact::Now)
+/// What a value is to a guest.
+macro_rules! rust_type {
+    (Text) => { String };
+    (Optional) => { Option<String> };
+    (Texts) => { Vec<String> };
+    (Port) => { u16 };
+    (Count) => { u32 };
+    (Moment) => { u64 };
+    (Flag) => { bool };
 }
 
-fn connection(at: &mut At<'_>) -> Result<()> {
-    at.plain::<String>("client-address", Fact::ClientAddress)?;
-    at.plain::<u16>("client-port", Fact::ClientPort)?;
-    at.plain::<String>("listener", Fact::Listener)?;
-    at.plain::<String>("local-address", Fact::LocalAddress)?;
-    at.plain::<Option<String>>("tls-server-name", Fact::TlsServerName)?;
-    at.plain::<Option<String>>("tls-client-subject", Fact::TlsClientSubject)
+/// Makes the functions of the interfaces of the table `doorward_vectors::facts`.
+macro_rules! functions {
+    (
+        functions { $($plain:ident $pm:ident $pi:literal $pf:literal $pt:ident $ps:literal;)* }
+        named { $($named:ident $nm:ident $ni:literal $nf:literal $nt:ident $ns:literal;)* }
+        others { $($other:tt)* }
+    ) => {
+        /// The functions of one interface.
+        fn facts(at: &mut At<'_>) -> Result<()> {
+            $(if at.interface == $pi { at.plain::<rust_type!($pt)>($pf, Fact::$plain)?; })*
+            $(if at.interface == $ni { at.named::<rust_type!($nt)>($nf)?; })*
+            Ok(())
+        }
+    };
 }
 
-fn request(at: &mut At<'_>) -> Result<()> {
-    at.plain::<String>("method", Fact::Method)?;
-    at.plain::<String>("scheme", Fact::Scheme)?;
-    at.plain::<String>("host", Fact::Host)?;
-    at.plain::<String>("path", Fact::Path)?;
-    at.plain::<String>("target", Fact::Target)?;
-    at.named::<Option<String>>("query")?;
-    at.named::<Option<String>>("header")?;
-    at.named::<Option<String>>("cookie")
-}
-
-fn login(at: &mut At<'_>) -> Result<()> {
-    at.plain::<String>("username", Fact::Username)?;
-    at.plain::<bool>("known", Fact::Known)?;
-    at.named::<Vec<String>>("attribute")?;
-    at.plain::<u32>("recent-failures-from-address", Fact::FailuresFromAddress)?;
-    at.plain::<u32>("recent-failures-for-user", Fact::FailuresForUser)
-}
+doorward_vectors::facts!(functions);
 
 impl At<'_> {
     /// A fact without a parameter.

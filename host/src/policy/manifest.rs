@@ -163,19 +163,8 @@ pub struct Grants(Vec<String>);
 impl Grants {
     /// What the operator wrote, or else what the question's world has.
     pub fn new(written: Option<&[String]>, question: Question) -> Self {
-        Self(
-            written
-                .map_or_else(|| Self::usual(question).iter().map(|name| (*name).to_owned()).collect(), <[_]>::to_vec),
-        )
-    }
-
-    /// The interfaces of a question's world.
-    pub fn usual(question: Question) -> &'static [&'static str] {
-        match question {
-            Question::Access => &["log", "clock", "connection"],
-            Question::Device | Question::Template | Question::Filter => &["log", "clock", "connection", "request"],
-            Question::AuthMode => &["log", "clock", "connection", "request", "login"],
-        }
+        let usual = || question.imports().iter().map(|name| (*name).to_owned()).collect();
+        Self(written.map_or_else(usual, <[_]>::to_vec))
     }
 
     /// Whether a function is granted.

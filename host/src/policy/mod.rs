@@ -7,9 +7,6 @@ mod aside;
 mod breaker;
 mod cache;
 mod compile;
-#[path = "../../../policy-sdk/src/date.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the crate for authors has it; one reader of times for both")]
-mod date;
 mod decide;
 mod desk;
 mod engine;
@@ -44,7 +41,7 @@ pub use quarantine::Quarantine;
 pub use record::{Mask, Record, Recorded};
 pub use spec::{PolicySpec, PolicySpecs};
 pub use state::{Policy, States};
-pub use trace::{Fact, Given, Trace, Value, unknown as unknown_fact};
+pub use trace::{Fact, Given, Trace, Value};
 pub use trial::{Figures, Told, Trial};
 pub use words::Words;
 

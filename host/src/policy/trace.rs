@@ -9,117 +9,83 @@ use std::sync::Arc;
 use hyper::header::HeaderName;
 use serde_json::{Value as Json, json};
 
+use doorward_vectors::facts::MOST_READS;
+use doorward_vectors::{FactType, GivenFact, ValueType, unknown_fact};
+
 use super::answer::Form;
-use super::date::DateTime;
-use crate::config;
 
-/// A decision may read so many facts. The default policies read at most four; a guest that reads without end is
-/// stopped here, before its trace costs memory.
-const MOST_READS: usize = 64;
-
-/// Something that a policy may ask, as in the WIT.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Fact {
-    /// `connection.client-address`
-    ClientAddress,
-    /// `connection.client-port`
-    ClientPort,
-    /// `connection.listener`
-    Listener,
-    /// `connection.local-address`
-    LocalAddress,
-    /// `connection.tls-server-name`
-    TlsServerName,
-    /// `connection.tls-client-subject`
-    TlsClientSubject,
-    /// `request.method`
-    Method,
-    /// `request.scheme`
-    Scheme,
-    /// `request.host`
-    Host,
-    /// `request.path`
-    Path,
-    /// `request.target`
-    Target,
-    /// `request.query(name)`
-    Query(Arc<str>),
-    /// `request.header(name)`
-    Header(HeaderName),
-    /// `request.cookie(name)`
-    Cookie(Arc<str>),
-    /// `login.username`
-    Username,
-    /// `login.known`
-    Known,
-    /// `login.attribute(name)`
-    Attribute(Arc<str>),
-    /// `login.recent-failures-from-address`
-    FailuresFromAddress,
-    /// `login.recent-failures-for-user`
-    FailuresForUser,
-    /// `template.form`: the parameter of `template.select`.
-    Form,
-    /// `clock.now`; WASI's clocks too.
-    Now,
-    /// `wasi.random`: the seed of what WASI's dice show in this decision.
-    Random,
+/// What a fact that takes a name is asked by.
+macro_rules! asked_by {
+    (Header) => { HeaderName };
+    ($other:ident) => { Arc<str> };
 }
 
-/// Facts without a parameter, by interface and name.
-const PLAIN: [(&str, &str, Fact); 18] = [
-    ("connection", "client-address", Fact::ClientAddress),
-    ("connection", "client-port", Fact::ClientPort),
-    ("connection", "listener", Fact::Listener),
-    ("connection", "local-address", Fact::LocalAddress),
-    ("connection", "tls-server-name", Fact::TlsServerName),
-    ("connection", "tls-client-subject", Fact::TlsClientSubject),
-    ("request", "method", Fact::Method),
-    ("request", "scheme", Fact::Scheme),
-    ("request", "host", Fact::Host),
-    ("request", "path", Fact::Path),
-    ("request", "target", Fact::Target),
-    ("login", "username", Fact::Username),
-    ("login", "known", Fact::Known),
-    ("login", "recent-failures-from-address", Fact::FailuresFromAddress),
-    ("login", "recent-failures-for-user", Fact::FailuresForUser),
-    ("template", "form", Fact::Form),
-    ("clock", "now", Fact::Now),
-    ("wasi", "random", Fact::Random),
-];
+/// The name as it is looked up; none where nothing can have it.
+macro_rules! asked {
+    (Header, $name:expr) => {
+        $name.parse().ok()
+    };
+    (Attribute, $name:expr) => {
+        Some(Arc::from($name.to_ascii_lowercase()))
+    };
+    ($other:ident, $name:expr) => {
+        Some(Arc::from($name))
+    };
+}
+
+/// Makes `Fact` of the table `doorward_vectors::facts`.
+macro_rules! fact {
+    (
+        functions { $($plain:ident $pm:ident $pi:literal $pf:literal $pt:ident $ps:literal;)* }
+        named { $($named:ident $nm:ident $ni:literal $nf:literal $nt:ident $ns:literal;)* }
+        others { $($other:ident $om:ident $oi:literal $of:literal $ot:ident $os:literal;)* }
+    ) => {
+        /// Something that a policy may ask, as in the WIT.
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        pub enum Fact {
+            $(#[doc = $ps] $plain,)*
+            $(#[doc = $ns] $named(asked_by!($named)),)*
+            $(#[doc = $os] $other,)*
+        }
+
+        impl Fact {
+            /// The interface of the WIT, the function, and the name asked for.
+            pub fn parts(&self) -> (&'static str, &'static str, Option<&str>) {
+                match self {
+                    $(Self::$plain => ($pi, $pf, None),)*
+                    $(Self::$named(name) => ($ni, $nf, Some(name.as_ref())),)*
+                    $(Self::$other => ($oi, $of, None),)*
+                }
+            }
+
+            /// What it says.
+            pub fn value_type(&self) -> ValueType {
+                match self {
+                    $(Self::$plain => ValueType::$pt,)*
+                    $(Self::$named(_) => ValueType::$nt,)*
+                    $(Self::$other => ValueType::$ot,)*
+                }
+            }
+
+            /// The fact of a function's name (`host`), with the name asked for where it takes one (`header`, `user-agent`).
+            pub fn named(function: &str, name: Option<&str>) -> Option<Self> {
+                match (function, name) {
+                    $(($pf, None) => Some(Self::$plain),)*
+                    $(($nf, Some(name)) => asked!($named, name).map(Self::$named),)*
+                    $(($of, None) => Some(Self::$other),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+doorward_vectors::facts!(fact);
 
 impl Fact {
     /// Whether a decision that read it may be found again: the time of day and dice never say the same twice.
     pub fn is_cacheable(&self) -> bool {
         !matches!(self, Self::Now | Self::Random)
-    }
-
-    /// The interface of the WIT, the function, and the name asked for.
-    pub fn parts(&self) -> (&'static str, &'static str, Option<&str>) {
-        match self {
-            Self::Query(name) => ("request", "query", Some(name)),
-            Self::Header(name) => ("request", "header", Some(name.as_str())),
-            Self::Cookie(name) => ("request", "cookie", Some(name)),
-            Self::Attribute(name) => ("login", "attribute", Some(name)),
-            plain => {
-                let found = PLAIN.iter().find(|(.., fact)| fact == plain);
-                found.map_or(("", "", None), |(interface, function, _)| (interface, function, None))
-            }
-        }
-    }
-
-    /// The fact of a function's name (`host`), with the name asked for where it takes one (`header`, `user-agent`).
-    pub fn named(function: &str, name: Option<&str>) -> Option<Self> {
-        let Some(name) = name else {
-            return PLAIN.iter().find(|(_, plain, _)| *plain == function).map(|(.., fact)| fact.clone());
-        };
-        match function {
-            "query" => Some(Self::Query(name.into())),
-            "header" => name.parse().ok().map(Self::Header),
-            "cookie" => Some(Self::Cookie(name.into())),
-            "attribute" => Some(Self::Attribute(name.to_ascii_lowercase().into())),
-            _ => None,
-        }
     }
 
     /// Reads what `Display` writes: `request.header(user-agent)`. The interface may be left out.
@@ -191,7 +157,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Text(text) => text.len(),
             Self::Texts(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
-            _ => 0,
+            Self::Missing | Self::Number(_) | Self::Flag(_) | Self::Form(_) => 0,
         }
     }
 
@@ -209,27 +175,18 @@ impl<'a> Value<'a> {
 
     /// From JSON, as the value of a fact; none where the fact cannot have it.
     pub fn from_json(fact: &Fact, json: &Json) -> Option<Value<'static>> {
-        let text = |json: &Json| json.as_str().map(|text| Value::Text(Cow::Owned(text.to_owned())));
-        match fact {
-            Fact::ClientPort => json.as_u64().filter(|port| *port <= 0xffff).map(Value::Number),
-            Fact::FailuresFromAddress | Fact::FailuresForUser => {
-                json.as_u64().filter(|count| u32::try_from(*count).is_ok()).map(Value::Number)
-            }
-            Fact::Now => {
-                let seconds = |text: &str| u64::try_from(text.parse::<DateTime>().ok()?.seconds()).ok();
-                json.as_u64().or_else(|| seconds(json.as_str()?)).map(Value::Number)
-            }
-            Fact::Random => json.as_u64().map(Value::Number),
-            Fact::Known => json.as_bool().map(Value::Flag),
-            Fact::Form => json.as_str().and_then(Form::named).map(Value::Form),
-            Fact::Attribute(_) => {
-                let texts = json.as_array()?.iter().map(|text| text.as_str().map(str::to_owned));
+        let value_type = fact.value_type();
+        match value_type.check(json)? {
+            Json::String(form) if value_type == ValueType::Form => Form::named(&form).map(Value::Form),
+            Json::String(text) => Some(Value::Text(Cow::Owned(text))),
+            Json::Array(texts) => {
+                let texts = texts.iter().map(|text| text.as_str().map(str::to_owned));
                 texts.collect::<Option<Vec<String>>>().map(|texts| Value::Texts(Cow::Owned(texts)))
             }
-            Fact::TlsServerName | Fact::TlsClientSubject | Fact::Query(_) | Fact::Header(_) | Fact::Cookie(_) => {
-                if json.is_null() { Some(Value::Missing) } else { text(json) }
-            }
-            _ => text(json),
+            Json::Number(number) => number.as_u64().map(Value::Number),
+            Json::Bool(flag) => Some(Value::Flag(flag)),
+            Json::Null => Some(Value::Missing),
+            Json::Object(_) => None,
         }
     }
 }
@@ -284,19 +241,6 @@ impl Trace {
     }
 }
 
-/// What is said of a name that is no fact: which is meant, and which there are.
-pub fn unknown(name: &str) -> String {
-    let plain = || PLAIN.iter().map(|(_, function, _)| *function);
-    // Of `header.accept`, `login.host` and `query(x)` the word that may be wrong.
-    let word = name.split(['(', '=']).next().unwrap_or(name);
-    let words: Vec<&str> = word.split('.').collect();
-    let near = words.iter().find_map(|word| config::nearest(word, plain().chain(NAMED)));
-    let written = |word: &str| if NAMED.contains(&word) { format!("{word}.NAME") } else { word.to_owned() };
-    let meant = near.map_or_else(|| ";".to_owned(), |near| format!("; did you mean {}?", written(near)));
-    let known: Vec<String> = plain().chain(NAMED).map(written).collect();
-    format!("{name} is no fact{meant} the facts are {}", known.join(", "))
-}
-
 /// Facts that somebody wrote down: a record of the decision log, a test vector, a command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
@@ -305,13 +249,24 @@ pub struct Given {
     complete: Vec<&'static str>,
 }
 
-/// The facts that take a name.
-const NAMED: [&str; 4] = ["query", "header", "cookie", "attribute"];
-
 impl Given {
     /// Those of a trace.
     pub fn from_trace(trace: Trace) -> Self {
         Self { trace, complete: Vec::new() }
+    }
+
+    /// Those of a test vector, with the functions of which all names are told.
+    ///
+    /// # Errors
+    /// What is no fact, or cannot be said of one.
+    pub fn of_vector(facts: &[GivenFact], complete: &[&'static FactType]) -> Result<Self, String> {
+        let mut given = Self { trace: Trace::default(), complete: complete.iter().map(|fact| fact.function).collect() };
+        for GivenFact { fact, name, value } in facts {
+            let known = Fact::named(fact.function, name.as_deref()).ok_or_else(|| unknown_fact(fact.function))?;
+            let value = Value::from_json(&known, value).ok_or_else(|| format!("{known} cannot be {value}"))?;
+            given.give(known, value).map_err(|error| error.to_string())?;
+        }
+        Ok(given)
     }
 
     /// Gives a fact; the last word counts.
@@ -325,14 +280,14 @@ impl Given {
 
     /// Says that every name of this function is given.
     pub fn complete(&mut self, function: &str) {
-        self.complete.extend(NAMED.iter().find(|named| **named == function));
+        self.complete.extend(FactType::of(function).filter(|fact| fact.is_named).map(|fact| fact.function));
     }
 
     /// What is given of a fact.
     pub fn read(&self, fact: &Fact) -> Option<Value<'static>> {
         self.trace.get(fact).cloned().or_else(|| {
-            let absent =
-                if matches!(fact, Fact::Attribute(_)) { Value::Texts(Cow::Owned(Vec::new())) } else { Value::Missing };
+            let is_list = fact.value_type() == ValueType::Texts;
+            let absent = if is_list { Value::Texts(Cow::Owned(Vec::new())) } else { Value::Missing };
             self.complete.contains(&fact.parts().1).then_some(absent)
         })
     }
@@ -347,7 +302,8 @@ impl Given {
         let mut problems = Vec::new();
         let Some(facts) = json.as_object() else { return Err(vec!["facts are not a table".to_owned()]) };
         for (key, value) in facts {
-            if let (Some(names), true) = (value.as_object(), NAMED.contains(&key.as_str())) {
+            let is_named = FactType::of(key).is_some_and(|fact| fact.is_named);
+            if let (Some(names), true) = (value.as_object(), is_named) {
                 given.complete(key);
                 for (name, value) in names {
                     given.put(Fact::named(key, Some(name)), &format!("{key}.{name}"), value, &mut problems);
@@ -360,7 +316,7 @@ impl Given {
     }
 
     fn put(&mut self, fact: Option<Fact>, key: &str, json: &Json, problems: &mut Vec<String>) {
-        let Some(fact) = fact else { return problems.push(unknown(key)) };
+        let Some(fact) = fact else { return problems.push(unknown_fact(key)) };
         match Value::from_json(&fact, json).map(|value| self.give(fact, value)) {
             Some(Ok(())) => {}
             Some(Err(error)) => problems.push(format!("{key}: {error}")),
@@ -381,7 +337,8 @@ mod tests {
             Fact::Cookie("b(c)".into()),
             Fact::Attribute("mailhost".into()),
         ];
-        for fact in PLAIN.iter().map(|(.., fact)| fact.clone()).chain(named) {
+        let plain = doorward_vectors::FACTS.iter().filter_map(|fact| Fact::named(fact.function, None));
+        for fact in plain.chain(named) {
             let text = fact.to_string();
             assert_eq!(Fact::parse(&text), Some(fact.clone()), "{text}");
             let short = text.split_once('.').unwrap().1;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use doorward_vectors::Vector;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -19,8 +20,8 @@ pub fn configure<P: Policy>(settings: &str) -> Result<P, Vec<Problem>> {
 #[derive(Clone, Default)]
 pub struct Given {
     facts: BTreeMap<String, Value>,
-    /// Functions of which every name was told: those not given are absent.
-    told: BTreeSet<&'static str>,
+    /// Methods of which every name was given: other names are absent.
+    complete: BTreeSet<&'static str>,
 }
 
 impl Given {
@@ -44,110 +45,20 @@ impl Given {
         LoginFacts { request: self.request() }
     }
 
-    /// Gives [`ConnectionFacts::client_address`].
-    pub fn client_address(self, address: &str) -> Given {
-        self.give("client_address", None, json!(address))
-    }
-
-    /// Gives [`ConnectionFacts::client_port`].
-    pub fn client_port(self, port: u16) -> Given {
-        self.give("client_port", None, json!(port))
-    }
-
-    /// Gives [`ConnectionFacts::listener`].
-    pub fn listener(self, name: &str) -> Given {
-        self.give("listener", None, json!(name))
-    }
-
-    /// Gives [`ConnectionFacts::local_address`].
-    pub fn local_address(self, address: &str) -> Given {
-        self.give("local_address", None, json!(address))
-    }
-
-    /// Gives [`ConnectionFacts::tls_server_name`].
-    pub fn tls_server_name(self, name: Option<&str>) -> Given {
-        self.give("tls_server_name", None, json!(name))
-    }
-
-    /// Gives [`ConnectionFacts::tls_client_subject`].
-    pub fn tls_client_subject(self, subject: Option<&str>) -> Given {
-        self.give("tls_client_subject", None, json!(subject))
-    }
-
-    /// Gives [`ConnectionFacts::now`].
-    pub fn now(self, seconds: u64) -> Given {
-        self.give("now", None, json!(seconds))
-    }
-
-    /// Gives [`RequestFacts::method`].
-    pub fn method(self, method: &str) -> Given {
-        self.give("method", None, json!(method))
-    }
-
-    /// Gives [`RequestFacts::scheme`].
-    pub fn scheme(self, scheme: &str) -> Given {
-        self.give("scheme", None, json!(scheme))
-    }
-
-    /// Gives [`RequestFacts::host`].
-    pub fn host(self, host: &str) -> Given {
-        self.give("host", None, json!(host))
-    }
-
-    /// Gives [`RequestFacts::path`].
-    pub fn path(self, path: &str) -> Given {
-        self.give("path", None, json!(path))
-    }
-
-    /// Gives [`RequestFacts::target`].
-    pub fn target(self, target: &str) -> Given {
-        self.give("target", None, json!(target))
-    }
-
-    /// Gives [`RequestFacts::query`] for one name; `None` says that it is not there.
-    pub fn query(self, name: &str, value: Option<&str>) -> Given {
-        self.give("query", Some(name), json!(value))
-    }
-
-    /// Gives [`RequestFacts::header`] for one name; `None` says that it is not there.
-    pub fn header(self, name: &str, value: Option<&str>) -> Given {
-        self.give("header", Some(name), json!(value))
-    }
-
     /// Gives [`RequestFacts::header`] for every name: these, and no others.
     pub fn headers(mut self, headers: &[(&str, &str)]) -> Given {
-        self.told.insert("header");
+        self.complete.insert("header");
         headers.iter().fold(self, |given, (name, value)| given.header(name, Some(value)))
     }
 
-    /// Gives [`RequestFacts::cookie`] for one name; `None` says that it is not there.
-    pub fn cookie(self, name: &str, value: Option<&str>) -> Given {
-        self.give("cookie", Some(name), json!(value))
-    }
-
-    /// Gives [`LoginFacts::username`].
-    pub fn username(self, name: &str) -> Given {
-        self.give("username", None, json!(name))
-    }
-
-    /// Gives [`LoginFacts::known`].
-    pub fn known(self, known: bool) -> Given {
-        self.give("known", None, json!(known))
-    }
-
-    /// Gives [`LoginFacts::attribute`] for one name.
-    pub fn attribute(self, name: &str, values: &[&str]) -> Given {
-        self.give("attribute", Some(name), json!(values))
-    }
-
-    /// Gives [`LoginFacts::recent_failures_from_address`].
-    pub fn recent_failures_from_address(self, count: u32) -> Given {
-        self.give("recent_failures_from_address", None, json!(count))
-    }
-
-    /// Gives [`LoginFacts::recent_failures_for_user`].
-    pub fn recent_failures_for_user(self, count: u32) -> Given {
-        self.give("recent_failures_for_user", None, json!(count))
+    /// The facts of a test vector.
+    fn of_vector(vector: &Vector) -> Given {
+        let complete = vector.complete.iter().map(|fact| fact.method).collect();
+        let none = Given { facts: BTreeMap::new(), complete };
+        vector
+            .facts
+            .iter()
+            .fold(none, |given, told| given.give(told.fact.method, told.name.as_deref(), told.value.clone()))
     }
 
     fn give(mut self, function: &str, name: Option<&str>, value: Value) -> Given {
@@ -160,7 +71,7 @@ impl Given {
         let key = key(function, name);
         let value = match self.facts.get(&key) {
             Some(value) => value.clone(),
-            None if self.told.contains(function) => absent(function),
+            None if self.complete.contains(function) => absent(function),
             None => panic!("the policy read the fact {key}, which the test did not give"),
         };
         match serde_json::from_value(value) {
@@ -169,6 +80,43 @@ impl Given {
         }
     }
 }
+
+/// The type by which a test gives a value.
+macro_rules! given_type {
+    (Text) => { &str };
+    (Optional) => { Option<&str> };
+    (Texts) => { &[&str] };
+    (Port) => { u16 };
+    (Count) => { u32 };
+    (Moment) => { u64 };
+    (Flag) => { bool };
+}
+
+/// Makes a method for each fact of the table `doorward_vectors::facts`.
+macro_rules! methods {
+    (
+        functions { $($plain:ident $pm:ident $pi:literal $pf:literal $pt:ident $ps:literal;)* }
+        named { $($named:ident $nm:ident $ni:literal $nf:literal $nt:ident $ns:literal;)* }
+        others { $($other:tt)* }
+    ) => {
+        impl Given {
+            $(
+                #[doc = concat!("Gives the fact `", $pi, ".", $pf, "`: ", $ps, ".")]
+                pub fn $pm(self, value: given_type!($pt)) -> Given {
+                    self.give(stringify!($pm), None, json!(value))
+                }
+            )*
+            $(
+                #[doc = concat!("Gives the fact `", $ni, ".", $nf, "` for one name: ", $ns, ".")]
+                pub fn $nm(self, name: &str, value: given_type!($nt)) -> Given {
+                    self.give(stringify!($nm), Some(name), json!(value))
+                }
+            )*
+        }
+    };
+}
+
+doorward_vectors::facts!(methods);
 
 /// What a panic said.
 fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -65,7 +65,7 @@ pub(super) fn run(check: &Check) -> Result<ExitCode, Stop> {
             let Ok(mut trial) = subject.load_with(vectors::settings_of(vector, file, &subject.config.settings)) else {
                 continue;
             };
-            let facts = [(format!("vector \"{}\"", vector.name), vector.given.clone())];
+            let facts = [(format!("vector \"{}\"", vector.name), vectors::given(vector)?)];
             wrong.extend(ask(&mut trial, &facts, Missing::IsNone)?);
             asked += 1;
         }

@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use doorward_vectors::{FactType, ValueType, unknown_fact};
 use serde_json::{Value as Json, json};
 
 use super::Stop;
 use super::subject::table_of;
-use crate::policy::{Fact, Given, Recorded, Value, unknown_fact};
-
-/// Functions that take a name, each of which may be given in part: the rest is absent then.
-const NAMED: [&str; 4] = ["query", "header", "cookie", "attribute"];
+use crate::policy::{Fact, Given, Recorded, Value};
 
 /// A longer line is no record: 64 facts of 8 KiB, escaped.
 const LONGEST_RECORD: u64 = 1 << 20;
@@ -79,13 +77,14 @@ impl Typed {
 }
 
 /// An empty text stands for none where a fact may be none and is hardly ever empty, as in test vectors.
-pub(super) fn is_none(fact: &Fact, text: Option<&str>) -> bool {
-    matches!(fact, Fact::TlsServerName | Fact::TlsClientSubject) && text == Some("")
+fn is_none(fact: &Fact, text: Option<&str>) -> bool {
+    let fact = FactType::of(fact.parts().1);
+    text.is_some_and(|text| fact.is_some_and(|fact| fact.is_none(text)))
 }
 
 fn put(given: &mut Given, text: &str) -> Result<(), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("--fact {text}: expected NAME=VALUE"))?;
-    let dotted = name.split_once('.').filter(|(function, _)| NAMED.contains(function));
+    let dotted = name.split_once('.').filter(|(function, _)| FactType::of(function).is_some_and(|fact| fact.is_named));
     let fact = match dotted {
         Some((function, name)) => Fact::named(function, Some(name)),
         None => Fact::parse(name),
@@ -94,18 +93,8 @@ fn put(given: &mut Given, text: &str) -> Result<(), String> {
     if let (_, function, Some(_)) = fact.parts() {
         given.complete(function);
     }
-    let value = value_of(&fact, value).ok_or_else(|| {
-        let expected = match fact {
-            Fact::Now => ", expected seconds since 1970 or a time such as 2026-12-01T08:00Z",
-            Fact::Known => ", expected true or false",
-            Fact::Form => ", expected desktop, mobile, tablet or bot",
-            Fact::ClientPort | Fact::Random | Fact::FailuresFromAddress | Fact::FailuresForUser => {
-                ", expected a number"
-            }
-            _ => "",
-        };
-        format!("--fact {text}: {name} cannot be that{expected}")
-    })?;
+    let value = value_of(&fact, value)
+        .ok_or_else(|| format!("--fact {text}: {name} cannot be that, expected {}", fact.value_type().expected()))?;
     given.give(fact, value).map_err(|error| error.to_string())
 }
 
@@ -114,14 +103,12 @@ fn value_of(fact: &Fact, text: &str) -> Option<Value<'static>> {
     if is_none(fact, Some(text)) {
         return Some(Value::Missing);
     }
-    let json = match fact {
-        Fact::Now => text.parse::<u64>().map_or_else(|_| json!(text), |seconds| json!(seconds)),
-        Fact::ClientPort | Fact::Random | Fact::FailuresFromAddress | Fact::FailuresForUser => {
-            json!(text.parse::<u64>().ok()?)
-        }
-        Fact::Known => json!(text.parse::<bool>().ok()?),
-        Fact::Attribute(_) => text.split(',').filter(|text| !text.is_empty()).collect(),
-        _ => json!(text),
+    let json = match fact.value_type() {
+        ValueType::Moment => text.parse::<u64>().map_or_else(|_| json!(text), |seconds| json!(seconds)),
+        ValueType::Port | ValueType::Count | ValueType::Seed => json!(text.parse::<u64>().ok()?),
+        ValueType::Flag => json!(text.parse::<bool>().ok()?),
+        ValueType::Texts => text.split(',').filter(|text| !text.is_empty()).collect(),
+        ValueType::Text | ValueType::Optional | ValueType::Form => json!(text),
     };
     Value::from_json(fact, &json)
 }

@@ -86,6 +86,11 @@ mod tests {
     #[test]
     fn every_sample_is_taken_and_the_first_is_a_desktop() {
         assert_eq!(all().len(), SAMPLES);
+        for fact in doorward_vectors::FACTS {
+            let name = fact.is_named.then_some("name");
+            let fact = crate::policy::Fact::named(fact.function, name).unwrap();
+            assert!(all()[0].read(&fact).is_some(), "the samples say nothing of {fact}");
+        }
         let agent = crate::policy::Fact::parse("header(user-agent)").unwrap();
         let first = usual().unwrap().read(&agent).unwrap();
         assert_eq!(first.size(), 111);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 
 use super::{Stop, tell};
 use crate::config::{self, Faults, Place, Question, Source, units};
-use crate::policy::{self, BUILT_IN, Compiler, Grants, Trial};
+use crate::policy::{self, BUILT_IN, Compiler, Trial};
 
 /// Components of this size take seconds to compile, so it is told that this goes on.
 const LARGE: usize = 4 << 20;
@@ -118,7 +118,7 @@ impl Subject {
             let mut grants = config
                 .grants
                 .take()
-                .unwrap_or_else(|| Grants::usual(config.asks).iter().map(|grant| (*grant).to_owned()).collect());
+                .unwrap_or_else(|| config.asks.imports().iter().map(|grant| (*grant).to_owned()).collect());
             grants.extend(options.grants.iter().cloned());
             config.grants = Some(grants);
         }
@@ -251,27 +251,13 @@ pub(super) fn table_of(path: &Path) -> Result<Json, Stop> {
     let table = if path.extension().is_some_and(|extension| extension == "json") {
         serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?
     } else {
-        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+        let table = toml::de::DeTable::parse(&text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             unusable(format!("line {}: {}", before.matches('\n').count() + 1, error.message()))
         })?;
-        json_of(toml::Value::Table(table))
+        doorward_vectors::json_of(&toml::de::DeValue::Table(table.into_inner()))
     };
     if table.is_object() { Ok(table) } else { Err(unusable("no table".to_owned())) }
-}
-
-fn json_of(value: toml::Value) -> Json {
-    match value {
-        toml::Value::String(text) => json!(text),
-        toml::Value::Integer(number) => json!(number),
-        toml::Value::Float(number) => json!(number),
-        toml::Value::Boolean(flag) => json!(flag),
-        toml::Value::Datetime(date) => json!(date.to_string()),
-        toml::Value::Array(values) => values.into_iter().map(json_of).collect(),
-        toml::Value::Table(table) => {
-            Json::Object(table.into_iter().map(|(key, value)| (key, json_of(value))).collect::<Map<_, _>>())
-        }
-    }
 }
 
 /// A question by its name.
@@ -280,8 +266,7 @@ fn json_of(value: toml::Value) -> Json {
 /// The names there are.
 pub(super) fn question(text: &str) -> Result<Question, String> {
     let names = Question::ALL.map(Question::name);
-    let found = Question::ALL.into_iter().find(|question| question.name() == text);
-    found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
+    Question::named(text).ok_or_else(|| format!("expected one of {}", names.join(", ")))
 }
 
 fn grant(text: &str) -> Result<String, String> {
@@ -314,12 +299,6 @@ pub(super) fn compile_time(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_of_settings_become_texts() {
-        let table: toml::Table = toml::from_str("a = [1, 2.5, true]\nb.c = 2026-11-24\n").unwrap();
-        assert_eq!(json_of(toml::Value::Table(table)), json!({"a": [1, 2.5, true], "b": {"c": "2026-11-24"}}));
-    }
 
     #[test]
     fn limits_are_bounded_as_in_a_configuration() {

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use doorward_vectors::{Expected, File, Vector};
 use serde_json::{Value as Json, json};
 
 use super::purity::examine;
 use super::subject::{Options, Subject};
-use super::vectors::{self, Expected, File, Vector};
+use super::vectors;
 use super::{Stop, error_text, outcome_text, reads_json, reads_text, say, tell};
 use crate::config::Faults;
 use crate::policy::{Error, Trace, Trial};
@@ -147,10 +148,11 @@ fn run_vector(trial: &mut Trial, vector: &Vector, subject: &Subject) -> Result<(
     let failure = |reason: String, trace: &Trace| Failure { reason, trace: trace.clone() };
     let none = Trace::default();
     let expected = Expected::new(&vector.expect, subject.config.asks).map_err(|error| failure(error, &none))?;
-    let told = examine(trial, &vector.given).map_err(|error| failure(error.to_string(), &none))?;
+    let given = vectors::given(vector).map_err(|_| failure("its facts cannot be".to_owned(), &none))?;
+    let told = examine(trial, &given).map_err(|error| failure(error.to_string(), &none))?;
     let told = told.map_err(|impure| failure(impure.short(), &none))?;
     match &told.answer {
-        Ok(answer) if expected.fits(answer) => Ok(()),
+        Ok(answer) if expected.fits(&vectors::answered(answer)) => Ok(()),
         Ok(_) => Err(failure(format!("expected {expected}, found {}", outcome_text(&told.answer)), &told.trace)),
         Err(Error::NotGiven(fact)) => {
             Err(failure(format!("the policy read {fact}, which the vector does not give"), &told.trace))
