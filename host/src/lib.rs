@@ -5,6 +5,7 @@
 //! `back::forward`; everything else is a question asked from `exchange`, and `reply` and `log::access` end it.
 
 pub mod cli;
+pub mod control;
 pub mod demo;
 pub mod admin;
 pub mod proxy;

@@ -2,13 +2,10 @@
 
 mod build;
 mod ctl;
-mod follow;
 mod keys;
 mod policy;
 mod recipe;
 mod run;
-mod signals;
-mod systemd;
 mod template;
 
 use std::net::SocketAddr;

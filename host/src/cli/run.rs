@@ -8,10 +8,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::follow::{Control, Source};
 use super::{Check, ctl, say};
 use crate::admin::Socket;
 use crate::config::{self, Config, Fault, Faults, Level, Severity};
+use crate::control::{Control, Source};
 use crate::demo::{Demo, SITES, USERS};
 use crate::directory::Shrink;
 use crate::log;

@@ -23,13 +23,19 @@ use crate::watch::{Seen, Watch};
 
 /// Where the configuration comes from.
 #[derive(Clone)]
-pub(super) enum Source {
+pub enum Source {
+    /// A file.
     File(PathBuf),
+    /// The demo's.
     Demo(Demo),
 }
 
 impl Source {
-    pub(super) fn load(&self) -> Result<Config, Faults> {
+    /// The configuration as it is now.
+    ///
+    /// # Errors
+    /// Every fault of it.
+    pub fn load(&self) -> Result<Config, Faults> {
         match self {
             Self::File(path) => config::load(path),
             Self::Demo(demo) => demo.config(),
@@ -47,7 +53,7 @@ impl Source {
 
 /// The control plane's own runtime, and the signals it hears. Made before anything is announced: whoever reads the
 /// announcement may send one at once, and one that nobody hears ends the process.
-pub(super) struct Control {
+pub struct Control {
     runtime: Runtime,
     /// What an upgrade starts: the file that this program was started from, whatever is in it then.
     program: Option<PathBuf>,
@@ -56,7 +62,10 @@ pub(super) struct Control {
 
 impl Control {
     /// Hears all signals but those that stop.
-    pub(super) fn start(program: Option<PathBuf>) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// The machine has no signal for it.
+    pub fn start(program: Option<PathBuf>) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
         let signals = Signals::hear()?;
@@ -65,20 +74,20 @@ impl Control {
     }
 
     /// Hears those that stop, too.
-    pub(super) fn hear_stop(&mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// The machine has no signal for it.
+    pub fn hear_stop(&mut self) -> anyhow::Result<()> {
         let _entered = self.runtime.enter();
         Ok(self.signals.hear_stop()?)
     }
 
     /// Reloads when a file changed, at SIGHUP and when asked to, heeds policies in trouble, and drains at Ctrl-C and
     /// SIGTERM. After an upgrade it retires, which the same signals cut short.
-    pub(super) fn follow(
-        self,
-        proxy: Proxy,
-        watch: Watch,
-        admin: Option<Socket>,
-        source: Source,
-    ) -> anyhow::Result<ExitCode> {
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn follow(self, proxy: Proxy, watch: Watch, admin: Option<Socket>, source: Source) -> anyhow::Result<ExitCode> {
         let proxy = Arc::new(proxy);
         let Self { runtime, program, signals } = self;
         proxy.serves();
