@@ -5,9 +5,9 @@
 //! `back::forward`; everything else is a question asked from `exchange`, and `reply` and `log::access` end it.
 
 pub mod cli;
-pub mod control;
 pub mod demo;
 pub mod admin;
+pub mod control;
 pub mod proxy;
 pub mod watch;
 pub mod door;

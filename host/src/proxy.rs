@@ -1,4 +1,4 @@
-//! The control plane's verbs: start, reload, drain. Wires sockets to workers, and swaps Snapshots.
+//! The machine that `control` drives: starts, serves, hands over, drains. Wires sockets to workers, and swaps Snapshots.
 //!
 //! Invariants: a Snapshot goes live whole or not at all; a socket that stays in the configuration is never closed.
 
@@ -7,24 +7,24 @@ mod sockets;
 mod threads;
 mod upgrade;
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-pub use self::outcome::{Error, LastReload, Reloaded};
+pub use self::outcome::Error;
+pub use self::sockets::NewSockets;
 use self::sockets::Sockets;
 use self::threads::Threads;
-pub use self::upgrade::give_up;
-use self::upgrade::{Before, Legacy, Stop};
-use crate::config::{Config, Fixed};
+use self::upgrade::{Before, Legacy};
+pub use self::upgrade::{Stop, give_up};
+use crate::config::{Config, Faults};
 use crate::directory::Shrink;
 use crate::door::Phase;
 use crate::log::{self, access::Log};
-use crate::policy::{Compiler, Desk, Policy};
-use crate::session::{Keys, Past, seconds_now};
+use crate::policy::{Compiler, Desk};
+use crate::session::{Keys, Past};
 use crate::snapshot::{Fingerprint, Listener, Materials, Renewed, Snapshot};
 use crate::state::{Cause, Shared, State};
 
@@ -36,44 +36,9 @@ pub struct Proxy {
     tickets: Arc<Renewed>,
     sockets: Arc<Sockets>,
     threads: Arc<Threads>,
-    history: Mutex<History>,
     before: Mutex<Option<Before>>,
     takes_over: bool,
-    upgrade: Stop,
-    last_reload: Mutex<Option<LastReload>>,
-    /// What the keys said that no reload can apply.
-    fixed: Vec<Fixed>,
 }
-
-/// Generations that were live.
-struct History {
-    /// The highest number given to any.
-    last: u64,
-    /// The live one.
-    live: Life,
-    /// Those that may be rolled back to, in the order in which they were live.
-    past: VecDeque<(Arc<Snapshot>, Life)>,
-}
-
-/// What is known of a generation that is or was live.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Life {
-    /// Its number.
-    pub generation: u64,
-    /// Since when it was live the last time: seconds since 1970.
-    pub since: u64,
-    /// Why it went live then.
-    pub reason: &'static str,
-}
-
-impl Life {
-    fn now(generation: u64, reason: &'static str) -> Self {
-        Self { generation, since: seconds_now(), reason }
-    }
-}
-
-/// So many generations may be rolled back to.
-const GENERATIONS: usize = 5;
 
 /// How long a process that ends waits for the reader of a log.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -121,7 +86,7 @@ impl Proxy {
         snapshot.fingerprint = fingerprint.filter(|_| whole);
         log::warnings(&snapshot.warnings);
         let sockets = Arc::new(Sockets::from_environment(handed));
-        sockets.follow(&snapshot)?;
+        sockets.commit(sockets.prepare(&snapshot)?);
         let log = Log::start(&config.log.access)
             .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
         let state = State::default();
@@ -136,183 +101,51 @@ impl Proxy {
         let phase = if takes_over { Phase::Waiting } else { Phase::Accepting };
         let threads = Threads::start(shared.clone(), sockets.clone(), config.threads, phase)
             .map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
-        let history = Mutex::new(History { last: 1, live: Life::now(1, "start"), past: VecDeque::new() });
-        let (before, upgrade) = (Mutex::new(before), Stop::default());
-        Ok(Self {
-            shared,
-            compiler,
-            keys,
-            tickets,
-            sockets,
-            threads,
-            history,
-            before,
-            takes_over,
-            upgrade,
-            last_reload: Mutex::default(),
-            fixed: config.fixed(),
-        })
+        let before = Mutex::new(before);
+        Ok(Self { shared, compiler, keys, tickets, sockets, threads, before, takes_over })
     }
 
-    /// Builds the next generation and makes it live, or says why not and changes nothing. Files that say what they said
-    /// when the live generation was built make none.
-    ///
-    /// # Errors
-    /// Every fault; the old generation serves on.
-    pub fn reload(
-        &self,
-        config: &Config,
-        (fingerprint, shrink): (Option<Fingerprint>, Shrink),
-    ) -> Result<Reloaded, Error> {
-        let previous = self.shared.live.load_full();
-        if fingerprint.is_some() && previous.fingerprint == fingerprint {
-            tracing::info!(generation = previous.generation, "nothing to reload: the files say what they said");
-            return Ok(Reloaded { generation: previous.generation, changed: false });
-        }
-        let materials = Materials {
+    /// What the next generation is built with.
+    pub fn materials<'a>(&'a self, previous: &'a Snapshot, generation: u64, shrink: Shrink) -> Materials<'a> {
+        Materials {
             compiler: &self.compiler,
             keys: &self.keys,
             tickets: &self.tickets,
-            previous: Some(&previous),
-            generation: self.history().last + 1,
+            previous: Some(previous),
+            generation,
             quarantine: Some(&self.shared.desk.quarantine),
             shrink,
             trial: false,
-        };
-        let mut next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_unused(&self.history()))?;
-        next.fingerprint = fingerprint;
-        next.warnings.extend(config.needs_restart(&self.fixed));
-        keep_revocations(&self.shared.state, config, Past::Stays)?;
-        let built = Instant::now();
-        let generation = next.generation;
-        log::warnings(&next.warnings);
-        self.go_live(Arc::new(next), "reload", Cause::Operator)?;
-        tracing::info!(generation, us = built.elapsed().as_micros(), "reloaded");
-        Ok(Reloaded { generation, changed: true })
+        }
     }
 
-    /// Remembers what came of a reload, for status and metrics.
-    pub fn note_reload(&self, outcome: &Result<Reloaded, Error>) {
-        let faults = outcome.as_ref().err().map(|error| match error {
-            Error::Faults(faults) => faults.0.len(),
-            _ => 1,
-        });
-        let last = LastReload { time: SystemTime::now(), faults };
-        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
-    }
-
-    /// What came of the last reload, if there was one.
-    pub fn last_reload(&self) -> Option<LastReload> {
-        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes an earlier generation live again: the one of that number, or the last before this one. Nothing is
-    /// compiled for it. The files still say otherwise, so the next reload does what they say.
+    /// Sockets for every listener of a generation: those that stay, and new ones. Without them nothing has changed.
     ///
     /// # Errors
-    /// There is none, or it has a component that is under quarantine.
-    pub fn roll_back(&self, to: Option<u64>) -> Result<u64, Error> {
-        let live = self.generation();
-        let found = {
-            let history = self.history();
-            let mut past = history.past.iter().rev().map(|(past, _)| past);
-            past.find(|past| to.map_or(past.generation != live, |to| past.generation == to)).cloned()
-        };
-        let past = found.ok_or(Error::NoSuchGeneration)?;
-        let generation = past.generation;
-        self.go_live(past, "rollback", Cause::Operator)?;
-        tracing::warn!(from = live, generation, "rolled back");
-        Ok(generation)
+    /// Every listener that cannot listen.
+    pub fn sockets_for(&self, next: &Snapshot) -> Result<NewSockets, Faults> {
+        self.sockets.prepare(next)
     }
 
-    /// A policy's breaker opened. If the policy went live just now, what was before it is better: back to the last
-    /// generation without it. If that has not even its component, the component is put under quarantine; otherwise its
-    /// settings are to blame.
-    pub fn heed(&self, policy: &Policy) {
-        let live = self.shared.live.load_full();
-        if !policy.is_on_probation() || !live.policies.has(policy) {
-            return;
-        }
-        let (name, digest) = (policy.name.as_str(), policy.digest.as_str());
-        let listener = live.listeners.keys().next().map_or("", String::as_str);
-        if !policy.is_bad((listener, &live.foremost_site().name)) {
-            return tracing::warn!(
-                policy = name,
-                digest,
-                "a new policy fails for one client and for nobody else: it stays"
-            );
-        }
-        let quarantine = &self.shared.desk.quarantine;
-        let is_good = |past: &Snapshot| {
-            let mut policies = past.policies.all().iter();
-            !past.policies.has(policy) && policies.all(|policy| quarantine.reason(&policy.digest).is_none())
-        };
-        let Some(good) = self.history().past.iter().rev().map(|(past, _)| past).find(|past| is_good(past)).cloned()
-        else {
-            return tracing::warn!(policy = name, digest, "a new policy went bad, and there is nothing to go back to");
-        };
-        let generation = good.generation;
-        let quarantined = !good.policies.all().iter().any(|policy| policy.digest == digest);
-        if quarantined {
-            let reason = format!("{name} failed again and again after generation {} went live", live.generation);
-            quarantine.add(digest, &reason);
-        }
-        match self.go_live(good, "a policy went bad", Cause::Relapse) {
-            Ok(()) => {
-                tracing::error!(policy = name, digest, generation, quarantined, "a new policy went bad: rolled back")
-            }
-            Err(error) => {
-                tracing::error!(policy = name, digest, %error, "a new policy went bad, and there is no way back")
-            }
-        }
+    /// Ended sessions are kept in the file that this configuration names.
+    ///
+    /// # Errors
+    /// It cannot be read or written, and nothing has changed.
+    pub fn keep_revocations(&self, config: &Config) -> Result<(), Error> {
+        keep_revocations(&self.shared.state, config, Past::Stays)
     }
 
-    /// Looks whether the files that this process keeps are as it left them, and writes again what was lost.
-    pub fn look_after_files(&self) {
-        self.shared.desk.quarantine.look_after();
-    }
-
-    /// The one way in which a generation goes live.
-    fn go_live(&self, next: Arc<Snapshot>, reason: &'static str, cause: Cause) -> Result<(), Error> {
-        let mut history = self.history();
-        let quarantine = &self.shared.desk.quarantine;
-        if let Some(policy) = next.policies.all().iter().find(|policy| quarantine.reason(&policy.digest).is_some()) {
-            return Err(Error::Quarantined { digest: policy.digest.clone() });
-        }
-        self.sockets.follow(&next)?;
-        let live = self.shared.live.swap(self.shared.state.follow(&next, cause)).snapshot.clone();
-        history.last = history.last.max(next.generation);
-        history.past.retain(|(past, _)| past.generation != next.generation && past.generation != live.generation);
-        let was = std::mem::replace(&mut history.live, Life::now(next.generation, reason));
-        history.past.push_back((live, was));
-        while history.past.len() > GENERATIONS {
-            history.past.pop_front();
-        }
-        self.forget_unused(&history);
+    /// Makes a generation live, with its sockets: the one that was live. Nothing of this can fail.
+    pub fn switch(&self, next: &Arc<Snapshot>, sockets: NewSockets, cause: Cause) -> Arc<Snapshot> {
+        self.sockets.commit(sockets);
+        let live = self.shared.live.swap(self.shared.state.follow(next, cause));
         self.threads.follow(next.generation);
-        Ok(())
+        live.snapshot.clone()
     }
 
-    /// Forgets compiled components that no generation uses which is live or may be again.
-    fn forget_unused(&self, history: &History) {
-        let live = self.shared.live.load();
-        let uses = |digest: &str| history.past.iter().any(|(past, _)| past.policies.uses(digest));
-        self.compiler.keep_only(|digest| live.snapshot.policies.uses(digest) || uses(digest));
-    }
-
-    fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Generations in the order in which they were live, those that may be rolled back to and last the live one.
-    pub fn lives(&self) -> Vec<Life> {
-        let history = self.history();
-        history.past.iter().map(|(_, life)| life).chain([&history.live]).cloned().collect()
-    }
-
-    /// What the keys said at the start that no reload can apply.
-    pub fn fixed(&self) -> &[Fixed] {
-        &self.fixed
+    /// Forgets compiled components that are not in use.
+    pub fn keep_compiled(&self, is_in_use: impl Fn(&str) -> bool) {
+        self.compiler.keep_only(is_in_use);
     }
 
     /// What all workers share.
@@ -371,25 +204,19 @@ impl Proxy {
     }
 
     /// Starts the program anew with copies of the listening sockets, and waits until the new process serves: its number.
-    /// From then on it alone accepts; this one is to retire.
+    /// From then on it alone accepts; this one is to retire. It may be stopped until the new one was told to go.
     ///
     /// # Errors
     /// It does not come up, and nothing has changed.
-    pub fn upgrade(&self, program: &Path) -> Result<u32, Error> {
+    pub fn upgrade(&self, program: &Path, stop: &Stop) -> Result<u32, Error> {
         let io =
             |source| Error::Io { what: "the new process does not serve, the old one serves on".to_owned(), source };
         let (handed, link) = (self.sockets.hand_over().map_err(io)?, self.shared.state.revoked.link().map_err(io)?);
-        let (process, version) =
-            upgrade::start(program, &handed, link, &self.upgrade, upgrade::PATIENCE).map_err(io)?;
+        let (process, version) = upgrade::start(program, &handed, link, stop, upgrade::PATIENCE).map_err(io)?;
         self.sockets.leave_files();
         let from = env!("CARGO_PKG_VERSION");
         tracing::info!(process, from, to = version, "another process serves, this one retires");
         Ok(process)
-    }
-
-    /// This process is to end: an upgrade that is under way ends too, unless the new process was told to serve already.
-    pub fn stop_upgrade(&self) {
-        self.upgrade.stop();
     }
 
     /// Stops accepting, and serves connections on until they close; after the drain timeout, they are told to. True when

@@ -246,6 +246,11 @@ impl Snapshot {
         self.draining.contains(node.name())
     }
 
+    /// Whether it has the keys of this file.
+    pub fn has_keys_of(&self, path: &Path) -> bool {
+        self.key_files.iter().any(|known| known == path)
+    }
+
     /// All nodes.
     pub fn nodes(&self) -> &[Arc<Node>] {
         &self.nodes
@@ -284,7 +289,7 @@ const KEY_FILE: &str = "a file of base64 keys of 32 bytes, one a line";
 /// keys would end everybody's session.
 fn keys_of(path: &Path, materials: &Materials<'_>) -> Result<Keys, String> {
     let told = |error: String| format!("{}: {error}", path.display());
-    if !materials.previous.is_some_and(|previous| previous.key_files.iter().any(|known| known == path)) {
+    if !materials.previous.is_some_and(|previous| previous.has_keys_of(path)) {
         return Keys::load(path).map_err(told);
     }
     let gone = || "it was removed; sessions go on with its keys until a restart, which makes new ones".to_owned();

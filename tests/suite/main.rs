@@ -5,6 +5,7 @@ mod support;
 
 mod demo;
 mod configuration;
+mod control;
 mod login;
 mod recipes;
 mod script_logins;

@@ -287,6 +287,32 @@ fn who_asks_for_something_else_during_an_upgrade_is_told() {
 }
 
 #[test]
+fn of_two_upgrades_at_once_one_is_told_and_a_rollback_supersedes_the_other() {
+    let (_kept, proxy) = with_another_program(TEXT, "exec sleep 600");
+    let text = std::fs::read_to_string(proxy.dir().join("doorward.toml")).expect("a file");
+    proxy.write("doorward.toml", format!("drain-delay = \"0s\"\n{text}"));
+    assert_eq!(proxy.admin("POST", "/reload").0, 200);
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| proxy.admin("POST", "/upgrade"));
+        let new = started(&proxy);
+        let (status, body) = proxy.admin("POST", "/upgrade");
+        assert!(status == 409 && body.contains("an upgrade is under way"), "{body}");
+        // None to such a generation: the upgrade goes on.
+        assert_eq!(proxy.admin("POST", "/rollback?generation=77").0, 409);
+        assert!(runs(new) && !upgrade.is_finished());
+        // The new process would serve what the files say.
+        let (status, body) = proxy.admin("POST", "/rollback");
+        assert_eq!((status, body.trim()), (200, "{\"generation\":1}"));
+        let (status, body) = upgrade.join().expect("an answer");
+        assert!(status == 409 && body.contains("superseded by a rollback"), "{body}");
+        assert!(!runs(new));
+    });
+    assert_eq!(proxy.status()["generation"], 1);
+    // Nothing of it is in the way of what comes next.
+    assert_eq!(proxy.admin("POST", "/reload").0, 200);
+}
+
+#[test]
 fn ctl_says_in_words_that_the_process_ended_before_it_answered() {
     let setup = setup();
     let listener = std::os::unix::net::UnixListener::bind(setup.dir().join("admin.sock")).expect("a socket");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::status::{seconds, troubles};
 use crate::back::Node;
+use crate::control::Generations;
 use crate::live::Live;
 use crate::log;
 use crate::policy::Health;
@@ -34,6 +35,7 @@ type Labels = Vec<(&'static str, String)>;
 
 /// What the numbers are taken from.
 struct Seen<'a> {
+    generations: &'a Generations,
     proxy: &'a Proxy,
     live: Arc<Live>,
 }
@@ -99,13 +101,13 @@ const METRICS: &[Metric] = &[
     }),
     counter("log_lines_lost_total", "Lines of standard error that nobody took in time.", |_| one(log::lost())),
     gauge("file_failing", "1 while a file cannot be written or read.", |seen| {
-        by("file", troubles(seen.proxy).map(|(file, trouble)| (file, u64::from(!trouble.is_null()))))
+        by("file", troubles(seen.generations).map(|(file, trouble)| (file, u64::from(!trouble.is_null()))))
     }),
     gauge("last_reload_timestamp_seconds", "When the last reload came to its end.", |seen| {
-        seen.proxy.last_reload().map_or_else(Values::new, |last| one(seconds(last.time)))
+        seen.generations.last_reload().map_or_else(Values::new, |last| one(seconds(last.time)))
     }),
     gauge("last_reload_faults", "Faults that the last reload was refused for; 0 when it was good.", |seen| {
-        seen.proxy.last_reload().map_or_else(Values::new, |last| one(last.faults.unwrap_or_default() as u64))
+        seen.generations.last_reload().map_or_else(Values::new, |last| one(last.faults.unwrap_or_default() as u64))
     }),
 ];
 
@@ -144,8 +146,9 @@ impl Seen<'_> {
 }
 
 /// All of them, as text. A metric without numbers is named all the same.
-pub(super) fn metrics(proxy: &Proxy) -> String {
-    let seen = Seen { proxy, live: proxy.shared().live.load_full() };
+pub(super) fn metrics(generations: &Generations) -> String {
+    let proxy = generations.proxy();
+    let seen = Seen { generations, proxy, live: proxy.shared().live.load_full() };
     let mut text = String::new();
     for metric in METRICS {
         let (name, help) = (metric.name, metric.help);

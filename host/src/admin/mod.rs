@@ -17,7 +17,6 @@ mod status;
 use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -29,10 +28,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value as Json, json};
 use tokio::net::UnixListener as Listening;
-use tokio::sync::{mpsc, oneshot};
 
+use crate::control::{Generations, Handle, Reloaded};
 use crate::directory::Shrink;
-use crate::proxy::{Error, Proxy, Reloaded};
+use crate::proxy::Error;
 use crate::session::{self, Revocation};
 use crate::text;
 use crate::unix;
@@ -40,19 +39,8 @@ use crate::unix;
 /// Who asks has to write a head of some hundred bytes; nobody may hold the socket for longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is said to those who wait when it does not come to that.
-const ENDING: &str = "this process is ending, and does nothing more; ask again, in case another one takes its place";
-
 /// The socket's mode: who may ask, may do anything.
 const MODE: u32 = 0o600;
-
-/// What somebody asks for, and waits for the outcome of.
-pub enum Wish {
-    /// A reload: what came of it; and whether lists of users may lose most of their entries.
-    Reload(oneshot::Sender<Result<Reloaded, Error>>, Shrink),
-    /// An upgrade: the number of the process that serves then.
-    Upgrade(oneshot::Sender<Result<u32, Error>>),
-}
 
 /// A bound socket, whose file goes when it is dropped.
 pub struct Socket {
@@ -89,7 +77,7 @@ impl Socket {
     }
 
     /// Serves whoever comes.
-    pub async fn serve(self, proxy: Arc<Proxy>, wishes: mpsc::Sender<Wish>) {
+    pub async fn serve(self, control: Handle) {
         let listening = match self.listener.try_clone().and_then(Listening::from_std) {
             Ok(listening) => listening,
             Err(error) => return tracing::error!(%error, "the admin socket cannot be served"),
@@ -103,11 +91,11 @@ impl Socket {
                     continue;
                 }
             };
-            let (proxy, wishes) = (proxy.clone(), wishes.clone());
+            let control = control.clone();
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
-                    let (proxy, wishes) = (proxy.clone(), wishes.clone());
-                    async move { Ok::<_, Infallible>(answer(&proxy, &wishes, &request).await) }
+                    let control = control.clone();
+                    async move { Ok::<_, Infallible>(answer(&control, &request).await) }
                 });
                 let mut builder = http1::Builder::new();
                 builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
@@ -117,52 +105,39 @@ impl Socket {
     }
 }
 
-async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(control: &Handle, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let query = text::form_fields(request.uri().query().unwrap_or_default().as_bytes());
     let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/status") => told(StatusCode::OK, &status::status(proxy)),
+        (&Method::GET, "/status") => told(StatusCode::OK, &status::status(control.generations())),
         (&Method::GET, "/metrics") => {
-            let mut response = Response::new(Full::from(metrics::metrics(proxy)));
+            let mut response = Response::new(Full::from(metrics::metrics(control.generations())));
             let kind = HeaderValue::from_static("text/plain; version=0.0.4");
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
         (&Method::POST, "/reload") => {
-            let (done, outcome) = oneshot::channel();
             let shrink = parameter("accept-shrink").map_or(Shrink::Refused, |_| Shrink::Accepted);
-            match (wishes.send(Wish::Reload(done, shrink)).await, outcome.await) {
-                (Ok(()), Ok(outcome)) => live(outcome.map(|reloaded| reload_done(proxy, reloaded))),
-                _ => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": ENDING})),
+            match control.reload(shrink).await {
+                Ok(reloaded) => told(StatusCode::OK, &reload_done(control.generations(), reloaded)),
+                Err(error) => refused(&error),
             }
         }
         (&Method::POST, "/upgrade") => {
-            let (done, outcome) = oneshot::channel();
-            match (wishes.send(Wish::Upgrade(done)).await, outcome.await) {
-                (Ok(()), Ok(Ok(process))) => told(StatusCode::OK, &json!({"pid": process})),
-                (Ok(()), Ok(Err(error))) => {
-                    let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
-                    told(StatusCode::CONFLICT, &json!({"error": format!("{error}{why}")}))
-                }
-                _ => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": ENDING})),
-            }
+            control.upgrade().await.map_or_else(|error| refused(&error), |process| done("pid", process))
         }
         (&Method::POST, "/rollback") => match parameter("generation").map(str::parse::<u64>).transpose() {
-            Ok(to) => live(proxy.roll_back(to).map(|generation| json!({"generation": generation}))),
+            Ok(to) => {
+                let rolled_back = control.roll_back(to).await;
+                rolled_back.map_or_else(|error| refused(&error), |generation| done("generation", generation))
+            }
             Err(_) => told(StatusCode::BAD_REQUEST, &json!({"error": "generation is no number"})),
         },
         (&Method::POST, "/purge-routes") => {
-            let directory = &proxy.shared().live.load().directory;
-            let name = parameter("user").map(|typed| directory.canonical(typed).unwrap_or_default());
-            told(StatusCode::OK, &json!({"purged": directory.purge(name.as_deref())}))
+            let purged = control.purge_routes(parameter("user")).await;
+            purged.map_or_else(|error| refused(&error), |purged| done("purged", purged))
         }
-        (&Method::POST, "/lift") => match parameter("digest") {
-            Some(digest) if lift(proxy, digest).await => {
-                tracing::warn!(digest, "a quarantine is lifted");
-                told(StatusCode::OK, &json!({"lifted": digest}))
-            }
-            _ => told(StatusCode::NOT_FOUND, &json!({"error": "no such digest is under quarantine"})),
-        },
+        (&Method::POST, "/lift") => lift(control, parameter("digest").unwrap_or_default()).await,
         (&Method::POST, "/revoke") => {
             let what = match (parameter("session"), parameter("user"), parameter("all")) {
                 (Some(id), None, None) => session::parse_id(id).map(Revocation::Session),
@@ -171,7 +146,7 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
                 _ => None,
             };
             match what {
-                Some(what) => revoke(proxy, what).await,
+                Some(what) => revoke(control, what).await,
                 None => {
                     told(StatusCode::BAD_REQUEST, &json!({"error": "one of user, all, and session with 32 digits"}))
                 }
@@ -181,51 +156,53 @@ async fn answer(proxy: &Arc<Proxy>, wishes: &mpsc::Sender<Wish>, request: &Reque
     }
 }
 
-/// What waits for a disk does it where no signal waits behind it.
-async fn revoke(proxy: &Arc<Proxy>, what: Revocation) -> Response<Full<Bytes>> {
-    let shared = proxy.shared().clone();
-    let lifetime = shared.live.load().sessions.lifetime();
-    match &what {
-        Revocation::Session(id) => tracing::warn!(session = session::hex(id), "a session is revoked"),
-        Revocation::User(user) => tracing::warn!(user, "all sessions of a user are revoked"),
-        Revocation::All => tracing::warn!("all sessions of all users are revoked"),
-    }
-    let revoked = tokio::task::spawn_blocking(move || shared.state.revoked.revoke(&what, lifetime)).await;
-    match revoked.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-        Ok(()) => told(StatusCode::OK, &json!({"revoked": true})),
-        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+async fn revoke(control: &Handle, what: Revocation) -> Response<Full<Bytes>> {
+    match control.revoke(what).await {
+        Err(error) => refused(&error),
+        Ok(Ok(())) => done("revoked", true),
+        Ok(Err(error)) if error.kind() == ErrorKind::InvalidInput => {
             told(StatusCode::BAD_REQUEST, &json!({"error": error.to_string()}))
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             let error = format!("revoked, but not kept over a restart yet: {error}; it is tried again");
             told(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error}))
         }
     }
 }
 
-async fn lift(proxy: &Arc<Proxy>, digest: &str) -> bool {
-    let (shared, digest) = (proxy.shared().clone(), digest.to_owned());
-    tokio::task::spawn_blocking(move || shared.desk.quarantine.lift(&digest)).await.unwrap_or(false)
+async fn lift(control: &Handle, digest: &str) -> Response<Full<Bytes>> {
+    match control.lift(digest).await {
+        Err(error) => refused(&error),
+        Ok(true) => done("lifted", digest),
+        Ok(false) => told(StatusCode::NOT_FOUND, &json!({"error": "no such digest is under quarantine"})),
+    }
 }
 
 /// A reload that was not refused, with the warnings of what is live then.
-fn reload_done(proxy: &Proxy, reloaded: Reloaded) -> Json {
+fn reload_done(generations: &Generations, reloaded: Reloaded) -> Json {
     let mut done = json!({"generation": reloaded.generation, "changed": reloaded.changed});
-    let snapshot = proxy.shared().live.load();
+    let snapshot = generations.proxy().shared().live.load();
     if !snapshot.warnings.is_empty() {
         done["warnings"] = snapshot.warnings.iter().map(ToString::to_string).collect();
     }
     done
 }
 
-/// What came of a change.
-fn live(outcome: Result<Json, Error>) -> Response<Full<Bytes>> {
-    match outcome {
-        Ok(done) => told(StatusCode::OK, &done),
-        Err(Error::Faults(faults)) => {
+fn done(what: &str, value: impl Into<Json>) -> Response<Full<Bytes>> {
+    told(StatusCode::OK, &json!({what: value.into()}))
+}
+
+/// Why a command changed nothing.
+fn refused(error: &Error) -> Response<Full<Bytes>> {
+    match error {
+        Error::Faults(faults) => {
             told(StatusCode::UNPROCESSABLE_ENTITY, &json!({"error": faults.to_string(), "faults": faults.0}))
         }
-        Err(error) => told(StatusCode::CONFLICT, &json!({"error": error.to_string()})),
+        Error::Ending => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": error.to_string()})),
+        error => {
+            let why = std::error::Error::source(error).map(|why| format!(": {why}")).unwrap_or_default();
+            told(StatusCode::CONFLICT, &json!({"error": format!("{error}{why}")}))
+        }
     }
 }
 

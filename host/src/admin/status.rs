@@ -7,14 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value as Json, json};
 
 use crate::back::Node;
+use crate::control::Generations;
 use crate::directory::State;
 use crate::log;
 use crate::policy::Policy;
-use crate::proxy::Proxy;
 
 /// What is live, and how it does.
-pub(super) fn status(proxy: &Proxy) -> Json {
-    let shared = proxy.shared();
+pub(super) fn status(generations: &Generations) -> Json {
+    let shared = generations.proxy().shared();
     let snapshot = shared.live.load();
     let workers = shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
     let workers: Vec<u64> = workers.iter().map(|seen| seen.load(Ordering::Acquire)).collect();
@@ -26,8 +26,8 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         .into_iter()
         .map(|(digest, why)| (format!("sha256:{digest}"), json!(why)))
         .collect();
-    let (accepting, retiring) = proxy.workers();
-    let lives = proxy.lives();
+    let (accepting, retiring) = generations.proxy().workers();
+    let lives = generations.lives();
     let mut past: Vec<u64> =
         lives.iter().map(|life| life.generation).filter(|one| *one != snapshot.generation).collect();
     past.sort_unstable();
@@ -37,11 +37,11 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         "generation": snapshot.generation,
         "past": past,
         "history": lives,
-        "started-with": proxy.fixed(),
+        "started-with": generations.fixed(),
         "warnings": snapshot.warnings.iter().map(ToString::to_string).collect::<Json>(),
         "workers": workers,
         "threads": {"accepting": accepting, "retiring": retiring},
-        "listeners": listeners(proxy),
+        "listeners": listeners(generations),
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
         "backends": snapshot.nodes().iter().map(|node| of_node(node, snapshot.is_draining(node))).collect::<Json>(),
         "logins": shared.state.logins.all(),
@@ -53,16 +53,16 @@ pub(super) fn status(proxy: &Proxy) -> Json {
         "read-ahead": shared.state.read_ahead.held(),
         "access-log": {"dropped": shared.log.dropped()},
         "log": {"lost": log::lost()},
-        "last-reload": proxy.last_reload().map(|last| json!({
+        "last-reload": generations.last_reload().map(|last| json!({
             "time": seconds(last.time), "good": last.faults.is_none(), "faults": last.faults.unwrap_or_default(),
         })),
-        "files": troubles(proxy).into_iter().collect::<serde_json::Map<String, Json>>(),
+        "files": troubles(generations).into_iter().collect::<serde_json::Map<String, Json>>(),
     })
 }
 
 /// What is wrong with each of the files that Doorward writes; nothing, where it is well.
-pub(super) fn troubles(proxy: &Proxy) -> [(String, Json); 4] {
-    let shared = proxy.shared();
+pub(super) fn troubles(generations: &Generations) -> [(String, Json); 4] {
+    let shared = generations.proxy().shared();
     let troubles = [
         ("access-log", shared.log.trouble()),
         ("decisions", shared.desk.records.trouble()),
@@ -73,15 +73,15 @@ pub(super) fn troubles(proxy: &Proxy) -> [(String, Json); 4] {
 }
 
 /// Each listener's name, its address, and whom it did not let in.
-fn listeners(proxy: &Proxy) -> Json {
-    let refused = proxy.shared().state.refused.all();
+fn listeners(generations: &Generations) -> Json {
+    let refused = generations.proxy().shared().state.refused.all();
     let one = |(name, address, tls): &(String, String, bool)| {
         let of_this = refused.iter().filter(|(listener, ..)| listener == name);
         let refused: serde_json::Map<String, Json> =
             of_this.map(|(_, reason, count)| ((*reason).to_owned(), json!(count))).collect();
         json!({"name": name, "address": address, "tls": tls, "refused": refused})
     };
-    proxy.listening().iter().map(one).collect()
+    generations.proxy().listening().iter().map(one).collect()
 }
 
 fn of_node(node: &Node, draining: bool) -> Json {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Check, ctl, say};
 use crate::admin::Socket;
 use crate::config::{self, Config, Fault, Faults, Level, Severity};
-use crate::control::{Control, Source};
+use crate::control::{Control, Handle, Source};
 use crate::demo::{Demo, SITES, USERS};
 use crate::directory::Shrink;
 use crate::log;
@@ -30,7 +30,7 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     log::start(if json { Level::Warn } else { Level::Info });
     shortage::raise_open_files();
     let mut control = Control::start(None)?;
-    let source = Source::Demo(Demo::start(listen, folder).context("the demo's nodes do not start")?);
+    let source = Demo::start(listen, folder).context("the demo's nodes do not start")?.source();
     let (config, fingerprint) = load_at_rest(|| source.load())?;
     let watch = Watch::start(config.files());
     let proxy = Proxy::start(&config, fingerprint)?;
@@ -38,7 +38,7 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let admin = admin_socket(&config, &proxy)?;
     let address = proxy.listening().first().and_then(|(_, address, _)| address.parse().ok()).unwrap_or(listen);
     say(&if json { demo_json(address) } else { demo_text(address) });
-    control.follow(proxy, watch, admin, source)
+    Ok(control.run(proxy, &config, watch, source, async |handle| serve_admin(admin, handle).await))
 }
 
 fn demo_json(address: SocketAddr) -> String {
@@ -105,7 +105,7 @@ fn serve_here(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
             });
         }
     }
-    control.follow(proxy, watch, admin, source)
+    Ok(control.run(proxy, &config, watch, source, async |handle| serve_admin(admin, handle).await))
 }
 
 /// Makes the key files that are missing, before they are looked at with the other files: the first start is no reason to
@@ -137,6 +137,12 @@ fn admin_socket(config: &Config, proxy: &Proxy) -> anyhow::Result<Option<Socket>
     let prepared = Socket::prepare(path).with_context(named)?;
     proxy.take_over()?;
     Ok(Some(Socket::of(prepared).with_context(named)?))
+}
+
+async fn serve_admin(socket: Option<Socket>, handle: Handle) {
+    if let Some(socket) = socket {
+        socket.serve(handle).await;
+    }
 }
 
 /// `doorward check`.

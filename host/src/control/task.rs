@@ -1,55 +1,36 @@
-//! The control loop of a running front door: reloads, upgrades, signals, and the end.
+//! The loop: takes commands, does one after the other, and hears signals meanwhile.
+//!
+//! What may take long (a build, an upgrade) is done on another thread, one at a time; reloads and upgrades wait for it. A
+//! rollback does not: it supersedes what is under way and what waits. What changes no generation (revocations, say) is
+//! done at once.
 
+mod failing;
+mod upgrade;
+
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle, JoinSet, LocalSet, spawn_blocking, spawn_local};
 
+use self::upgrade::{Rollback, Upgrade, upgrade_is_under_way};
+use super::build::{Built, Next, build};
 use super::signals::{Order, Signals};
-use super::systemd;
-use crate::admin::{Socket, Wish};
-use crate::back::watch_over;
-use crate::config::{self, Config, Faults};
-use crate::demo::Demo;
+use super::{Answer, COMMANDS, Command, Generations, Handle, Outcome, Reloaded, Source, background, state, systemd};
+use crate::config::Config;
 use crate::directory::Shrink;
-use crate::proxy::{Error, Proxy, Reloaded};
-use crate::snapshot::load_at_rest;
-use crate::watch::{Seen, Watch};
+use crate::log;
+use crate::policy::Policy;
+use crate::proxy::{Error, Proxy};
+use crate::state::Cause;
+use crate::watch::Watch;
 
-/// Where the configuration comes from.
-#[derive(Clone)]
-pub enum Source {
-    /// A file.
-    File(PathBuf),
-    /// The demo's.
-    Demo(Demo),
-}
-
-impl Source {
-    /// The configuration as it is now.
-    ///
-    /// # Errors
-    /// Every fault of it.
-    pub fn load(&self) -> Result<Config, Faults> {
-        match self {
-            Self::File(path) => config::load(path),
-            Self::Demo(demo) => demo.config(),
-        }
-    }
-
-    /// The files that a configuration names which has faults: mending one of them may mend it.
-    fn files_in_spite_of_faults(&self) -> Vec<PathBuf> {
-        match self {
-            Self::File(path) => config::load_anyway(path).map(|(config, _)| config.files()).unwrap_or_default(),
-            Self::Demo(_) => Vec::new(),
-        }
-    }
-}
+/// What was done instead.
+const ROLLBACK: &str = "a rollback";
 
 /// The control plane's own runtime, and the signals it hears. Made before anything is announced: whoever reads the
 /// announcement may send one at once, and one that nobody hears ends the process.
@@ -64,7 +45,7 @@ impl Control {
     /// Hears all signals but those that stop.
     ///
     /// # Errors
-    /// The machine has no signal for it.
+    /// The machine has no thread, or no signal for it.
     pub fn start(program: Option<PathBuf>) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
@@ -82,42 +63,50 @@ impl Control {
         Ok(self.signals.hear_stop()?)
     }
 
-    /// Reloads when a file changed, at SIGHUP and when asked to, heeds policies in trouble, and drains at Ctrl-C and
-    /// SIGTERM. After an upgrade it retires, which the same signals cut short.
-    ///
-    /// # Errors
-    /// None so far.
-    pub fn follow(self, proxy: Proxy, watch: Watch, admin: Option<Socket>, source: Source) -> anyhow::Result<ExitCode> {
-        let proxy = Arc::new(proxy);
+    /// Runs the loop until the process is told to end, and drains it then; after an upgrade it retires, which the same
+    /// signals cut short. `beside` gets what sends commands, and runs as long.
+    pub fn run<F>(self, proxy: Proxy, config: &Config, watch: Watch, source: Source, beside: F) -> ExitCode
+    where
+        F: AsyncFnOnce(Handle) + 'static,
+    {
+        let generations = Arc::new(Generations::of(proxy, config));
         let Self { runtime, program, signals } = self;
-        proxy.serves();
+        generations.proxy().serves();
         systemd::ready();
         let retired = LocalSet::new().block_on(&runtime, async {
-            let (asking, asked) = mpsc::channel(4);
-            if let Some(socket) = admin {
-                tokio::spawn(socket.serve(proxy.clone(), asking.clone()));
-            }
-            let beside = spawn_local(beside(proxy.clone()));
-            // Kept, so that `asked` is never closed.
-            let _asking = asking;
-            let mut following = Following { proxy: proxy.clone(), watch, signals, asked, source, program };
-            let end = following.run().await;
-            beside.abort();
+            let (sender, commands) = mpsc::channel(COMMANDS);
+            let handle = Handle { generations: generations.clone(), commands: sender.clone() };
+            spawn_local(beside(handle));
+            // It keeps a sender, so that `commands` is never closed.
+            let background = spawn_local(background::run(generations.clone(), sender));
+            let mut task = Task {
+                generations: generations.clone(),
+                watch,
+                signals,
+                commands,
+                source,
+                program,
+                work: Work::None,
+                waiting: VecDeque::new(),
+                assessments: JoinSet::new(),
+            };
+            let end = task.run().await;
+            background.abort();
             match end {
                 End::Stop => systemd::stopping(),
-                End::Upgraded => return following.retire().await,
+                End::Upgraded => return task.retire().await,
             }
             false
         });
         if !retired {
             tracing::info!("draining");
-            if !proxy.drain() {
+            if !generations.proxy().drain() {
                 tracing::warn!("not every request came to its end before the drain deadline");
             }
         }
         // A reload may still be compiling; nobody waits for it.
         runtime.shutdown_background();
-        Ok(ExitCode::SUCCESS)
+        ExitCode::SUCCESS
     }
 }
 
@@ -130,35 +119,80 @@ enum End {
     Upgraded,
 }
 
-struct Following {
-    proxy: Arc<Proxy>,
+struct Task {
+    generations: Arc<Generations>,
     watch: Watch,
     signals: Signals,
-    asked: mpsc::Receiver<Wish>,
+    commands: mpsc::Receiver<Command>,
     source: Source,
     program: Option<PathBuf>,
+    /// What is under way.
+    work: Work,
+    /// What waits until that is done: one reload at most, and one upgrade.
+    waiting: VecDeque<Waiting>,
+    /// Policies that are asked whether they fail for nobody in particular.
+    assessments: JoinSet<(Arc<Policy>, bool)>,
 }
 
-impl Following {
+/// What takes long. One at a time is under way.
+enum Work {
+    None,
+    Reload(Reload),
+    Upgrade(Upgrade),
+}
+
+/// A reload that builds the next generation.
+struct Reload {
+    job: JoinHandle<Built>,
+    answers: Vec<Answer<Outcome>>,
+    /// It was rolled back meanwhile: what is built does not go live.
+    superseded: bool,
+    /// Policies that went bad meanwhile: nothing with one of them goes live.
+    bad: Vec<Arc<Policy>>,
+}
+
+/// What waits for its turn.
+enum Waiting {
+    /// One for all who asked.
+    Reload(Shrink, Vec<Answer<Outcome>>),
+    Upgrade(Option<Answer<Result<u32, Error>>>),
+}
+
+/// What the loop hears.
+enum Event {
+    Signal(Order),
+    Command(Command),
+    FilesChanged,
+    Built(Result<Built, JoinError>),
+    Upgraded(Result<Result<u32, Error>, JoinError>),
+    Assessed(Arc<Policy>, bool),
+}
+
+impl Work {
+    /// Waits for its end.
+    async fn end(&mut self) -> Event {
+        match self {
+            Self::None => std::future::pending().await,
+            Self::Reload(reload) => Event::Built((&mut reload.job).await),
+            Self::Upgrade(upgrade) => Event::Upgraded((&mut upgrade.job).await),
+        }
+    }
+}
+
+impl Task {
     async fn run(&mut self) -> End {
         loop {
-            let wish = tokio::select! {
-                order = self.signals.next() => match order {
-                    Order::Stop => return End::Stop,
-                    Order::Reload => Wish::Reload(oneshot::channel().0, Shrink::Refused),
-                    Order::Upgrade => Wish::Upgrade(oneshot::channel().0),
-                    Order::Reopen => {
-                        self.proxy.shared().reopen_logs();
-                        continue;
-                    }
-                    Order::Nothing => continue,
-                },
-                Some(wish) = self.asked.recv() => wish,
-                () = self.watch.changed() => Wish::Reload(oneshot::channel().0, Shrink::Refused),
-            };
-            let end = match wish {
-                Wish::Upgrade(answer) => self.upgrade(answer).await,
-                Wish::Reload(answer, shrink) => self.reload(answer, shrink).await,
+            self.begin_next();
+            let end = match self.event().await {
+                Event::Signal(Order::Stop) => self.stop(),
+                Event::Signal(Order::Reload) | Event::FilesChanged => self.want_reload(Shrink::Refused, None),
+                Event::Signal(Order::Upgrade) => self.want_upgrade(None),
+                Event::Signal(Order::Reopen) => self.reopen_logs(),
+                Event::Signal(Order::Nothing) => None,
+                Event::Command(command) => self.command(command).await,
+                Event::Built(built) => self.built(built).await,
+                Event::Upgraded(upgraded) => self.upgraded(upgraded).await,
+                Event::Assessed(policy, is_bad) => self.assessed(&policy, is_bad).await,
             };
             if let Some(end) = end {
                 return end;
@@ -166,139 +200,214 @@ impl Following {
         }
     }
 
-    /// One reload. Compiling a policy may take a while; signals that stop are heard all the same.
-    async fn reload(&mut self, answer: oneshot::Sender<Result<Reloaded, Error>>, shrink: Shrink) -> Option<End> {
+    async fn event(&mut self) -> Event {
+        tokio::select! {
+            biased;
+            order = self.signals.next() => Event::Signal(order),
+            event = self.work.end() => event,
+            Some(Ok((policy, is_bad))) = self.assessments.join_next() => Event::Assessed(policy, is_bad),
+            Some(command) = self.commands.recv() => Event::Command(command),
+            () = self.watch.changed() => Event::FilesChanged,
+        }
+    }
+
+    async fn command(&mut self, command: Command) -> Option<End> {
+        match command {
+            Command::Reload(shrink, answer) => self.want_reload(shrink, Some(answer)),
+            Command::Upgrade(answer) => self.want_upgrade(Some(answer)),
+            Command::RollBack(to, answer) => self.roll_back(to, answer).await,
+            Command::PolicyFailed(policy) => self.assess(policy),
+            Command::Revoke(..) | Command::Lift(..) | Command::PurgeRoutes(..) => self.change_state(command),
+        }
+    }
+
+    /// What is done at once.
+    fn change_state(&self, command: Command) -> Option<End> {
+        match command {
+            Command::Revoke(what, answer) => state::revoke(&self.generations, what, answer),
+            Command::Lift(digest, answer) => state::lift(&self.generations, digest, answer),
+            Command::PurgeRoutes(user, answer) => state::purge_routes(&self.generations, user.as_deref(), answer),
+            // Who asks for another generation when there will be none hears that this process ends.
+            Command::Reload(..) | Command::RollBack(..) | Command::PolicyFailed(_) | Command::Upgrade(_) => {}
+        }
+        None
+    }
+
+    fn reopen_logs(&self) -> Option<End> {
+        self.generations.proxy().shared().reopen_logs();
+        None
+    }
+
+    /// Told to end. An upgrade that is under way ends first, unless the new process was told to serve already.
+    fn stop(&mut self) -> Option<End> {
+        let Work::Upgrade(upgrade) = &mut self.work else { return Some(End::Stop) };
+        upgrade.ends = true;
+        upgrade.stop.stop();
+        None
+    }
+
+    /// A reload, when its turn comes. One that waits already is for all who ask.
+    fn want_reload(&mut self, shrink: Shrink, answer: Option<Answer<Outcome>>) -> Option<End> {
+        if matches!(self.work, Work::Upgrade(_))
+            && let Some(answer) = answer
+        {
+            let _ = answer.send(Err(Arc::new(upgrade_is_under_way())));
+            return None;
+        }
+        let waits = self.waiting.iter_mut().find_map(|waiting| match waiting {
+            Waiting::Reload(shrink, answers) => Some((shrink, answers)),
+            Waiting::Upgrade(_) => None,
+        });
+        match waits {
+            Some((waits, answers)) => {
+                if shrink == Shrink::Accepted {
+                    *waits = shrink;
+                }
+                answers.extend(answer);
+            }
+            None => self.waiting.push_back(Waiting::Reload(shrink, answer.into_iter().collect())),
+        }
+        None
+    }
+
+    /// Begins what has waited, when nothing is under way.
+    fn begin_next(&mut self) {
+        while matches!(self.work, Work::None) {
+            match self.waiting.pop_front() {
+                None => return,
+                Some(Waiting::Reload(shrink, answers)) => self.begin_reload(shrink, answers),
+                Some(Waiting::Upgrade(answer)) => self.begin_upgrade(answer),
+            }
+        }
+    }
+
+    fn begin_reload(&mut self, shrink: Shrink, answers: Vec<Answer<Outcome>>) {
         // What was seen to change is marked already; who asks wants it all read now.
         self.watch.mark();
         systemd::reloading();
-        let (proxy, source) = (self.proxy.clone(), self.source.clone());
-        let reloading = tokio::task::spawn_blocking(move || reload(&proxy, &source, shrink));
-        tokio::select! {
-            () = self.signals.stop() => return Some(End::Stop),
-            reloaded = reloading => match reloaded {
-                Ok((files, seen, outcome)) => {
-                    self.watch.follow_since(files.clone(), seen);
-                    if outcome.is_ok() {
-                        self.watch.follow_only(files);
-                    }
-                    let _ = answer.send(outcome);
-                }
-                Err(error) => tracing::error!(%error, "a reload came to no end"),
-            },
+        let (generations, source) = (self.generations.clone(), self.source.clone());
+        let job = spawn_blocking(move || build(&generations, &source, shrink));
+        self.work = Work::Reload(Reload { job, answers, superseded: false, bad: Vec::new() });
+    }
+
+    async fn built(&mut self, built: Result<Built, JoinError>) -> Option<End> {
+        let Work::Reload(reload) = std::mem::replace(&mut self.work, Work::None) else { return None };
+        let Built { files, seen, next } = match built {
+            Ok(built) => built,
+            Err(error) => {
+                tracing::error!(%error, "a reload came to no end");
+                systemd::ready();
+                return None;
+            }
+        };
+        self.watch.follow_since(files.clone(), seen);
+        if reload.superseded {
+            drop(next);
+            self.generations.forget_unused();
+            tracing::info!("what a superseded reload built is dropped");
+            return None;
         }
+        let reloaded = match next {
+            Err(error) => Err(error),
+            Ok(None) => Ok(Reloaded { generation: self.generations.generation(), changed: false }),
+            Ok(Some(next)) => match self.commit(next, &reload.bad).await {
+                Some(reloaded) => reloaded,
+                None => return Some(End::Stop),
+            },
+        };
+        if reloaded.is_ok() {
+            self.watch.follow_only(files);
+        }
+        self.generations.note_reload(reloaded.as_ref().err());
+        if let Err(error) = &reloaded {
+            let generation = self.generations.generation();
+            tracing::error!(generation, "refused, the old generation serves on:\n{error}");
+        }
+        let reloaded = reloaded.map_err(Arc::new);
+        reload.answers.into_iter().for_each(|answer| _ = answer.send(reloaded.clone()));
         systemd::ready();
         None
     }
 
-    /// One upgrade. Who asks for something else meanwhile is told; the new process reads the files anyway.
-    async fn upgrade(&mut self, answer: oneshot::Sender<Result<u32, Error>>) -> Option<End> {
-        let Some(program) = self.program.clone() else {
-            let source = std::io::Error::other("it has nodes of its own");
-            let _ = answer.send(Err(Error::Io { what: "a demo is not upgraded".to_owned(), source }));
-            return None;
-        };
-        let (proxy, mut stopped) = (self.proxy.clone(), false);
-        let mut upgrading = tokio::task::spawn_blocking(move || proxy.upgrade(&program));
-        let outcome = loop {
-            tokio::select! {
-                () = self.signals.stop(), if !stopped => {
-                    stopped = true;
-                    self.proxy.stop_upgrade();
-                }
-                Some(wish) = self.asked.recv() => refuse(wish),
-                outcome = &mut upgrading => break outcome,
-            }
-        };
-        let outcome = outcome.unwrap_or_else(|error| {
-            let what = "an upgrade came to no end".to_owned();
-            Err(Error::Io { what, source: std::io::Error::other(error) })
-        });
-        let end = match &outcome {
-            // Who told this process to end meant the front door: it had already let go of it.
-            Ok(process) if stopped => {
-                tracing::warn!(process, "told to end during an upgrade: the new process is told, too");
-                let process = i32::try_from(*process).ok().and_then(Pid::from_raw);
-                let _ = process.map(|process| kill_process(process, Signal::TERM));
-                Some(End::Stop)
-            }
-            Ok(process) => {
-                systemd::replaced_by(*process);
-                Some(End::Upgraded)
-            }
-            Err(error) => {
-                let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-                tracing::error!(why, "the new process does not serve, the old one serves on");
-                stopped.then_some(End::Stop)
-            }
-        };
-        let _ = answer.send(outcome);
-        end
+    /// A generation that was built goes live, if it still may; none when the process was told to end.
+    async fn commit(&mut self, next: Box<Next>, bad: &[Arc<Policy>]) -> Option<Result<Reloaded, Error>> {
+        if bad.iter().any(|policy| next.snapshot.policies.has(policy)) {
+            return Some(Err(Error::Superseded("the rollback of a policy that went bad")));
+        }
+        let generations = self.generations.clone();
+        self.at_once(move || {
+            let began = Instant::now();
+            generations.go_live(next.snapshot.clone(), "reload", Cause::Operator, Some(&next.config))?;
+            let generation = next.snapshot.generation;
+            log::warnings(&next.snapshot.warnings);
+            tracing::info!(generation, us = began.elapsed().as_micros(), "reloaded");
+            next.keep();
+            Ok(Reloaded { generation, changed: true })
+        })
+        .await
     }
 
-    /// Serves the connections that there are; true when they have ended.
-    async fn retire(mut self) -> bool {
-        let proxy = self.proxy.clone();
-        let retiring = tokio::task::spawn_blocking(move || proxy.retire());
+    /// Does what takes no longer than a disk takes, before anything else is heard but signals that stop: none then.
+    async fn at_once<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Option<Result<T, Error>> {
         tokio::select! {
-            () = self.signals.stop() => false,
-            _ = retiring => true,
+            () = self.signals.stop() => None,
+            done = spawn_blocking(work) => Some(done.unwrap_or_else(|error| Err(no_end(error)))),
         }
     }
-}
 
-fn refuse(wish: Wish) {
-    let busy = || Error::Busy("an upgrade is under way; it is over within a minute, or goes on compiling policies");
-    match wish {
-        Wish::Reload(answer, _) => drop(answer.send(Err(busy()))),
-        Wish::Upgrade(answer) => drop(answer.send(Err(busy()))),
-    }
-}
-
-/// How often it is looked whether files that Doorward keeps are as it left them.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// What goes on beside reloads: policies in trouble are heeded, nodes are probed, and files are looked after.
-async fn beside(proxy: Arc<Proxy>) {
-    let shared = proxy.shared().clone();
-    let nodes = watch_over(move || shared.live.load().nodes().to_vec());
-    tokio::join!(heed(proxy.clone()), nodes, look_after_files(proxy));
-}
-
-async fn look_after_files(proxy: Arc<Proxy>) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let proxy = proxy.clone();
-        // A disk may take its time.
-        let _ = tokio::task::spawn_blocking(move || proxy.look_after_files()).await;
-    }
-}
-
-/// Heeds policies whose breakers open.
-async fn heed(proxy: Arc<Proxy>) {
-    loop {
-        for policy in proxy.shared().desk.troubles().await {
-            let proxy = proxy.clone();
-            // It asks a guest and writes files, which take their time, and signals are heard meanwhile.
-            let heeding = tokio::task::spawn_blocking(move || proxy.heed(&policy));
-            if let Err(error) = heeding.await {
-                tracing::error!(%error, "a policy in trouble is not heeded");
+    /// What was asked for before is not done any more, as far as it is not done already.
+    fn supersede(&mut self) {
+        let mut answers = Vec::new();
+        for waiting in self.waiting.drain(..) {
+            match waiting {
+                Waiting::Reload(_, waits) => answers.extend(waits),
+                Waiting::Upgrade(answer) => {
+                    let _ = answer.map(|answer| answer.send(Err(Error::Superseded(ROLLBACK))));
+                }
             }
         }
+        if let Work::Reload(reload) = &mut self.work
+            && !reload.superseded
+        {
+            reload.superseded = true;
+            answers.append(&mut reload.answers);
+            tracing::warn!(generation = self.generations.generation(), "a reload is superseded by a rollback");
+            systemd::ready();
+        }
+        let superseded = Arc::new(Error::Superseded(ROLLBACK));
+        answers.into_iter().for_each(|answer| _ = answer.send(Err(superseded.clone())));
+        // What changed until now is what the rollback is about.
+        self.watch.mark();
+    }
+
+    async fn roll_back(&mut self, to: Option<u64>, answer: Answer<Result<u64, Error>>) -> Option<End> {
+        if !self.generations.has(to) {
+            let _ = answer.send(Err(Error::NoSuchGeneration));
+            return None;
+        }
+        if let Work::Upgrade(upgrade) = &mut self.work {
+            // The new process would serve what the files say.
+            upgrade.stop.stop();
+            upgrade.rollbacks.push(Rollback { to, answer });
+            return None;
+        }
+        self.roll_back_now(to, answer).await
+    }
+
+    async fn roll_back_now(&mut self, to: Option<u64>, answer: Answer<Result<u64, Error>>) -> Option<End> {
+        let generations = self.generations.clone();
+        let Some(rolled_back) = self.at_once(move || generations.roll_back(to)).await else { return Some(End::Stop) };
+        if rolled_back.is_ok() {
+            self.supersede();
+        }
+        let _ = answer.send(rolled_back);
+        None
     }
 }
 
-/// One reload: the files that the new configuration names, how they were before they were read, and what came of it.
-fn reload(proxy: &Proxy, source: &Source, shrink: Shrink) -> (Vec<PathBuf>, Seen, Result<Reloaded, Error>) {
-    // Known before they are read, so that one which is mended right behind the reading is seen to have changed.
-    let named = source.files_in_spite_of_faults();
-    let seen = Watch::seen_of(&named);
-    let (files, outcome) = match load_at_rest(|| source.load()) {
-        Ok((config, fingerprint)) => (config.files(), proxy.reload(&config, (fingerprint, shrink))),
-        Err(faults) => (named, Err(faults.into())),
-    };
-    proxy.note_reload(&outcome);
-    if let Err(error) = &outcome {
-        tracing::error!(generation = proxy.generation(), "refused, the old generation serves on:\n{error}");
-    }
-    (files, seen, outcome)
+fn no_end(error: JoinError) -> Error {
+    Error::Io { what: "it came to no end".to_owned(), source: std::io::Error::other(error) }
 }

@@ -3,13 +3,14 @@
 pub mod webmail;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
-use crate::config::{self, Config, Faults, Source};
+use crate::config::{self, Config, Source};
+use crate::control;
 use webmail::{Account, Webmail};
 
 /// The configuration, with holes for addresses.
@@ -77,16 +78,13 @@ impl Demo {
         Ok(Self { file, text })
     }
 
-    /// The configuration as it is now.
-    ///
-    /// # Errors
-    /// Every fault of it.
-    pub fn config(&self) -> Result<Config, Faults> {
+    /// Where its configuration comes from.
+    pub fn source(&self) -> control::Source {
         match &self.file {
-            Some(file) => config::load(file),
+            Some(file) => control::Source::File(file.clone()),
             None => {
                 let source = Source::new("<built-in demo.toml>", self.text.as_str());
-                config::parse(&Arc::new(source), Path::new("."))
+                control::Source::Text(Arc::new(source))
             }
         }
     }
@@ -148,9 +146,12 @@ mod tests {
     #[tokio::test]
     async fn the_users_are_those_of_the_directory() {
         let config = Demo { file: None, text: filled(ANY_PORT, ["127.0.0.1:1".parse().unwrap(); 2]) };
-        let directory =
-            Directory::build(&config.config().unwrap().directory, (None, crate::directory::Shrink::Refused), &|_| true)
-                .unwrap();
+        let directory = Directory::build(
+            &config.source().load().unwrap().directory,
+            (None, crate::directory::Shrink::Refused),
+            &|_| true,
+        )
+        .unwrap();
         let connections = Connections::default();
         for (name, password, node, _, mail) in USERS {
             for name in [name, mail] {

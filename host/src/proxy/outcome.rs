@@ -1,26 +1,6 @@
-//! What comes of a start, a reload, an upgrade.
-
-use std::time::SystemTime;
+//! Why there is no start, no reload, no upgrade.
 
 use crate::config::Faults;
-
-/// What came of a reload that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reloaded {
-    /// The generation that is live.
-    pub generation: u64,
-    /// Whether it is a new one.
-    pub changed: bool,
-}
-
-/// The last reload, good or bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastReload {
-    /// When it came to its end.
-    pub time: SystemTime,
-    /// What is wrong with the configuration: so many faults. None where it is good.
-    pub faults: Option<usize>,
-}
 
 /// Why a proxy cannot start or reload.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +31,12 @@ pub enum Error {
     /// Something else must come to its end first.
     #[error("{0}")]
     Busy(&'static str),
+    /// Something else was asked for later, and is done instead.
+    #[error("superseded by {0}: nothing has changed")]
+    Superseded(&'static str),
+    /// The process ends.
+    #[error("this process is ending, and does nothing more; ask again, in case another one takes its place")]
+    Ending,
     /// wasmtime does not run here.
     #[error("the policy engine does not start: {0}")]
     Engine(String),

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use listenfd::ListenFd;
@@ -30,6 +30,13 @@ pub(super) enum Socket {
 
 /// Sockets by the listener's name, with the address asked for (whose port may be 0).
 pub(super) type ByName = HashMap<String, (Address, Arc<Socket>)>;
+
+/// The sockets of a generation that is not live yet.
+pub struct NewSockets {
+    sockets: ByName,
+    /// Files of Unix sockets that stay, with their listeners and the modes that they get.
+    modes: Vec<(String, PathBuf, u32)>,
+}
 
 /// All sockets of the process.
 #[derive(Default)]
@@ -102,14 +109,15 @@ impl Sockets {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sockets for every listener of the next Snapshot: those that stay are kept, new ones are bound.
+    /// Sockets for every listener of the next Snapshot: those that stay, and new ones, which are bound. Nothing changes
+    /// for those that stay, and new ones are gone when this is dropped.
     ///
     /// # Errors
-    /// Every listener that cannot listen; nothing has changed then.
-    pub(super) fn follow(&self, next: &Snapshot) -> Result<(), Faults> {
-        let mut live = self.live();
+    /// Every listener that cannot listen.
+    pub(super) fn prepare(&self, next: &Snapshot) -> Result<NewSockets, Faults> {
+        let live = self.live();
         let faults = Collector::default();
-        let mut sockets = ByName::new();
+        let (mut sockets, mut modes) = (ByName::new(), Vec::new());
         for listener in next.listeners.values().map(|listener| &listener.config) {
             let address = &listener.address;
             // By name first; a listener that only got another name keeps its socket too.
@@ -118,10 +126,7 @@ impl Sockets {
             let by_address = || live.values().find(|(of, _)| of == address && !any_port);
             let kept = by_name.or_else(by_address).map(|(_, socket)| socket.clone());
             if let (Some(_), Address::Unix(path)) = (&kept, address) {
-                let mode = std::fs::Permissions::from_mode(listener.mode);
-                if let Err(error) = std::fs::set_permissions(path, mode) {
-                    tracing::warn!(listener = listener.name, %error, "the socket's mode cannot be set");
-                }
+                modes.push((listener.name.clone(), path.clone(), listener.mode));
             }
             let socket = kept.map_or_else(|| self.open(listener), Ok).map_err(|error| {
                 let found = format!("{address}: {error}");
@@ -132,8 +137,17 @@ impl Sockets {
             }
         }
         faults.finish()?;
-        *live = sockets;
-        Ok(())
+        Ok(NewSockets { sockets, modes })
+    }
+
+    /// Listens there from now on.
+    pub(super) fn commit(&self, NewSockets { sockets, modes }: NewSockets) {
+        for (listener, path, mode) in modes {
+            if let Err(error) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)) {
+                tracing::warn!(listener, %error, "the socket's mode cannot be set");
+            }
+        }
+        *self.live() = sockets;
     }
 
     fn open(&self, listener: &Listener) -> std::io::Result<Arc<Socket>> {

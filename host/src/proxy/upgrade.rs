@@ -143,7 +143,7 @@ impl Before {
 
 /// An upgrade that may be stopped, until the new process was told to go.
 #[derive(Default)]
-pub(super) struct Stop(Mutex<Stage>);
+pub struct Stop(Mutex<Stage>);
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -157,8 +157,8 @@ enum Stage {
 }
 
 impl Stop {
-    /// This process is to end: no upgrade comes to its end any more.
-    pub(super) fn stop(&self) {
+    /// The upgrade is not to come to its end. Too late where the new process was told to go.
+    pub fn stop(&self) {
         let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *stage == Stage::Open {
             *stage = Stage::Stopped;

@@ -85,12 +85,19 @@ impl Keys {
         match Self::read(path)? {
             Some(keys) => Ok(keys),
             None => {
-                let text = Zeroizing::new(format!("{}\n", STANDARD.encode(*new_key())));
-                // Of two processes that begin at once, one makes it.
-                files::create(path, text.as_bytes()).map_err(|error| error.to_string())?;
+                Self::make(path)?;
                 Self::read(path)?.ok_or_else(|| "it was removed just now".to_owned())
             }
         }
+    }
+
+    /// Makes a key file where there is none; false where there is one. Of two processes that begin at once, one makes it.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn make(path: &Path) -> Result<bool, String> {
+        let text = Zeroizing::new(format!("{}\n", STANDARD.encode(*new_key())));
+        files::create(path, text.as_bytes()).map_err(|error| error.to_string())
     }
 
     /// Reads a key file; none where there is none.

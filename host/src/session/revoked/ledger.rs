@@ -39,18 +39,22 @@ pub enum Past {
 }
 
 impl Ledger {
-    /// Opens the file; what is in it is in the list then.
+    /// Opens the file; what is in it is in the list then. Where it cannot be read or written, the list is as it was.
     pub(super) fn open(path: &Path, list: &RwLock<List>, lifetime: u64, past: Past) -> Result<Self> {
         let bytes = files::read(path)?.unwrap_or_default();
         let mut there = List::default();
         let broken = read_lines(path, &bytes, &mut there);
-        let (lines, is_all) = merge(list, &there, |list| list.forget(lifetime));
+        let mut all = list.read().unwrap_or_else(PoisonError::into_inner).clone();
+        there.lines().for_each(|line| _ = all.read_line(line.trim_end_matches('\n')));
+        all.forget(lifetime);
         // It may hold what there was before there was a file.
-        if past == Past::Goes || !is_all {
+        if past == Past::Goes || !there.covers(&all) {
             keep_broken(path, broken)?;
-            files::replace(path, lines.as_bytes())?;
+            files::replace(path, all.lines().collect::<String>().as_bytes())?;
         }
-        Self::at_end(path)
+        let ledger = Self::at_end(path)?;
+        merge(list, &there, |list| list.forget(lifetime));
+        Ok(ledger)
     }
 
     fn at_end(path: &Path) -> Result<Self> {
@@ -188,7 +192,9 @@ fn keep_broken(path: &Path, broken: usize) -> Result<()> {
     let mut kept = path.as_os_str().to_owned();
     kept.push(".broken");
     let kept = PathBuf::from(kept);
-    std::fs::rename(path, &kept)?;
+    // The file keeps its name until another one takes it: what comes next may fail.
+    let _ = std::fs::remove_file(&kept);
+    std::fs::hard_link(path, &kept)?;
     tracing::warn!(file = %path.display(), broken, kept = %kept.display(), "the file with broken lines is kept");
     Ok(())
 }

@@ -124,13 +124,14 @@ impl Revoked {
         if ledger.as_ref().map(Ledger::path) == path {
             return Ok(());
         }
-        *ledger = path.map(|path| Ledger::open(path, &self.0.list, lifetime, past)).transpose()?;
-        drop(ledger);
-        self.0.tell_trouble(None);
+        // First, so that what ends while the file is opened is written to it.
         if path.is_some() && !self.0.writes.swap(true, Ordering::AcqRel) {
             let inner = Arc::downgrade(&self.0);
             std::thread::Builder::new().name("revocations".to_owned()).spawn(move || write_on(&inner))?;
         }
+        *ledger = path.map(|path| Ledger::open(path, &self.0.list, lifetime, past)).transpose()?;
+        drop(ledger);
+        self.0.tell_trouble(None);
         Ok(())
     }
 

@@ -1,0 +1,39 @@
+//! Commands that change what lives, and no generation: done at once, whatever else is under way.
+
+use tokio::task::spawn_blocking;
+
+use super::{Answer, Generations};
+use crate::session::{self, Revocation};
+
+/// Ends sessions. What waits for a disk does it where no command waits behind it.
+pub(super) fn revoke(generations: &Generations, what: Revocation, answer: Answer<std::io::Result<()>>) {
+    match &what {
+        Revocation::Session(id) => tracing::warn!(session = session::hex(id), "a session is revoked"),
+        Revocation::User(user) => tracing::warn!(user, "all sessions of a user are revoked"),
+        Revocation::All => tracing::warn!("all sessions of all users are revoked"),
+    }
+    let shared = generations.proxy().shared().clone();
+    spawn_blocking(move || {
+        let lifetime = shared.live.load().sessions.lifetime();
+        let _ = answer.send(shared.state.revoked.revoke(&what, lifetime));
+    });
+}
+
+/// Lifts the quarantine of a component: whether there was one.
+pub(super) fn lift(generations: &Generations, digest: String, answer: Answer<bool>) {
+    let shared = generations.proxy().shared().clone();
+    spawn_blocking(move || {
+        let lifted = shared.desk.quarantine.lift(&digest);
+        if lifted {
+            tracing::warn!(digest, "a quarantine is lifted");
+        }
+        let _ = answer.send(lifted);
+    });
+}
+
+/// Forgets on which back-end a user is, or all users: how many.
+pub(super) fn purge_routes(generations: &Generations, user: Option<&str>, answer: Answer<usize>) {
+    let directory = &generations.proxy().shared().live.load().directory;
+    let name = user.map(|typed| directory.canonical(typed).unwrap_or_default());
+    let _ = answer.send(directory.purge(name.as_deref()));
+}
