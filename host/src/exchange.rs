@@ -2,21 +2,19 @@
 //!
 //! Invariants: every request ends in exactly one response and one access line, whatever happens to its client.
 
-mod account;
 mod check;
 mod client;
 mod early;
 mod finish;
 mod held;
 mod login;
+mod logout;
 mod moved;
 mod onward;
 mod own;
 mod preferences;
 mod renewal;
-mod route;
 mod second_factor;
-mod throttle;
 mod upgrade;
 
 use std::pin::Pin;
@@ -232,7 +230,7 @@ impl Exchange {
     async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Answer, Refusal> {
         let path = visit.head.uri.path();
         // At whatever path a node's cookies are.
-        if path.ends_with(second_factor::LOGOUT) {
+        if path.ends_with(logout::LOGOUT) {
             return Ok(Box::pin(self.log_out(visit)).await);
         }
         if let Some(own) = path.strip_prefix(own::PREFIX) {

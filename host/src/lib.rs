@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod watch;
 pub mod door;
 pub mod exchange;
+pub mod login;
 pub mod worker;
 pub mod state;
 pub mod live;

@@ -180,7 +180,7 @@ impl Snapshot {
             pages,
             languages,
             directory,
-            mode: config.authentication.mode.clone(),
+            mode: config.authentication.mode,
             throttle: config.authentication.throttle,
             hold_max_size: config.session.hold_max_size,
             hold_timeout: config.session.hold_timeout,

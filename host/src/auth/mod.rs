@@ -13,7 +13,6 @@ pub use pace::Pace;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     user: String,
-    mode: &'static str,
 }
 
 impl Identity {
@@ -21,10 +20,28 @@ impl Identity {
     pub fn user(&self) -> &str {
         &self.user
     }
+}
 
-    /// How the proof was had, for the log.
-    pub fn mode(&self) -> &'static str {
-        self.mode
+/// What somebody proves with who he is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A password, which the directory or the node checks.
+    Password(Secret),
+}
+
+impl Credentials {
+    /// Whether they cannot be any: nobody is asked about them then.
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Self::Password(secret) => secret.is_blank(),
+        }
+    }
+
+    /// What is guessed where they are wrong: the same guess counts once.
+    pub fn guess(&self) -> &Secret {
+        match self {
+            Self::Password(secret) => secret,
+        }
     }
 }
 
@@ -33,7 +50,9 @@ impl Identity {
 pub enum Verdict {
     /// It is who it says.
     Right(Identity),
-    /// "Wrong", for whatever reason: the caller tells nobody more than that.
+    /// Nobody has this name. For the log only: whoever claims it is told that name or password is wrong.
+    Unknown,
+    /// The password is wrong, or nobody may know whether it is.
     Wrong,
     /// The password is right, and the account has a problem, which may be told.
     Account(Problem),
@@ -45,8 +64,8 @@ pub struct Claim<'a> {
     pub name: &'a str,
     /// The user, where directory or map know the name.
     pub user: Option<&'a User>,
-    /// The password.
-    pub secret: &'a Secret,
+    /// What proves it.
+    pub credentials: &'a Credentials,
 }
 
 /// Checks a claim. For somebody who is not there the same steps are gone, so that they tell nothing.
@@ -55,26 +74,26 @@ pub struct Claim<'a> {
 /// The directory cannot be asked.
 pub async fn authenticate(
     claim: &Claim<'_>,
-    mode: &Mode,
+    mode: Mode,
     directory: &Directory,
     connections: &Connections,
 ) -> Result<Verdict, Error> {
-    if claim.secret.is_blank() {
+    if claim.credentials.is_blank() {
         return Ok(Verdict::Wrong);
     }
+    let Credentials::Password(secret) = claim.credentials;
     let entry = claim.user.filter(|user| user.has_entry());
     let (bound, known) = match mode {
-        Mode::LdapBind => (directory.bind(connections, entry, claim.secret).await?, entry),
-        Mode::LdapPassword => (directory.compare(connections, entry, claim.secret).await?, entry),
+        Mode::LdapBind => (directory.bind(connections, entry, secret).await?, entry),
+        Mode::LdapPassword => (directory.compare(connections, entry, secret).await?, entry),
         // The node of the user will be asked; without a user there is no node to ask.
         Mode::BackEnd => (Bound::Right, claim.user),
-        Mode::Refuse(_) => (Bound::Wrong, None),
     };
-    let Some(user) = known else { return Ok(Verdict::Wrong) };
+    let Some(user) = known else { return Ok(Verdict::Unknown) };
     Ok(match bound {
         Bound::Right => {
             let user = directory.name_of(user).unwrap_or_else(|| claim.name.to_owned());
-            Verdict::Right(Identity { user, mode: mode.name() })
+            Verdict::Right(Identity { user })
         }
         Bound::Wrong => Verdict::Wrong,
         Bound::Account(problem) => Verdict::Account(problem),

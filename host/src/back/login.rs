@@ -28,20 +28,26 @@ const KEPT_SIZE: usize = 1024;
 /// Longer waits than a day are no node's business.
 const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 
-/// Who logs in, and what a recipe may know of it.
+/// Who logs in.
 pub struct Person<'a> {
-    /// The name.
+    /// The canonical name that was typed.
+    pub name: &'a str,
+    /// The user's one name, which nodes are told.
     pub user: &'a str,
     /// The password.
     pub secret: &'a Secret,
     /// What the directory says of the user, by lower-case name.
     pub attributes: &'a BTreeMap<String, Vec<String>>,
+}
+
+/// What a recipe may know of the client besides.
+pub struct Visitor<'a> {
     /// The language that the browser asks for first.
     pub lang: &'a str,
     /// Where the user wants to go.
     pub target: &'a str,
     /// Scheme and host as the browser sees them.
-    pub origin: &'a str,
+    pub origin: String,
     /// The form of the device: `desktop`, `mobile`, `tablet` or `bot`.
     pub device: &'a str,
     /// The look of our own pages.
@@ -130,14 +136,14 @@ struct Last {
 ///
 /// # Errors
 /// [`LoginError`]; the node's own words go to the log, never the password.
-pub async fn log_in(
+pub(super) async fn log_in(
     hop: Hop<'_>,
     headers: &HeaderMap,
-    person: &Person<'_>,
+    (person, visitor): (&Person<'_>, &Visitor<'_>),
     watcher: Watcher<'_>,
 ) -> Result<LoggedIn, LoginError> {
     let recipe = &hop.node.recipe;
-    let mut way = Way { hop, headers, jar: Jar::default(), values: values(recipe, person), watcher };
+    let mut way = Way { hop, headers, jar: Jar::default(), values: values(recipe, person, visitor), watcher };
     for step in &recipe.prefetch {
         way.take(step, Stage::Prefetch).await?;
     }
@@ -155,7 +161,7 @@ pub async fn log_in(
 ///
 /// # Errors
 /// As [`log_in`].
-pub async fn second_factor(
+pub(super) async fn second_factor(
     hop: Hop<'_>,
     headers: &HeaderMap,
     pending: &Pending,
@@ -216,19 +222,19 @@ fn cannot_ask(node: &Node, error: &request::Error) -> Refusal {
 }
 
 /// What the holes of a login are filled with, before anything is asked.
-fn values(recipe: &Recipe, person: &Person<'_>) -> Values {
+fn values(recipe: &Recipe, person: &Person<'_>, visitor: &Visitor<'_>) -> Values {
     let mut values = of_user(person.user, Some(person.secret));
     for (name, found) in person.attributes {
         if let Some(first) = found.first() {
             values.set(&format!("attr.{name}"), first);
         }
     }
-    values.set("lang", person.lang);
-    values.set("target", person.target);
-    values.set("origin", person.origin);
-    values.set("device", person.device);
-    values.set("template", person.template);
-    if let Some(interface) = recipe.interface_for(person.device) {
+    values.set("lang", visitor.lang);
+    values.set("target", visitor.target);
+    values.set("origin", &visitor.origin);
+    values.set("device", visitor.device);
+    values.set("template", visitor.template);
+    if let Some(interface) = recipe.interface_for(visitor.device) {
         values.set("interface", interface);
     }
     set_own(recipe, &mut values);

@@ -15,10 +15,13 @@ use hyper::HeaderMap;
 use hyper::header::{self, HeaderValue};
 
 use super::{say, tell};
-use crate::back::{self, BUILT_IN, Choice, Event, Hop, LoggedIn, LoginError, Node, Person, Recipe};
+use crate::back::{
+    BUILT_IN, ByRecipe, Choice, Dialogue as _, Event, LoggedIn, LoginError, Node, Person, Recipe, Visitor,
+};
 use crate::config::{self, Config, Place, Source};
 use crate::directory::{Connections, Directory, Shrink};
-use crate::limits::{Allowance, Holder};
+use crate::limits::Allowance;
+use crate::login;
 use crate::peer::Peer;
 use crate::secret::Secret;
 
@@ -131,31 +134,34 @@ async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret)
     let peer = Peer::new("recipe test".to_owned(), here, here);
     let idle = Rc::default();
     let bounds = config.http.read_ahead;
-    let allowance = Rc::new(Allowance { room: Arc::default(), holder: Holder::ANYBODY, bounds });
-    let hop = Hop { node, idle: &idle, peer: &peer, owner: None, allowance: &allowance };
     let host = test.host.as_deref().unwrap_or(node.authority());
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_str(host).context("--host")?);
     headers.insert(header::USER_AGENT, HeaderValue::from_static("Mozilla/5.0 (doorward recipe test)"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-    let origin = format!("https://{host}");
-    let person = Person {
-        user: &user,
-        secret,
-        attributes: &attributes,
-        lang: "en",
-        target: "/",
-        origin: &origin,
-        device: "desktop",
-        template: "",
+    let dialogue = ByRecipe {
+        idle: &idle,
+        peer: &peer,
+        allowance: Box::new(|holder| Rc::new(Allowance { room: Arc::default(), holder, bounds })),
+        headers: Box::new(|_| headers.clone()),
+        visitor: Visitor {
+            lang: "en",
+            target: "/",
+            origin: format!("https://{host}"),
+            device: "desktop",
+            template: "",
+        },
+        watcher: &show,
     };
+    let person = Person { name: &user, user: &user, secret, attributes: &attributes };
     if !node.recipe.checks_password() {
         say("This back-end checks no password: Doorward must, and mode \"back-end\" lets nobody in.");
     }
-    let mut outcome = back::log_in(hop, &headers, &person, &show).await;
+    // A back-end that takes no new logins is tried all the same: that is how one looks whether it may take some again.
+    let mut outcome = login::at_node(&dialogue, (node, false), config.authentication.mode, &person).await;
     if let Err(LoginError::SecondFactor(pending)) = &outcome {
         let code = self::secret(test.code_file.as_deref(), "Code: ")?;
-        outcome = back::second_factor(hop, &headers, pending, &code, &show).await;
+        outcome = dialogue.second_factor(node, &user, (pending, &code)).await;
     }
     Ok(conclude(outcome))
 }

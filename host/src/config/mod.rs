@@ -316,7 +316,7 @@ pub struct Authentication {
 }
 
 /// How a login is checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Bind to the directory as the user.
     LdapBind,
@@ -324,18 +324,15 @@ pub enum Mode {
     LdapPassword,
     /// Ask the back-end.
     BackEnd,
-    /// Not at all; the text is shown.
-    Refuse(String),
 }
 
 impl Mode {
     /// Its name, for the operator and the log.
-    pub fn name(&self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::LdapBind => "ldap-bind",
             Self::LdapPassword => "ldap-password",
             Self::BackEnd => "back-end",
-            Self::Refuse(_) => "refuse",
         }
     }
 }

@@ -18,11 +18,11 @@ impl Exchange {
         let known = match self.snapshot.directory.known(&self.worker.directory, user, AGAIN_AFTER).await {
             Ok(known) => known,
             Err(error) => {
-                self.directory_down(&error);
+                self.neighbours().directory_away(&error);
                 None
             }
         };
-        let named = known.and_then(|known| self.node_of(&known));
+        let named = known.and_then(|known| self.neighbours().node_of(&known));
         let moved = named.filter(|named| named.name() != away.name());
         if let Some(to) = &moved {
             tracing::info!(user, from = away.name(), to = to.name(), "a mailbox has moved: the session ends");

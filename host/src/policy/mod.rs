@@ -90,9 +90,21 @@ pub enum Filtered {
     Failed,
 }
 
-/// A policy is not asked about this client for a while, since it failed for him.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeftAlone;
+/// What auth-mode policies say together: how a login is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginCheck {
+    /// As `[authentication]` says: no policy has an opinion.
+    Unsaid,
+    /// In this mode.
+    By(Mode),
+    /// Not at all, and with this text for the person: a key of the language files, or a sentence.
+    Refused(String),
+    /// Not at all, since a policy failed whose `on-error` says so.
+    Failed,
+    /// Not now: a policy is not asked about this client for a while, since it failed for him. Nobody gets another mode by
+    /// that.
+    LeftAlone,
+}
 
 /// The live policies, by question, each in order of the configuration: the first opinion wins, but for access one denial is
 /// enough.
@@ -153,29 +165,26 @@ impl Policies {
         self.all.iter().any(|policy| policy.question == question)
     }
 
-    /// How is this login checked? As `[authentication]` says where no policy does.
-    ///
-    /// # Errors
-    /// A policy is left alone with this client, who made it fail. Nobody gets another mode by that.
-    pub fn auth_mode(&self, guests: &mut Guests, facts: &Facts) -> Result<Option<Mode>, LeftAlone> {
+    /// How is this login checked?
+    pub fn auth_mode(&self, guests: &mut Guests, facts: &Facts) -> LoginCheck {
         for policy in self.asked(Question::AuthMode, facts) {
             match policy.decide(guests, facts).as_deref() {
                 Ok(Answer::AuthMode(Some(mode))) => {
-                    return Ok(Some(match mode {
-                        AuthMode::LdapBind => Mode::LdapBind,
-                        AuthMode::LdapPassword => Mode::LdapPassword,
-                        AuthMode::BackEnd => Mode::BackEnd,
-                        AuthMode::Refuse(text) => Mode::Refuse(text.clone()),
-                    }));
+                    return match mode {
+                        AuthMode::LdapBind => LoginCheck::By(Mode::LdapBind),
+                        AuthMode::LdapPassword => LoginCheck::By(Mode::LdapPassword),
+                        AuthMode::BackEnd => LoginCheck::By(Mode::BackEnd),
+                        AuthMode::Refuse(text) => LoginCheck::Refused(text.clone()),
+                    };
                 }
-                Err(()) if policy.on_error == OnError::Deny => {
-                    return Ok(Some(Mode::Refuse("Logging in is not possible at the moment.".to_owned())));
+                Err(()) if policy.on_error == OnError::Deny => return LoginCheck::Failed,
+                Err(()) if policy.state.breaker().is_left_alone_with(facts.peer.address) => {
+                    return LoginCheck::LeftAlone;
                 }
-                Err(()) if policy.state.breaker().is_left_alone_with(facts.peer.address) => return Err(LeftAlone),
                 _ => {}
             }
         }
-        Ok(None)
+        LoginCheck::Unsaid
     }
 
     /// What happens to this request?

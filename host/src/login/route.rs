@@ -3,22 +3,25 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Exchange;
+use super::Neighbours;
 use crate::back::Node;
 use crate::config::{Mode, Question};
 use crate::directory::{self, User};
 use crate::reply::Refusal;
 
-impl Exchange {
+impl Neighbours<'_> {
     /// What directory and map say of a canonical name.
-    pub(super) async fn look_up(&self, name: &str) -> Result<Option<User>, Refusal> {
+    ///
+    /// # Errors
+    /// The directory cannot be asked.
+    pub async fn look_up(&self, name: &str) -> Result<Option<User>, Refusal> {
         let (directory, connections) = (&self.snapshot.directory, &self.worker.directory);
         let user = if self.needs_no_entry() {
             directory.route(connections, name).await
         } else {
             directory.find(connections, name).await
         };
-        user.map_err(|error| self.directory_down(&error))
+        user.map_err(|error| self.directory_away(&error))
     }
 
     /// Whether a login needs of the directory only which node to ask: neither policy nor recipe looks at the entry, and no
@@ -30,7 +33,7 @@ impl Exchange {
 
     /// The node that map or entry name, if it is one of ours: they choose among them, and no more. Of several values the
     /// first that is a node counts; the default node is for those who have none at all.
-    pub(super) fn node_of(&self, user: &User) -> Option<Arc<Node>> {
+    pub fn node_of(&self, user: &User) -> Option<Arc<Node>> {
         let hosts = self.snapshot.directory.hosts_of(user);
         if hosts.is_empty() {
             return self.snapshot.default_node().cloned();
@@ -48,12 +51,13 @@ impl Exchange {
             return None;
         }
         let known = self.snapshot.directory.known(&self.worker.directory, name, began.elapsed()).await;
-        let user = known.map_err(|error| self.directory_down(&error)).ok()??;
+        let user = known.map_err(|error| self.directory_away(&error)).ok()??;
         self.node_of(&user).filter(|other| other.name() != node.name())
     }
 
-    pub(super) fn directory_down(&self, error: &directory::Error) -> Refusal {
-        tracing::error!(id = self.finish.id(), %error, "the directory gives no answer");
+    /// The directory gave no answer, which the log gets to know.
+    pub fn directory_away(&self, error: &directory::Error) -> Refusal {
+        tracing::error!(id = self.id, %error, "the directory gives no answer");
         Refusal::DirectoryDown
     }
 }

@@ -1,0 +1,144 @@
+//! Why nobody got in: for the log, and so much of it as the person may know.
+
+use crate::auth::Problem;
+use crate::reply::{Message, Refusal};
+
+/// Why nobody got in. Its word stands in the log's line of the attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// A blank password, or none.
+    Blank,
+    /// Nobody has this name.
+    Unknown,
+    /// The password is wrong.
+    Wrong,
+    /// The node refuses a user whom the directory takes.
+    NodeRefused,
+    /// The password is right, and the account has a problem.
+    Account(Problem),
+    /// A policy refuses it.
+    Policy,
+    /// A policy failed.
+    PolicyFailed,
+    /// The code is wrong.
+    WrongCode,
+    /// The code came too late, or its page was used before.
+    CodeTooLate,
+    /// The form was not shown to this browser, or too long ago.
+    FormToken,
+    /// Too many have failed of late.
+    Throttled,
+    /// The node takes no more logins of this user for a while.
+    NodeThrottled,
+    /// The directory gives no answer.
+    DirectoryAway,
+    /// No node has the mailbox.
+    NoNode,
+    /// The node takes no new logins.
+    NodeDrained,
+    /// The node cannot be reached, or cannot check logins.
+    NodeDown,
+    /// The node did not answer in time.
+    NodeTimeout,
+    /// The node's answer is not what its recipe says.
+    NodeBroken,
+    /// The node's queue is full, or took too long.
+    NodeBusy,
+    /// The client left before the end.
+    ClientGone,
+    /// A fault of our own.
+    Internal,
+}
+
+/// What a person may know of a login that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// Name or password is wrong: the same for many reasons, so that nobody learns which names exist.
+    Wrong,
+    /// What is wrong with the account, whose password was right.
+    Account(Problem),
+    /// What a policy says.
+    Policy(Message),
+    /// The last of the codes that may be tried for one password was wrong.
+    WrongCode,
+    /// What was sent is too old, was used before, or belongs to another browser.
+    TooLate,
+}
+
+impl Reason {
+    /// Its word in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Blank => "blank",
+            Self::Unknown => "unknown",
+            Self::Wrong => "wrong",
+            Self::NodeRefused => "node-refused",
+            Self::Account(problem) => problem.name(),
+            Self::Policy => "policy",
+            Self::PolicyFailed => "policy-failed",
+            Self::WrongCode => "wrong-code",
+            Self::CodeTooLate => "code-too-late",
+            Self::FormToken => "form-token",
+            Self::Throttled => "throttled",
+            Self::NodeThrottled => "node-throttled",
+            Self::DirectoryAway => "directory-away",
+            Self::NoNode => "no-node",
+            Self::NodeDrained => "node-drained",
+            Self::NodeDown => "node-down",
+            Self::NodeTimeout => "node-timeout",
+            Self::NodeBroken => "node-broken",
+            Self::NodeBusy => "node-busy",
+            Self::ClientGone => "client-gone",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Why nobody can say now.
+    pub fn of(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::DirectoryDown => Self::DirectoryAway,
+            Refusal::PolicyFailed => Self::PolicyFailed,
+            Refusal::NoNode => Self::NoNode,
+            Refusal::NodeDraining => Self::NodeDrained,
+            Refusal::NodeAway | Refusal::NodeDown => Self::NodeDown,
+            Refusal::NodeTimeout => Self::NodeTimeout,
+            Refusal::NodeBroken => Self::NodeBroken,
+            Refusal::QueueFull | Refusal::QueueTimeout => Self::NodeBusy,
+            _ => Self::Internal,
+        }
+    }
+}
+
+impl Denial {
+    /// A policy failed that refuses logins then.
+    pub(super) const fn policy_failed() -> Self {
+        Self::Policy(Message::known("login_not_possible"))
+    }
+
+    /// What the person is told.
+    pub fn message(&self) -> Message {
+        Message::known(match self {
+            Self::Policy(message) => return message.clone(),
+            Self::Wrong => "wrong",
+            Self::WrongCode => "wrong_code",
+            Self::TooLate => "code_too_late",
+            Self::Account(Problem::PasswordExpired) => "password_expired",
+            Self::Account(Problem::MustChange) => "must_change",
+            Self::Account(Problem::Locked) => "account_locked",
+            Self::Account(Problem::Disabled) => "account_disabled",
+            Self::Account(Problem::Expired) => "account_expired",
+            Self::Account(Problem::NotNow) => "account_not_now",
+        })
+    }
+
+    /// What such logins are counted as.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Wrong => "wrong",
+            Self::Account(problem) => problem.name(),
+            Self::Policy(_) => "refused",
+            Self::WrongCode => "wrong-code",
+            Self::TooLate => "stale",
+        }
+    }
+}
