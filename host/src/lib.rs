@@ -36,7 +36,6 @@ pub mod shortage;
 pub mod config;
 pub mod files;
 pub mod unix;
-pub mod multipart;
 pub mod reserved;
 pub mod text;
 pub mod secret;

@@ -9,7 +9,7 @@ use hyper::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::{Exchange, Visit};
-use crate::multipart::{self, Event, Parser};
+use doorward_wire::multipart::{self, Event, Parser};
 use crate::session::{Purpose, Session};
 use crate::text;
 use crate::upload::{Incoming, Upload};

@@ -7,3 +7,4 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::string_slice, reason = "a test that panics has failed"))]
 
 pub mod http1;
+pub mod multipart;

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::body::Body;
 use super::{Node, is_bodyless, reply, session, text, wants_json};
-use crate::multipart::{self, Event, Parser};
+use doorward_wire::multipart::{self, Event, Parser};
 
 /// The largest attachment: 64 MiB, above what mail servers commonly take. Tests of this module do with less, for an
 /// unoptimized build takes seconds to hash as much.
