@@ -411,7 +411,7 @@ impl Way<'_> {
 fn find(extract: &Extract, answer: &Answered<'_>, jar: &Jar) -> Option<String> {
     let key = extract.key.as_str();
     let found = match extract.from {
-        From::HtmlInput => html::input_value(answer.page, key)?,
+        From::HtmlInput => doorward_wire::html::input_value(answer.page, key)?,
         From::Cookie => jar.value(key)?.to_owned(),
         From::Header => answer.headers.get(key)?.to_str().ok()?.to_owned(),
         From::Json => match answer.json(key)? {

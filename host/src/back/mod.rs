@@ -8,7 +8,6 @@ mod dialogue;
 mod forward;
 mod health;
 pub mod headers;
-mod html;
 mod http1;
 mod jar;
 mod login;

@@ -6,7 +6,7 @@ use html5gum::emitters::default::DefaultEmitter;
 use html5gum::{HtmlString, StartTag, Token, Tokenizer};
 
 /// The value of the first `<input>` with this name that is part of the document.
-pub(super) fn input_value(page: &str, name: &str) -> Option<String> {
+pub fn input_value(page: &str, name: &str) -> Option<String> {
     let mut emitter = DefaultEmitter::default();
     // What is in scripts, styles, titles and text areas is no markup.
     emitter.naively_switch_states(true);

@@ -8,3 +8,4 @@
 
 pub mod http1;
 pub mod multipart;
+pub mod html;
