@@ -9,7 +9,7 @@ use hyper::header;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::cookie_date;
+use doorward_wire::cookie_date;
 
 use crate::text;
 

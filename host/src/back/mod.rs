@@ -2,7 +2,6 @@
 
 mod body;
 mod connect;
-mod cookie_date;
 pub mod connection_auth;
 mod dialogue;
 mod forward;

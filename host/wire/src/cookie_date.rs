@@ -3,7 +3,7 @@
 //! Pure.
 
 /// Seconds since 1970, negative before; none when it is no date.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub fn parse(text: &str) -> Option<i64> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
     let is_delimiter = |c: char| matches!(c, '\t' | ' '..='/' | ';'..='@' | '['..='`' | '{'..='~');
     for token in text.split(is_delimiter).filter(|token| !token.is_empty()) {

@@ -9,3 +9,4 @@
 pub mod http1;
 pub mod multipart;
 pub mod html;
+pub mod cookie_date;
