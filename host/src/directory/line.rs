@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::ber::{self, Found};
+use doorward_wire::ldap::{self as ber, Found};
 
 /// An entry with the attributes that are asked for has some kilobytes; a photograph that a policy wants, some hundred.
 const MESSAGE_SIZE: usize = 1 << 20;

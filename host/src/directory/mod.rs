@@ -1,6 +1,5 @@
 //! Finds users and checks their passwords: in LDAP servers, or in a file that behaves the same.
 
-mod ber;
 mod filter;
 mod ldap;
 mod ldif;

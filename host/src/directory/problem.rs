@@ -5,7 +5,7 @@
 //!
 //! Pure.
 
-use super::ber;
+use doorward_wire::ldap as ber;
 
 /// Why somebody with the right password may not come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,7 +6,7 @@
 const DEEPEST: usize = 12;
 
 /// One element: its tag, its contents, and what follows it. `None` when it is not all there, or longer than can be.
-pub(super) fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, start, end) = head(bytes)?;
     Some((tag, bytes.get(start..end)?, bytes.get(end..)?))
 }
@@ -28,7 +28,7 @@ fn head(bytes: &[u8]) -> Option<(u8, usize, usize)> {
 
 /// What was found at the beginning of what a server sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub enum Found {
     /// A message of so many bytes.
     Message(usize),
     /// The beginning of one.
@@ -38,7 +38,7 @@ pub(super) enum Found {
 }
 
 /// Looks for a whole message of at most `most` bytes: an answer, with elements that end where they should.
-pub(super) fn message(bytes: &[u8], most: usize) -> Found {
+pub fn message(bytes: &[u8], most: usize) -> Found {
     // Six bytes have tag and length of any message that may be.
     let Some((tag, start, end)) = head(bytes) else {
         return if bytes.len() < 6 && bytes.first().is_none_or(|tag| *tag == 0x30) {

@@ -10,3 +10,4 @@ pub mod http1;
 pub mod multipart;
 pub mod html;
 pub mod cookie_date;
+pub mod ldap;
