@@ -9,10 +9,10 @@ use hyper::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::{Exchange, Visit};
-use doorward_wire::multipart::{self, Event, Parser};
 use crate::session::{Purpose, Session};
 use crate::text;
 use crate::upload::{Incoming, Upload};
+use doorward_wire::multipart::{self, Event, Parser};
 
 /// More fields than any form here has.
 const FIELDS: usize = 200;
