@@ -34,7 +34,6 @@ use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts}
 use crate::reply::Refusal;
 use crate::session::Session;
 use crate::snapshot::Site;
-use crate::text;
 use crate::upload::Incoming;
 use crate::worker::Worker;
 
@@ -159,7 +158,7 @@ impl Exchange {
     /// Virtual host, device and template: asked of every request.
     fn visit(&mut self, head: &Arc<Parts>) -> Result<Visit, Refusal> {
         let authority = check::authority_of(head)?;
-        let host = authority.to_str().ok().and_then(text::host_name);
+        let host = authority.to_str().ok().and_then(doorward_wire::host::host_name);
         let host: Arc<str> = host.ok_or(Refusal::BadRequest("its Host is no host name"))?.into();
         self.finish.host(&host);
         check::check_head(head)?;
@@ -277,7 +276,7 @@ impl Exchange {
             });
         }
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        Ok(self.login_page(visit, text::local_path(target).unwrap_or("/"), ""))
+        Ok(self.login_page(visit, doorward_wire::local_path::local_path(target).unwrap_or("/"), ""))
     }
 
     /// To the session's node, and its answer back.

@@ -33,7 +33,6 @@ use crate::control::{Generations, Handle, Reloaded};
 use crate::directory::Shrink;
 use crate::proxy::Error;
 use crate::session::{self, Revocation};
-use crate::text;
 use crate::unix;
 
 /// Who asks has to write a head of some hundred bytes; nobody may hold the socket for longer.
@@ -106,7 +105,7 @@ impl Socket {
 }
 
 async fn answer(control: &Handle, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let query = text::form_fields(request.uri().query().unwrap_or_default().as_bytes());
+    let query = doorward_wire::form::form_fields(request.uri().query().unwrap_or_default().as_bytes());
     let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => told(StatusCode::OK, &status::status(control.generations())),

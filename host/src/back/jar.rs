@@ -11,8 +11,6 @@ use zeroize::Zeroize;
 
 use doorward_wire::cookie_date;
 
-use crate::text;
-
 /// The browser's cookies, for the time of a login.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Jar {
@@ -53,7 +51,7 @@ impl Jar {
     /// The cookies that a browser has sent.
     pub(super) fn of_browser(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(header::COOKIE).iter();
-        let pairs = lines.flat_map(|line| text::cookie_pairs(line.as_bytes()));
+        let pairs = lines.flat_map(|line| doorward_wire::cookie::cookie_pairs(line.as_bytes()));
         let values = pairs.filter_map(|pair| {
             let pair = String::from_utf8_lossy(pair);
             let (name, value) = pair.split_once('=')?;

@@ -9,13 +9,13 @@ use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use serde::{Deserialize, Serialize};
 
+use super::Node;
 use super::body::{NodeBody, Outgoing};
 use super::forward::{Hop, forward};
 use super::jar::{self, Jar};
 use super::masked::masked;
 use super::recipe::{Answered, Escape, Extract, From, Landing, Recipe, Stage, Step, Verdict};
 use super::request::{self, Made, of_user};
-use super::{Node, html};
 use crate::reply::Refusal;
 use crate::secret::{Secret, Values};
 

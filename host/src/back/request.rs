@@ -18,7 +18,6 @@ use super::body::Outgoing;
 use super::jar::Jar;
 use super::recipe::{Algorithm, Escape, Missing, Payload, Recipe, Step, Template};
 use crate::secret::{Secret, Values};
-use crate::text;
 
 /// Why a request cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +170,7 @@ fn form(fields: &[(String, Template)], values: &Values) -> Result<String, Missin
     for (name, template) in fields {
         filled.push((name.as_str(), template.fill(values, Escape::Nothing)?));
     }
-    Ok(text::form_encode(filled.iter().map(|(name, value)| (*name, value.as_str()))))
+    Ok(doorward_wire::form::form_encode(filled.iter().map(|(name, value)| (*name, value.as_str()))))
 }
 
 /// A header's value. Anything but one line of text is refused (RFC 9110, section 5.5).

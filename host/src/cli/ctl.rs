@@ -89,15 +89,15 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
                 (None, Some(session)) => ("session", session.as_str()),
                 (None, None) => ("all", ""),
             };
-            ("POST", format!("/revoke?{}", crate::text::form_encode([pair])))
+            ("POST", format!("/revoke?{}", doorward_wire::form::form_encode([pair])))
         }
         Verb::PurgeRoutes { user: None } => ("POST", "/purge-routes".to_owned()),
         Verb::PurgeRoutes { user: Some(user) } => {
-            let query = crate::text::form_encode([("user", user.as_str())]);
+            let query = doorward_wire::form::form_encode([("user", user.as_str())]);
             ("POST", format!("/purge-routes?{query}"))
         }
         Verb::Lift { digest } => {
-            let query = crate::text::form_encode([("digest", digest.as_str())]);
+            let query = doorward_wire::form::form_encode([("digest", digest.as_str())]);
             ("POST", format!("/lift?{query}"))
         }
     };

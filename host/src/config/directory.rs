@@ -181,7 +181,7 @@ fn ldap(t: &Table<'_>, base: &Path) -> Ldap {
             t.fault("urls", format!("\"{url}\""), "a URL that starts with ldaps:// or ldap://");
             continue;
         };
-        let right = crate::text::host_name(authority.trim_end_matches('/')).is_some();
+        let right = doorward_wire::host::host_name(authority.trim_end_matches('/')).is_some();
         match scheme {
             "ldaps" | "ldap" if !right => t.fault("urls", format!("\"{url}\""), "ldaps://HOST, and perhaps :PORT"),
             "ldaps" => {}

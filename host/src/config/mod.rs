@@ -646,7 +646,7 @@ fn site(t: &Table<'_>) -> Site {
     }
     for host in &hosts {
         let name = host.strip_prefix("*.").unwrap_or(host);
-        if host != "*" && crate::text::host_name(name).as_deref() != Some(name) {
+        if host != "*" && doorward_wire::host::host_name(name).as_deref() != Some(name) {
             t.fault("hosts", format!("\"{host}\""), "a host name without port, \"*.domain\", or \"*\"");
         }
     }

@@ -7,7 +7,6 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use crate::config::Http;
-use crate::http1;
 use crate::reply::Refusal;
 
 /// Host and port a request is for: from its one `Host`, or from `:authority` (RFC 9112, section 3.2; RFC 9113,
@@ -28,7 +27,7 @@ pub(super) fn authority_of(head: &Parts) -> Result<HeaderValue, Refusal> {
         (None, None) => return Err(Refusal::BadRequest("it has no Host")),
     };
     // Of HTTP/1 it was read before (`http1::Reader`).
-    let is_one = head.version < Version::HTTP_2 || http1::is_authority(authority.as_bytes());
+    let is_one = head.version < Version::HTTP_2 || doorward_wire::host::is_authority(authority.as_bytes());
     if is_one { Ok(authority) } else { Err(no_host) }
 }
 

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Exchange, Visit};
 use crate::session::{Purpose, Session};
-use crate::text;
 use crate::upload::{Incoming, Upload};
 use doorward_wire::multipart::{self, Event, Parser};
 
@@ -37,12 +36,14 @@ impl Exchange {
         }
         let (secure, revoked) = (self.secure(), &self.worker.shared.state.revoked);
         let user = sessions.find_expired(&visit.head.headers, secure, &visit.site.name, revoked)?.user().to_owned();
-        let target = text::local_path(visit.head.uri.path_and_query()?.as_str())?.to_owned();
+        let target = doorward_wire::local_path::local_path(visit.head.uri.path_and_query()?.as_str())?.to_owned();
         let media_type = visit.head.headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned();
         let body = Upload::new(body, self.rules(("hold-max-size", most))).whole().await.ok()?;
         let mut fields = match multipart::boundary(&media_type) {
             Some(boundary) => parts(&boundary, &body)?,
-            None if media_type.starts_with("application/x-www-form-urlencoded") => text::form_fields(&body),
+            None if media_type.starts_with("application/x-www-form-urlencoded") => {
+                doorward_wire::form::form_fields(&body)
+            }
             None => return None,
         };
         fields.truncate(FIELDS);

@@ -191,7 +191,7 @@ impl Exchange {
         // Where a form was sent, a GET would find nothing of it: then back to where that would have led.
         let here = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
         let reads = matches!(visit.head.method, hyper::Method::GET | hyper::Method::HEAD);
-        let back = text::local_path(if reads { here } else { next }).unwrap_or("/");
+        let back = doorward_wire::local_path::local_path(if reads { here } else { next }).unwrap_or("/");
         let mut content = self.content(visit, language, page, back);
         content.status = status.as_u16();
         next.clone_into(&mut content.next);

@@ -100,7 +100,7 @@ impl CodeForm {
     fn read(body: &[u8]) -> Self {
         let (mut code, mut state) = (Secret::new(String::new()), String::new());
         let mut form = Form::read(&[]);
-        for (name, value) in text::form_fields(body) {
+        for (name, value) in doorward_wire::form::form_fields(body) {
             match name.as_str() {
                 "code" => code = Secret::new(value),
                 "state" => state = value,

@@ -7,7 +7,7 @@ mod inbox;
 mod outbox;
 mod request;
 
-pub use doorward_wire::http1::{Framing, Head, Limits, Place, Places, Reader, content_length, is_authority};
+pub use doorward_wire::http1::{Framing, Head, Limits, Place, Places, Reader, content_length};
 
 pub use answer::{Asked, write_answer};
 pub use body::{Broken, Decoder, Encoder, Misfit, is_bodiless};

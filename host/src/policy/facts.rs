@@ -155,7 +155,7 @@ impl Read for Facts {
 impl RequestFacts {
     /// The first query parameter of that name, decoded.
     fn query(&self, name: &str) -> Value<'_> {
-        let fields = self.head.uri.query().map(|query| crate::text::form_fields(query.as_bytes()));
+        let fields = self.head.uri.query().map(|query| doorward_wire::form::form_fields(query.as_bytes()));
         let found = fields.unwrap_or_default().into_iter().find(|(key, _)| key == name);
         Value::optional(found.map(|(_, value)| Cow::Owned(value)))
     }

@@ -11,3 +11,7 @@ pub mod multipart;
 pub mod html;
 pub mod cookie_date;
 pub mod ldap;
+pub mod form;
+pub mod local_path;
+pub mod cookie;
+pub mod host;

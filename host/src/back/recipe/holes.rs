@@ -105,9 +105,11 @@ impl Template {
                 Piece::Hole(name) | Piece::Path(name) => {
                     let value = values.get(name).ok_or_else(|| Missing(name.clone()))?;
                     match escape {
-                        Escape::Url if matches!(piece, Piece::Path(_)) => text::path_encode(value, &mut filled),
+                        Escape::Url if matches!(piece, Piece::Path(_)) => {
+                            doorward_wire::form::path_encode(value, &mut filled)
+                        }
                         Escape::Nothing => filled.push_str(value),
-                        Escape::Url => text::percent_encode(value, &mut filled),
+                        Escape::Url => doorward_wire::form::percent_encode(value, &mut filled),
                         // XML has no control characters, not even escaped ones (XML 1.0, section 2.2).
                         Escape::Xml => filled.push_str(&text::escape_html(&value.replace(char::is_control, ""))),
                     }

@@ -13,7 +13,6 @@ use super::{
     Tree, Verdict,
 };
 use crate::config::{Place, Table};
-use crate::text;
 
 /// Holes that are there in every recipe.
 const HOLES: [&str; 14] = [
@@ -237,7 +236,7 @@ impl Reader {
     fn with_more_fields(&self, t: &Table<'_>, payload: Payload, never: &[&str]) -> Payload {
         let Some(more) = self.text(t, "more-fields").filter(|more| !more.is_empty()) else { return payload };
         let read = |never: &[&str]| {
-            let fields = text::form_fields(more.as_bytes()).into_iter();
+            let fields = doorward_wire::form::form_fields(more.as_bytes()).into_iter();
             fields.map(|(name, value)| (name, self.checked(t, "more-fields", &value, never))).collect::<Vec<_>>()
         };
         match payload {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 
-use super::authority::is_authority;
+use crate::host::is_authority;
 
 /// A request line has besides its target a method of at most 32 bytes, a version and two blanks.
 const LINE_BESIDES: usize = 64;

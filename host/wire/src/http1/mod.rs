@@ -1,9 +1,7 @@
 //! HTTP/1.1 (RFC 9112): heads of requests, and chunked bodies.
 
-mod authority;
 mod chunks;
 mod head;
 
-pub use authority::is_authority;
 pub use chunks::{ChunkRead, Chunks};
 pub use head::{Framing, Head, HeadError, Limits, Place, Places, Reader, content_length};

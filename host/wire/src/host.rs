@@ -1,6 +1,25 @@
-//! The authority of a request: its host, and perhaps a port.
+//! Host names, and the authority of a request: its host, and perhaps a port.
 //!
 //! Pure.
+
+/// Host without port, lower case, without a final dot; none when it is no host (RFC 3986, section 3.2.2).
+pub fn host_name(host: &str) -> Option<String> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (&host[..address.len() + 2], rest.strip_prefix(':').unwrap_or(rest))
+        }
+        None => host.split_once(':').unwrap_or((host, "")),
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.[]:".contains(&byte);
+    let right = !name.is_empty()
+        && name.len() <= 255
+        && name.bytes().all(allowed)
+        && port.len() <= 5
+        && port.bytes().all(|byte| byte.is_ascii_digit());
+    right.then(|| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
+}
 
 /// Whether this is `host` or `host:port` as a `Host` may have it (RFC 9110, section 7.2): no user, no path, a port of
 /// digits.
@@ -30,6 +49,18 @@ pub fn is_authority(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_lose_their_port_and_case() {
+        let check = |host: &str, name: Option<&str>| assert_eq!(host_name(host).as_deref(), name, "{host}");
+        check("Mail.Example.com:8080", Some("mail.example.com"));
+        check("mail.example.com.", Some("mail.example.com"));
+        check("[::1]:8080", Some("[::1]"));
+        check("127.0.0.1", Some("127.0.0.1"));
+        for bad in ["", ":80", "a b", "a/b", "a@b", "a:b", "[::1", "[x]", "a:123456", "a,b", "ä"] {
+            check(bad, None);
+        }
+    }
 
     #[test]
     fn an_authority_is_a_host_and_perhaps_a_port() {

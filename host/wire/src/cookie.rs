@@ -1,0 +1,19 @@
+//! Cookies (RFC 6265).
+//!
+//! Pure.
+
+use memchr::memchr;
+
+/// The parts of a `Cookie` line, without the blanks around them.
+pub fn cookie_pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let (pair, after) = match memchr(b';', line) {
+            Some(cut) => (&line[..cut], Some(&line[cut + 1..])),
+            None => (line, None),
+        };
+        rest = after;
+        Some(pair.trim_ascii())
+    })
+}
