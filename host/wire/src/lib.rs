@@ -15,3 +15,4 @@ pub mod form;
 pub mod local_path;
 pub mod cookie;
 pub mod host;
+pub mod proxy_header;
