@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use doorward_wire::ldif;
 
 use super::filter::Filter;
 use super::{Problem, Stored, User, shrunk};
@@ -16,11 +15,9 @@ const EMBEDDED: &str = include_str!("../demo/directory.ldif");
 /// A file may be so large; larger directories want a server.
 const FILE_SIZE: u64 = 64 << 20;
 
-type Entry = BTreeMap<String, Vec<String>>;
-
 /// Entries by distinguished name.
 pub(super) struct Ldif {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, ldif::Entry>,
     /// The name of the last one in the file.
     last: String,
     /// The size of the file.
@@ -70,32 +67,7 @@ impl Ldif {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let (mut entries, mut last) = (BTreeMap::new(), String::new());
-        let mut current: Option<(String, Entry)> = None;
-        // The end of the text ends the last entry, as an empty line does.
-        let end = (text.lines().count(), String::new());
-        for (number, line) in logical_lines(text).into_iter().chain([end]) {
-            if line.is_empty() {
-                if let Some((name, entry)) = current.take() {
-                    if entry.is_empty() {
-                        return Err(format!("line {number}: an entry without attributes (RFC 2849)"));
-                    }
-                    last.clone_from(&name);
-                    entries.insert(name, entry);
-                }
-                continue;
-            }
-            let wrong = |what: &str| format!("line {number}: {what}");
-            let (name, value) = attribute(&line).map_err(wrong)?;
-            match (&mut current, name.as_str()) {
-                (None, "version") => {}
-                (None, "dn") => current = Some((value, Entry::new())),
-                (None, _) => return Err(wrong("an attribute outside of an entry (an entry begins with dn:)")),
-                (Some(_), "dn") => return Err(wrong("a second dn in one entry (entries are parted by an empty line)")),
-                (Some(_), "changetype") => return Err(wrong("a change record, where entries are expected")),
-                (Some((_, entry)), _) => entry.entry(name).or_default().push(value),
-            }
-        }
+        let (entries, last) = ldif::parse(text)?;
         Ok(Self { entries, last, size: text.len() })
     }
 
@@ -103,7 +75,7 @@ impl Ldif {
     pub(super) fn search(&self, filter: &str, wanted: &[&str]) -> Vec<User> {
         let Ok(filter) = Filter::parse(filter) else { return Vec::new() };
         let fitting = self.entries.iter().filter(|(_, entry)| filter.fits(entry));
-        let picked = |entry: &Entry| {
+        let picked = |entry: &ldif::Entry| {
             let names = wanted.iter().map(|name| name.to_ascii_lowercase());
             names.filter_map(|name| entry.get(&name).map(|values| (name, values.clone()))).collect()
         };
@@ -125,40 +97,6 @@ impl Ldif {
         let locked = entry.contains_key("pwdaccountlockedtime").then_some(Problem::Locked);
         Stored { problem: locked.or(stored.problem), ..stored }
     }
-}
-
-/// Lines with their continuations joined, without comments; an empty one ends each entry.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    let mut comment = false;
-    for (index, line) in text.lines().enumerate() {
-        if let Some(rest) = line.strip_prefix(' ') {
-            if let (false, Some((_, last))) = (comment, lines.last_mut()) {
-                last.push_str(rest);
-            }
-            continue;
-        }
-        comment = line.starts_with('#');
-        if !comment {
-            lines.push((index + 1, line.to_owned()));
-        }
-    }
-    lines
-}
-
-/// `name: value` or `name:: base64`.
-fn attribute(line: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = line.split_once(':').ok_or("no colon behind an attribute")?;
-    let name = name.split(';').next().unwrap_or(name).to_ascii_lowercase();
-    let value = match value.strip_prefix(':') {
-        Some(encoded) => {
-            let bytes = STANDARD.decode(encoded.trim()).map_err(|_| "a value that is no base64")?;
-            String::from_utf8(bytes).map_err(|_| "a value that is no UTF-8")?
-        }
-        None if value.starts_with('<') => return Err("a value in another file, which is not read"),
-        None => value.strip_prefix(' ').unwrap_or(value).trim_end().to_owned(),
-    };
-    Ok((name, value))
 }
 
 #[cfg(test)]
@@ -199,21 +137,5 @@ mod tests {
         assert!(cut(&format!("{most}dn: uid=new\nuid: new\n")).is_ok());
         assert!(people(10).check_against(&before).is_ok() && people(5).check_against(&before).is_ok());
         assert!(people(4).check_against(&before).is_err() && people(0).check_against(&before).is_err());
-    }
-
-    #[test]
-    fn a_wrong_file_is_told_with_its_line() {
-        let check = |text: &str, line: &str| {
-            let error = Ldif::parse(text).unwrap_err();
-            assert!(error.starts_with(line), "{error}");
-        };
-        check("uid: a\n", "line 1");
-        check("dn: a\nuid\n", "line 2");
-        check("dn: a\nuid:: %%\n", "line 2");
-        check("dn: a\nuid: a\n\ndn: b\ndn: c\n", "line 5");
-        check("dn: a\nuid: a\n\ndn: b\n", "line 4");
-        check("dn: a\n\ndn: b\nuid: b\n", "line 2");
-        check("dn: a\nchangetype: modify\n", "line 2");
-        check("dn: a\njpegPhoto:< file:///etc/passwd\n", "line 2");
     }
 }

@@ -16,3 +16,4 @@ pub mod local_path;
 pub mod cookie;
 pub mod host;
 pub mod proxy_header;
+pub mod ldif;
