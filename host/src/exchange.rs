@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use doorward_wire::{host::host_name, local_path::local_path};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
@@ -158,7 +159,7 @@ impl Exchange {
     /// Virtual host, device and template: asked of every request.
     fn visit(&mut self, head: &Arc<Parts>) -> Result<Visit, Refusal> {
         let authority = check::authority_of(head)?;
-        let host = authority.to_str().ok().and_then(doorward_wire::host::host_name);
+        let host = authority.to_str().ok().and_then(host_name);
         let host: Arc<str> = host.ok_or(Refusal::BadRequest("its Host is no host name"))?.into();
         self.finish.host(&host);
         check::check_head(head)?;
@@ -276,7 +277,7 @@ impl Exchange {
             });
         }
         let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        Ok(self.login_page(visit, doorward_wire::local_path::local_path(target).unwrap_or("/"), ""))
+        Ok(self.login_page(visit, local_path(target).unwrap_or("/"), ""))
     }
 
     /// To the session's node, and its answer back.

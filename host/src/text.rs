@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use doorward_wire::cookie::cookie_pairs;
 use hyper::HeaderMap;
 use hyper::header::COOKIE;
 use memchr::memchr;
@@ -49,6 +50,6 @@ pub fn cookies_named<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<It
 }
 
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let all = headers.get_all(COOKIE).iter().flat_map(|line| doorward_wire::cookie::cookie_pairs(line.as_bytes()));
+    let all = headers.get_all(COOKIE).iter().flat_map(|line| cookie_pairs(line.as_bytes()));
     all.filter_map(|pair| memchr(b'=', pair).map(|cut| (&pair[..cut], &pair[cut + 1..])))
 }

@@ -19,6 +19,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use doorward_wire::form;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -105,7 +106,7 @@ impl Socket {
 }
 
 async fn answer(control: &Handle, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let query = doorward_wire::form::form_fields(request.uri().query().unwrap_or_default().as_bytes());
+    let query = form::read(request.uri().query().unwrap_or_default().as_bytes());
     let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => told(StatusCode::OK, &status::status(control.generations())),

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use doorward_wire::cookie::cookie_pairs;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -160,7 +161,7 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
 fn cookies_but_ours(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let mut lines = headers.get_all(header::COOKIE).iter().peekable();
     let mut joined = Vec::with_capacity(lines.peek()?.len());
-    for pair in lines.flat_map(|line| doorward_wire::cookie::cookie_pairs(line.as_bytes())) {
+    for pair in lines.flat_map(|line| cookie_pairs(line.as_bytes())) {
         let name = memchr(b'=', pair).map_or(pair, |cut| &pair[..cut]).trim_ascii();
         if !pair.is_empty() && !is_ours(name) {
             if !joined.is_empty() {

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use doorward_wire::cookie::cookie_pairs;
 use hyper::HeaderMap;
 use hyper::header;
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ impl Jar {
     /// The cookies that a browser has sent.
     pub(super) fn of_browser(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(header::COOKIE).iter();
-        let pairs = lines.flat_map(|line| doorward_wire::cookie::cookie_pairs(line.as_bytes()));
+        let pairs = lines.flat_map(|line| cookie_pairs(line.as_bytes()));
         let values = pairs.filter_map(|pair| {
             let pair = String::from_utf8_lossy(pair);
             let (name, value) = pair.split_once('=')?;

@@ -4,6 +4,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use doorward_wire::form;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -170,7 +171,7 @@ fn form(fields: &[(String, Template)], values: &Values) -> Result<String, Missin
     for (name, template) in fields {
         filled.push((name.as_str(), template.fill(values, Escape::Nothing)?));
     }
-    Ok(doorward_wire::form::form_encode(filled.iter().map(|(name, value)| (*name, value.as_str()))))
+    Ok(form::write(filled.iter().map(|(name, value)| (*name, value.as_str()))))
 }
 
 /// A header's value. Anything but one line of text is refused (RFC 9110, section 5.5).

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use doorward_wire::percent;
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
 use memchr::memchr;
@@ -189,14 +190,8 @@ fn replaced(value: &[u8], places: &[Range<usize>], fit: impl Fn(&[u8]) -> Option
 
 /// The text of a URL as browsers send it: what is not ASCII as `%XX`, and without tabs and line ends, which they drop.
 fn ascii(written: &[u8]) -> String {
-    let mut text = String::with_capacity(written.len());
-    for byte in written {
-        match byte {
-            b'\t' | b'\r' | b'\n' => {}
-            0x80.. => text.push_str(&format!("%{byte:02X}")),
-            _ => text.push(char::from(*byte)),
-        }
-    }
+    let mut text = percent::encode_beyond_ascii(written);
+    text.retain(|c| !matches!(c, '\t' | '\r' | '\n'));
     text
 }
 

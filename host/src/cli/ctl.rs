@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use doorward_wire::form;
 use serde_json::Value as Json;
 
 use super::say;
@@ -89,15 +90,15 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
                 (None, Some(session)) => ("session", session.as_str()),
                 (None, None) => ("all", ""),
             };
-            ("POST", format!("/revoke?{}", doorward_wire::form::form_encode([pair])))
+            ("POST", format!("/revoke?{}", form::write([pair])))
         }
         Verb::PurgeRoutes { user: None } => ("POST", "/purge-routes".to_owned()),
         Verb::PurgeRoutes { user: Some(user) } => {
-            let query = doorward_wire::form::form_encode([("user", user.as_str())]);
+            let query = form::write([("user", user.as_str())]);
             ("POST", format!("/purge-routes?{query}"))
         }
         Verb::Lift { digest } => {
-            let query = doorward_wire::form::form_encode([("digest", digest.as_str())]);
+            let query = form::write([("digest", digest.as_str())]);
             ("POST", format!("/lift?{query}"))
         }
     };

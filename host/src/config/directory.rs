@@ -1,5 +1,6 @@
 //! `[directory]`: where users are found, as the operator wrote it.
 
+use doorward_wire::host::host_name;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -181,7 +182,7 @@ fn ldap(t: &Table<'_>, base: &Path) -> Ldap {
             t.fault("urls", format!("\"{url}\""), "a URL that starts with ldaps:// or ldap://");
             continue;
         };
-        let right = doorward_wire::host::host_name(authority.trim_end_matches('/')).is_some();
+        let right = host_name(authority.trim_end_matches('/')).is_some();
         match scheme {
             "ldaps" | "ldap" if !right => t.fault("urls", format!("\"{url}\""), "ldaps://HOST, and perhaps :PORT"),
             "ldaps" => {}

@@ -25,6 +25,7 @@ use std::time::Duration;
 pub use backend::{Backend, Health, ProxyProtocol, Tls};
 pub use directory::{Directory, DirectoryKind, Ldap, Routes};
 pub use doorward_vectors::{Question, nearest};
+use doorward_wire::host::host_name;
 pub use fault::{Collector, Fault, Faults, Place, Severity, Source};
 pub use fixed::Fixed;
 pub use forwarding::{Forwarding, Style};
@@ -646,7 +647,7 @@ fn site(t: &Table<'_>) -> Site {
     }
     for host in &hosts {
         let name = host.strip_prefix("*.").unwrap_or(host);
-        if host != "*" && doorward_wire::host::host_name(name).as_deref() != Some(name) {
+        if host != "*" && host_name(name).as_deref() != Some(name) {
             t.fault("hosts", format!("\"{host}\""), "a host name without port, \"*.domain\", or \"*\"");
         }
     }

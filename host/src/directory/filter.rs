@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use doorward_wire::percent;
 use std::collections::BTreeMap;
 
 use super::name;
@@ -143,7 +144,7 @@ fn parts_fit(value: &str, parts: &[String]) -> bool {
 /// `\2a` and its like (RFC 4515, section 3).
 fn unescape(text: &str) -> Result<String, String> {
     let percent: String = text.replace('%', "\\25").replace('\\', "%");
-    let bytes = doorward_wire::form::percent_decode(percent.as_bytes(), false);
+    let bytes = percent::decode(percent.as_bytes());
     String::from_utf8(bytes).map_err(|_| "a value that is no UTF-8".to_owned())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use doorward_wire::host::is_authority;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
@@ -27,7 +28,7 @@ pub(super) fn authority_of(head: &Parts) -> Result<HeaderValue, Refusal> {
         (None, None) => return Err(Refusal::BadRequest("it has no Host")),
     };
     // Of HTTP/1 it was read before (`http1::Reader`).
-    let is_one = head.version < Version::HTTP_2 || doorward_wire::host::is_authority(authority.as_bytes());
+    let is_one = head.version < Version::HTTP_2 || is_authority(authority.as_bytes());
     if is_one { Ok(authority) } else { Err(no_host) }
 }
 

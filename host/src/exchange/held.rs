@@ -4,6 +4,7 @@
 //! the same site, and for nobody else. It is not sent to the node by itself: the token in it, if it has one, belonged to
 //! the session that is over, and whoever wrote it may have sent it elsewhere by now.
 
+use doorward_wire::{form, local_path::local_path};
 use hyper::Method;
 use hyper::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -36,14 +37,12 @@ impl Exchange {
         }
         let (secure, revoked) = (self.secure(), &self.worker.shared.state.revoked);
         let user = sessions.find_expired(&visit.head.headers, secure, &visit.site.name, revoked)?.user().to_owned();
-        let target = doorward_wire::local_path::local_path(visit.head.uri.path_and_query()?.as_str())?.to_owned();
+        let target = local_path(visit.head.uri.path_and_query()?.as_str())?.to_owned();
         let media_type = visit.head.headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned();
         let body = Upload::new(body, self.rules(("hold-max-size", most))).whole().await.ok()?;
         let mut fields = match multipart::boundary(&media_type) {
             Some(boundary) => parts(&boundary, &body)?,
-            None if media_type.starts_with("application/x-www-form-urlencoded") => {
-                doorward_wire::form::form_fields(&body)
-            }
+            None if media_type.starts_with("application/x-www-form-urlencoded") => form::read(&body),
             None => return None,
         };
         fields.truncate(FIELDS);

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use doorward_wire::{form, local_path::local_path};
 use hyper::{HeaderMap, StatusCode, header};
 
 use super::own::{self, Filled, append, redirect};
@@ -194,8 +195,8 @@ impl Exchange {
         let secure = self.secure();
         let landing = node.fitting(self.peer.scheme(), visit.authority()).to_public(logged_in.landing.as_bytes());
         let landing = landing.as_deref().unwrap_or(&logged_in.landing);
-        let landing = doorward_wire::local_path::local_path(landing).unwrap_or("/");
-        let next = doorward_wire::local_path::local_path(filled.next).filter(|next| *next != "/").unwrap_or(landing);
+        let landing = local_path(landing).unwrap_or("/");
+        let next = local_path(filled.next).filter(|next| *next != "/").unwrap_or(landing);
         let mut answer = match self.held_for(session, filled.held, visit) {
             Some(held) => self.held_page(visit, held, next),
             None => redirect(next),
@@ -237,7 +238,7 @@ impl Form {
             held: String::new(),
         };
         let mut typed = false;
-        for (name, value) in doorward_wire::form::form_fields(body) {
+        for (name, value) in form::read(body) {
             match name.as_str() {
                 "username" => form.name = value,
                 // Two passwords, one of them perhaps empty: neither is believed.
@@ -251,7 +252,7 @@ impl Form {
                 _ => {}
             }
         }
-        if doorward_wire::local_path::local_path(&form.next).is_none() {
+        if local_path(&form.next).is_none() {
             form.next = "/".to_owned();
         }
         form

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use doorward_wire::local_path::local_path;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -191,7 +192,7 @@ impl Exchange {
         // Where a form was sent, a GET would find nothing of it: then back to where that would have led.
         let here = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
         let reads = matches!(visit.head.method, hyper::Method::GET | hyper::Method::HEAD);
-        let back = doorward_wire::local_path::local_path(if reads { here } else { next }).unwrap_or("/");
+        let back = local_path(if reads { here } else { next }).unwrap_or("/");
         let mut content = self.content(visit, language, page, back);
         content.status = status.as_u16();
         next.clone_into(&mut content.next);

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use doorward_wire::{form, local_path::local_path};
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderValue};
 use memchr::memmem;
@@ -69,9 +70,9 @@ impl Exchange {
 
     /// Remembers a choice and goes back to where it was made. A choice that another site makes is none.
     pub(super) fn prefer(&self, visit: &Visit) -> Result<Answer, Refusal> {
-        let fields = doorward_wire::form::form_fields(visit.head.uri.query().unwrap_or_default().as_bytes());
+        let fields = form::read(visit.head.uri.query().unwrap_or_default().as_bytes());
         let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        let mut answer = own::redirect(field("back").and_then(doorward_wire::local_path::local_path).unwrap_or("/"));
+        let mut answer = own::redirect(field("back").and_then(local_path).unwrap_or("/"));
         if visit.fetch_site() == Some(b"cross-site") {
             return Ok(answer);
         }
@@ -90,9 +91,8 @@ impl Exchange {
 
     /// The languages to choose from, and the other view; each comes back to `back`.
     pub(super) fn choices(&self, visit: &Visit, language: &Language, back: &str) -> (Vec<Choice>, Choice) {
-        let href = |key: &str, value: &str| {
-            format!("{}{PATH}?{}", own::PREFIX, doorward_wire::form::form_encode([(key, value), ("back", back)]))
-        };
+        let href =
+            |key: &str, value: &str| format!("{}{PATH}?{}", own::PREFIX, form::write([(key, value), ("back", back)]));
         let languages = self.snapshot.languages.all().map(|known| Choice {
             tag: known.tag.clone(),
             name: known.name().to_owned(),

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use doorward_wire::form;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,6 @@ use crate::pages::Page;
 use crate::reply::Refusal;
 use crate::secret::Secret;
 use crate::session::Purpose;
-use crate::text;
 use crate::upload::{Incoming, Upload};
 
 /// A sealed state, with the node's cookies in it, may be so long.
@@ -100,7 +100,7 @@ impl CodeForm {
     fn read(body: &[u8]) -> Self {
         let (mut code, mut state) = (Secret::new(String::new()), String::new());
         let mut form = Form::read(&[]);
-        for (name, value) in doorward_wire::form::form_fields(body) {
+        for (name, value) in form::read(body) {
             match name.as_str() {
                 "code" => code = Secret::new(value),
                 "state" => state = value,

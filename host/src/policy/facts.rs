@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use doorward_wire::form;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::http::request::Parts;
 
@@ -155,7 +156,7 @@ impl Read for Facts {
 impl RequestFacts {
     /// The first query parameter of that name, decoded.
     fn query(&self, name: &str) -> Value<'_> {
-        let fields = self.head.uri.query().map(|query| doorward_wire::form::form_fields(query.as_bytes()));
+        let fields = self.head.uri.query().map(|query| form::read(query.as_bytes()));
         let found = fields.unwrap_or_default().into_iter().find(|(key, _)| key == name);
         Value::optional(found.map(|(_, value)| Cow::Owned(value)))
     }

@@ -9,11 +9,8 @@ pub fn cookie_pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
         let line = rest?;
-        let (pair, after) = match memchr(b';', line) {
-            Some(cut) => (&line[..cut], Some(&line[cut + 1..])),
-            None => (line, None),
-        };
-        rest = after;
+        let (pair, after) = line.split_at(memchr(b';', line).unwrap_or(line.len()));
+        rest = after.get(1..);
         Some(pair.trim_ascii())
     })
 }

@@ -8,7 +8,7 @@ pub fn host_name(host: &str) -> Option<String> {
         Some(rest) => {
             let (address, rest) = rest.split_once(']')?;
             address.parse::<std::net::Ipv6Addr>().ok()?;
-            (&host[..address.len() + 2], rest.strip_prefix(':').unwrap_or(rest))
+            (host.get(..address.len() + 2)?, rest.strip_prefix(':').unwrap_or(rest))
         }
         None => host.split_once(':').unwrap_or((host, "")),
     };

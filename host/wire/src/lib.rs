@@ -7,13 +7,14 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::string_slice, reason = "a test that panics has failed"))]
 
 pub mod http1;
-pub mod multipart;
-pub mod html;
-pub mod cookie_date;
-pub mod ldap;
-pub mod form;
-pub mod local_path;
-pub mod cookie;
-pub mod host;
 pub mod proxy_header;
+pub mod multipart;
+pub mod form;
+pub mod percent;
+pub mod cookie;
+pub mod cookie_date;
+pub mod html;
+pub mod ldap;
 pub mod ldif;
+pub mod host;
+pub mod local_path;

@@ -3,6 +3,8 @@
 //! Invariants:
 //! - What is kept between two pushes is shorter than one part's head or one delimiter.
 
+use memchr::memmem;
+
 /// The longest head of a part; a browser's is some 200 bytes plus the file's name.
 const MAX_HEAD: usize = 8 * 1024;
 
@@ -84,7 +86,7 @@ impl Parser {
         kept.extend_from_slice(bytes);
         let mut rest = &kept[..];
         while let Some(used) = self.step(rest, found)? {
-            rest = &rest[used..];
+            rest = rest.get(used..).unwrap_or_default();
         }
         self.kept = rest.to_vec();
         Ok(())
@@ -103,10 +105,12 @@ impl Parser {
 
     /// Content up to the next delimiter, or as much of it as certainly is not the beginning of one.
     fn content(&mut self, rest: &[u8], found: &mut dyn FnMut(Event<'_>)) -> Option<usize> {
-        let at = position(rest, &self.delimiter);
+        let at = memmem::find(rest, &self.delimiter);
         let content = at.unwrap_or_else(|| rest.len().saturating_sub(self.delimiter.len() - 1));
-        if content > 0 && self.state == State::Data {
-            found(Event::Data(&rest[..content]));
+        if let Some(data @ [_, ..]) = rest.get(..content)
+            && self.state == State::Data
+        {
+            found(Event::Data(data));
         }
         if at.is_some() {
             self.state = State::Delimiter;
@@ -138,10 +142,11 @@ impl Parser {
     }
 
     fn head(&mut self, rest: &[u8], found: &mut dyn FnMut(Event<'_>)) -> Result<Option<usize>, Error> {
-        let Some(end) = position(&rest[..rest.len().min(MAX_HEAD)], b"\r\n\r\n") else {
+        let within = rest.get(..MAX_HEAD).unwrap_or(rest);
+        let Some(end) = memmem::find(within, b"\r\n\r\n") else {
             return if rest.len() < MAX_HEAD { Ok(None) } else { Err(Error::Head) };
         };
-        let head = String::from_utf8_lossy(&rest[..end]);
+        let head = String::from_utf8_lossy(rest.get(..end).unwrap_or_default());
         let disposition = head
             .split("\r\n")
             .filter_map(|line| line.split_once(':'))
@@ -170,8 +175,8 @@ fn parameter(header: &str, name: &str) -> Option<String> {
         let (value, after) = if let Some(quoted) = after.strip_prefix('"') {
             unquote(quoted)?
         } else {
-            let end = after.find(';').unwrap_or(after.len());
-            (after[..end].trim().to_owned(), &after[end..])
+            let (value, after) = after.split_at(after.find(';').unwrap_or(after.len()));
+            (value.trim().to_owned(), after)
         };
         if key.trim_matches(|c: char| c == ';' || c.is_whitespace()).eq_ignore_ascii_case(name) {
             return Some(value);
@@ -186,14 +191,14 @@ fn unquote(quoted: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut rest = quoted;
     loop {
-        let at = rest.find('"')?;
-        let Some(before) = rest[..at].strip_suffix('\\') else {
-            value.push_str(&rest[..at]);
-            return Some((value, &rest[at + 1..]));
+        let (before, after) = rest.split_once('"')?;
+        let Some(escaped) = before.strip_suffix('\\') else {
+            value.push_str(before);
+            return Some((value, after));
         };
-        value.push_str(before);
+        value.push_str(escaped);
         value.push('"');
-        rest = &rest[at + 1..];
+        rest = after;
     }
 }
 
@@ -201,19 +206,6 @@ fn unquote(quoted: &str) -> Option<(String, &str)> {
 fn base_name(name: &str) -> String {
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
     base.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect()
-}
-
-/// Where `needle` first stands in `hay`. Looks for its first byte, which is the quick way when that byte is rare.
-fn position(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    let first = *needle.first()?;
-    let mut from = 0;
-    while let Some(at) = hay[from..].iter().position(|byte| *byte == first) {
-        if hay[from + at..].starts_with(needle) {
-            return Some(from + at);
-        }
-        from += at + 1;
-    }
-    None
 }
 
 #[cfg(test)]

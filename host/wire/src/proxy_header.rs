@@ -46,7 +46,7 @@ fn line(bytes: &[u8]) -> Seen {
     let Some(end) = bytes.windows(2).take(LINE - 1).position(|two| two == b"\r\n") else {
         return if bytes.len() < LINE { Seen::Part } else { Seen::Broken("a PROXY line that does not end") };
     };
-    let ends = std::str::from_utf8(&bytes[..end]).ok().and_then(|line| {
+    let ends = bytes.get(..end).and_then(|line| std::str::from_utf8(line).ok()).and_then(|line| {
         let mut words = line.split(' ').skip(1);
         match words.next()? {
             // Whatever follows is to be ignored.
@@ -89,15 +89,8 @@ fn binary(bytes: &[u8]) -> Seen {
         // LOCAL: the balancer itself asks, as for a health check.
         _ if local => Some(None),
         0x00 => Some(None),
-        0x11 => rest.first_chunk::<12>().map(|r| {
-            let address = |at: usize| IpAddr::from([r[at], r[at + 1], r[at + 2], r[at + 3]]);
-            Some((SocketAddr::new(address(0), port(r, 8)), SocketAddr::new(address(4), port(r, 10))))
-        }),
-        0x21 => rest.first_chunk::<36>().map(|r| {
-            let address =
-                |at: usize| r[at..].first_chunk::<16>().map_or(Ipv6Addr::UNSPECIFIED.into(), |a| IpAddr::from(*a));
-            Some((SocketAddr::new(address(0), port(r, 32)), SocketAddr::new(address(16), port(r, 34))))
-        }),
+        0x11 => binary_addresses::<4>(rest).map(Some),
+        0x21 => binary_addresses::<16>(rest).map(Some),
         // Unix sockets have paths of 108 bytes each, which are no addresses.
         0x31 if length >= 216 => Some(None),
         _ => None,
@@ -105,8 +98,17 @@ fn binary(bytes: &[u8]) -> Seen {
     ends.map_or(Seen::Broken("a PROXY header without its addresses"), |ends| Seen::Header(16 + length, ends))
 }
 
-fn port(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+/// Two addresses of so many bytes, and two ports; whatever follows is extensions.
+fn binary_addresses<const SIZE: usize>(rest: &[u8]) -> Option<Ends>
+where
+    IpAddr: From<[u8; SIZE]>,
+{
+    let (source, rest) = rest.split_first_chunk::<SIZE>()?;
+    let (target, rest) = rest.split_first_chunk::<SIZE>()?;
+    let (source_port, rest) = rest.split_first_chunk()?;
+    let (target_port, _) = rest.split_first_chunk()?;
+    let end = |address: &[u8; SIZE], port: &[u8; 2]| SocketAddr::new((*address).into(), u16::from_be_bytes(*port));
+    Some((end(source, source_port), end(target, target_port)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use doorward_wire::percent;
 use serde_json::Value as Json;
 
 use crate::secret::Values;
@@ -105,11 +106,9 @@ impl Template {
                 Piece::Hole(name) | Piece::Path(name) => {
                     let value = values.get(name).ok_or_else(|| Missing(name.clone()))?;
                     match escape {
-                        Escape::Url if matches!(piece, Piece::Path(_)) => {
-                            doorward_wire::form::path_encode(value, &mut filled)
-                        }
+                        Escape::Url if matches!(piece, Piece::Path(_)) => percent::encode_path(value, &mut filled),
                         Escape::Nothing => filled.push_str(value),
-                        Escape::Url => doorward_wire::form::percent_encode(value, &mut filled),
+                        Escape::Url => percent::encode(value, &mut filled),
                         // XML has no control characters, not even escaped ones (XML 1.0, section 2.2).
                         Escape::Xml => filled.push_str(&text::escape_html(&value.replace(char::is_control, ""))),
                     }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use doorward_wire::form;
 use hyper::Method;
 use hyper::header::HeaderName;
 use serde_json::Value as Json;
@@ -236,7 +237,7 @@ impl Reader {
     fn with_more_fields(&self, t: &Table<'_>, payload: Payload, never: &[&str]) -> Payload {
         let Some(more) = self.text(t, "more-fields").filter(|more| !more.is_empty()) else { return payload };
         let read = |never: &[&str]| {
-            let fields = doorward_wire::form::form_fields(more.as_bytes()).into_iter();
+            let fields = form::read(more.as_bytes()).into_iter();
             fields.map(|(name, value)| (name, self.checked(t, "more-fields", &value, never))).collect::<Vec<_>>()
         };
         match payload {
