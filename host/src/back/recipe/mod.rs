@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-mod holes;
+mod placeholders;
 mod read;
 mod test;
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hyper::header::HeaderName;
 use hyper::{Method, Uri};
 
-pub(super) use holes::{Escape, Missing, Template, Tree};
+pub(super) use placeholders::{Escape, Missing, Template, Tree};
 pub use test::Answered;
 pub(super) use test::{Pattern, Test};
 
