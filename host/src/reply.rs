@@ -70,14 +70,14 @@ pub enum Refusal {
 /// What a person is told, in a language of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// A text of the language files, by its key, and what its holes are filled with.
+    /// A text of the language files, by its key, and what its placeholders are filled with.
     Known(&'static str, Vec<(&'static str, String)>),
     /// A text that somebody else wrote, in one language.
     Given(String),
 }
 
 impl Message {
-    /// A text without holes.
+    /// A text without placeholders.
     pub const fn known(key: &'static str) -> Self {
         Self::Known(key, Vec::new())
     }

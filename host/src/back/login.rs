@@ -99,7 +99,7 @@ impl std::convert::From<Refusal> for LoginError {
 /// Something that happened on the way, for whoever tries a recipe by hand. Nothing of it is secret.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A request was sent: method, and path with its holes unfilled.
+    /// A request was sent: method, and path with its placeholders unfilled.
     Sent(&'a Method, String),
     /// An answer came: its status, the cookies it sets by name, and where it leads, without what could be secret.
     Got(u16, Vec<&'a str>, Option<String>),
@@ -221,7 +221,7 @@ fn cannot_ask(node: &Node, error: &request::Error) -> Refusal {
     Refusal::NodeBroken
 }
 
-/// What the holes of a login are filled with, before anything is asked.
+/// What the placeholders of a login are filled with, before anything is asked.
 fn values(recipe: &Recipe, person: &Person<'_>, visitor: &Visitor<'_>) -> Values {
     let mut values = of_user(person.user, Some(person.secret));
     for (name, found) in person.attributes {

@@ -1,4 +1,4 @@
-//! Requests of Doorward's own to a node, made of a recipe's steps and of what fills their holes.
+//! Requests of Doorward's own to a node, made of a recipe's steps and of what fills their placeholders.
 //!
 //! Pure.
 
@@ -26,21 +26,21 @@ pub(super) enum Error {
     /// Something that the recipe asks for is not there.
     #[error(transparent)]
     Missing(#[from] Missing),
-    /// What fills a header's holes cannot stand in a header: a line end, say.
+    /// What fills a header's placeholders cannot stand in a header: a line end, say.
     #[error("what would go into the header {0} cannot stand in one")]
     Header(HeaderName),
-    /// The path with its holes filled is none.
+    /// The path with its placeholders filled is none.
     #[error("the path is none")]
     Path,
 }
 
-/// The holes that a user's name and password fill.
+/// The placeholders that a user's name and password fill.
 pub(super) fn of_user(user: &str, secret: Option<&Secret>) -> Values {
     let (local, domain) = user.rsplit_once('@').unwrap_or((user, ""));
     let mut values: Values = [("user", user), ("user.local", local), ("user.domain", domain)].into_iter().collect();
     if let Some(secret) = secret {
         values.set("password", secret.expose());
-        // RFC 7617, section 2: a name with a colon cannot be told from the password. Such a name fills no hole.
+        // RFC 7617, section 2: a name with a colon cannot be told from the password. Such a name fills no placeholder.
         if !user.contains(':') {
             let pair = Zeroizing::new(format!("{user}:{}", secret.expose()));
             values.set("basic", &Zeroizing::new(STANDARD.encode(pair.as_bytes())));

@@ -1,5 +1,5 @@
 //! `doorward recipe`: lists recipes, checks them, and goes through a login by hand. It is the login that a browser's user
-//! has, told step by step: what fills holes, and the values of cookies, are never shown.
+//! has, told step by step: what fills placeholders, and the values of cookies, are never shown.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};

@@ -13,7 +13,7 @@ use crate::config::{self, Config, Source};
 use crate::control;
 use webmail::{Account, Webmail};
 
-/// The configuration, with holes for addresses.
+/// The configuration, with placeholders for addresses.
 const CONFIG: &str = include_str!("demo.toml");
 
 /// A user of the demo: login name, password, node (none where a login leads to no mailbox), display name, address.
@@ -92,8 +92,10 @@ impl Demo {
 
 /// The configuration with its addresses.
 fn filled(listen: SocketAddr, nodes: [SocketAddr; 2]) -> String {
-    let holes = [("@LISTEN@", listen), ("@NODE_A@", nodes[0]), ("@NODE_B@", nodes[1])];
-    holes.iter().fold(CONFIG.to_owned(), |text, (hole, address)| text.replace(hole, &address.to_string()))
+    let placeholders = [("@LISTEN@", listen), ("@NODE_A@", nodes[0]), ("@NODE_B@", nodes[1])];
+    placeholders
+        .iter()
+        .fold(CONFIG.to_owned(), |text, (placeholder, address)| text.replace(placeholder, &address.to_string()))
 }
 
 /// A socket where the configuration has a node of the demo.

@@ -1,4 +1,4 @@
-//! LDAP filters (RFC 4515) whose holes can only be filled escaped, and their meaning for a file of entries.
+//! LDAP filters (RFC 4515) whose placeholders can only be filled escaped, and their meaning for a file of entries.
 //!
 //! Pure.
 
@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use super::name;
 
-/// A filter with holes: `{user}`, and the parts of `user@domain` or `DOMAIN\user`: `{user.local}` and `{user.domain}`.
+/// A filter with placeholders: `{user}`, and the parts of `user@domain` or `DOMAIN\user`: `{user.local}` and
+/// `{user.domain}`.
 #[derive(Debug)]
 pub(super) struct FilterTemplate(String);
 
@@ -29,16 +30,16 @@ pub(super) enum Filter {
 }
 
 impl FilterTemplate {
-    /// Checks that the filter is one, whatever fills its holes.
+    /// Checks that the filter is one, whatever fills its placeholders.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let holes = text.replace("{user}", "").replace("{user.local}", "").replace("{user.domain}", "");
-        if holes.contains(['{', '}']) {
-            return Err("a hole that is not {user}, {user.local} or {user.domain}".to_owned());
+        let placeholders = text.replace("{user}", "").replace("{user.local}", "").replace("{user.domain}", "");
+        if placeholders.contains(['{', '}']) {
+            return Err("a placeholder that is not {user}, {user.local} or {user.domain}".to_owned());
         }
-        if holes == text {
+        if placeholders == text {
             return Err("no {user} in it, so it would find the same entry for everybody".to_owned());
         }
         let template = Self(text.to_owned());

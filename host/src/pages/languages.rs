@@ -135,14 +135,14 @@ impl Language {
     }
 }
 
-/// Fills the holes of a text, in one pass, so that what is filled in has no holes.
+/// Fills the placeholders of a text, in one pass, so that what is filled in has no placeholders.
 fn fill(text: &str, values: &[(&'static str, String)]) -> String {
     let mut filled = String::with_capacity(text.len() + 16);
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('{') {
         filled.push_str(before);
-        let value = behind.split_once('}').and_then(|(hole, after)| {
-            let (_, value) = values.iter().find(|(name, _)| *name == hole)?;
+        let value = behind.split_once('}').and_then(|(placeholder, after)| {
+            let (_, value) = values.iter().find(|(name, _)| *name == placeholder)?;
             Some((value, after))
         });
         match value {
@@ -198,18 +198,18 @@ fn texts_of(path: PathBuf, text: String, complete: &Texts) -> Result<Texts, Faul
     read(&Arc::new(Source::new(path, text)), |t| texts(t, complete))
 }
 
-/// The texts of a file. What English has no text for is a look's own and may be anything; the others have the holes that
-/// English has, or fewer.
+/// The texts of a file. What English has no text for is a look's own and may be anything; the others have the placeholders
+/// that English has, or fewer.
 fn texts(t: &Table<'_>, complete: &Texts) -> Texts {
     let mut texts = Texts::new();
     for key in t.keys() {
         let Some(text) = t.text(&key) else { continue };
         if let Some(english) = complete.get(&key) {
-            let known = holes(english);
-            for hole in holes(&text).difference(&known) {
-                let expected: Vec<String> = known.iter().map(|hole| format!("{{{hole}}}")).collect();
-                let expected = if known.is_empty() { "no hole".to_owned() } else { expected.join(", ") };
-                t.fault(&key, format!("{{{hole}}}"), expected);
+            let known = placeholders(english);
+            for placeholder in placeholders(&text).difference(&known) {
+                let expected: Vec<String> = known.iter().map(|placeholder| format!("{{{placeholder}}}")).collect();
+                let expected = if known.is_empty() { "no placeholder".to_owned() } else { expected.join(", ") };
+                t.fault(&key, format!("{{{placeholder}}}"), expected);
             }
         }
         texts.insert(key, text);
@@ -217,8 +217,8 @@ fn texts(t: &Table<'_>, complete: &Texts) -> Texts {
     texts
 }
 
-fn holes(text: &str) -> BTreeSet<&str> {
-    text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(hole, _)| hole).collect()
+fn placeholders(text: &str) -> BTreeSet<&str> {
+    text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(placeholder, _)| placeholder).collect()
 }
 
 #[cfg(test)]
@@ -240,7 +240,7 @@ mod tests {
             let texts = texts_of(file.path().to_owned(), file.contents_utf8().unwrap().to_owned(), &complete).unwrap();
             for (key, english) in &complete {
                 let text = texts.get(key).unwrap_or_else(|| panic!("{}: no {key}", file.path().display()));
-                assert_eq!(holes(text), holes(english), "{}: {key}", file.path().display());
+                assert_eq!(placeholders(text), placeholders(english), "{}: {key}", file.path().display());
             }
         }
         let tags: Vec<String> = built_in().all().map(|language| language.tag.clone()).collect();

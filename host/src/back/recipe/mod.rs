@@ -114,7 +114,7 @@ pub enum Payload {
 /// A value found in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extract {
-    /// What holes call it.
+    /// What placeholders call it.
     pub name: String,
     /// Where it is.
     pub from: From,
@@ -276,8 +276,8 @@ impl Recipe {
     /// Whether the back-end itself checks the password at the login. One that does not must never be the only one to
     /// be asked.
     pub fn checks_password(&self) -> bool {
-        let holes = self.login.iter().flat_map(Step::templates).flat_map(|template| template.holes());
-        holes.into_iter().any(|hole| matches!(hole, "password" | "basic"))
+        let placeholders = self.login.iter().flat_map(Step::templates).flat_map(|template| template.placeholders());
+        placeholders.into_iter().any(|placeholder| matches!(placeholder, "password" | "basic"))
     }
 
     /// Whether any request after the login needs this value, so that it must be kept for it.
@@ -285,15 +285,18 @@ impl Recipe {
         let templates = self.inject.iter().map(|(_, template)| template);
         let templates = templates.chain(self.session_query.iter().map(|(_, template)| template));
         let call = self.logout.iter().filter_map(|logout| logout.call.as_ref());
-        templates.chain(call.flat_map(Step::templates)).flat_map(Template::holes).any(|hole| hole == name)
+        templates
+            .chain(call.flat_map(Step::templates))
+            .flat_map(Template::placeholders)
+            .any(|placeholder| placeholder == name)
     }
 
     /// Whether the logout call alone ends the back-end's session: it needs what was found at the login, and not cookies
     /// only, which the browser loses anyway.
     pub fn ends_by_call(&self) -> bool {
         let call = self.logout.iter().filter_map(|logout| logout.call.as_ref());
-        let mut holes = call.flat_map(Step::templates).flat_map(Template::holes);
-        holes.any(|hole| self.extracts.iter().any(|extract| extract.name == hole))
+        let mut placeholders = call.flat_map(Step::templates).flat_map(Template::placeholders);
+        placeholders.any(|placeholder| self.extracts.iter().any(|extract| extract.name == placeholder))
     }
 
     /// Whether the second factor, or what comes after it, needs this value.
@@ -304,7 +307,7 @@ impl Recipe {
         };
         let signed = self.sign.iter().map(|sign| &sign.text);
         let templates = self.second_factor.iter().flat_map(Step::templates).chain(landing).chain(signed);
-        self.keeps(name) || templates.flat_map(Template::holes).any(|hole| hole == name)
+        self.keeps(name) || templates.flat_map(Template::placeholders).any(|placeholder| placeholder == name)
     }
 
     /// Whether anything but the back-end's name is needed of the directory's entry.
@@ -316,7 +319,7 @@ impl Recipe {
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         let steps = self.prefetch.iter().chain(&self.login).flat_map(Step::templates);
         let others = self.inject.iter().map(|(_, template)| template).chain(self.sign.iter().map(|sign| &sign.text));
-        steps.chain(others).flat_map(Template::holes).filter_map(|hole| hole.strip_prefix("attr."))
+        steps.chain(others).flat_map(Template::placeholders).filter_map(|placeholder| placeholder.strip_prefix("attr."))
     }
 
     /// The headers by which it tells the back-end who the user is: nobody else may send them. Those of `[inject]`, and of
@@ -325,20 +328,22 @@ impl Recipe {
     pub fn identity_headers(&self) -> Reserved {
         let steps = self.prefetch.iter().chain(&self.login).chain(&self.second_factor);
         let calls = self.logout.iter().filter_map(|logout| logout.call.as_ref());
-        let tells = |hole: &str| {
-            let starts = |beginning| hole.starts_with(beginning);
-            starts("user") || starts("attr.") || matches!(hole, "secret" | "signature" | "password" | "basic")
+        let tells = |placeholder: &str| {
+            let starts = |beginning| placeholder.starts_with(beginning);
+            starts("user") || starts("attr.") || matches!(placeholder, "secret" | "signature" | "password" | "basic")
         };
         let of_steps = steps.chain(calls).flat_map(|step| &step.headers);
-        let of_steps = of_steps.filter(|(_, template)| template.holes().any(tells));
+        let of_steps = of_steps.filter(|(_, template)| template.placeholders().any(tells));
         let names = self.inject.iter().chain(of_steps).map(|(name, _)| name.as_str());
         Reserved::new(names.filter(|name| *name != "authorization"))
     }
 
     fn uses(&self, names: &[&str]) -> bool {
         let steps = self.prefetch.iter().chain(&self.login).chain(&self.second_factor);
-        let mut holes = steps.flat_map(Step::templates).flat_map(Template::holes);
-        self.sign.is_some() || holes.any(|hole| names.contains(&hole)) || names.iter().any(|name| self.keeps(name))
+        let mut placeholders = steps.flat_map(Step::templates).flat_map(Template::placeholders);
+        self.sign.is_some()
+            || placeholders.any(|placeholder| names.contains(&placeholder))
+            || names.iter().any(|name| self.keeps(name))
     }
 
     /// What an answer to a login means, if the recipe says so.

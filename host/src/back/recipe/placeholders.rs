@@ -1,4 +1,4 @@
-//! Texts with holes, such as `{user}`: each is filled once, and escaped for where it goes.
+//! Texts with placeholders, such as `{user}`: each is filled once, and escaped for where it goes.
 //!
 //! Pure.
 
@@ -8,19 +8,19 @@ use serde_json::Value as Json;
 use crate::secret::Values;
 use crate::text;
 
-/// A text with holes.
+/// A text with placeholders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    Hole(String),
+    Placeholder(String),
     /// One whose value is a path already: its slashes and escapes stay where it goes into another.
     Path(String),
 }
 
-/// How what fills a hole is written, so that it stays one value where it goes.
+/// How what fills a placeholder is written, so that it stays one value where it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escape {
     /// As it is: an encoder, or a check of the whole, comes after.
@@ -31,7 +31,7 @@ pub enum Escape {
     Xml,
 }
 
-/// A hole that nothing fills.
+/// A placeholder that nothing fills.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("nothing fills {{{0}}}")]
 pub struct Missing(pub String);
@@ -51,7 +51,11 @@ impl Template {
                     }
                     // The names of attributes know no case (RFC 4512, section 2.5).
                     let attribute = name.starts_with("attr.");
-                    pieces.push(Piece::Hole(if attribute { name.to_ascii_lowercase() } else { name.to_owned() }));
+                    pieces.push(Piece::Placeholder(if attribute {
+                        name.to_ascii_lowercase()
+                    } else {
+                        name.to_owned()
+                    }));
                     rest = after;
                 }
                 None => {
@@ -67,43 +71,43 @@ impl Template {
         Self(pieces)
     }
 
-    /// The same, where the values of holes with these names are paths already.
+    /// The same, where the values of placeholders with these names are paths already.
     #[must_use]
     pub fn with_paths(self, names: &[String]) -> Self {
         let piece = |piece| match piece {
-            Piece::Hole(name) if names.contains(&name) => Piece::Path(name),
+            Piece::Placeholder(name) if names.contains(&name) => Piece::Path(name),
             other => other,
         };
         Self(self.0.into_iter().map(piece).collect())
     }
 
-    /// The names of its holes.
-    pub fn holes(&self) -> impl Iterator<Item = &str> {
+    /// The names of its placeholders.
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
-            Piece::Hole(name) | Piece::Path(name) => Some(name.as_str()),
+            Piece::Placeholder(name) | Piece::Path(name) => Some(name.as_str()),
             Piece::Text(_) => None,
         })
     }
 
-    /// The text with its holes as they are written: for people, who shall not see what fills them.
+    /// The text with its placeholders as they are written: for people, who shall not see what fills them.
     pub fn shown(&self) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
-            Piece::Hole(name) | Piece::Path(name) => format!("{{{name}}}"),
+            Piece::Placeholder(name) | Piece::Path(name) => format!("{{{name}}}"),
         };
         self.0.iter().map(piece).collect()
     }
 
-    /// Fills the holes. What fills one is never read for holes again.
+    /// Fills the placeholders. What fills one is never read for placeholders again.
     ///
     /// # Errors
-    /// A hole that nothing fills.
+    /// A placeholder that nothing fills.
     pub fn fill(&self, values: &Values, escape: Escape) -> Result<String, Missing> {
         let mut filled = String::new();
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
-                Piece::Hole(name) | Piece::Path(name) => {
+                Piece::Placeholder(name) | Piece::Path(name) => {
                     let value = values.get(name).ok_or_else(|| Missing(name.clone()))?;
                     match escape {
                         Escape::Url if matches!(piece, Piece::Path(_)) => percent::encode_path(value, &mut filled),
@@ -123,7 +127,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
-/// JSON of any shape whose texts have holes.
+/// JSON of any shape whose texts have placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tree {
     /// A text.
@@ -147,10 +151,10 @@ impl Tree {
         }
     }
 
-    /// The JSON with its holes filled: a filled text is always a text.
+    /// The JSON with its placeholders filled: a filled text is always a text.
     ///
     /// # Errors
-    /// A hole that nothing fills.
+    /// A placeholder that nothing fills.
     pub fn fill(&self, values: &Values) -> Result<Json, Missing> {
         Ok(match self {
             Self::Text(template) => Json::String(template.fill(values, Escape::Nothing)?),
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn holes_are_filled_once_and_escaped() {
         let template = Template::parse("{user}:{password}:{ y}:{}:{");
-        assert_eq!(template.holes().collect::<Vec<_>>(), ["user", "password"]);
+        assert_eq!(template.placeholders().collect::<Vec<_>>(), ["user", "password"]);
         assert_eq!(template.shown(), "{user}:{password}:{ y}:{}:{");
         let check = |escape, expected: &str| assert_eq!(template.fill(&values(), escape).unwrap(), expected);
         check(Escape::Nothing, "{password}:p\"&<x>\r\n{y}:{ y}:{}:{");

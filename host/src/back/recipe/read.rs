@@ -15,8 +15,8 @@ use super::{
 };
 use crate::config::{Place, Table};
 
-/// Holes that are there in every recipe.
-const HOLES: [&str; 14] = [
+/// Placeholders that are there in every recipe.
+const PLACEHOLDERS: [&str; 14] = [
     "user",
     "user.local",
     "user.domain",
@@ -61,7 +61,7 @@ pub(super) fn recipe(t: &Table<'_>, choice: Choice<'_>, place: &Place) -> Recipe
             t.collector().add(fault.none_of(name, "a setting of the recipe", settings.keys().map(String::as_str)));
         }
     }
-    let known = HOLES.map(str::to_owned).to_vec();
+    let known = PLACEHOLDERS.map(str::to_owned).to_vec();
     let mut reader = Reader { settings, interface: BTreeMap::new(), known, paths: Vec::new() };
     reader.interface = t.table("interface", |t| reader.interface(t)).unwrap_or_default();
     if !reader.interface.is_empty() {
@@ -194,8 +194,14 @@ impl Reader {
         ];
         let from = t.choice("from", &froms).unwrap_or(From::HtmlInput);
         let name = self.required(t, "name");
-        if HOLES.contains(&name.as_str()) || !Template::parse(&format!("{{{name}}}")).holes().any(|hole| hole == name) {
-            t.fault("name", format!("\"{name}\""), "a name of letters, digits, \"-\" and \"_\" that no other hole has");
+        if PLACEHOLDERS.contains(&name.as_str())
+            || !Template::parse(&format!("{{{name}}}")).placeholders().any(|placeholder| placeholder == name)
+        {
+            t.fault(
+                "name",
+                format!("\"{name}\""),
+                "a name of letters, digits, \"-\" and \"_\" that no other placeholder has",
+            );
         }
         let regex = self.pattern(t, "regex");
         if from == From::Body && regex.is_none() && !t.has("regex") {
@@ -359,17 +365,21 @@ impl Reader {
         self.text(t, key).map(|text| self.checked(t, key, &text, never))
     }
 
-    /// A template, each of whose holes is one that gets filled, and may stand here.
+    /// A template, each of whose placeholders is one that gets filled, and may stand here.
     fn checked(&self, t: &Table<'_>, key: &str, text: &str, never: &[&str]) -> Template {
         let template = Template::parse(text).with_paths(&self.paths);
-        for hole in template.holes() {
-            let known = self.known.iter().any(|known| known == hole) || hole.starts_with("attr.");
+        for placeholder in template.placeholders() {
+            let known = self.known.iter().any(|known| known == placeholder) || placeholder.starts_with("attr.");
             if !known {
-                let fault = t.place_of(key).fault(format!("{{{hole}}}"), "");
+                let fault = t.place_of(key).fault(format!("{{{placeholder}}}"), "");
                 let known = self.known.iter().map(String::as_str);
-                t.collector().add(fault.none_of(hole, "attr.NAME, or one of these", known));
-            } else if never.contains(&hole) {
-                t.fault(key, format!("{{{hole}}}"), "another hole: here it would be logged, or is not known");
+                t.collector().add(fault.none_of(placeholder, "attr.NAME, or one of these", known));
+            } else if never.contains(&placeholder) {
+                t.fault(
+                    key,
+                    format!("{{{placeholder}}}"),
+                    "another placeholder: here it would be logged, or is not known",
+                );
             }
         }
         template
