@@ -26,7 +26,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
-use crate::back::{self, ClientConnection, Hop, Node};
+use crate::back::{self, ClientConnection, Hop, Node, NodeAnswer};
 use crate::config::ClientAuth;
 use crate::limits::{Clients, Holder};
 use crate::live::Live;
@@ -45,9 +45,30 @@ pub use upgrade::Tunnel;
 /// An answer to a browser.
 pub type Answer = Response<Body>;
 
-/// Marks an answer that is to be a reset stream over HTTP/2, with the code `HTTP_1_1_REQUIRED`.
-#[derive(Debug, Clone, Copy)]
-pub struct Http11Needed;
+/// How an exchange ends.
+pub enum Ending {
+    /// With an answer.
+    Answer(Answer),
+    /// With an answer behind which bytes go both ways, over HTTP/1.1.
+    Tunnel(Response<()>, Box<Tunnel>),
+    /// Over HTTP/2 with a reset stream, whose code says that HTTP/1.1 is needed; nobody gets the answer, which is what the
+    /// log tells of.
+    Http11Needed(Answer),
+}
+
+/// Whose request it is.
+pub struct Caller {
+    /// The client.
+    pub peer: Arc<Peer>,
+    /// Whom a trusted proxy names on its connection.
+    pub clients: Rc<Clients>,
+    /// Its connection, over HTTP/1.1.
+    pub connection: Option<Rc<ClientConnection>>,
+}
+
+/// A request that cannot be read: nothing of it means anything, but that it is refused.
+#[derive(Debug)]
+pub struct Unreadable(pub Refusal);
 
 /// One request on its way, with all that was found out about it.
 struct Exchange {
@@ -74,50 +95,50 @@ struct Visit {
     set: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Answers a request. One that could not be read comes with the refusal it gets, and nothing else of it means anything.
+/// Answers a request.
 ///
 /// What needs no waiting is done before the future begins, which has room for its arguments twice. It is boxed, since it
 /// is moved about, and a connection would have room for it while it is idle.
 pub fn run(
     worker: Rc<Worker>,
-    (peer, clients, connection): (Arc<Peer>, Rc<Clients>, Option<Rc<ClientConnection>>),
-    request: Request<Incoming>,
-    unreadable: Option<Refusal>,
-) -> Pin<Box<impl Future<Output = Answer>>> {
+    Caller { peer, clients, connection }: Caller,
+    request: Result<Request<Incoming>, Unreadable>,
+) -> Pin<Box<impl Future<Output = Ending>>> {
     let snapshot = worker.live();
     let proxy = peer.address;
-    let peer = client::of(peer, &snapshot.forwarding, request.headers());
-    let finish = Finish::begin(&worker.shared.log, &peer, (&request, unreadable.is_none()), snapshot.generation);
+    let (head, body) = match request.map(Request::into_parts) {
+        Ok((head, body)) => (Ok(Arc::new(head)), body),
+        Err(Unreadable(refusal)) => (Err(refusal), Incoming::Empty),
+    };
+    let peer = head.as_ref().map_or(peer.clone(), |head| client::of(peer, &snapshot.forwarding, &head.headers));
+    let finish = Finish::begin(&worker.shared.log, &peer, head.as_deref().ok(), snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, connection, finish };
-    let (head, body) = request.into_parts();
-    let head = Arc::new(head);
-    let visit = match unreadable {
-        Some(refusal) => Err(Box::new(exchange.refuse_stranger(&head, &refusal))),
-        None => match exchange.count_client(proxy, &clients) {
+    let visit = match head {
+        Err(refusal) => Err(Box::new(exchange.refuse_unreadable(&refusal))),
+        Ok(head) => match exchange.count_client(proxy, &clients) {
             Ok(()) => exchange.begin(&head),
             Err(refusal) => Err(Box::new(exchange.refuse_stranger(&head, &refusal))),
         },
     };
     Box::pin(async move {
-        let mut answer = match visit {
-            Err(answer) => *answer,
+        let mut ending = match visit {
+            Err(answer) => Ending::Answer(*answer),
             Ok(mut visit) => {
                 let early = exchange.check_slashes(&visit).and_then(|()| match exchange.to_https(&visit) {
                     Some(answer) => Ok(Some(answer)),
                     None => exchange.filter(&mut visit),
                 });
-                let answer = match early {
+                let ending = match early {
                     Ok(None) => exchange.answer(&mut visit, body).await,
-                    Ok(Some(answer)) => Ok(answer),
+                    Ok(Some(answer)) => Ok(Ending::Answer(answer)),
                     Err(refusal) => Err(refusal),
                 };
-                answer.unwrap_or_else(|refusal| exchange.refuse(&visit, &refusal))
+                ending.unwrap_or_else(|refusal| exchange.refused(&visit, &refusal))
             }
         };
-        exchange.add_hsts(&mut answer);
-        exchange.add_id(&mut answer);
-        exchange.finish.end(&mut answer);
-        answer
+        exchange.add_ours(&mut ending);
+        exchange.finish.end(&mut ending);
+        ending
     })
 }
 
@@ -227,14 +248,14 @@ impl Exchange {
         })
     }
 
-    async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Answer, Refusal> {
+    async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Ending, Refusal> {
         let path = visit.head.uri.path();
         // At whatever path a node's cookies are.
         if path.ends_with(logout::LOGOUT) {
-            return Ok(Box::pin(self.log_out(visit)).await);
+            return Ok(Ending::Answer(Box::pin(self.log_out(visit)).await));
         }
         if let Some(own) = path.strip_prefix(own::PREFIX) {
-            return match (own, &visit.head.method) {
+            let answer = match (own, &visit.head.method) {
                 // Boxed: a login has much to remember, and each request would carry the room for it.
                 ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
                 ("second-factor", &Method::POST) => Box::pin(self.take_second_factor(visit, body)).await,
@@ -244,10 +265,11 @@ impl Exchange {
                 (asset, &Method::GET | &Method::HEAD) => self.asset(visit, asset),
                 _ => Err(Refusal::MethodRefused),
             };
+            return answer.map(Ending::Answer);
         }
         match self.session(visit) {
             Some((session, node)) => self.forward(visit, body, &session, &node).await,
-            None => self.ask_for_login(visit, body).await,
+            None => self.ask_for_login(visit, body).await.map(Ending::Answer),
         }
     }
 
@@ -287,7 +309,7 @@ impl Exchange {
         body: Incoming,
         session: &Arc<Session>,
         node: &Arc<Node>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Ending, Refusal> {
         let protocol = upgrade::wanted(&visit.head, &self.snapshot.http.upgrades);
         let owner = self.owner(visit, session)?;
         let body = self.upload(visit, body).await?;
@@ -296,9 +318,12 @@ impl Exchange {
         let hop = Hop { owner: owner.as_ref(), ..self.hop(node, &allowance) };
         let mut response = match back::forward(hop, request).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
-                return Ok(self.after_move(visit, session, node));
+                return Ok(Ending::Answer(self.after_move(visit, session, node)));
             }
-            answered => answered?,
+            answered => match answered? {
+                NodeAnswer::Response(response) => response,
+                NodeAnswer::Tunnel(head, tunnel) => return Ok(self.tunnel(visit, (session, node), head, tunnel)),
+            },
         };
         let secure = self.secure();
         // Boxed: few recipes look at bodies, and each request would carry the room for it.
@@ -310,15 +335,15 @@ impl Exchange {
             self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
             tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
             if matches!(logout, own::Gone::LoggedOut) && visit.is_script() {
-                let answer = self.fitted(visit, session, node, response);
-                return Ok(self.without_sessions(answer, node));
+                let answer = self.fitted(visit, node, response);
+                return Ok(Ending::Answer(self.without_sessions(answer, node)));
             }
             drop(response);
-            return Ok(self.after_logout(logout, visit, node));
+            return Ok(Ending::Answer(self.after_logout(logout, visit, node)));
         }
-        let mut answer = self.fitted(visit, session, node, response);
+        let mut answer = self.fitted(visit, node, response);
         renewal::where_due(&mut answer, &self.snapshot.sessions, session, secure);
-        Ok(answer)
+        Ok(Ending::Answer(answer))
     }
 
     fn secure(&self) -> bool {

@@ -18,7 +18,6 @@ use tokio::time::{Instant, Sleep};
 use super::connect::Idle;
 use super::headers::Lines;
 use super::pinned::Owner;
-use super::tunnel::Tunnel;
 use super::{Node, headers, http1};
 use crate::ahead::Ahead;
 use crate::limits::{Allowance, Gate, Permit};
@@ -96,7 +95,7 @@ impl From<Request<Outgoing>> for Outbound {
     }
 }
 
-/// A node's answer on its way to the client.
+/// The body of a node's answer on its way to the client.
 pub struct NodeBody {
     /// What was read of it already, to look at it.
     pub(super) begun: Option<Box<Begun>>,
@@ -104,9 +103,7 @@ pub struct NodeBody {
     ahead: Option<Box<ReadAhead>>,
     source: Source,
     held: Option<Held>,
-    /// Whether the answer agrees to another protocol.
-    upgraded: bool,
-    silence: Duration,
+    response_timeout: Duration,
     /// Since when nothing came.
     waiting: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -148,10 +145,10 @@ pub(super) struct Held {
 
 impl NodeBody {
     /// An answer of which the head was read.
-    pub(super) fn new(source: Source, held: Held, silence: Duration, upgraded: bool) -> Self {
+    pub(super) fn new(source: Source, held: Held, response_timeout: Duration) -> Self {
         let held = Some(held);
-        let mut body = Self { begun: None, ahead: None, source, held, upgraded, silence, waiting: None, timer: None };
-        if body.is_end_stream() && !upgraded {
+        let mut body = Self { begun: None, ahead: None, source, held, response_timeout, waiting: None, timer: None };
+        if body.is_end_stream() {
             body.finish();
         }
         body
@@ -168,20 +165,9 @@ impl NodeBody {
         }
     }
 
-    /// The tunnel, when this is the answer that agreed to one.
-    pub fn into_tunnel(mut self) -> Option<Tunnel> {
-        match std::mem::replace(&mut self.source, Source::Ended) {
-            Source::Single(exchange) if self.upgraded => {
-                let (line, read) = exchange.into_parts();
-                Some(Tunnel { line, read, _held: self.held.take() })
-            }
-            _ => None,
-        }
-    }
-
     /// Reads on, though the client does not take it yet: so the node is done sooner, and its place is for others.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
-        let Some(held) = self.held.as_ref().filter(|_| !self.upgraded) else { return };
+        let Some(held) = &self.held else { return };
         let fresh = || {
             let bytes = Ahead::new(held.allowance.clone(), self.source.size_hint().exact())?;
             Some(Box::new(ReadAhead { bytes, trailers: None }))
@@ -249,7 +235,7 @@ impl NodeBody {
 
     /// Whether the node has been silent for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = *self.waiting.get_or_insert_with(Instant::now) + self.silence;
+        let deadline = *self.waiting.get_or_insert_with(Instant::now) + self.response_timeout;
         // The timer goes on through all waits, and is set anew when it goes off.
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         loop {

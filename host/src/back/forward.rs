@@ -18,6 +18,7 @@ use super::body::{Held, NodeBody, Outbound, Outgoing, Source};
 use super::connect::{self, Connection, Idle};
 use super::pinned::Owner;
 use super::timers::Timers;
+use super::tunnel::Tunnel;
 use super::{Node, connection_auth, headers, http1, tunnel};
 use crate::limits::{Allowance, Shut};
 use crate::peer::Peer;
@@ -39,18 +40,39 @@ pub struct Hop<'a> {
     pub allowance: &'a Rc<Allowance>,
 }
 
+/// What a node answers.
+pub enum NodeAnswer {
+    /// An answer, whose body comes.
+    Response(Response<NodeBody>),
+    /// It agrees to the protocol that it was asked for: from here on bytes go both ways.
+    Tunnel(Response<()>, Tunnel),
+}
+
+impl NodeAnswer {
+    /// The answer to a request that asked for no other protocol.
+    ///
+    /// # Errors
+    /// The node is broken.
+    pub(super) fn response(self) -> Result<Response<NodeBody>, Refusal> {
+        match self {
+            Self::Response(response) => Ok(response),
+            Self::Tunnel(..) => Err(Refusal::NodeBroken),
+        }
+    }
+}
+
 /// Sends a request through the node's gate and gives its answer back as it comes.
 ///
 /// # Errors
 /// The queue, the connection, the node's silence, or the client's too large body.
 ///
 /// The request is boxed, since it goes through several futures, each of which would have room for it.
-pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<Response<NodeBody>, Refusal> {
+pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<NodeAnswer, Refusal> {
     let node = hop.node;
     if node.config.http2 {
         for_http2(node, &mut outbound.request);
     }
-    let (gate, silence) = node.lane(outbound.request.uri().path());
+    let (gate, response_timeout) = node.lane(outbound.request.uri().path());
     if node.health.is_troubled() && !node.health.may_try(std::time::Instant::now()) {
         return Err(Refusal::NodeAway);
     }
@@ -76,16 +98,24 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<Respon
     let asked = outbound.request.headers().get(header::UPGRADE).cloned();
     let (head, source) = {
         let sending = std::pin::pin!(send(hop, outbound, flow.as_deref()));
-        within_silence(silence, flow.as_deref(), &hop.idle.timers, sending).await?
+        within_timeout(response_timeout, flow.as_deref(), &hop.idle.timers, sending).await?
     };
-    let upgraded = head.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if upgraded && !tunnel::agrees(head.headers(), asked.as_ref()) {
-        tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
-        return Err(Refusal::NodeBroken);
+    let (idle, owner) = (hop.idle.clone(), hop.owner.cloned());
+    let allowance = hop.allowance.clone();
+    let held = Held { _upload: flow.map(Stop), idle, node: node.clone(), owner, permit, allowance };
+    if head.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(NodeAnswer::Response(head.map(|()| NodeBody::new(source, held, response_timeout))));
     }
-    let (idle, node, owner) = (hop.idle.clone(), node.clone(), hop.owner.cloned());
-    let held = Held { _upload: flow.map(Stop), idle, node, owner, permit, allowance: hop.allowance.clone() };
-    Ok(head.map(|()| NodeBody::new(source, held, silence, upgraded)))
+    match source {
+        Source::Single(exchange) if tunnel::agrees(head.headers(), asked.as_ref()) => {
+            let (line, read) = exchange.into_parts();
+            Ok(NodeAnswer::Tunnel(head, Tunnel { line, read, _held: held }))
+        }
+        Source::Single(_) | Source::Shared(_) | Source::Ended | Source::Broken => {
+            tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
+            Err(Refusal::NodeBroken)
+        }
+    }
 }
 
 /// Why there is no answer, and the request where it may be sent once more.
@@ -166,7 +196,7 @@ async fn ask_single(
             // An answer that makes no sense makes none the second time.
             let copy = copy.filter(|copy| match error {
                 http1::Error::Unwritten => true,
-                http1::Error::Closed | http1::Error::Io(_) => is_harmless(method) && copy.is_end_stream(),
+                http1::Error::Closed | http1::Error::Io(_) => is_idempotent(method) && copy.is_end_stream(),
                 http1::Error::Request | http1::Error::Answer(_) => false,
             });
             let again = copy.map(|copy| {
@@ -184,7 +214,7 @@ async fn ask_shared(
     outbound: Box<Outbound>,
 ) -> Result<(Response<()>, Source), Failed> {
     let request = outbound.request;
-    let again = request.body().copy().filter(|copy| is_harmless(request.method()) && copy.is_end_stream());
+    let again = request.body().copy().filter(|copy| is_idempotent(request.method()) && copy.is_end_stream());
     let again = again.map(|copy| {
         let mut again = Request::new(copy);
         again.method_mut().clone_from(request.method());
@@ -214,7 +244,7 @@ async fn ask_shared(
 }
 
 /// Whether it has the same effect however often it is sent (RFC 9110, section 9.2.2).
-fn is_harmless(method: &Method) -> bool {
+fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
@@ -256,8 +286,8 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Waits for an answer for as long as bytes move: a long upload is no silence.
-async fn within_silence<T>(
-    silence: Duration,
+async fn within_timeout<T>(
+    response_timeout: Duration,
     flow: Option<&Flow>,
     timers: &Timers,
     mut answer: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
@@ -266,7 +296,7 @@ async fn within_silence<T>(
     let last = || flow.map_or(began, |flow| flow.last().max(began));
     std::future::poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(answer),
-        Poll::Pending => timer.poll_until(last() + silence, cx).map(|()| Err(Refusal::NodeTimeout)),
+        Poll::Pending => timer.poll_until(last() + response_timeout, cx).map(|()| Err(Refusal::NodeTimeout)),
     })
     .await
 }

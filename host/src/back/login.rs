@@ -268,7 +268,7 @@ impl Way<'_> {
         for left in (0..=step.follow).rev() {
             let request = self.request(&made, stage).map_err(|error| self.fault(&error))?;
             let path = request.uri().path().to_owned();
-            let (parts, page) = page_of(forward(self.hop, Box::new(request.into())).await?).await?;
+            let (parts, page) = page_of(forward(self.hop, Box::new(request.into())).await?.response()?).await?;
             let last = self.look(parts, page, &path, stage);
             let next = self.leads_to(&last).filter(|_| last.verdict.is_none());
             let Some(next) = next.filter(|_| left > 0) else { return Ok(last) };

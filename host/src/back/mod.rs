@@ -32,7 +32,7 @@ use rustls::pki_types::ServerName;
 pub use body::{NodeBody, Outbound, Outgoing};
 pub use connect::Idle;
 pub use dialogue::{ByRecipe, Dialogue};
-pub use forward::{Hop, forward};
+pub use forward::{Hop, NodeAnswer, forward};
 pub use health::Told;
 pub use login::{Event, LoggedIn, LoginError, Pending, Person, Visitor, Watcher, equip, log_out};
 pub use peek::{beginning, narrow_encoding};

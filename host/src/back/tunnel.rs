@@ -21,7 +21,7 @@ pub struct Tunnel {
     pub(super) line: Box<dyn http1::Line>,
     /// What was read behind the answer.
     pub(super) read: BytesMut,
-    pub(super) _held: Option<Held>,
+    pub(super) _held: Held,
 }
 
 impl Tunnel {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::own::{self, append};
 use super::{Answer, Body, Exchange, Visit, check, preferences};
@@ -109,6 +109,12 @@ impl Exchange {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer
+    }
+
+    /// A refusal of a request that cannot be read.
+    pub(super) fn refuse_unreadable(&self, refusal: &Refusal) -> Answer {
+        let (nothing, ()) = Request::new(()).into_parts();
+        self.refuse_stranger(&Arc::new(nothing), refusal)
     }
 
     /// What the page of such a refusal refers to.

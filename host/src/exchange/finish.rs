@@ -8,17 +8,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http_body_util::Full;
-use hyper::Request;
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use hyper::http::request::Parts;
 
-use super::upgrade::Terms;
-use super::{Answer, Tunnel};
+use super::Ending;
 use crate::back::NodeBody;
 use crate::limits::{FlowPermit, Gate};
 use crate::log::access::{Line, Log};
 use crate::peer::Peer;
 use crate::session::Session;
-use crate::upload::Incoming;
 
 /// An answer's body.
 pub struct Body {
@@ -29,8 +27,6 @@ pub struct Body {
 enum Content {
     Whole(Full<Bytes>),
     Node(NodeBody),
-    /// No body, but what comes after the answer, and on what terms.
-    Tunnel(Option<Box<(NodeBody, Terms)>>),
 }
 
 /// Writes the access line when it is dropped: after the last byte, or when the client left.
@@ -47,19 +43,14 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 impl Finish {
     /// Begins an exchange. A request that could not be read has neither method nor path.
-    pub(super) fn begin(
-        log: &Log,
-        peer: &Arc<Peer>,
-        (request, readable): (&Request<Incoming>, bool),
-        generation: u64,
-    ) -> Self {
+    pub(super) fn begin(log: &Log, peer: &Arc<Peer>, head: Option<&Parts>, generation: u64) -> Self {
         let id = request_id(start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed));
         let line = log.on().then(|| {
             let line = Line {
                 id: id.clone(),
                 peer: peer.clone(),
                 host: None,
-                request: readable.then(|| (request.method().clone(), request.uri().clone())),
+                request: head.map(|head| (head.method.clone(), head.uri.clone())),
                 status: 0,
                 bytes: 0,
                 took: Duration::ZERO,
@@ -107,11 +98,20 @@ impl Finish {
         }
     }
 
-    /// Ties the line to the answer's body.
-    pub(super) fn end(mut self, answer: &mut Answer) {
-        let status = answer.status().as_u16();
-        self.note(|line| line.status = status);
-        answer.body_mut().finish = Some(self);
+    /// Ties the line to the answer's body, or to the tunnel behind it.
+    pub(super) fn end(mut self, ending: &mut Ending) {
+        match ending {
+            Ending::Answer(answer) | Ending::Http11Needed(answer) => {
+                let status = answer.status().as_u16();
+                self.note(|line| line.status = status);
+                answer.body_mut().finish = Some(self);
+            }
+            Ending::Tunnel(head, tunnel) => {
+                let status = head.status().as_u16();
+                self.note(|line| line.status = status);
+                tunnel.finish = Some(self);
+            }
+        }
     }
 }
 
@@ -150,11 +150,6 @@ impl Body {
         Self { content: Content::Node(body), finish: None }
     }
 
-    /// A node's answer that changes the protocol.
-    pub(super) fn tunnel(body: NodeBody, terms: Terms) -> Self {
-        Self { content: Content::Tunnel(Some(Box::new((body, terms)))), finish: None }
-    }
-
     /// Reads on, though the client does not take it yet.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
         if let Content::Node(body) = &mut self.content {
@@ -166,15 +161,8 @@ impl Body {
     pub fn place(&self) -> Option<&Gate> {
         match &self.content {
             Content::Node(body) => body.place(),
-            Content::Whole(_) | Content::Tunnel(_) => None,
+            Content::Whole(_) => None,
         }
-    }
-
-    /// The tunnel that begins behind this answer, if one does. With it goes the end of the exchange.
-    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
-        let Content::Tunnel(tunnel) = &mut self.content else { return None };
-        let (body, terms) = *tunnel.take()?;
-        Some(Tunnel { node: body.into_tunnel()?, terms, finish: self.finish.take()? })
     }
 }
 
@@ -186,7 +174,6 @@ impl HttpBody for Body {
         let frame = match &mut self.content {
             Content::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Content::Node(body) => Pin::new(body).poll_frame(cx),
-            Content::Tunnel(_) => Poll::Ready(None),
         };
         if let (Poll::Ready(Some(Ok(frame))), Some(finish)) = (&frame, &mut self.finish) {
             let size = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -199,7 +186,6 @@ impl HttpBody for Body {
         match &self.content {
             Content::Whole(body) => body.is_end_stream(),
             Content::Node(body) => body.is_end_stream(),
-            Content::Tunnel(_) => true,
         }
     }
 
@@ -207,7 +193,6 @@ impl HttpBody for Body {
         match &self.content {
             Content::Whole(body) => body.size_hint(),
             Content::Node(body) => body.size_hint(),
-            Content::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Request, Response, Version};
 
 use super::upgrade::Terms;
-use super::{Answer, Body, Exchange, Visit, client};
+use super::{Answer, Body, Ending, Exchange, Tunnel, Visit, client};
 use crate::back::headers::{self, Fields};
 use crate::back::{self, Fitting, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
 use crate::limits::{Allowance, Holder};
@@ -134,34 +134,41 @@ impl Exchange {
     }
 
     /// A node's answer as the browser should have it.
-    pub(super) fn fitted(
+    pub(super) fn fitted(&self, visit: &Visit, node: &Node, response: Response<NodeBody>) -> Answer {
+        let mut answer = response.map(Body::node);
+        *answer.version_mut() = Version::default();
+        self.fit(visit, node, answer.headers_mut());
+        answer
+    }
+
+    /// Makes the headers of an answer fit the browser.
+    fn fit(&self, visit: &Visit, node: &Node, answer: &mut HeaderMap) {
+        // It would lead browsers past Doorward (RFC 7838).
+        answer.remove(header::ALT_SVC);
+        if answer.contains_key(header::SET_COOKIE) {
+            headers::fit_cookies(answer, node.base_path(), self.secure(), session::is_ours);
+        }
+        node.fitting(self.peer.scheme(), visit.authority()).fit_answer(answer);
+    }
+
+    /// The answer with which a node agrees to the protocol that it was asked for, and the tunnel behind it.
+    pub(super) fn tunnel(
         &self,
         visit: &Visit,
-        session: &Arc<Session>,
-        node: &Node,
-        response: Response<NodeBody>,
-    ) -> Answer {
-        let (mut parts, body) = response.into_parts();
-        let protocol = parts.headers.get(header::UPGRADE).filter(|_| parts.status == StatusCode::SWITCHING_PROTOCOLS);
-        let protocol = protocol.cloned();
-        if protocol.is_some() {
-            headers::strip_hop_by_hop(&mut parts.headers);
-        }
-        parts.version = Version::default();
-        // It would lead browsers past Doorward (RFC 7838).
-        parts.headers.remove(header::ALT_SVC);
-        let secure = self.secure();
-        if parts.headers.contains_key(header::SET_COOKIE) {
-            headers::fit_cookies(&mut parts.headers, node.base_path(), secure, session::is_ours);
-        }
-        node.fitting(self.peer.scheme(), visit.authority()).fit_answer(&mut parts.headers);
-        // A 101 with another protocol than was asked for does not get here.
-        let Some(protocol) = protocol else { return Response::from_parts(parts, Body::node(body)) };
-        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(header::UPGRADE, protocol);
+        (session, node): (&Arc<Session>, &Node),
+        mut head: Response<()>,
+        tunnel: back::Tunnel,
+    ) -> Ending {
+        let answer = head.headers_mut();
+        let protocol = answer.get(header::UPGRADE).cloned();
+        headers::strip_hop_by_hop(answer);
+        self.fit(visit, node, answer);
+        answer.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        answer.extend(protocol.map(|protocol| (header::UPGRADE, protocol)));
+        *head.version_mut() = Version::default();
         let (shared, session) = (self.worker.shared.clone(), session.clone());
         let terms = Terms::new(shared, session, self.snapshot.http.tunnel_idle_timeout);
-        Response::from_parts(parts, Body::tunnel(body, terms))
+        Ending::Tunnel(head, Box::new(Tunnel { node: tunnel, terms, finish: None }))
     }
 
     /// What a body must keep to.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::held::Held;
 use super::onward::X_REQUEST_ID;
-use super::{Answer, Body, Exchange, Http11Needed, Visit};
+use super::{Answer, Body, Ending, Exchange, Visit};
 use crate::back::{Answered, Node, NodeBody};
 use crate::config::Level;
 use crate::pages::{Content, Language, Page, SCRIPT};
@@ -294,9 +294,6 @@ impl Exchange {
         let mut answer =
             if visit.is_script() { self.script_answer(visit, &look) } else { self.error_page(visit, &look) };
         retry_after(&mut answer, &look);
-        if *refusal == Refusal::Http11Needed {
-            answer.extensions_mut().insert(Http11Needed);
-        }
         // What is left of a body is not read: the connection cannot be used again.
         if matches!(refusal, Refusal::BodyTooLarge(..) | Refusal::BadRequest(_) | Refusal::ClientTimeout)
             && visit.head.version < hyper::Version::HTTP_2
@@ -325,17 +322,24 @@ impl Exchange {
         Some(answer)
     }
 
-    /// Joins what a browser got to the log.
-    pub(super) fn add_id(&self, answer: &mut Answer) {
-        if let Ok(id) = HeaderValue::from_str(self.finish.id()) {
-            answer.headers_mut().insert(X_REQUEST_ID, id);
-        }
+    /// How an exchange ends whose request is refused.
+    pub(super) fn refused(&self, visit: &Visit, refusal: &Refusal) -> Ending {
+        let answer = self.refuse(visit, refusal);
+        if *refusal == Refusal::Http11Needed { Ending::Http11Needed(answer) } else { Ending::Answer(answer) }
     }
 
-    /// Browsers that come by TLS are told to come by nothing else (RFC 6797, section 7.2: others are not told).
-    pub(super) fn add_hsts(&self, answer: &mut Answer) {
+    /// Adds what all answers have: an id, which joins what a browser got to the log, and for browsers that come by TLS that
+    /// they are to come by nothing else (RFC 6797, section 7.2: others are not told).
+    pub(super) fn add_ours(&self, ending: &mut Ending) {
+        let headers = match ending {
+            Ending::Answer(answer) | Ending::Http11Needed(answer) => answer.headers_mut(),
+            Ending::Tunnel(head, _) => head.headers_mut(),
+        };
         if let (Some(hsts), true) = (&self.snapshot.forwarding.hsts, self.secure()) {
-            answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        if let Ok(id) = HeaderValue::from_str(self.finish.id()) {
+            headers.insert(X_REQUEST_ID, id);
         }
     }
 

@@ -17,7 +17,8 @@ use crate::state::Shared;
 pub struct Tunnel {
     pub(super) node: back::Tunnel,
     pub(super) terms: Terms,
-    pub(super) finish: Finish,
+    /// Once the exchange is handed over.
+    pub(super) finish: Option<Finish>,
 }
 
 /// How long a tunnel may be: as long as its session lives, and never silent for so long.
@@ -47,7 +48,9 @@ impl Tunnel {
     /// Copies both ways to the end; `early` is what the client sent before it had the answer.
     pub async fn run<S: AsyncRead + AsyncWrite>(mut self, client: S, early: &[u8]) {
         let sent = self.node.run(client, early, self.terms.idle, self.terms.over()).await;
-        self.finish.sent(sent);
+        if let Some(finish) = &mut self.finish {
+            finish.sent(sent);
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::body::Body as _;
+use hyper::body::{Body as _, SizeHint};
 use hyper::http::response::Parts;
-use hyper::{HeaderMap, Method, Request, Version, header};
+use hyper::{HeaderMap, Method, Request, Response, Version, header};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::Settings;
@@ -20,7 +20,7 @@ use super::timed::Timed;
 use crate::back::{ClientConnection, headers};
 use crate::door::client::Client;
 use crate::door::drain::{Phase, poll_stop, stopped};
-use crate::exchange::{self, Body};
+use crate::exchange::{self, Body, Caller, Ending, Tunnel, Unreadable};
 use crate::http1::{Asked, Encoder, request_of, write_answer};
 use crate::limits::{Demand, Progress};
 use crate::peer::Peer;
@@ -54,55 +54,43 @@ where
     let line = Rc::new(RefCell::new(Line::new(stream, settings.head, starter.clone())));
     let connection = Rc::new(ClientConnection::new(&worker.idle));
     let demand = settings.demand;
-    let (phase, mut asked) = (drain.clone(), None);
+    let (phase, mut waker) = (drain.clone(), None);
     let mut stop = pin!(stopped(&mut drain));
     loop {
         let next = std::future::poll_fn(|cx| match line.borrow_mut().poll_next(cx) {
             Poll::Ready(next) => Poll::Ready(next),
-            Poll::Pending => poll_stop(stop.as_mut(), &mut asked, &phase, cx).map(|()| Next::End),
+            Poll::Pending => poll_stop(stop.as_mut(), &mut waker, &phase, cx).map(|()| Next::End),
         });
-        let (request, refusal) = match next.await {
-            Next::Head(bytes, places) => match request_of(&bytes, &places, body_of(&line)) {
-                Ok(request) => (request, None),
-                Err(refusal) => (Request::new(Incoming::Empty), Some(refusal)),
-            },
-            Next::Refused(refusal) => (Request::new(Incoming::Empty), Some(refusal)),
+        let request = match next.await {
+            Next::Head(bytes, places) => request_of(&bytes, &places, body_of(&line)),
+            Next::Refused(refusal) => Err(refusal),
             Next::End => return close(line, &peer).await,
         };
         let busy = starter.begin();
-        let asked = Asked {
-            version: request.version(),
-            head_only: *request.method() == Method::HEAD,
-            keeps: refusal.is_none() && keeps(request.version(), request.headers()),
-        };
-        let waits = || asked.version == Version::HTTP_11 && request.headers().contains_key(header::EXPECT);
-        if !request.body().is_end_stream() && waits() {
+        let asked = request.as_ref().map_or(UNREADABLE, asked_by);
+        if asked.version == Version::HTTP_11 && request.as_ref().is_ok_and(expects) {
             line.borrow_mut().expects();
         }
-        let client = (peer.clone(), clients.clone(), Some(connection.clone()));
-        let mut answering = exchange::run(worker.clone(), client, request, refusal);
+        let caller = Caller { peer: peer.clone(), clients: clients.clone(), connection: Some(connection.clone()) };
+        let mut answering = exchange::run(worker.clone(), caller, request.map_err(Unreadable));
         let answered = std::future::poll_fn(|cx| match answering.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Ready(ending) => Poll::Ready(Some(ending)),
             Poll::Pending => line.borrow_mut().poll_left(cx).map(|()| None),
         });
-        let Some(mut answer) = answered.await else { return };
+        let Some(ending) = answered.await else { return };
         drop(answering);
-        let tunnel = answer.body_mut().take_tunnel();
+        let answer = match ending {
+            // What needs HTTP/1.1 has it.
+            Ending::Answer(answer) | Ending::Http11Needed(answer) => answer,
+            Ending::Tunnel(head, tunnel) => return Box::pin(run_tunnel(line, head, *tunnel, asked)).await,
+        };
         let stopping = *phase.borrow() >= Phase::Draining;
         let (parts, body) = answer.into_parts();
         match send(&line, &parts, (body, demand), asked, stopping).await {
+            After::Next => drop(busy),
+            After::End => return Box::pin(end(line, &peer)).await,
             After::Broken => return,
-            After::End if tunnel.is_none() => return Box::pin(end(line, &peer)).await,
-            After::End | After::Next => {}
         }
-        if let Some(tunnel) = tunnel {
-            if let Some(line) = Rc::into_inner(line) {
-                let (stream, read) = line.into_inner().into_parts();
-                Box::pin(tunnel.run(stream, &read)).await;
-            }
-            return;
-        }
-        drop(busy);
     }
 }
 
@@ -114,14 +102,50 @@ where
     let (stream, starter) = Timed::new(stream, settings.header_timeout, settings.idle_timeout);
     let _busy = starter.begin();
     let line = Rc::new(RefCell::new(Line::new(stream, settings.head, starter)));
-    let answer =
-        exchange::run(client.worker, (client.peer, client.clients, None), Request::new(Incoming::Empty), Some(refusal))
-            .await;
-    let (parts, body) = answer.into_parts();
-    let asked = Asked { version: Version::HTTP_11, head_only: false, keeps: false };
-    if !matches!(send(&line, &parts, (body, settings.demand), asked, false).await, After::Broken) {
-        linger(line).await;
+    let caller = Caller { peer: client.peer, clients: client.clients, connection: None };
+    match exchange::run(client.worker, caller, Err(Unreadable(refusal))).await {
+        Ending::Answer(answer) | Ending::Http11Needed(answer) => {
+            let (parts, body) = answer.into_parts();
+            match send(&line, &parts, (body, settings.demand), UNREADABLE, false).await {
+                After::Next | After::End => linger(line).await,
+                After::Broken => {}
+            }
+        }
+        // Nothing was asked for.
+        Ending::Tunnel(..) => {}
     }
+}
+
+/// Sends the head of an answer that changes the protocol, and moves bytes both ways.
+async fn run_tunnel<S>(line: Rc<RefCell<Line<S>>>, head: Response<()>, tunnel: Tunnel, asked: Asked)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    write_answer(&mut line.borrow_mut().out, &head.into_parts().0, &SizeHint::with_exact(0), asked);
+    if !written(&line).await {
+        return;
+    }
+    if let Some(line) = Rc::into_inner(line) {
+        let (stream, read) = line.into_inner().into_parts();
+        tunnel.run(stream, &read).await;
+    }
+}
+
+/// What an answer to something depends on that is no request.
+const UNREADABLE: Asked = Asked { version: Version::HTTP_11, head_only: false, keeps: false };
+
+/// What the answer to a request depends on.
+fn asked_by(request: &Request<Incoming>) -> Asked {
+    Asked {
+        version: request.version(),
+        head_only: *request.method() == Method::HEAD,
+        keeps: keeps(request.version(), request.headers()),
+    }
+}
+
+/// Whether the client waits to be invited before it sends the body.
+fn expects(request: &Request<Incoming>) -> bool {
+    !request.body().is_end_stream() && request.headers().contains_key(header::EXPECT)
 }
 
 fn body_of<S: AsyncRead + AsyncWrite + Unpin + 'static>(line: &Rc<RefCell<Line<S>>>) -> Incoming {

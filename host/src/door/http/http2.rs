@@ -16,7 +16,7 @@ use super::timed::{BusyBody, Timed};
 use super::trailers::Trailers;
 use crate::door::client::Client;
 use crate::door::drain::{poll_stop, stopped};
-use crate::exchange;
+use crate::exchange::{self, Caller, Ending};
 use crate::upload;
 
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
@@ -53,14 +53,16 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let request = request.map(|body| upload::Incoming::Http2(body, None));
         let (stall, busy) = (streams.begin(), starter.begin());
-        let answer = exchange::run(worker.clone(), (peer.clone(), clients.clone(), None), request, None);
+        let caller = Caller { peer: peer.clone(), clients: clients.clone(), connection: None };
+        let answering = exchange::run(worker.clone(), caller, Ok(request));
         async move {
-            let answer = answer.await;
-            // Clients that know the code try again over HTTP/1.1, as they do with IIS.
-            if answer.extensions().get::<exchange::Http11Needed>().is_some() {
-                return Err(h2::Error::from(h2::Reason::HTTP_1_1_REQUIRED));
+            match answering.await {
+                Ending::Answer(answer) => Ok(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall))),
+                // Clients that know the code try again over HTTP/1.1, as they do with IIS.
+                Ending::Http11Needed(_) => Err(h2::Error::from(h2::Reason::HTTP_1_1_REQUIRED)),
+                // Only HTTP/1.1 asks for another protocol.
+                Ending::Tunnel(..) => Err(h2::Error::from(h2::Reason::INTERNAL_ERROR)),
             }
-            Ok(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall)))
         }
     });
     let (stream, cork) = cork(Trailers::new(stream));
