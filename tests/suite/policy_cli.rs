@@ -481,9 +481,14 @@ fn new_begins_a_policy_and_overwrites_nothing() {
     // A policy in Rust brings the crate that it is written with: no sources of Doorward are needed.
     let manifest = std::fs::read_to_string(setup.dir().join("our-access-rust/Cargo.toml")).expect("a manifest");
     assert!(manifest.contains("path = \"doorward/policy-sdk\""), "{manifest}");
-    for file in
-        ["policy-sdk/Cargo.toml", "policy-sdk/src/lib.rs", "policy-sdk/src/testing/vectors.rs", "wit/worlds.wit"]
-    {
+    for file in [
+        "policy-sdk/Cargo.toml",
+        "policy-sdk/src/lib.rs",
+        "policy-sdk/src/testing/vectors.rs",
+        "policy-sdk/vectors/Cargo.toml",
+        "policy-sdk/vectors/src/lib.rs",
+        "wit/worlds.wit",
+    ] {
         assert!(setup.dir().join("our-access-rust/doorward").join(file).is_file(), "{file}");
     }
     let again = policy(&setup, &["new", "our-access-rust", "--asks", "access", "--language", "rust"], 2).stderr;

@@ -1,6 +1,6 @@
 //! The commands: what is typed, and what is printed.
 
-mod build;
+mod author;
 mod ctl;
 mod keys;
 mod policy;

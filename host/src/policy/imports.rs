@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use doorward_vectors::WIT_VERSION;
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower};
 use wasmtime::{Engine, ResourceLimiter, Result, StoreLimits, bail};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
@@ -15,9 +16,6 @@ use super::memo::Read as _;
 use super::trace::{Fact, Given, Trace, Value};
 use super::words::{Said, shown};
 use crate::config::Question;
-
-/// The version of the WIT package that this host speaks. Older ones of the same track are taken too.
-pub const WIT_VERSION: &str = "0.1.1";
 
 /// Where the facts of a decision come from.
 #[derive(Debug, Clone)]

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use doorward_vectors::WIT_VERSION;
 use wasmtime::Engine;
 
 use super::compile::Limits;
 use super::engine::{Compiler, digest};
 use super::guest::{Error, Guest};
-use super::imports::{self, WIT_VERSION};
+use super::imports;
 use super::manifest::{Grants, Manifest};
 use super::quarantine::Quarantine;
 use super::spec::{PolicySpec, Scope};

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use doorward_vectors::WIT_VERSION;
 use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
-use super::imports::WIT_VERSION;
 use crate::config::Question;
 
 /// What the imports and exports of a component say.

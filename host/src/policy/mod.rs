@@ -30,10 +30,10 @@ pub use answer::{Action, Answer, Form, Header, Mode as AuthMode, Reply, Verdict}
 pub use compile::{COMMAND as COMPILE_COMMAND, run as compile_run};
 pub use decide::Guests;
 pub use desk::Desk;
+pub use doorward_vectors::WIT_VERSION;
 pub use engine::{Compiler, Compiling, digest};
 pub use facts::{Facts, LoginFacts, RequestFacts};
 pub use guest::{Error, Problem};
-pub use imports::WIT_VERSION;
 pub use load::{BUILT_IN, Suspect, bytes_of, load, manifest_of, schema_of};
 pub use manifest::{Grants, Manifest};
 pub use memo::Read;

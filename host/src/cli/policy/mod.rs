@@ -7,7 +7,6 @@ mod check;
 mod eval;
 mod facts;
 mod inspect;
-mod new;
 mod promote;
 mod purity;
 mod replay;
@@ -16,22 +15,20 @@ mod subject;
 mod test;
 mod vectors;
 mod watch;
-mod wit;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
-use super::{build, say, tell};
+use super::{author, say, tell};
 use crate::config::{Fault, Faults};
 use crate::policy::{Answer, Error, Trace};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
     /// Build a policy into a component: a crate in Rust, or a source in Python, JavaScript or C.
-    Build(Build),
+    Build(author::Words),
     /// Show what a component is: its questions, what it imports, its digest and the schema of its settings.
     Inspect(inspect::Inspect),
     /// Load a policy as a configuration would, and ask it of sample facts to see that it is pure.
@@ -47,27 +44,11 @@ pub(super) enum Policy {
     /// Ask a policy what a decision log says others were asked, and show what changes.
     Replay(replay::Replay),
     /// Begin a new policy: a folder that can be built and tested as it is.
-    New(new::New),
+    New(author::Words),
     /// Print the interface of policies (WIT), of all questions or of one.
-    Wit(wit::Wit),
+    Wit(author::Words),
     /// Make the shadow of a policy live.
     Promote(promote::Promote),
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Build {
-    /// The folder with Cargo.toml or policy.toml, or a core module of any compiler (.wasm, or its text in .wat).
-    #[arg(value_name = "DIR|MODULE")]
-    dir: PathBuf,
-    /// The question that a core module answers, where its exports do not tell.
-    #[arg(long, value_name = "QUESTION", value_parser = subject::question)]
-    asks: Option<crate::config::Question>,
-    /// The component to write.
-    #[arg(short, long)]
-    output: PathBuf,
-    /// Print one line of JSON instead of text.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Why a command came to no end.
@@ -100,7 +81,9 @@ impl From<Fault> for Stop {
 pub(super) fn run(policy: &Policy) -> anyhow::Result<ExitCode> {
     crate::log::start(crate::config::Level::Error);
     let (outcome, json) = match policy {
-        Policy::Build(build) => (run_build(build), build.json),
+        Policy::Build(words) => (author::run("build", words).map_err(Stop::Unusable), words.json()),
+        Policy::New(words) => (author::run("new", words).map_err(Stop::Unusable), words.json()),
+        Policy::Wit(words) => (author::run("wit", words).map_err(Stop::Unusable), words.json()),
         Policy::Inspect(inspect) => (inspect::run(inspect), inspect.json),
         Policy::Check(check) => (check::run(check), check.json),
         Policy::Eval(eval) => (eval::run(eval), eval.json),
@@ -108,8 +91,6 @@ pub(super) fn run(policy: &Policy) -> anyhow::Result<ExitCode> {
         Policy::Watch(watch) => (watch::run(watch), watch.json),
         Policy::Bench(bench) => (bench::run(bench), bench.json),
         Policy::Replay(replay) => (replay::run(replay), replay.json),
-        Policy::New(new) => (new::run(new), new.json),
-        Policy::Wit(wit) => (wit::run(wit), wit.json),
         Policy::Promote(promote) => (promote::run(promote), promote.json),
     };
     Ok(outcome.unwrap_or_else(|stop| stopped(&stop, json)))
@@ -131,17 +112,6 @@ fn stopped(stop: &Stop, json: bool) -> ExitCode {
         tell(&format!("doorward: {error}"));
     }
     ExitCode::from(status)
-}
-
-fn run_build(build: &Build) -> Result<ExitCode, Stop> {
-    let report =
-        build::build(&build.dir, build.asks, &build.output, tell).map_err(|error| Stop::Bad(format!("{error:#}")))?;
-    if build.json {
-        say(&json!({"ok": true, "file": build.output, "bytes": report.size, "by": report.by}).to_string());
-    } else {
-        say(&format!("{}: {} bytes, built by {}", build.output.display(), report.size, report.by));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Status 0, or 1.

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::promote::replace;
 use super::subject::{Options, Subject, of_configuration};
 use super::test::{json_of, run_file, tell_failures};
-use super::{Stop, build, say, stopped, tell, vectors};
+use super::{Stop, author, say, stopped, vectors};
 use crate::policy;
 
 /// Folders of tools and of what was built. Hidden ones are left out too.
@@ -188,7 +188,7 @@ fn real(path: &Path) -> PathBuf {
 /// It cannot be built, loaded or read.
 fn round(watch: &Watch, output: &Path) -> Result<ExitCode, Stop> {
     let live = live_file(watch)?;
-    let report = build::build(&watch.dir, None, output, tell).map_err(|error| Stop::Bad(format!("{error:#}")))?;
+    let bytes = author::build(&watch.dir, output).map_err(Stop::Bad)?;
     let subject = Subject::find(Some(&output.to_string_lossy()), &watch.options)?;
     let name = &subject.config.name;
     if watch.options.has_settings() {
@@ -203,7 +203,7 @@ fn round(watch: &Watch, output: &Path) -> Result<ExitCode, Stop> {
     if watch.json {
         let live = live.filter(|_| ok);
         say(&json!({
-            "ok": ok, "policy": name, "bytes": report.size, "vectors": vectors.count, "failed": vectors.failed,
+            "ok": ok, "policy": name, "bytes": bytes, "vectors": vectors.count, "failed": vectors.failed,
             "files": vectors.report, "live": live, "changed": changed,
         })
         .to_string());
@@ -219,7 +219,7 @@ fn round(watch: &Watch, output: &Path) -> Result<ExitCode, Stop> {
         Some(live) => format!("; {} is the same already", live.display()),
         None => String::new(),
     };
-    say(&format!("{name}: {} bytes; {held}{place}", report.size));
+    say(&format!("{name}: {} bytes; {held}{place}", bytes));
     Ok(super::status(ok))
 }
 

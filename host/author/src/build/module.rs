@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail, ensure};
+use doorward_vectors::{Question, WIT_VERSION};
 use wasmparser::{Encoding, FuncType, Parser, Payload, TypeRef, ValType};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
-use super::description::Question;
-use super::interface::Workshop;
-use crate::policy::WIT_VERSION;
+use crate::interface::Workshop;
 
 /// What is needed of a module.
 #[derive(Default)]
@@ -149,8 +148,13 @@ mod tests {
     fn a_module_of_any_compiler_becomes_a_component() {
         for question in [None, Some(Question::Device)] {
             let component = component_of(DEVICE.as_bytes(), question).unwrap();
-            let manifest = crate::policy::manifest_of(&component).unwrap();
-            assert_eq!((manifest.questions.len(), manifest.wasi.len()), (1, 0));
+            let decoded = wit_component::decode(&component).unwrap();
+            let packages = decoded.resolve().packages.iter().map(|(_, package)| package.name.namespace.clone());
+            let packages: Vec<String> = packages.collect();
+            assert!(
+                packages.contains(&"doorward".to_owned()) && !packages.contains(&"wasi".to_owned()),
+                "{packages:?}"
+            );
             assert!(component_of(&component, question).unwrap_err().to_string().contains("component already"));
         }
     }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use doorward_vectors::Question;
 
 use super::Built;
-use super::description::{Description, Question};
-use super::interface::Workshop;
+use super::description::Description;
 use super::tool;
+use crate::interface::Workshop;
 
 const INSTALL: &str = "`npm ci` in the policy's folder if it has a package-lock.json, else \
                        `npm install --save-exact componentize-qjs@0.4.5` there";

@@ -8,7 +8,6 @@
 
 mod c;
 mod description;
-mod interface;
 mod javascript;
 mod module;
 mod python;
@@ -20,9 +19,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::config;
-use description::{Description, Language, Question};
-pub(super) use interface::interface_files;
+use description::{Description, Language};
+use doorward_vectors::Question;
 
 /// What was built, and by what.
 #[derive(Debug)]
@@ -42,11 +40,10 @@ struct Built {
 /// Builds the policy in a directory, or of a core module, as a component. Tells of longer steps by `progress`.
 pub(super) fn build(
     dir: &Path,
-    asks: Option<config::Question>,
+    asks: Option<Question>,
     output: &Path,
     mut progress: impl FnMut(&str),
 ) -> Result<BuildReport> {
-    let asks = asks.and_then(|asks| Question::ALL.into_iter().find(|question| question.name() == asks.name()));
     if dir.is_file() {
         return done(of_module(dir, asks)?, output);
     }

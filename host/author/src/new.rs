@@ -2,19 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use doorward_vectors::Question;
 use include_dir::{Dir, include_dir};
 use serde_json::json;
 
-use super::subject::question;
-use super::{Stop, build, say};
-use crate::config::Question;
+use crate::{Stop, question, say};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0; 2 where the folder is there already, or cannot be made.")]
-pub(in crate::cli) struct New {
+pub(crate) struct New {
     /// Its name: small letters, digits and hyphens.
     name: String,
     /// The question it answers: access, device, template, filter or auth-mode.
@@ -142,7 +140,7 @@ const AUTH_MODE: About = About {
 ///
 /// # Errors
 /// The name cannot be one, or the folder cannot be made.
-pub(super) fn run(new: &New) -> Result<ExitCode, Stop> {
+pub(crate) fn run(new: &New) -> Result<(), Stop> {
     check_name(&new.name).map_err(Stop::Unusable)?;
     let dir = new.dir.clone().unwrap_or_else(|| new.name.clone().into());
     let sdk = new.sdk.as_deref().map(usable_sdk).transpose()?;
@@ -163,14 +161,14 @@ pub(super) fn run(new: &New) -> Result<ExitCode, Stop> {
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
     if new.json {
         say(&json!({"ok": true, "dir": dir, "files": names}).to_string());
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     say(&format!("{}: {}", dir.display(), names.join(", ")));
     if new.language == Language::Rust && sdk.is_none() {
         say(&format!("{SDK}: the crate doorward-policy, with the interface"));
     }
     say(&format!("README.md there says how it is built and tested as {}.wasm", new.name));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The files of the folder, by name.
@@ -294,7 +292,7 @@ fn sentence(text: &str) -> String {
 const SDK: &str = "doorward";
 
 /// The crate for policies, without its tests. It looks for the interface in a folder beside it.
-static SDK_FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../policy-sdk");
+static SDK_FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../policy-sdk");
 
 /// The files of the crate for policies and of the interface, with their places in a new policy's folder.
 fn sdk_files() -> Vec<(PathBuf, &'static [u8])> {
@@ -304,7 +302,7 @@ fn sdk_files() -> Vec<(PathBuf, &'static [u8])> {
         folders.extend(folder.dirs());
         files.extend(folder.files().map(|file| (Path::new(SDK).join("policy-sdk").join(file.path()), file.contents())));
     }
-    files.extend(build::interface_files().map(|(name, text)| (Path::new(SDK).join("wit").join(name), text)));
+    files.extend(crate::interface::interface_files().map(|(name, text)| (Path::new(SDK).join("wit").join(name), text)));
     files
 }
 

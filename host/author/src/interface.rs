@@ -4,21 +4,20 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use anyhow::{Context, Result};
+use doorward_vectors::Question;
 use include_dir::{Dir, include_dir};
 use wit_parser::{Resolve, WorldId};
 
-use super::description::Question;
-
 /// The current version lies on top; folders beside it hold older ones.
-static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../wit");
+static WIT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../wit");
 
 /// A folder that is gone when this is dropped.
 #[derive(Debug)]
-pub(super) struct Workshop(PathBuf);
+pub(crate) struct Workshop(PathBuf);
 
 impl Workshop {
     /// Makes the folder, with the interface in it.
-    pub(super) fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         // It must not be there already: another user could have laid it.
         let folder = (0..1000)
             .map(|n| env::temp_dir().join(format!("doorward-build.{}.{n}", std::process::id())))
@@ -36,17 +35,17 @@ impl Workshop {
     }
 
     /// A place in it.
-    pub(super) fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// The folder of the WIT.
-    pub(super) fn wit(&self) -> PathBuf {
+    pub(crate) fn wit(&self) -> PathBuf {
         self.join("wit")
     }
 
     /// The world of a question, with all that it needs.
-    pub(super) fn world(&self, question: Question) -> Result<(Resolve, WorldId)> {
+    pub(crate) fn world(&self, question: Question) -> Result<(Resolve, WorldId)> {
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_dir(self.wit()).context("the interface cannot be read")?;
         let world =
@@ -63,7 +62,7 @@ impl Drop for Workshop {
 }
 
 /// Names and texts of the interface.
-pub(in crate::cli) fn interface_files() -> impl Iterator<Item = (&'static Path, &'static [u8])> {
+pub(crate) fn interface_files() -> impl Iterator<Item = (&'static Path, &'static [u8])> {
     let current = WIT.files().filter(|file| file.path().extension().is_some_and(|extension| extension == "wit"));
     current.map(|file| (file.path(), file.contents()))
 }
@@ -75,7 +74,7 @@ mod tests {
     #[test]
     fn every_question_has_its_world() {
         let workshop = Workshop::open().unwrap();
-        for question in [Question::Access, Question::Device, Question::Template, Question::AuthMode, Question::Filter] {
+        for question in Question::ALL {
             workshop.world(question).unwrap();
         }
         let folder = workshop.wit();

@@ -1,19 +1,16 @@
 //! `policy wit`: the interface of policies, for authors who have this program and no sources of it.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
+use doorward_vectors::{Question, WIT_VERSION};
 use serde_json::json;
 
-use super::subject::question;
-use super::{Stop, build, say};
-use crate::config::Question;
-use crate::policy::WIT_VERSION;
+use crate::{Stop, question, say};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0; 2 where a file cannot be written.")]
-pub(in crate::cli) struct Wit {
+pub(crate) struct Wit {
     /// Print only what a policy of this question exports and imports: access, device, template, filter or auth-mode.
     #[arg(value_name = "QUESTION", value_parser = question)]
     question: Option<Question>,
@@ -29,9 +26,9 @@ pub(in crate::cli) struct Wit {
 ///
 /// # Errors
 /// The folder cannot be written.
-pub(super) fn run(wit: &Wit) -> Result<ExitCode, Stop> {
+pub(crate) fn run(wit: &Wit) -> Result<(), Stop> {
     let files = files(wit.question);
-    let world = wit.question.map(world);
+    let world = wit.question.map(Question::world);
     if let Some(dir) = &wit.dir {
         let written = std::fs::create_dir_all(dir)
             .and_then(|()| files.iter().try_for_each(|(name, text)| std::fs::write(dir.join(name), text)));
@@ -44,14 +41,9 @@ pub(super) fn run(wit: &Wit) -> Result<ExitCode, Stop> {
     } else if let Some(dir) = &wit.dir {
         say(&format!("{}: {}", dir.display(), names.join(", ")));
     } else {
-        say(&text_of(&files, world.as_deref()));
+        say(&text_of(&files, world));
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The world of a question.
-fn world(question: Question) -> String {
-    format!("{}-policy", question.name())
+    Ok(())
 }
 
 /// The interfaces that a question's policies export and import besides `settings`, `log` and `clock`; and those whose types
@@ -70,7 +62,8 @@ fn interfaces(question: Question) -> &'static [&'static str] {
 fn files(question: Option<Question>) -> Vec<(String, String)> {
     let always = ["worlds", "settings", "log", "clock"];
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let files = build::interface_files().map(|(name, bytes)| (name.to_string_lossy().into_owned(), text(bytes)));
+    let files =
+        crate::interface::interface_files().map(|(name, bytes)| (name.to_string_lossy().into_owned(), text(bytes)));
     let mut files: Vec<_> = files
         .filter(|(name, _)| {
             let stem = name.trim_end_matches(".wit");
@@ -94,7 +87,7 @@ fn files(question: Option<Question>) -> Vec<(String, String)> {
 
 /// Of the file of worlds, the beginning, `base`, and that of one question.
 fn worlds_of(text: &str, question: Question) -> String {
-    let wanted = ["world base {".to_owned(), format!("world {} {{", world(question))];
+    let wanted = ["world base {".to_owned(), format!("world {} {{", question.world())];
     let parts = text.split("\n\n").enumerate();
     let kept: Vec<&str> = parts
         .filter(|(index, part)| *index == 0 || wanted.iter().any(|world| part.contains(world.as_str())))
@@ -129,7 +122,7 @@ mod tests {
             let mut resolve = Resolve::default();
             let package = resolve.push_str("all.wit", &text).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
             for one in Question::ALL {
-                let there = resolve.select_world(&[package], Some(&world(one))).is_ok();
+                let there = resolve.select_world(&[package], Some(one.world())).is_ok();
                 assert_eq!(there, question.is_none_or(|question| question == one), "{question:?} {one:?}");
             }
         }

@@ -5,46 +5,21 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
+use doorward_vectors::Question;
+use serde::{Deserialize, Deserializer};
 
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    #[serde(deserialize_with = "question")]
     question: Question,
     source: String,
 }
 
-/// A question that policies answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Question {
-    Access,
-    Device,
-    Template,
-    AuthMode,
-    Filter,
-}
-
-impl Question {
-    /// All of them.
-    pub(super) const ALL: [Self; 5] = [Self::Access, Self::Device, Self::Template, Self::AuthMode, Self::Filter];
-
-    /// Its name, which is that of its interface.
-    pub(super) fn name(self) -> &'static str {
-        self.world().trim_end_matches("-policy")
-    }
-
-    /// Its world in the WIT.
-    pub(super) fn world(self) -> &'static str {
-        match self {
-            Question::Access => "access-policy",
-            Question::Device => "device-policy",
-            Question::Template => "template-policy",
-            Question::AuthMode => "auth-mode-policy",
-            Question::Filter => "filter-policy",
-        }
-    }
+/// A question by its name.
+fn question<'de, D: Deserializer<'de>>(text: D) -> Result<Question, D::Error> {
+    crate::question(&String::deserialize(text)?).map_err(serde::de::Error::custom)
 }
 
 /// A language besides Rust.
@@ -110,7 +85,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/build");
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/build");
         let found = match Description::parse(&dir, text) {
             Ok(policy) => format!("{:?} in {:?}", policy.question, policy.language),
             Err(error) => format!("{error:#}"),
@@ -125,7 +100,10 @@ mod tests {
         check("question = \"filter\"\nsource = \"../a.py\"", "expected the name of a file in this folder");
         check("question = \"filter\"\nsource = \"..\"", "expected the name of a file in this folder");
         check("question = \"filter\"\nsource = \"\"", "expected the name of a file in this folder");
-        check("question = \"login\"\nsource = \"a.c\"", "line 1: unknown variant `login`");
+        check(
+            "question = \"login\"\nsource = \"a.c\"",
+            "line 1: expected one of access, device, template, filter, auth-mode",
+        );
         check("question = \"filter\"\nsource = \"a.c\"\nworld = \"x\"", "line 3: unknown field `world`");
         check("source = \"a.c\"", "missing field `question`");
         check("question = \"device\"", "missing field `source`");

@@ -5,12 +5,13 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
+use doorward_vectors::Question;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use super::Built;
-use super::description::{Description, Question};
-use super::interface::Workshop;
+use super::description::Description;
 use super::tool;
+use crate::interface::Workshop;
 
 const HEADER: &str = include_str!("../../../../policy-sdk/c/doorward.h");
 
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_header_is_of_this_version_and_has_every_question() {
-        let version = crate::policy::WIT_VERSION;
+        let version = doorward_vectors::WIT_VERSION;
         assert!(HEADER.contains(&format!("#define DOORWARD_VERSION \"{version}\"")));
         for question in [Question::Access, Question::Device, Question::Template, Question::AuthMode, Question::Filter] {
             let name = define(question).trim_start_matches("-D");

@@ -6,11 +6,12 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use doorward_vectors::Question;
 
 use super::Built;
-use super::description::{Description, Question};
-use super::interface::Workshop;
+use super::description::Description;
 use super::tool;
+use crate::interface::Workshop;
 
 const INSTALL: &str = "`pip install componentize-py==0.25.1` (in a virtual environment whose bin folder is on PATH), or \
                        set COMPONENTIZE_PY to the program";
