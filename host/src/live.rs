@@ -4,15 +4,37 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::back::Node;
 use crate::policy::Policies;
 use crate::snapshot::Snapshot;
 
-/// The live generation. What it says of policies is in the Snapshot; here they are with what lives of them.
+/// The live generation. What it says of policies and nodes is in the Snapshot; here they are with what lives of them.
 pub struct Live {
     /// What the operator wrote.
     pub snapshot: Arc<Snapshot>,
     /// The five questions.
     pub policies: Policies,
+    /// The back-ends, each at its number.
+    pub(crate) nodes: Vec<Arc<Node>>,
+}
+
+impl Live {
+    /// The node that a value of a directory's host attribute names.
+    pub fn node(&self, host: &str) -> Option<&Arc<Node>> {
+        self.nodes.get(self.snapshot.number_of(host)?)
+    }
+
+    /// The node of users whose entry names none: the first that takes logins and is up, or else the first.
+    pub fn default_node(&self) -> Option<&Arc<Node>> {
+        let mut nodes = self.snapshot.default_nodes.iter().filter_map(|number| self.nodes.get(*number));
+        let first = nodes.clone().next();
+        nodes.find(|node| node.status().up && !node.is_draining()).or(first)
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> &[Arc<Node>] {
+        &self.nodes
+    }
 }
 
 impl Deref for Live {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;
 
-use crate::back::Node;
+use crate::back::NodeSpec;
 use crate::config::{self, Collector, Config, Fault, Faults, Limits};
 use crate::directory::{Directory, Shrink};
 use crate::pages::{Languages, Pages};
@@ -63,11 +63,11 @@ pub struct Snapshot {
     pub sessions: Sessions,
     /// Cookies that no policy reads and that end with a session.
     pub hidden_cookies: Arc<HashSet<String>>,
-    nodes: Vec<Arc<Node>>,
+    /// The back-ends, each with its number.
+    pub nodes: Vec<Arc<NodeSpec>>,
     hosts: Hosts,
-    default_nodes: Vec<Arc<Node>>,
-    /// Names of nodes that take no new logins.
-    draining: HashSet<String>,
+    /// Where users are whose entry names no node.
+    pub default_nodes: Vec<usize>,
     sites: Sites,
     /// What is as the operator wrote it, and hardly as he means it: of the configuration and of the files that it names.
     pub warnings: Vec<Fault>,
@@ -131,7 +131,7 @@ impl Snapshot {
     pub fn build(config: &Config, materials: &Materials<'_>) -> Result<Self, Faults> {
         let faults = Collector::default();
         let previous = materials.previous;
-        let nodes = nodes(config, previous, &faults);
+        let nodes = nodes(config, &faults);
         let policies = policies(config, materials, &faults);
         let tickets = faults.keep(tickets(config, materials));
         let listeners = config.listeners.iter().filter_map(|listener| {
@@ -186,8 +186,7 @@ impl Snapshot {
             hold_timeout: config.session.hold_timeout,
             sessions: Sessions::new(keys, &config.session),
             hidden_cookies: Arc::new(hidden_cookies.chain(ours.map(str::to_owned)).collect()),
-            default_nodes: config.default_backends.iter().filter_map(|name| hosts.find(name).cloned()).collect(),
-            draining: config.backends.iter().filter(|b| b.drain).map(|b| b.name.clone()).collect(),
+            default_nodes: config.default_backends.iter().filter_map(|name| hosts.find(name)).collect(),
             hosts,
             nodes,
             sites: Sites::build(&config.sites),
@@ -230,30 +229,14 @@ impl Snapshot {
         self.sites.named(host).is_some()
     }
 
-    /// The node that a value of a directory's host attribute names.
-    pub fn node(&self, host: &str) -> Option<&Arc<Node>> {
+    /// The number of the node that a value of a directory's host attribute names.
+    pub fn number_of(&self, host: &str) -> Option<usize> {
         self.hosts.find(host)
-    }
-
-    /// The node of users whose entry names none: the first that takes logins and is up, or else the first.
-    pub fn default_node(&self) -> Option<&Arc<Node>> {
-        let mut nodes = self.default_nodes.iter();
-        nodes.find(|node| node.told().up && !self.is_draining(node)).or(self.default_nodes.first())
-    }
-
-    /// Whether a node takes no new logins.
-    pub fn is_draining(&self, node: &Node) -> bool {
-        self.draining.contains(node.name())
     }
 
     /// Whether it has the keys of this file.
     pub fn has_keys_of(&self, path: &Path) -> bool {
         self.key_files.iter().any(|known| known == path)
-    }
-
-    /// All nodes.
-    pub fn nodes(&self) -> &[Arc<Node>] {
-        &self.nodes
     }
 }
 
@@ -296,21 +279,16 @@ fn keys_of(path: &Path, materials: &Materials<'_>) -> Result<Keys, String> {
     Keys::read(path).and_then(|keys| keys.ok_or_else(gone)).map_err(told)
 }
 
-/// The nodes; those that did not change are taken over.
-fn nodes(config: &Config, previous: Option<&Snapshot>, faults: &Collector) -> Vec<Arc<Node>> {
-    let built = config.backends.iter().filter_map(|backend| faults.keep(Node::build(backend, &config.base)));
-    let nodes = built.map(|node| {
-        let same = previous.and_then(|previous| previous.nodes.iter().find(|old| old.is_same(&node)));
-        same.cloned().unwrap_or_else(|| Arc::new(node))
-    });
-    let nodes: Vec<Arc<Node>> = nodes.collect();
+fn nodes(config: &Config, faults: &Collector) -> Vec<Arc<NodeSpec>> {
+    let built = config.backends.iter().filter_map(|backend| faults.keep(NodeSpec::build(backend, &config.base)));
+    let nodes: Vec<Arc<NodeSpec>> = built.map(Arc::new).collect();
     check_trust(config, &nodes, faults);
     nodes
 }
 
 /// Where only the node is asked for passwords, each node must check them. A policy that picks the mode is heeded at each
 /// login.
-fn check_trust(config: &Config, nodes: &[Arc<Node>], faults: &Collector) {
+fn check_trust(config: &Config, nodes: &[Arc<NodeSpec>], faults: &Collector) {
     let picked = config.policies.iter().any(|policy| policy.asks == config::Question::AuthMode);
     if picked || config.authentication.mode != config::Mode::BackEnd {
         return;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::auth::Pace;
+use crate::back::Pools;
 use crate::limits::{Flow, Refused, Room, Throttle};
 use crate::live::Live;
 use crate::log::access::Log;
@@ -19,6 +20,8 @@ use crate::snapshot::Snapshot;
 pub struct State {
     /// Breakers, counters and probation of policies.
     pub policies: policy::States,
+    /// Gates and health of nodes.
+    pub pools: Pools,
     /// Counts of connections.
     pub flow: Arc<Flow>,
     /// Counts of connections that were not let in.
@@ -53,7 +56,8 @@ impl State {
     /// A generation goes live: what it has in common with the one before lives on, and what is new begins.
     pub fn follow(&self, next: &Arc<Snapshot>, cause: Cause) -> Arc<Live> {
         let policies = self.policies.follow(&next.policies, cause == Cause::Operator);
-        Arc::new(Live { snapshot: next.clone(), policies })
+        let nodes = self.pools.follow(&next.nodes);
+        Arc::new(Live { snapshot: next.clone(), policies, nodes })
     }
 
     /// From now on balancers are told to send no more.

@@ -206,3 +206,33 @@ fn a_user_whose_mailbox_moved_logs_in_again_when_the_old_node_is_away() {
     assert!(page.contains("Your mailbox has moved"), "{page}");
     assert_eq!(log_in(&proxy, "alice").get("/x").text(), "at b");
 }
+
+#[test]
+fn a_node_that_is_down_gets_nothing_whatever_changes_and_of_another_one_behind_its_name_nothing_is_known() {
+    let node = Backend::start(fine());
+    let (address, other) = (node.address().to_string(), Backend::start(fine()));
+    let text = config(ADMIN, &[("node-a", &node, "[backend.health]\nfailures = 1\npause = \"1h\"\n")]);
+    let proxy = setup().serve(&text);
+    let mut client = log_in(&proxy, "alice");
+    drop(node);
+    assert_eq!(client.get("/x").status, 503);
+    wait_until_up(&proxy, false);
+    let node = Backend::start_at(&address, None, fine());
+    let reload = |text: &str| {
+        proxy.write("doorward.toml", text);
+        assert_eq!(proxy.admin("POST", "/reload").0, 200);
+    };
+    for keys in
+        ["rw-timeout = \"390s\"", "max-connections = 7", "slow-start = \"1s\"", "aliases = [\"a\"]", "drain = true"]
+    {
+        reload(&text.replace("[[backend]]", &format!("[[backend]]\n{keys}")));
+        assert_eq!(client.get("/x").status, 503, "{keys}");
+    }
+    reload(&text.replace("failures = 1", "failures = 2\nwindow = \"9s\""));
+    assert_eq!((client.get("/x").status, node.accepted()), (503, 0));
+    let generation = proxy.status()["generation"].clone();
+    reload(&text.replace(&address, &other.address().to_string()));
+    assert_eq!((client.get("/x").status, other.hits().len()), (200, 1));
+    assert_eq!(proxy.admin("POST", &format!("/rollback?generation={generation}")).0, 200);
+    assert_eq!((client.get("/x").status, node.hits().len()), (200, 1), "what was known of it is forgotten");
+}

@@ -82,12 +82,12 @@ const METRICS: &[Metric] = &[
         seen.policies(|health| u64::from(health.impure))
     }),
     counter("shadow_total", "What shadows said.", |seen| seen.shadows()),
-    gauge("backend_up", "0 while the back-end is down.", |seen| seen.nodes(|node| u64::from(node.told().up))),
+    gauge("backend_up", "0 while the back-end is down.", |seen| seen.nodes(|node| u64::from(node.status().up))),
     gauge("backend_requests", "Requests that it is answering.", |seen| seen.nodes(|node| node.load()[0] as u64)),
     gauge("backend_waiting", "Requests that wait for it.", |seen| seen.nodes(|node| node.load()[1] as u64)),
     gauge("backend_long_polls", "Long polls that it is answering.", |seen| seen.nodes(|node| node.load()[2] as u64)),
-    counter("backend_failed_connects_total", "Connects that failed.", |seen| seen.nodes(|node| node.told().failed)),
-    counter("backend_downs_total", "How often it went down.", |seen| seen.nodes(|node| node.told().downs)),
+    counter("backend_failed_connects_total", "Connects that failed.", |seen| seen.nodes(|node| node.status().failed)),
+    counter("backend_downs_total", "How often it went down.", |seen| seen.nodes(|node| node.status().downs)),
     counter("decisions_total", "Records of decisions.", |seen| {
         let (written, dropped) = seen.proxy.shared().desk.records.counts();
         by("outcome", [("written", written), ("dropped", dropped)])

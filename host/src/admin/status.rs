@@ -43,7 +43,7 @@ pub(super) fn status(generations: &Generations) -> Json {
         "threads": {"accepting": accepting, "retiring": retiring},
         "listeners": listeners(generations),
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
-        "backends": snapshot.nodes().iter().map(|node| of_node(node, snapshot.is_draining(node))).collect::<Json>(),
+        "backends": snapshot.nodes().iter().map(|node| of_node(node)).collect::<Json>(),
         "logins": shared.state.logins.all(),
         "throttle": {"entries": shared.state.throttle.size()},
         "directory": snapshot.directory.servers().into_iter().map(|(url, state)| of_server(&url, state)).collect::<Json>(),
@@ -84,17 +84,17 @@ fn listeners(generations: &Generations) -> Json {
     generations.proxy().listening().iter().map(one).collect()
 }
 
-fn of_node(node: &Node, draining: bool) -> Json {
-    let (told, [requests, waiting, long_polls]) = (node.told(), node.load());
+fn of_node(node: &Node) -> Json {
+    let (status, [requests, waiting, long_polls]) = (node.status(), node.load());
     json!({
         "name": node.name(),
-        "up": told.up,
-        "draining": draining,
+        "up": status.up,
+        "draining": node.is_draining(),
         "requests": requests,
         "waiting": waiting,
         "long-polls": long_polls,
-        "failed-connects": told.failed,
-        "downs": told.downs,
+        "failed-connects": status.failed,
+        "downs": status.downs,
     })
 }
 

@@ -15,11 +15,11 @@ use super::{Node, http1, proxy_header};
 /// How often it is looked whether something is due; the least `interval` there may be.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Probes the nodes when they are due, for as long as the process runs. `nodes` are those of the live Snapshot.
+/// Probes the nodes when they are due, for as long as the process runs. `nodes` are the live ones.
 pub async fn watch_over(nodes: impl Fn() -> Vec<Arc<Node>>) {
     loop {
         for node in nodes() {
-            node.gate.give_back();
+            node.gate().give_back();
             if node.health.takes_probe(Instant::now()) {
                 tokio::task::spawn_local(probe(node));
             }
@@ -39,8 +39,8 @@ async fn probe(node: Arc<Node>) {
         Ok(Err(error)) => Err(format!("the probe failed: {error}")),
         Err(_) => Err("the probe is not answered in time".to_owned()),
     };
-    let turn = node.health.probed(outcome.is_ok(), Instant::now());
-    node.turned(turn, outcome.err().as_deref().unwrap_or_default());
+    let transition = node.health.probed(outcome.is_ok(), Instant::now());
+    node.turned(transition, outcome.err().as_deref().unwrap_or_default());
 }
 
 /// The status of the node's answer; the connection ends with it.

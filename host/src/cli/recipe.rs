@@ -16,7 +16,7 @@ use hyper::header::{self, HeaderValue};
 
 use super::{say, tell};
 use crate::back::{
-    BUILT_IN, ByRecipe, Choice, Dialogue as _, Event, LoggedIn, LoginError, Node, Person, Recipe, Visitor,
+    BUILT_IN, ByRecipe, Choice, Dialogue as _, Event, LoggedIn, LoginError, Node, NodeSpec, Person, Recipe, Visitor,
 };
 use crate::config::{self, Config, Place, Source};
 use crate::directory::{Connections, Directory, Shrink};
@@ -121,7 +121,7 @@ fn try_login(test: &Test) -> anyhow::Result<ExitCode> {
         let names: Vec<&str> = config.backends.iter().map(|backend| backend.name.as_str()).collect();
         format!("no back-end {} in {}: there are {}", test.backend, test.config.display(), names.join(", "))
     })?;
-    let node = Arc::new(Node::build(backend, &config.base)?);
+    let node = Node::alone(NodeSpec::build(backend, &config.base)?);
     let secret = secret(test.password_file.as_deref(), "Password: ")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = tokio::task::LocalSet::new().block_on(&runtime, log_in(test, &config, &node, &secret));

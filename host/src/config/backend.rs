@@ -52,7 +52,7 @@ pub struct Backend {
     pub health: Health,
     /// How long the parallel requests take to grow to their limit when the node is back.
     pub slow_start: Duration,
-    /// Takes no new logins. No part of what makes two nodes the same.
+    /// Takes no new logins.
     pub drain: bool,
     /// Where it stands.
     pub place: Place,
@@ -152,9 +152,9 @@ impl Backend {
         quarter(self.long_poll_max_connections)
     }
 
-    /// Whether both mean the same node in the same way, wherever they stand and whether or not it is drained.
+    /// Whether both mean the same node in the same way, wherever they stand.
     pub fn is_same(&self, other: &Self) -> bool {
-        *self == Self { place: self.place.clone(), drain: self.drain, ..other.clone() }
+        *self == Self { place: self.place.clone(), ..other.clone() }
     }
 }
 

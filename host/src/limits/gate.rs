@@ -1,7 +1,10 @@
 //! A gate: a bounded number of places, and a bounded line of those who wait for one. Nobody has more than a share of it.
 //!
 //! Invariants: who has his share waits beside the line, where he takes no room of others; somebody waits there only while
-//! he has places, or others of his are in the line; the line is served in order of arrival.
+//! he has places, or others of his are in the line; the line is served in order of arrival. After a gate was made smaller,
+//! nobody passes it while as many as before are inside.
+
+mod resize;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
@@ -60,7 +63,7 @@ impl Hasher for Hashed {
 }
 
 /// How large a gate is, and how much of it one holder may have.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
     /// Places.
     pub places: usize,
@@ -83,8 +86,6 @@ pub struct Gate(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    shares: Shares,
-    patience: Duration,
     /// Whether places are withheld.
     starting: AtomicBool,
     places: Mutex<Places>,
@@ -93,7 +94,12 @@ struct Inner {
 #[derive(Debug)]
 struct Places {
     shares: Shares,
-    free: usize,
+    /// How long somebody waits who comes now.
+    patience: Duration,
+    /// How many are inside: more than there are places, for a time after the gate was made smaller.
+    inside: usize,
+    /// Places that a slow start withholds.
+    withheld: usize,
     slow_start: Option<SlowStart>,
     line: VecDeque<Waiting>,
     /// Those who are inside or wait.
@@ -140,8 +146,8 @@ struct Waiting {
 struct SlowStart {
     since: Instant,
     time: Duration,
+    /// At its beginning.
     withheld: usize,
-    given_back: usize,
 }
 
 /// A place inside a gate. Dropping it gives the place to the first in line.
@@ -183,14 +189,16 @@ impl Gate {
     pub fn new(shares: Shares, patience: Duration) -> Self {
         let places = Places {
             shares,
-            free: shares.places,
+            patience,
+            inside: 0,
+            withheld: 0,
             slow_start: None,
             line: VecDeque::new(),
             holders: Holders::default(),
             beside: 0,
             next: 0,
         };
-        Self(Arc::new(Inner { shares, patience, starting: AtomicBool::new(false), places: Mutex::new(places) }))
+        Self(Arc::new(Inner { starting: AtomicBool::new(false), places: Mutex::new(places) }))
     }
 
     /// A gate that is not shared out.
@@ -206,26 +214,26 @@ impl Gate {
         if self.0.starting.load(Ordering::Relaxed) {
             self.give_back();
         }
-        let (number, told) = {
+        let (waits, patience) = {
             let mut places = self.places();
             if places.pass(holder) {
                 return Ok(Permit { gate: self.clone(), holder });
             }
-            places.line_up(holder)?
+            (places.line_up(holder)?, places.patience)
         };
         // Boxed, since it is rare, and each request would carry the room for it.
-        Box::pin(self.wait(holder, number, told)).await
+        Box::pin(self.wait(holder, waits, patience)).await
     }
 
     async fn wait(
         &self,
         holder: Holder,
-        number: u64,
-        told: oneshot::Receiver<Result<Permit, Shut>>,
+        (number, told): (u64, oneshot::Receiver<Result<Permit, Shut>>),
+        patience: Duration,
     ) -> Result<Permit, Shut> {
         let _in_line = InLine { gate: self, holder, number };
         // A permit that comes too late is dropped with the channel, which gives the place to the next.
-        match tokio::time::timeout(self.0.patience, told).await {
+        match tokio::time::timeout(patience, told).await {
             Ok(said) => said.unwrap_or(Err(Shut::InVain)),
             Err(_) => Err(Shut::TimedOut),
         }
@@ -234,9 +242,7 @@ impl Gate {
     /// Sends away all who wait.
     pub fn send_away(&self) {
         let away = self.places().clear();
-        for waiting in away {
-            let _ = waiting.told.send(Err(Shut::InVain));
-        }
+        turn_away(away, Shut::InVain);
     }
 
     /// Withholds all free places but a tenth of the whole, and lets them come back evenly over `time`.
@@ -245,10 +251,10 @@ impl Gate {
         if places.slow_start.is_some() || time.is_zero() {
             return;
         }
-        let all = self.0.shares.places;
-        let withheld = places.free.min(all - all.div_ceil(10));
-        places.free -= withheld;
-        places.slow_start = Some(SlowStart { since: Instant::now(), time, withheld, given_back: 0 });
+        let all = places.shares.places;
+        let withheld = places.free().min(all - all.div_ceil(10));
+        places.withheld = withheld;
+        places.slow_start = Some(SlowStart { since: Instant::now(), time, withheld });
         self.0.starting.store(true, Ordering::Relaxed);
     }
 
@@ -273,25 +279,25 @@ impl Gate {
 
     /// How many are inside.
     pub fn inside(&self) -> usize {
-        self.places().inside()
+        self.places().inside
     }
 
     /// Whether half of the places are taken.
     pub fn is_half_full(&self) -> bool {
         let places = self.places();
-        2 * places.inside() >= self.0.shares.places
+        2 * places.inside >= places.shares.places
     }
 
     /// Whether somebody waits for a place, beside those who have their share; where nobody may wait, whether all are taken.
     pub fn is_wanted(&self) -> bool {
         let places = self.places();
-        !places.line.is_empty() || self.0.shares.queue == 0 && places.free == 0
+        !places.line.is_empty() || places.shares.queue == 0 && places.free() == 0
     }
 
     fn leave(&self, holder: Holder) {
         let let_in = {
             let mut places = self.places();
-            places.free += 1;
+            places.inside -= 1;
             if let Some(share) = places.holders.get_mut(&holder) {
                 share.inside -= 1;
             }
@@ -313,11 +319,22 @@ impl Gate {
     }
 }
 
+/// Tells those who waited that they do so in vain.
+fn turn_away(away: Vec<Waiting>, why: Shut) {
+    for waiting in away {
+        let _ = waiting.told.send(Err(why));
+    }
+}
+
 impl Places {
+    fn free(&self) -> usize {
+        self.shares.places.saturating_sub(self.inside + self.withheld)
+    }
+
     /// Takes a place, if one is free for this holder. Nobody is passed over by that: while a place is free, nobody is in
     /// the line.
     fn pass(&mut self, holder: Holder) -> bool {
-        if self.free == 0 {
+        if self.free() == 0 {
             return false;
         }
         let share = self.holders.entry(holder).or_default();
@@ -325,7 +342,7 @@ impl Places {
             return false;
         }
         share.inside += 1;
-        self.free -= 1;
+        self.inside += 1;
         true
     }
 
@@ -371,10 +388,10 @@ impl Places {
     /// Takes places for the first in line, who are to be told.
     fn let_in(&mut self) -> Vec<Waiting> {
         let mut let_in = Vec::new();
-        while self.free > 0
+        while self.free() > 0
             && let Some(waiting) = self.line.pop_front()
         {
-            self.free -= 1;
+            self.inside += 1;
             if let Some(share) = self.holders.get_mut(&waiting.holder) {
                 share.in_line -= 1;
                 share.inside += 1;
@@ -415,24 +432,18 @@ impl Places {
 
     /// Gives back what is due of a slow start. True when that was the last of it.
     fn give_back(&mut self) -> bool {
-        let Some(start) = self.slow_start.as_mut() else { return false };
+        let Some(start) = &self.slow_start else { return false };
         let passed = start.since.elapsed().as_millis();
         let due = match start.time.as_millis() {
             time if passed >= time => start.withheld,
             time => usize::try_from(start.withheld as u128 * passed / time).unwrap_or(start.withheld),
         };
-        self.free += due - start.given_back;
-        start.given_back = due;
-        let all = due == start.withheld;
+        self.withheld = start.withheld - due;
+        let all = self.withheld == 0;
         if all {
             self.slow_start = None;
         }
         all
-    }
-
-    fn inside(&self) -> usize {
-        let withheld = self.slow_start.as_ref().map_or(0, |start| start.withheld - start.given_back);
-        self.shares.places.saturating_sub(self.free + withheld)
     }
 }
 

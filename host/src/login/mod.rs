@@ -270,11 +270,11 @@ impl<D: Dialogue> Login<'_, D> {
         let Credentials::Password(secret) = credentials;
         let attributes = snapshot.directory.exposed(&proved.user);
         let person = Person { name, user: proved.identity.user(), secret, attributes: &attributes };
-        let entered = at_node(self.dialogue, (&node, snapshot.is_draining(&node)), proved.mode, &person).await;
+        let entered = at_node(self.dialogue, (&node, node.is_draining()), proved.mode, &person).await;
         if matches!(entered, Err(LoginError::Wrong | LoginError::Refusal(_)))
             && let Some(other) = self.neighbours.other_node(name, began, &node).await
         {
-            let entered = at_node(self.dialogue, (&other, snapshot.is_draining(&other)), proved.mode, &person).await;
+            let entered = at_node(self.dialogue, (&other, other.is_draining()), proved.mode, &person).await;
             return Ok((other, entered));
         }
         Ok((node, entered))

@@ -4,22 +4,22 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use crate::back::Node;
+use crate::back::NodeSpec;
 
-/// Nodes by what may name them.
-#[derive(Debug, Default)]
+/// Nodes, by their number, by what may name them.
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Hosts {
     /// Names and aliases, which are unique.
-    by_name: HashMap<String, Arc<Node>>,
+    by_name: HashMap<String, usize>,
     /// `host:port`, `host` and URLs; `None` where several nodes have it.
-    by_address: HashMap<String, Option<Arc<Node>>>,
+    by_address: HashMap<String, Option<usize>>,
 }
 
 impl Hosts {
-    pub(super) fn build(nodes: &[Arc<Node>]) -> Self {
+    pub(super) fn build(nodes: &[Arc<NodeSpec>]) -> Self {
         let mut hosts = Self::default();
-        for node in nodes {
-            hosts.by_name.extend(node.names().map(|name| (name.to_lowercase(), node.clone())));
+        for (number, node) in nodes.iter().enumerate() {
+            hosts.by_name.extend(node.names().map(|name| (name.to_lowercase(), number)));
             let (authority, url) = (node.authority().to_lowercase(), folded(node.url()));
             let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host).to_owned();
             let bare = host.trim_matches(['[', ']']).to_owned();
@@ -28,7 +28,7 @@ impl Hosts {
             names.dedup();
             for name in names {
                 match hosts.by_address.entry(name) {
-                    Entry::Vacant(free) => drop(free.insert(Some(node.clone()))),
+                    Entry::Vacant(free) => drop(free.insert(Some(number))),
                     // It would be a guess which of them is meant.
                     Entry::Occupied(mut taken) => drop(taken.insert(None)),
                 }
@@ -38,11 +38,11 @@ impl Hosts {
     }
 
     /// The node that a value names. Behind the first blank is the label of a `labeledURI` (RFC 2079).
-    pub(super) fn find(&self, value: &str) -> Option<&Arc<Node>> {
+    pub(super) fn find(&self, value: &str) -> Option<usize> {
         let value = value.trim();
         // Sessions have a name as it is here.
         let by_name = self.by_name.get(value).or_else(|| self.by_name.get(&value.to_lowercase()));
-        by_name.or_else(|| self.by_address.get(&folded(value.split_whitespace().next()?))?.as_ref())
+        by_name.copied().or_else(|| *self.by_address.get(&folded(value.split_whitespace().next()?))?)
     }
 }
 
@@ -60,27 +60,28 @@ fn folded(url: &str) -> String {
 mod tests {
     use super::*;
 
-    fn node(name: &str, url: &str) -> Arc<Node> {
+    fn node(name: &str, url: &str) -> Arc<NodeSpec> {
         let text = format!(
             "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"*\"]\n\
              [[backend]]\nname = \"{name}\"\nurl = \"{url}\"\nrecipe = \"roundcube\"\n"
         );
         let source = Arc::new(crate::config::Source::new("test", text));
         let config = crate::config::parse(&source, std::path::Path::new(".")).unwrap().backends;
-        Arc::new(Node::build(&config[0], std::path::Path::new(".")).unwrap())
+        Arc::new(NodeSpec::build(&config[0], std::path::Path::new(".")).unwrap())
     }
 
     #[test]
     fn a_value_is_a_name_or_an_address_or_a_url() {
-        let hosts = Hosts::build(&[
+        let nodes = [
             node("Node-A", "http://10.0.0.1:8080/Mail/"),
             node("node-b", "https://mail-b.example.test/"),
             node("node-c", "http://10.0.0.2:8001/"),
             node("node-d", "http://10.0.0.2:8002/"),
             node("10.0.0.1", "http://[::1]:80/"),
-        ]);
+        ];
+        let hosts = Hosts::build(&nodes);
         let check = |value: &str, name: Option<&str>| {
-            assert_eq!(hosts.find(value).map(|node| node.name()), name, "{value}");
+            assert_eq!(hosts.find(value).map(|number| nodes[number].name()), name, "{value}");
         };
         check(" node-a ", Some("Node-A"));
         check("10.0.0.1:8080", Some("Node-A"));

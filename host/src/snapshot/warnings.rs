@@ -156,7 +156,8 @@ const TOLD: usize = 3;
 /// Users of the LDIF file who cannot log in, since no back-end has a name that their entry has.
 fn users(config: &Config, snapshot: &Snapshot, warnings: &Collector) {
     let lost = snapshot.directory.hosts_of_file().into_iter();
-    let lost = lost.filter(|(_, hosts)| !hosts.is_empty() && hosts.iter().all(|host| snapshot.node(host).is_none()));
+    let lost =
+        lost.filter(|(_, hosts)| !hosts.is_empty() && hosts.iter().all(|host| snapshot.number_of(host).is_none()));
     let lost: Vec<String> = lost.map(|(dn, hosts)| format!("{dn}: \"{}\"", hosts.join("\", \""))).collect();
     if let Some(first) = lost.get(..TOLD.min(lost.len())).filter(|first| !first.is_empty()) {
         let more = if lost.len() > TOLD { format!(" and {} more", lost.len() - TOLD) } else { String::new() };

@@ -182,3 +182,179 @@ async fn a_place_that_is_given_to_somebody_who_is_gone_goes_to_the_next() {
     drop(second);
     assert_eq!(gate.inside(), 0);
 }
+
+/// Whoever waits, with the number of arrival.
+type Waiter<'a> = (u64, Holder, std::pin::Pin<Box<dyn Future<Output = Result<Permit, Shut>> + 'a>>);
+
+/// A gate under a crowd that comes, leaves and loses patience while it is made larger and smaller.
+struct Crowd<'a> {
+    gate: &'a Gate,
+    inside: Vec<(Holder, Permit)>,
+    waiting: Vec<Waiter<'a>>,
+    arrivals: u64,
+    served: usize,
+    turned_away: usize,
+}
+
+impl<'a> Crowd<'a> {
+    fn new(gate: &'a Gate) -> Self {
+        Self { gate, inside: Vec::new(), waiting: Vec::new(), arrivals: 0, served: 0, turned_away: 0 }
+    }
+
+    async fn comes(&mut self, holder: Holder) {
+        // Who comes gives back what is due of a slow start.
+        self.gate.give_back();
+        self.look().await;
+        let mut one: Waiter<'a> = (self.arrivals, holder, Box::pin(self.gate.enter(holder)));
+        self.arrivals += 1;
+        match futures_poll(&mut one.2).await {
+            Some(Ok(permit)) => {
+                assert!(self.waiting.iter().all(|(_, other, _)| *other != holder), "passes nobody of his own");
+                self.inside.push((holder, permit));
+            }
+            Some(Err(_)) => self.turned_away += 1,
+            None => self.waiting.push(one),
+        }
+    }
+
+    /// All who wait look whether they are told something.
+    async fn look(&mut self) {
+        let mut still: Vec<Waiter<'a>> = Vec::new();
+        for (number, holder, mut one) in std::mem::take(&mut self.waiting) {
+            match futures_poll(&mut one).await {
+                Some(Ok(permit)) => {
+                    assert!(still.iter().all(|(_, other, _)| *other != holder), "in order of arrival");
+                    self.inside.push((holder, permit));
+                    self.served += 1;
+                }
+                Some(Err(_)) => self.turned_away += 1,
+                None => still.push((number, holder, one)),
+            }
+        }
+        self.waiting = still;
+    }
+
+    fn of(&self, holder: Holder) -> usize {
+        self.inside.iter().filter(|(other, _)| *other == holder).count()
+    }
+
+    fn holds(&self) {
+        let places = self.gate.places();
+        assert_eq!((places.inside, places.line.len() + places.beside), (self.inside.len(), self.waiting.len()));
+        assert!(places.free() == 0 || places.line.is_empty(), "nobody waits for a place that is free");
+        for (holder, share) in &places.holders {
+            assert_eq!(share.inside, self.of(*holder));
+            assert_eq!(share.in_line, places.line.iter().filter(|one| one.holder == *holder).count());
+            assert!(share.beside.is_empty() || share.inside + share.in_line > 0, "nobody is forgotten beside the line");
+            assert!(share.beside.len() <= places.shares.queue && !share.is_empty());
+        }
+    }
+}
+
+/// Numbers that are the same each time (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+
+    fn shares(&mut self) -> Shares {
+        let places = 1 + self.below(8);
+        Shares { places, queue: self.below(6), share: 1 + self.below(places) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_it_is_resized_no_more_than_may_be_pass_and_nobody_is_forgotten() {
+    let holders = ["alice", "bob", "carol", "dave"].map(Holder::user);
+    let (mut served, mut turned_away) = (0, 0);
+    for seed in 1..=300_u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let gate = Gate::new(dice.shares(), HOUR);
+        let mut crowd = Crowd::new(&gate);
+        for _ in 0..80 {
+            let before: Vec<usize> = holders.iter().map(|holder| crowd.of(*holder)).collect();
+            let all_before = crowd.inside.len();
+            let line = |gate: &Gate| gate.places().line.iter().map(|one| one.number).collect::<Vec<_>>();
+            match dice.below(12) {
+                0..5 => crowd.comes(holders[dice.below(4)]).await,
+                5..8 if !crowd.inside.is_empty() => drop(crowd.inside.swap_remove(dice.below(crowd.inside.len()))),
+                8 if !crowd.waiting.is_empty() => drop(crowd.waiting.remove(dice.below(crowd.waiting.len()))),
+                9 => gate.start_slowly(Duration::from_secs(10)),
+                10 => {
+                    tokio::time::advance(Duration::from_secs(3)).await;
+                    gate.give_back();
+                }
+                _ => {
+                    let old = line(&gate);
+                    gate.resize(dice.shares(), HOUR);
+                    let new = line(&gate);
+                    let kept: Vec<_> = old.iter().filter(|number| new.contains(number)).collect();
+                    assert!(new.iter().filter(|number| old.contains(number)).eq(kept), "each keeps his place in line");
+                }
+            }
+            crowd.look().await;
+            crowd.holds();
+            let shares = gate.places().shares;
+            assert!(crowd.inside.len() <= shares.places.max(all_before), "seed {seed}: {shares:?}");
+            for (holder, before) in holders.iter().zip(before) {
+                assert!(crowd.of(*holder) <= shares.share.max(before), "seed {seed}: {shares:?}");
+            }
+        }
+        // In the end all who still wait are served.
+        tokio::time::advance(Duration::from_secs(10)).await;
+        gate.give_back();
+        while !crowd.inside.is_empty() || !crowd.waiting.is_empty() {
+            assert!(!crowd.inside.is_empty(), "seed {seed}: somebody waits for nothing");
+            crowd.inside.clear();
+            crowd.look().await;
+            crowd.holds();
+        }
+        assert!(gate.places().holders.is_empty());
+        (served, turned_away) = (served + crowd.served, turned_away + crowd.turned_away);
+    }
+    assert!(served > 2000 && turned_away > 2000, "{served} {turned_away}");
+}
+
+#[tokio::test]
+async fn a_smaller_gate_withholds_places_as_they_come_free_and_a_larger_one_lets_in_at_once() {
+    let gate = Gate::undivided(4, 4, HOUR);
+    let (mut inside, mut waiting, _) = crowd(&gate, Holder::ANYBODY, 6).await;
+    let of = |places, queue| Shares { places, queue, share: places };
+    gate.resize(of(2, 4), HOUR);
+    inside.truncate(2);
+    assert!(futures_poll(&mut waiting[0]).await.is_none(), "as many are inside as may be");
+    assert_eq!(gate.waiting(), 2);
+    inside.truncate(1);
+    inside.extend(futures_poll(&mut waiting.remove(0)).await.expect("his turn"));
+    assert!(futures_poll(&mut waiting[0]).await.is_none());
+    gate.resize(of(3, 4), HOUR);
+    inside.extend(futures_poll(&mut waiting.remove(0)).await.expect("at once"));
+    assert_eq!((gate.inside(), gate.waiting()), (3, 0));
+    let (_, mut waiting, _) = crowd(&gate, Holder::ANYBODY, 3).await;
+    gate.resize(of(3, 1), HOUR);
+    assert!(futures_poll(&mut waiting[0]).await.is_none(), "the first stays");
+    for later in &mut waiting[1..] {
+        assert!(matches!(futures_poll(later).await, Some(Err(Shut::Full))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_start_goes_on_in_a_gate_of_another_size() {
+    let gate = Gate::undivided(20, 0, Duration::ZERO);
+    gate.start_slowly(Duration::from_secs(10));
+    gate.resize(Shares { places: 40, queue: 0, share: 40 }, Duration::ZERO);
+    let (mut inside, ..) = crowd(&gate, Holder::ANYBODY, 40).await;
+    assert_eq!(inside.len(), 4);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    inside.extend(crowd(&gate, Holder::ANYBODY, 40).await.0);
+    assert_eq!(inside.len(), 22);
+    gate.resize(Shares { places: 30, queue: 0, share: 30 }, Duration::ZERO);
+    assert_eq!(crowd(&gate, Holder::ANYBODY, 40).await.0.len(), 0);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(crowd(&gate, Holder::ANYBODY, 40).await.0.len(), 8);
+}

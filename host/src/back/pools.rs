@@ -1,0 +1,180 @@
+//! What lives of nodes: gates, health, and which connections may be used again. One for the process, by the back-ends' names,
+//! and told of each generation that goes live.
+//!
+//! Invariants: behind a name no more requests are at once than its `max-connections`, whatever changes; what is known of a
+//! node's health holds as long as its URL does, and of another node behind the same name nothing is known.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::NodeSpec;
+use super::health::{Health, NodeStatus, Transition};
+use crate::limits::Gate;
+
+/// A live node: what the generation says of it, and what lives of it.
+#[derive(Debug)]
+pub struct Node {
+    /// Tells by which connections it is reached: a worker keeps them by it.
+    pub(super) id: u64,
+    spec: Arc<NodeSpec>,
+    pool: Arc<Pool>,
+    pub(super) health: Arc<Health>,
+}
+
+/// What lives behind a back-end's name.
+#[derive(Debug)]
+struct Pool {
+    gate: Gate,
+    /// Long polls have places of their own, and none waits: those inside stay there for minutes.
+    long_polls: Gate,
+    /// The health of the live node, for which requests wait here.
+    health: Mutex<Arc<Health>>,
+}
+
+/// Ids of ways to nodes.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// What lives of all nodes.
+#[derive(Debug, Default)]
+pub struct Pools(Mutex<BTreeMap<String, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    node: Arc<Node>,
+    /// Whether the live generation has it.
+    is_live: bool,
+}
+
+impl Pools {
+    /// These nodes go live.
+    pub fn follow(&self, specs: &[Arc<NodeSpec>]) -> Vec<Arc<Node>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *known);
+        let next = specs.iter().map(|spec| {
+            let node = Node::next(spec, before.get(spec.name()));
+            known.insert(spec.name().to_owned(), Known { node: node.clone(), is_live: true });
+            node
+        });
+        let next = next.collect();
+        for (name, Known { node, .. }) in before {
+            // Those who are inside count when the name comes back.
+            if !known.contains_key(&name) && node.pool.is_used() {
+                known.insert(name, Known { node, is_live: false });
+            }
+        }
+        next
+    }
+}
+
+impl Pool {
+    fn is_used(&self) -> bool {
+        [&self.gate, &self.long_polls].iter().any(|gate| gate.inside() + gate.waiting() > 0)
+    }
+}
+
+impl Node {
+    /// A node by itself.
+    pub fn alone(spec: NodeSpec) -> Arc<Self> {
+        Self::next(&Arc::new(spec), None)
+    }
+
+    /// A node of the next generation, behind a name that may be known.
+    fn next(spec: &Arc<NodeSpec>, known: Option<&Known>) -> Arc<Self> {
+        let before = known.filter(|known| known.is_live).map(|known| &known.node);
+        if let Some(same) = before.filter(|before| *before.spec == **spec) {
+            return same.clone();
+        }
+        let same_way = before.filter(|before| before.spec.is_reached_as(spec));
+        let id = same_way.map_or_else(|| NEXT_ID.fetch_add(1, Ordering::Relaxed), |before| before.id);
+        let health = match before.filter(|before| before.spec.is_node(spec)) {
+            Some(before) => {
+                before.health.follow(&spec.config.health);
+                before.health.clone()
+            }
+            None => Arc::new(Health::new(spec.config.health.clone())),
+        };
+        let ((shares, patience), (polls, none)) = (spec.places(), spec.long_poll_places());
+        let pool = match known {
+            Some(Known { node, .. }) => {
+                node.pool.gate.resize(shares, patience);
+                node.pool.long_polls.resize(polls, none);
+                *node.pool.health.lock().unwrap_or_else(PoisonError::into_inner) = health.clone();
+                node.pool.clone()
+            }
+            None => Arc::new(Pool {
+                gate: Gate::new(shares, patience),
+                long_polls: Gate::new(polls, none),
+                health: Mutex::new(health.clone()),
+            }),
+        };
+        Arc::new(Self { id, spec: spec.clone(), pool, health })
+    }
+
+    /// The gate of common requests.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.pool.gate
+    }
+
+    /// The gate that a request goes through, and how long the node may be silent about it.
+    pub(super) fn lane(&self, path: &str) -> (&Gate, Duration) {
+        if self.is_long_poll(path) {
+            (&self.pool.long_polls, self.config.long_poll_timeout)
+        } else {
+            (&self.pool.gate, self.config.rw_timeout)
+        }
+    }
+
+    /// How it is.
+    pub fn status(&self) -> NodeStatus {
+        self.health.status()
+    }
+
+    /// Requests that it is answering, requests that wait, and long polls.
+    pub fn load(&self) -> [usize; 3] {
+        [self.pool.gate.inside(), self.pool.gate.waiting(), self.pool.long_polls.inside()]
+    }
+
+    /// It took a connection, or gave an answer on a kept one.
+    pub(super) fn is_reached(&self) {
+        if self.health.is_troubled() {
+            self.turned(self.health.reached(Instant::now()), "");
+        }
+    }
+
+    /// Says in the log that it went down or came up. In the first case nobody waits for it any more, in the second it
+    /// begins slowly.
+    pub(super) fn turned(&self, transition: Transition, why: &str) {
+        if !self.is_current() {
+            // Another node has taken its place.
+            return;
+        }
+        match transition {
+            Transition::Same => {}
+            Transition::Down => {
+                self.pool.gate.send_away();
+                tracing::error!(backend = self.name(), address = self.authority, why, "a node is down");
+            }
+            Transition::Up(after) => {
+                self.pool.gate.start_slowly(self.config.slow_start);
+                let seconds = after.as_secs();
+                tracing::warn!(backend = self.name(), address = self.authority, seconds, "a node is up again");
+            }
+        }
+    }
+
+    /// Whether those who wait behind its name wait for it.
+    fn is_current(&self) -> bool {
+        Arc::ptr_eq(&self.health, &self.pool.health.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Deref for Node {
+    type Target = NodeSpec;
+
+    fn deref(&self) -> &NodeSpec {
+        &self.spec
+    }
+}
