@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<(BTreeMap<String, Entry>, String), String> {
     let mut current: Option<(String, Entry)> = None;
     // The end of the text ends the last entry, as an empty line does.
     let end = (text.lines().count(), String::new());
-    for (number, line) in logical_lines(text).into_iter().chain([end]) {
+    for (number, line) in logical_lines(text)?.into_iter().chain([end]) {
         if line.is_empty() {
             if let Some((name, entry)) = current.take() {
                 if entry.is_empty() {
@@ -45,13 +45,22 @@ pub fn parse(text: &str) -> Result<(BTreeMap<String, Entry>, String), String> {
 }
 
 /// Lines with their continuations joined, without comments; an empty one ends each entry.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
+fn logical_lines(text: &str) -> Result<Vec<(usize, String)>, String> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut comment = false;
     for (index, line) in text.lines().enumerate() {
         if let Some(rest) = line.strip_prefix(' ') {
-            if let (false, Some((_, last))) = (comment, lines.last_mut()) {
-                last.push_str(rest);
+            match lines.last_mut() {
+                _ if comment => {}
+                Some((_, last)) if !last.is_empty() => last.push_str(rest),
+                // Joined to the empty line before it, it would take away the end of an entry.
+                _ if rest.trim().is_empty() => {}
+                _ => {
+                    return Err(format!(
+                        "line {}: a blank at its beginning, and no line before it that goes on",
+                        index + 1
+                    ));
+                }
             }
             continue;
         }
@@ -60,13 +69,17 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
             lines.push((index + 1, line.to_owned()));
         }
     }
-    lines
+    Ok(lines)
 }
 
 /// `name: value` or `name:: base64`.
 fn attribute(line: &str) -> Result<(String, String), &'static str> {
     let (name, value) = line.split_once(':').ok_or("no colon behind an attribute")?;
     let name = name.split(';').next().unwrap_or(name).to_ascii_lowercase();
+    // RFC 4512, section 1.4, and the underscore that some servers allow.
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+        return Err("a name that no attribute has");
+    }
     let value = match value.strip_prefix(':') {
         Some(encoded) => {
             let bytes = STANDARD.decode(encoded.trim()).map_err(|_| "a value that is no base64")?;
@@ -95,6 +108,11 @@ mod tests {
         check("dn: a\nuid: a\n\ndn: b\n", "line 4");
         check("dn: a\n\ndn: b\nuid: b\n", "line 2");
         check("dn: a\nchangetype: modify\n", "line 2");
+        check("dn: a\nuid: a\n\n  dn: b\nuid: b\n", "line 4: a blank");
+        check(" dn: a\nuid: a\n", "line 1: a blank");
+        check("dn: a\nuser name: a\n", "line 2: a name");
+        check("dn: a\n: a\n", "line 2: a name");
+        assert_eq!(parse("dn: a\nuid: a\n\n  \ndn: b\nuid: b\n").unwrap().0.len(), 2);
         check("dn: a\njpegPhoto:< file:///etc/passwd\n", "line 2");
     }
 }
