@@ -1,0 +1,4 @@
+//! The target `chunks_written`, for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| doorward_fuzz::run("chunks_written", data));
