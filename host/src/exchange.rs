@@ -30,6 +30,7 @@ use crate::back::{self, ClientConnection, Hop, Node, NodeAnswer};
 use crate::config::ClientAuth;
 use crate::limits::{Clients, Holder};
 use crate::live::Live;
+use crate::own_path::OwnPath;
 use crate::peer::Peer;
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
@@ -250,26 +251,35 @@ impl Exchange {
 
     async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Ending, Refusal> {
         let path = visit.head.uri.path();
-        // At whatever path a node's cookies are.
-        if path.ends_with(logout::LOGOUT) {
-            return Ok(Ending::Answer(Box::pin(self.log_out(visit)).await));
-        }
-        if let Some(own) = path.strip_prefix(own::PREFIX) {
-            let answer = match (own, &visit.head.method) {
-                // Boxed: a login has much to remember, and each request would carry the room for it.
-                ("login", &Method::POST) => Box::pin(self.log_in(visit, body)).await,
-                ("second-factor", &Method::POST) => Box::pin(self.take_second_factor(visit, body)).await,
-                ("login", &Method::GET | &Method::HEAD) => Ok(self.login_page(visit, "/", "")),
-                ("logged-out", &Method::GET | &Method::HEAD) => Ok(self.logged_out_page(visit)),
-                (preferences::PATH, &Method::GET | &Method::HEAD) => self.prefer(visit),
-                (asset, &Method::GET | &Method::HEAD) => self.asset(visit, asset),
-                _ => Err(Refusal::MethodRefused),
-            };
-            return answer.map(Ending::Answer);
+        if let Some(own) = OwnPath::of(path) {
+            // Boxed: a login has much to remember, and each request would carry the room for it.
+            return Box::pin(self.own(visit, own, body)).await.map(Ending::Answer);
         }
         match self.session(visit) {
             Some((session, node)) => self.forward(visit, body, &session, &node).await,
             None => self.ask_for_login(visit, body).await.map(Ending::Answer),
+        }
+    }
+
+    /// What is at a path of Doorward's own.
+    async fn own(&mut self, visit: &Visit, own: OwnPath<'_>, body: Incoming) -> Result<Answer, Refusal> {
+        let method = &visit.head.method;
+        let (reads, posts) = (matches!(*method, Method::GET | Method::HEAD), *method == Method::POST);
+        match own {
+            OwnPath::Logout => Ok(self.log_out(visit).await),
+            OwnPath::Login if posts => self.log_in(visit, body).await,
+            OwnPath::SecondFactor if posts => self.take_second_factor(visit, body).await,
+            OwnPath::Login if reads => Ok(self.login_page(visit, "/", "")),
+            OwnPath::LoggedOut if reads => Ok(self.logged_out_page(visit)),
+            OwnPath::Preferences if reads => self.prefer(visit),
+            OwnPath::Asset(file) if reads => self.asset(visit, file),
+            OwnPath::SecondFactor | OwnPath::Nothing if reads => Err(Refusal::NotFound),
+            OwnPath::Login
+            | OwnPath::SecondFactor
+            | OwnPath::LoggedOut
+            | OwnPath::Preferences
+            | OwnPath::Asset(_)
+            | OwnPath::Nothing => Err(Refusal::MethodRefused),
         }
     }
 
@@ -287,7 +297,7 @@ impl Exchange {
     /// Without a session: a person gets the login page, a script is told.
     async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
         if let Some(name) = own::of_programs(visit.head.uri.path()) {
-            return self.asset(visit, &format!("assets/{}/{name}", visit.look));
+            return self.asset(visit, &format!("{}/{name}", visit.look));
         }
         if visit.is_script() {
             return Ok(self.session_needed(visit));

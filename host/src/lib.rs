@@ -36,6 +36,7 @@ pub mod shortage;
 pub mod config;
 pub mod files;
 pub mod unix;
+pub mod own_path;
 pub mod reserved;
 pub mod text;
 pub mod secret;

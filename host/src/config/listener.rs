@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::network::Networks;
 use super::{Place, Table};
+use crate::own_path;
 
 /// `[[listener]]`: an address that browsers connect to.
 #[derive(Debug, Clone)]
@@ -294,7 +295,7 @@ fn tls(t: &Table<'_>, base: &Path) -> ListenerTls {
 /// A path that no site has for its own.
 fn health_path(text: &str) -> Option<String> {
     let right = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\%".contains(&byte));
-    (right && text.len() > 1 && !text.starts_with("/.doorward/")).then(|| text.to_owned())
+    (right && text.len() > 1 && !text.starts_with(own_path::PREFIX)).then(|| text.to_owned())
 }
 
 /// `true` is the port that browsers take by themselves.

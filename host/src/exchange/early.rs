@@ -9,9 +9,10 @@ use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::own::{self, append};
+use super::own::append;
 use super::{Answer, Body, Exchange, Visit, check, preferences};
 use crate::limits::Clients;
+use crate::own_path::OwnPath;
 use crate::policy::{Facts, Form, RequestFacts};
 use crate::reply::Refusal;
 
@@ -122,9 +123,10 @@ impl Exchange {
         if *refusal != Refusal::UnknownSite || !matches!(visit.head.method, Method::GET | Method::HEAD) {
             return None;
         }
-        match visit.head.uri.path().strip_prefix(own::PREFIX)? {
-            preferences::PATH => self.prefer(visit).ok(),
-            asset => self.asset(visit, asset).ok(),
+        match OwnPath::of(visit.head.uri.path())? {
+            OwnPath::Preferences => self.prefer(visit).ok(),
+            OwnPath::Asset(file) => self.asset(visit, file).ok(),
+            OwnPath::Login | OwnPath::SecondFactor | OwnPath::LoggedOut | OwnPath::Logout | OwnPath::Nothing => None,
         }
     }
 

@@ -9,17 +9,15 @@ use super::own::{self, append};
 use super::{Answer, Exchange, Visit};
 use crate::back::{self, Node};
 use crate::limits::Holder;
+use crate::own_path::OwnPath;
 use crate::session;
 use crate::text;
-
-/// Where a user logs out without the node's own button.
-pub(super) const LOGOUT: &str = "/.doorward/logout";
 
 /// So long a login waits for the logout of who was here before. A node that is well answers in a tenth of it.
 const FORMER_LOGOUT: Duration = Duration::from_secs(3);
 
 impl Exchange {
-    /// `/.doorward/logout`: ends the session here, and at the node where the recipe knows how.
+    /// [`OwnPath::Logout`], where a user logs out without the node's own button: ends the session here, and at the node where the recipe knows how.
     ///
     /// A node's cookies may have a path. Then it goes on to the same below that path, where the browser sends them.
     pub(super) async fn log_out(&mut self, visit: &Visit) -> Answer {
@@ -29,8 +27,9 @@ impl Exchange {
             return self.login_page(visit, "/", "");
         };
         let below = node.recipe.session_path.trim_end_matches('/');
-        if !below.is_empty() && visit.head.uri.path() == LOGOUT {
-            return own::redirect(&format!("{below}{LOGOUT}"));
+        let here = OwnPath::Logout.path();
+        if !below.is_empty() && visit.head.uri.path() == here {
+            return own::redirect(&format!("{below}{here}"));
         }
         let headers = self.headers_for_node(visit, &node);
         let allowance = self.allowance(Holder::user(session.user()));

@@ -14,14 +14,12 @@ use super::onward::X_REQUEST_ID;
 use super::{Answer, Body, Ending, Exchange, Visit};
 use crate::back::{Answered, Node, NodeBody};
 use crate::config::Level;
+use crate::own_path::OwnPath;
 use crate::pages::{Content, Language, Page, SCRIPT};
 use crate::policy::Reply;
 use crate::reply::{Look, Message, Refusal};
 use crate::session;
 use crate::text;
-
-/// Where Doorward's own things are; no node is asked for them.
-pub(super) const PREFIX: &str = "/.doorward/";
 
 /// Nothing from elsewhere, no script but our one, no frame around the page.
 static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
@@ -135,6 +133,7 @@ pub(super) struct Filled<'a> {
 }
 
 /// How the end of a node's session shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gone {
     /// The user asked for it.
     LoggedOut,
@@ -142,6 +141,31 @@ pub(super) enum Gone {
     Expired,
     /// The mailbox is at another node now.
     Moved,
+}
+
+impl Gone {
+    /// What the login page is told of it, as its query.
+    fn note(self) -> &'static str {
+        match self {
+            Self::LoggedOut => "",
+            Self::Expired => "gone",
+            Self::Moved => "moved",
+        }
+    }
+
+    /// What the login page was told.
+    fn noted(query: &str) -> Option<Self> {
+        [Self::Expired, Self::Moved].into_iter().find(|gone| gone.note() == query)
+    }
+
+    /// What the person reads there.
+    fn message(self) -> Message {
+        Message::known(match self {
+            Self::LoggedOut => "logged_out",
+            Self::Expired => "session_ended",
+            Self::Moved => "mailbox_moved",
+        })
+    }
 }
 
 impl Exchange {
@@ -212,12 +236,9 @@ impl Exchange {
 
     /// The login page, to log in and come back to `next`, with what is kept until then.
     pub(super) fn login_page(&self, visit: &Visit, next: &str, held: &str) -> Answer {
-        let ours = visit.head.uri.path().starts_with(PREFIX);
-        let message = match visit.head.uri.query().filter(|_| ours) {
-            Some("gone") => Some(Message::known("session_ended")),
-            Some("moved") => Some(Message::known("mailbox_moved")),
-            _ => None,
-        };
+        let uri = &visit.head.uri;
+        let note = uri.query().filter(|_| OwnPath::of(uri.path()) == Some(OwnPath::Login)).and_then(Gone::noted);
+        let message = note.map(Gone::message);
         self.login_form(visit, StatusCode::OK, &Filled { username: "", next, held }, message.as_ref())
     }
 
@@ -375,10 +396,9 @@ impl Exchange {
         answer
     }
 
-    /// A file that our pages refer to.
+    /// A file that our pages refer to, by its look and name.
     pub(super) fn asset(&self, visit: &Visit, path: &str) -> Result<Answer, Refusal> {
-        let asset = path.strip_prefix("assets/").and_then(|path| self.snapshot.pages.asset(path));
-        let asset = asset.ok_or(Refusal::NotFound)?;
+        let asset = self.snapshot.pages.asset(path).ok_or(Refusal::NotFound)?;
         let known =
             visit.head.headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == asset.tag.as_bytes());
         let mut answer = Response::new(Body::whole(if known { Default::default() } else { asset.bytes.clone() }));
@@ -412,9 +432,8 @@ impl Exchange {
     pub(super) fn after_logout(&self, gone: Gone, visit: &Visit, node: &Node) -> Answer {
         let answer = match gone {
             Gone::Expired | Gone::Moved if visit.is_script() => self.session_needed(visit),
-            Gone::LoggedOut => redirect("/.doorward/logged-out"),
-            Gone::Expired => redirect("/.doorward/login?gone"),
-            Gone::Moved => redirect("/.doorward/login?moved"),
+            Gone::LoggedOut => redirect(OwnPath::LoggedOut.path()),
+            Gone::Expired | Gone::Moved => redirect(&format!("{}?{}", OwnPath::Login.path(), gone.note())),
         };
         self.without_sessions(answer, node)
     }

@@ -9,14 +9,13 @@ use memchr::memmem;
 
 use super::own::{self, append};
 use super::{Answer, Exchange, Visit};
+use crate::own_path::OwnPath;
 use crate::pages::{Choice, Language};
 use crate::policy::Form;
 use crate::reply::Refusal;
 use crate::session::set_cookie;
 use crate::text;
 
-/// Where a choice is made, below the prefix of our own paths.
-pub(super) const PATH: &str = "preferences";
 /// A year.
 const LIFETIME: u64 = 365 * 86_400;
 
@@ -91,8 +90,9 @@ impl Exchange {
 
     /// The languages to choose from, and the other view; each comes back to `back`.
     pub(super) fn choices(&self, visit: &Visit, language: &Language, back: &str) -> (Vec<Choice>, Choice) {
-        let href =
-            |key: &str, value: &str| format!("{}{PATH}?{}", own::PREFIX, form::write([(key, value), ("back", back)]));
+        let href = |key: &str, value: &str| {
+            format!("{}?{}", OwnPath::Preferences.path(), form::write([(key, value), ("back", back)]))
+        };
         let languages = self.snapshot.languages.all().map(|known| Choice {
             tag: known.tag.clone(),
             name: known.name().to_owned(),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::Regex;
 
 use super::Page;
+use crate::own_path::OwnPath;
 
 /// A block of a template that no template above it has, so that nobody shows it.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,8 +77,8 @@ fn outline(text: &str, tag: &Regex) -> Outline {
 /// What a rendered page lacks to be of use: its form, or one of the fields that go back with it.
 pub(super) fn missing(page: Page, html: &str) -> Option<String> {
     let (action, fields): (_, &[&str]) = match page {
-        Page::Login => (Some("/.doorward/login"), &["username", "password", "token", "next", "held"]),
-        Page::SecondFactor => (Some("/.doorward/second-factor"), &["code", "token", "state"]),
+        Page::Login => (Some(OwnPath::Login.path()), &["username", "password", "token", "next", "held"]),
+        Page::SecondFactor => (Some(OwnPath::SecondFactor.path()), &["code", "token", "state"]),
         // It leads wherever the form did that is sent again, with the sample's field.
         Page::Held => (None, &["name"]),
         Page::Account | Page::Throttled | Page::LoggedOut | Page::Error => return None,
