@@ -31,7 +31,7 @@ use crate::config::ClientAuth;
 use crate::limits::{Clients, Holder};
 use crate::live::Live;
 use crate::own_path::OwnPath;
-use crate::peer::Peer;
+use crate::peer::{Peer, Scheme};
 use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
 use crate::reply::Refusal;
 use crate::session::Session;
@@ -199,7 +199,7 @@ impl Exchange {
         });
         let mut guests = self.worker.guests.borrow_mut();
         let detected = self.snapshot.policies.device(&mut guests, &facts);
-        let form = preferences::view(&head.headers, self.secure()).unwrap_or(detected);
+        let form = preferences::view(&head.headers, self.scheme()).unwrap_or(detected);
         facts.form = Some(form);
         let look = match self.snapshot.policies.template(&mut guests, &facts).as_deref() {
             Some(Said::Template(Some(look))) if self.known_look(look) => look.as_str().into(),
@@ -285,9 +285,9 @@ impl Exchange {
 
     /// The live session, and its node, if both are there.
     fn session(&mut self, visit: &Visit) -> Option<(Arc<Session>, Arc<Node>)> {
-        let (secure, revoked) = (self.secure(), &self.worker.shared.state.revoked);
+        let (scheme, revoked) = (self.scheme(), &self.worker.shared.state.revoked);
         let opened = &mut self.worker.opened.borrow_mut();
-        let session = self.snapshot.sessions.find(&visit.head.headers, secure, &visit.site.name, revoked, opened)?;
+        let session = self.snapshot.sessions.find(&visit.head.headers, scheme, &visit.site.name, revoked, opened)?;
         let node = self.snapshot.node(session.backend())?.clone();
         self.worker.shared.state.watched.touch(&session);
         self.finish.session(&session);
@@ -335,7 +335,7 @@ impl Exchange {
                 NodeAnswer::Tunnel(head, tunnel) => return Ok(self.tunnel(visit, (session, node), head, tunnel)),
             },
         };
-        let secure = self.secure();
+        let scheme = self.scheme();
         // Boxed: few recipes look at bodies, and each request would carry the room for it.
         let page = match node.recipe.reads_bodies() {
             true => Box::pin(back::beginning(&node.recipe, &visit.head.uri, &mut response)).await,
@@ -352,11 +352,11 @@ impl Exchange {
             return Ok(Ending::Answer(self.after_logout(logout, visit, node)));
         }
         let mut answer = self.fitted(visit, node, response);
-        renewal::where_due(&mut answer, &self.snapshot.sessions, session, secure);
+        renewal::where_due(&mut answer, &self.snapshot.sessions, session, scheme);
         Ok(Ending::Answer(answer))
     }
 
-    fn secure(&self) -> bool {
-        self.peer.is_secure()
+    fn scheme(&self) -> Scheme {
+        self.peer.scheme()
     }
 }

@@ -31,6 +31,39 @@ pub struct PeerTls {
     pub client_subject: Option<String>,
 }
 
+/// How a browser came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// In clear text.
+    Http,
+    /// By TLS.
+    Https,
+}
+
+impl Scheme {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Http, Self::Https];
+
+    /// Whether the browser speaks TLS.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Https)
+    }
+
+    /// As it stands in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl std::fmt::Display for Scheme {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Peer {
     /// A client before anything was read from it.
     pub fn new(listener: String, client: SocketAddr, local: SocketAddr) -> Self {
@@ -48,14 +81,9 @@ impl Peer {
         &self.told
     }
 
-    /// The scheme the browser used.
-    pub fn scheme(&self) -> &'static str {
-        if self.is_secure() { "https" } else { "http" }
-    }
-
-    /// Whether the browser speaks TLS, to Doorward or to a trusted proxy in front.
-    pub fn is_secure(&self) -> bool {
-        self.https.unwrap_or(self.tls.is_some())
+    /// The scheme the browser used, with Doorward or with a trusted proxy in front.
+    pub fn scheme(&self) -> Scheme {
+        if self.https.unwrap_or(self.tls.is_some()) { Scheme::Https } else { Scheme::Http }
     }
 }
 

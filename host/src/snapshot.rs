@@ -16,7 +16,7 @@ use crate::config::{self, Collector, Config, Fault, Faults, Limits};
 use crate::directory::{Directory, Shrink};
 use crate::pages::{Languages, Pages};
 use crate::policy::{self, Compiler, PolicySpec, PolicySpecs, Quarantine};
-use crate::session::{self, Keys, Sessions};
+use crate::session::{Cookie, Keys, Sessions};
 use crate::tls;
 
 pub use fingerprint::{Fingerprint, load_at_rest};
@@ -163,9 +163,6 @@ impl Snapshot {
         };
         let hosts = Hosts::build(&nodes);
         let hidden_cookies = nodes.iter().flat_map(|node| node.recipe.session_cookies.iter().cloned());
-        let ours = [true, false]
-            .into_iter()
-            .flat_map(|s| [session::cookie_name(s), session::form_cookie_name(s), session::device_cookie_name(s)]);
         let mut snapshot = Self {
             generation: materials.generation,
             fingerprint: None,
@@ -185,7 +182,7 @@ impl Snapshot {
             hold_max_size: config.session.hold_max_size,
             hold_timeout: config.session.hold_timeout,
             sessions: Sessions::new(keys, &config.session),
-            hidden_cookies: Arc::new(hidden_cookies.chain(ours.map(str::to_owned)).collect()),
+            hidden_cookies: Arc::new(hidden_cookies.chain(Cookie::secret_names().map(str::to_owned)).collect()),
             default_nodes: config.default_backends.iter().filter_map(|name| hosts.find(name)).collect(),
             hosts,
             nodes,

@@ -9,6 +9,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use memchr::memchr;
 
 use crate::http1::write_header;
+use crate::peer::Scheme;
 use crate::reserved::is_reserved;
 use crate::text;
 
@@ -174,10 +175,10 @@ fn cookies_but_ours(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Opt
 }
 
 /// Makes all of a node's `Set-Cookie` fit the browser.
-pub fn fit_cookies(headers: &mut HeaderMap, base_path: &str, secure: bool, is_ours: impl Fn(&[u8]) -> bool) {
+pub fn fit_cookies(headers: &mut HeaderMap, base_path: &str, scheme: Scheme, is_ours: impl Fn(&[u8]) -> bool) {
     let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
     headers.remove(header::SET_COOKIE);
-    for fitted in cookies.iter().filter_map(|value| fit_cookie(value.as_bytes(), base_path, secure, &is_ours)) {
+    for fitted in cookies.iter().filter_map(|value| fit_cookie(value.as_bytes(), base_path, scheme, &is_ours)) {
         headers.append(header::SET_COOKIE, fitted);
     }
 }
@@ -185,7 +186,12 @@ pub fn fit_cookies(headers: &mut HeaderMap, base_path: &str, secure: bool, is_ou
 /// A node's `Set-Cookie` as the browser should have it: for this site (no `Domain`), below the public path, `Secure`
 /// where the browser came by TLS. None for a cookie with one of our names, which a node may never set, and for one
 /// without a name: RFC 6265, section 5.2, has it ignored, but browsers keep `=doorward=x` and send it as `doorward=x`.
-pub fn fit_cookie(value: &[u8], base_path: &str, secure: bool, is_ours: impl Fn(&[u8]) -> bool) -> Option<HeaderValue> {
+pub fn fit_cookie(
+    value: &[u8],
+    base_path: &str,
+    scheme: Scheme,
+    is_ours: impl Fn(&[u8]) -> bool,
+) -> Option<HeaderValue> {
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let pair = parts.next()?;
     let name = pair[..memchr(b'=', pair)?].trim_ascii();
@@ -212,7 +218,7 @@ pub fn fit_cookie(value: &[u8], base_path: &str, secure: bool, is_ours: impl Fn(
         }
     }
     // A `Secure` cookie is useless to a browser that came without TLS.
-    if secure {
+    if scheme.is_secure() {
         fitted.extend_from_slice(b"; Secure");
     } else if is_secure {
         tracing::debug!("a node's Secure cookie goes to a browser without TLS");
@@ -287,17 +293,18 @@ mod tests {
 
     #[test]
     fn cookies_fit_the_public_site() {
-        let fitted = |value: &str, secure| fit_cookie(value.as_bytes(), "/rc", secure, |name| name == b"doorward");
+        use Scheme::{Http, Https};
+        let fitted = |value: &str, scheme| fit_cookie(value.as_bytes(), "/rc", scheme, |name| name == b"doorward");
         let cookie =
-            |value, secure| fitted(value, secure).map(|fitted| String::from_utf8(fitted.as_bytes().into()).unwrap());
-        assert_eq!(cookie("a=é; Path=/rc/é", false).unwrap(), "a=é; Path=/é");
+            |value, scheme| fitted(value, scheme).map(|fitted| String::from_utf8(fitted.as_bytes().into()).unwrap());
+        assert_eq!(cookie("a=é; Path=/rc/é", Http).unwrap(), "a=é; Path=/é");
         for none in ["=doorward=1", " = doorward=1", "doorward", "a", "", ";a=1", "doorward\t=1", " doorward = 1"] {
-            assert_eq!(cookie(none, true), None, "{none:?}");
+            assert_eq!(cookie(none, Https), None, "{none:?}");
         }
         let date = "a=1,b=2; Expires=Wed, 21 Oct 2037 07:28:00 GMT; Path=/a; SameSite=Lax; path=/rc/b; X";
-        assert_eq!(cookie(date, false).unwrap(), date.replace("path=/rc", "Path="));
-        assert_eq!(cookie("a=1; path=/rc; Domain=n; HttpOnly", false).unwrap(), "a=1; Path=/; HttpOnly");
-        assert_eq!(cookie("a=1; Path=/rc/x; secure", true).unwrap(), "a=1; Path=/rc/x; Secure".replace("/rc", ""));
-        assert_eq!(cookie("doorward=1", true), None);
+        assert_eq!(cookie(date, Http).unwrap(), date.replace("path=/rc", "Path="));
+        assert_eq!(cookie("a=1; path=/rc; Domain=n; HttpOnly", Http).unwrap(), "a=1; Path=/; HttpOnly");
+        assert_eq!(cookie("a=1; Path=/rc/x; secure", Https).unwrap(), "a=1; Path=/rc/x; Secure".replace("/rc", ""));
+        assert_eq!(cookie("doorward=1", Https), None);
     }
 }

@@ -324,7 +324,8 @@ impl Way<'_> {
         let location = last.parts.headers.get(header::LOCATION).filter(|_| request::leads_on(last.parts.status))?;
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
         let location = resolved(&String::from_utf8_lossy(location.as_bytes()), &last.path);
-        let path = node.fitting(self.hop.peer.scheme(), host).to_public(location.as_bytes()).unwrap_or(location);
+        let path =
+            node.fitting(self.hop.peer.scheme().as_str(), host).to_public(location.as_bytes()).unwrap_or(location);
         (path.starts_with('/') && !path.starts_with("//")).then(|| path.split('#').next().unwrap_or("/").to_owned())
     }
 

@@ -123,7 +123,7 @@ pub(super) fn tell(fields: &mut impl Fields, peer: &Peer, authority: &HeaderValu
     if forwarding.tells_x_forwarded {
         fields.put(&X_FORWARDED_FOR, peer.told());
         fields.put(&X_REAL_IP, peer.told());
-        fields.put_text(&X_FORWARDED_PROTO, peer.scheme());
+        fields.put_text(&X_FORWARDED_PROTO, peer.scheme().as_str());
         fields.put(&X_FORWARDED_HOST, authority);
     }
     if let Some(subject) = peer.tls.as_ref().and_then(|tls| tls.client_subject.as_deref()) {
@@ -158,7 +158,7 @@ mod tests {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let peer = of(peer(from), &trusting(reads), &headers);
-        (peer.address.to_string(), peer.scheme())
+        (peer.address.to_string(), peer.scheme().as_str())
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Exchange {
             true => self.snapshot.policies.device(&mut self.worker.guests.borrow_mut(), &facts),
             false => Form::Desktop,
         };
-        let form = preferences::view(&head.headers, self.secure()).unwrap_or_else(detected);
+        let form = preferences::view(&head.headers, self.scheme()).unwrap_or_else(detected);
         let (authority, look) = (HeaderValue::from_static(""), site.template.clone());
         Visit { head: Arc::clone(head), authority, host, site, form, look, facts, set: Vec::new() }
     }

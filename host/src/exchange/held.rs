@@ -35,8 +35,8 @@ impl Exchange {
         if most == 0 || visit.head.method != Method::POST || !self.is_same_origin(visit) {
             return None;
         }
-        let (secure, revoked) = (self.secure(), &self.worker.shared.state.revoked);
-        let user = sessions.find_expired(&visit.head.headers, secure, &visit.site.name, revoked)?.user().to_owned();
+        let (scheme, revoked) = (self.scheme(), &self.worker.shared.state.revoked);
+        let user = sessions.find_expired(&visit.head.headers, scheme, &visit.site.name, revoked)?.user().to_owned();
         let target = local_path(visit.head.uri.path_and_query()?.as_str())?.to_owned();
         let media_type = visit.head.headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned();
         let body = Upload::new(body, self.rules(("hold-max-size", most))).whole().await.ok()?;

@@ -16,8 +16,7 @@ use crate::login::{self, Attempt, Credentials, Denial, Neighbours, Outcome, Reas
 use crate::pages::Page;
 use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
-use crate::session::{self, Device, Session};
-use crate::text;
+use crate::session::{self, Cookie, Device, Session};
 use crate::upload::{Incoming, Upload};
 
 /// A login form has a name, a password, a token and a path: this is plenty. What is held comes on top.
@@ -156,7 +155,7 @@ impl Exchange {
 
     /// The device of a browser that has logged in before.
     pub(super) fn device(&self, visit: &Visit) -> Option<Device> {
-        self.snapshot.sessions.device(&visit.head.headers, self.secure(), self.snapshot.throttle.device_lifetime)
+        self.snapshot.sessions.device(&visit.head.headers, self.scheme(), self.snapshot.throttle.device_lifetime)
     }
 
     /// Too many logins failed: the time to wait.
@@ -173,14 +172,13 @@ impl Exchange {
     /// The browser is known from now on for this name.
     fn remember_device(&self, answer: &mut Answer, visit: &Visit, device: Option<Device>, user: &str) {
         let lifetime = self.snapshot.throttle.device_lifetime;
-        let cookie = self.snapshot.sessions.device_cookie(device, &visit.site.name, user, self.secure(), lifetime);
+        let cookie = self.snapshot.sessions.device_cookie(device, &visit.site.name, user, self.scheme(), lifetime);
         append(answer, header::SET_COOKIE, &cookie);
     }
 
     /// The cookie that binds forms to this browser.
     pub(super) fn form_cookie<'a>(&self, visit: &'a Visit) -> &'a str {
-        let name = session::form_cookie_name(self.secure());
-        text::cookies_named(&visit.head.headers, name).next().unwrap_or("")
+        Cookie::Form.values(&visit.head.headers, self.scheme()).next().unwrap_or("")
     }
 
     /// The browser gets the node's cookies, then ours, and goes where it wanted to.
@@ -192,8 +190,8 @@ impl Exchange {
         logged_in: &LoggedIn,
         node: &Node,
     ) -> Answer {
-        let secure = self.secure();
-        let landing = node.fitting(self.peer.scheme(), visit.authority()).to_public(logged_in.landing.as_bytes());
+        let scheme = self.scheme();
+        let landing = node.fitting(scheme.as_str(), visit.authority()).to_public(logged_in.landing.as_bytes());
         let landing = landing.as_deref().unwrap_or(&logged_in.landing);
         let landing = local_path(landing).unwrap_or("/");
         let next = local_path(filled.next).filter(|next| *next != "/").unwrap_or(landing);
@@ -203,13 +201,12 @@ impl Exchange {
         };
         self.end_former(&mut answer, visit, node, &logged_in.cookies);
         for cookie in &logged_in.cookies {
-            if let Some(fitted) = headers::fit_cookie(cookie.as_bytes(), node.base_path(), secure, session::is_ours) {
+            if let Some(fitted) = headers::fit_cookie(cookie.as_bytes(), node.base_path(), scheme, session::is_ours) {
                 answer.headers_mut().append(header::SET_COOKIE, fitted);
             }
         }
-        append(&mut answer, header::SET_COOKIE, &self.snapshot.sessions.cookie(session, secure));
-        let form_cookie = session::delete_cookie(session::form_cookie_name(secure), secure);
-        append(&mut answer, header::SET_COOKIE, &form_cookie);
+        append(&mut answer, header::SET_COOKIE, &self.snapshot.sessions.cookie(session, scheme));
+        append(&mut answer, header::SET_COOKIE, &Cookie::Form.clear(scheme));
         answer
     }
 }

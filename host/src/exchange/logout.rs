@@ -45,10 +45,10 @@ impl Exchange {
     /// Whoever was logged in here before with a session that no cookie holds is logged out at the node too. A node that
     /// does not answer soon keeps nobody waiting.
     pub(super) async fn log_out_former(&self, visit: &Visit) {
-        let (secure, shared, headers) = (self.secure(), &self.worker.shared, &visit.head.headers);
+        let (scheme, shared, headers) = (self.scheme(), &self.worker.shared, &visit.head.headers);
         let former = {
             let opened = &mut self.worker.opened.borrow_mut();
-            self.snapshot.sessions.find(headers, secure, &visit.site.name, &shared.state.revoked, opened)
+            self.snapshot.sessions.find(headers, scheme, &visit.site.name, &shared.state.revoked, opened)
         };
         let Some(former) = former else { return };
         let Some(node) = self.snapshot.node(former.backend()).filter(|node| node.recipe.ends_by_call()) else { return };
@@ -63,10 +63,10 @@ impl Exchange {
     /// Whoever was logged in here before is not any more, wherever copies of the cookie are; and what the former node
     /// set must not reach the new one.
     pub(super) fn end_former(&self, answer: &mut Answer, visit: &Visit, node: &Node, new: &[String]) {
-        let (secure, shared, sessions) = (self.secure(), &self.worker.shared, &self.snapshot.sessions);
+        let (scheme, shared, sessions) = (self.scheme(), &self.worker.shared, &self.snapshot.sessions);
         let opened = &mut self.worker.opened.borrow_mut();
         let headers = &visit.head.headers;
-        if let Some(former) = sessions.find(headers, secure, &visit.site.name, &shared.state.revoked, opened) {
+        if let Some(former) = sessions.find(headers, scheme, &visit.site.name, &shared.state.revoked, opened) {
             sessions.end(&former, &shared.state.revoked);
             tracing::info!(user = former.user(), session = former.id(), "a new login ends the former session");
         }
@@ -75,7 +75,7 @@ impl Exchange {
         let sent: BTreeSet<&str> = text::cookies(headers).map(|(name, _)| name).collect();
         for name in stale.intersection(&sent).filter(|name| !new.iter().any(|cookie| cookie_name_of(cookie) == **name))
         {
-            append(answer, header::SET_COOKIE, &session::delete_cookie(name, secure));
+            append(answer, header::SET_COOKIE, &session::clear_cookie(name, "/", scheme));
         }
     }
 }

@@ -93,7 +93,7 @@ impl Exchange {
         }
         *request.headers_mut() = self.headers_for_node(visit, node);
         if has_urls {
-            node.fitting(self.peer.scheme(), visit.authority()).fit_request(request.headers_mut());
+            node.fitting(self.peer.scheme().as_str(), visit.authority()).fit_request(request.headers_mut());
         }
         if let Some(protocol) = protocol {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -146,9 +146,9 @@ impl Exchange {
         // It would lead browsers past Doorward (RFC 7838).
         answer.remove(header::ALT_SVC);
         if answer.contains_key(header::SET_COOKIE) {
-            headers::fit_cookies(answer, node.base_path(), self.secure(), session::is_ours);
+            headers::fit_cookies(answer, node.base_path(), self.scheme(), session::is_ours);
         }
-        node.fitting(self.peer.scheme(), visit.authority()).fit_answer(answer);
+        node.fitting(self.peer.scheme().as_str(), visit.authority()).fit_answer(answer);
     }
 
     /// The answer with which a node agrees to the protocol that it was asked for, and the tunnel behind it.

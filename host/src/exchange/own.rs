@@ -18,7 +18,7 @@ use crate::own_path::OwnPath;
 use crate::pages::{Content, Language, Page, SCRIPT};
 use crate::policy::Reply;
 use crate::reply::{Look, Message, Refusal};
-use crate::session;
+use crate::session::{self, Cookie};
 use crate::text;
 
 /// Nothing from elsewhere, no script but our one, no frame around the page.
@@ -275,11 +275,9 @@ impl Exchange {
         message: Option<&Message>,
         link: Option<String>,
     ) -> Answer {
-        let secure = self.secure();
-        let name = session::form_cookie_name(secure);
         let known = self.form_cookie(visit);
         let is_one = known.len() == 22 && known.bytes().all(|b| b.is_ascii_graphic());
-        let cookie = if is_one { known.to_owned() } else { session::new_form_cookie() };
+        let cookie = if is_one { known.to_owned() } else { session::random_text() };
         let mut answer = self.page(visit, status, page, filled.next, |content, language| {
             filled.username.clone_into(&mut content.username);
             filled.held.clone_into(&mut content.held);
@@ -287,7 +285,7 @@ impl Exchange {
             content.link = link;
             content.token = self.snapshot.sessions.form_token(&cookie);
         });
-        append(&mut answer, header::SET_COOKIE, &session::set_cookie(name, &cookie, secure));
+        append(&mut answer, header::SET_COOKIE, &Cookie::Form.set(&cookie, self.scheme()));
         answer
     }
 
@@ -327,7 +325,7 @@ impl Exchange {
     /// Where a plain listener sends browsers to a secure one: there, but only for a name that a site has, so that nobody
     /// is sent to whatever a Host says (the original's `urlRedirects`).
     pub(super) fn to_https(&self, visit: &Visit) -> Option<Answer> {
-        if self.secure() {
+        if self.scheme().is_secure() {
             return None;
         }
         let port = self.snapshot.listeners.get(&self.peer.listener)?.config.redirect_to_https?;
@@ -356,7 +354,7 @@ impl Exchange {
             Ending::Answer(answer) | Ending::Http11Needed(answer) => answer.headers_mut(),
             Ending::Tunnel(head, _) => head.headers_mut(),
         };
-        if let (Some(hsts), true) = (&self.snapshot.forwarding.hsts, self.secure()) {
+        if let (Some(hsts), true) = (&self.snapshot.forwarding.hsts, self.scheme().is_secure()) {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         if let Ok(id) = HeaderValue::from_str(self.finish.id()) {
@@ -440,13 +438,13 @@ impl Exchange {
 
     /// An answer with which the cookies of both sessions go: ours, and the node's, whatever it set with this answer.
     pub(super) fn without_sessions(&self, mut answer: Answer, node: &Node) -> Answer {
-        let secure = self.secure();
-        append(&mut answer, header::SET_COOKIE, &session::delete_cookie(session::cookie_name(secure), secure));
+        let scheme = self.scheme();
+        append(&mut answer, header::SET_COOKIE, &Cookie::Session.clear(scheme));
         for name in &node.recipe.session_cookies {
-            append(&mut answer, header::SET_COOKIE, &session::delete_cookie(name, secure));
+            append(&mut answer, header::SET_COOKIE, &session::clear_cookie(name, "/", scheme));
             if node.recipe.session_path != "/" {
                 let path = &node.recipe.session_path;
-                append(&mut answer, header::SET_COOKIE, &format!("{name}=; Path={path}; Max-Age=0; HttpOnly"));
+                append(&mut answer, header::SET_COOKIE, &session::clear_cookie(name, path, scheme));
             }
         }
         answer

@@ -1,6 +1,7 @@
 //! What a person has chosen for themselves: the language of our pages, and the version for the other kind of device.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use doorward_wire::{form, local_path::local_path};
 use hyper::HeaderMap;
@@ -11,43 +12,21 @@ use super::own::{self, append};
 use super::{Answer, Exchange, Visit};
 use crate::own_path::OwnPath;
 use crate::pages::{Choice, Language};
+use crate::peer::Scheme;
 use crate::policy::Form;
 use crate::reply::Refusal;
-use crate::session::set_cookie;
-use crate::text;
+use crate::session::Cookie;
 
 /// A year.
-const LIFETIME: u64 = 365 * 86_400;
-
-/// The two preferences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Preference {
-    Language,
-    View,
-}
-
-impl Preference {
-    fn cookie(self, secure: bool) -> &'static str {
-        match (self, secure) {
-            (Self::Language, true) => "__Host-doorward-language",
-            (Self::Language, false) => "doorward-language",
-            (Self::View, true) => "__Host-doorward-view",
-            (Self::View, false) => "doorward-view",
-        }
-    }
-
-    fn of(self, headers: &HeaderMap, secure: bool) -> Option<&str> {
-        text::cookies_named(headers, self.cookie(secure)).next()
-    }
-}
+const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
 /// The view that the person asked for, if they did: it counts for more than what the device policy says. Asked of every
 /// request, so those that have no such cookie pay for a look at their cookies and no more.
-pub(super) fn view(headers: &HeaderMap, secure: bool) -> Option<Form> {
+pub(super) fn view(headers: &HeaderMap, scheme: Scheme) -> Option<Form> {
     static SEARCH: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"doorward-view="));
     let chosen = |value: &HeaderValue| SEARCH.find(value.as_bytes()).is_some();
     headers.get_all(header::COOKIE).iter().any(chosen).then_some(())?;
-    view_named(Preference::View.of(headers, secure)?)
+    view_named(Cookie::View.values(headers, scheme).next()?)
 }
 
 fn view_named(name: &str) -> Option<Form> {
@@ -62,7 +41,7 @@ impl Exchange {
     /// The language of a person's pages.
     pub(super) fn language(&self, visit: &Visit) -> Option<&Language> {
         let headers = &visit.head.headers;
-        let chosen = Preference::Language.of(headers, self.secure());
+        let chosen = Cookie::Language.values(headers, self.scheme()).next();
         let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         self.snapshot.languages.choose(chosen, accepted)
     }
@@ -77,14 +56,12 @@ impl Exchange {
         }
         let language = field("language").filter(|tag| self.snapshot.languages.has(tag));
         let view = field("view").filter(|name| view_named(name).is_some());
-        let chosen = match (language, view) {
-            (Some(tag), _) => (Preference::Language, tag),
-            (None, Some(name)) => (Preference::View, name),
+        let (cookie, value) = match (language, view) {
+            (Some(tag), _) => (Cookie::Language, tag),
+            (None, Some(name)) => (Cookie::View, name),
             (None, None) => return Err(Refusal::NotFound),
         };
-        let secure = self.secure();
-        let cookie = set_cookie(chosen.0.cookie(secure), &chosen.1.to_lowercase(), secure);
-        append(&mut answer, header::SET_COOKIE, &format!("{cookie}; Max-Age={LIFETIME}"));
+        append(&mut answer, header::SET_COOKIE, &cookie.set_for(&value.to_lowercase(), self.scheme(), LIFETIME));
         Ok(answer)
     }
 

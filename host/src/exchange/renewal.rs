@@ -11,6 +11,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
 use super::Answer;
+use crate::peer::Scheme;
 use crate::session::{Session, Sessions};
 
 /// What an answer says of shared caches.
@@ -30,9 +31,9 @@ const TARGETED: [HeaderName; 2] =
 
 /// Renews a session's cookie by an answer, if it is time: few answers come then, and only of these it is asked who may store
 /// them.
-pub(super) fn where_due(answer: &mut Answer, sessions: &Sessions, session: &Session, secure: bool) {
+pub(super) fn where_due(answer: &mut Answer, sessions: &Sessions, session: &Session, scheme: Scheme) {
     if sessions.is_due(session) {
-        renew(answer.status(), answer.headers_mut(), || sessions.touch(session, secure));
+        renew(answer.status(), answer.headers_mut(), || sessions.touch(session, scheme));
     }
 }
 

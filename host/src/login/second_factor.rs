@@ -36,7 +36,7 @@ pub struct Waiting {
 
 impl Waiting {
     pub(super) fn new(name: String, session: Session, pending: Pending) -> Self {
-        Self { id: session::new_form_cookie(), name, session, pending, tries: 0 }
+        Self { id: session::random_text(), name, session, pending, tries: 0 }
     }
 
     /// The user.
@@ -106,7 +106,7 @@ impl<D: Dialogue> Login<'_, D> {
                 if waiting.tries >= TRIES {
                     return Outcome::Refused(Denial::WrongCode, Reason::WrongCode);
                 }
-                waiting.id = session::new_form_cookie();
+                waiting.id = session::random_text();
                 Outcome::SecondFactor(Box::new(waiting))
             }
             Err(other) => of_node(other),

@@ -128,7 +128,7 @@ impl Read for Facts {
                 Value::optional(subject.map(Cow::Borrowed))
             }
             Fact::Method => self.of_request(|request| Value::text(request.head.method.as_str())),
-            Fact::Scheme => Value::text(self.peer.scheme()),
+            Fact::Scheme => Value::text(self.peer.scheme().as_str()),
             Fact::Host => self.of_request(|request| Value::text(&request.host)),
             Fact::Path => self.of_request(|request| Value::text(request.head.uri.path())),
             Fact::Target => self.of_request(|request| {

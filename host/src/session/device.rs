@@ -7,8 +7,8 @@ use hyper::HeaderMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Purpose, Sessions, keys, set_cookie};
-use crate::text;
+use super::{Cookie, Purpose, Sessions, keys};
+use crate::peer::Scheme;
 
 /// Names that one device is known for; the one used longest ago goes.
 const NAMES: usize = 5;
@@ -21,11 +21,6 @@ pub struct Device {
     names: Vec<u64>,
 }
 
-/// The cookie that a device is known by.
-pub fn device_cookie_name(secure: bool) -> &'static str {
-    if secure { "__Host-doorward-device" } else { "doorward-device" }
-}
-
 impl Device {
     /// The device's number, if it has logged in with this name at this site before.
     pub fn known_for(&self, site: &str, name: &str) -> Option<u64> {
@@ -35,9 +30,8 @@ impl Device {
 
 impl Sessions {
     /// The device of a request.
-    pub fn device(&self, headers: &HeaderMap, secure: bool, lifetime: Duration) -> Option<Device> {
-        let name = device_cookie_name(secure);
-        let sealed = text::cookies_named(headers, name).next()?;
+    pub fn device(&self, headers: &HeaderMap, scheme: Scheme, lifetime: Duration) -> Option<Device> {
+        let sealed = Cookie::Device.values(headers, scheme).next()?;
         self.unseal(Purpose::Device, sealed, lifetime)
     }
 
@@ -47,7 +41,7 @@ impl Sessions {
         device: Option<Device>,
         site: &str,
         name: &str,
-        secure: bool,
+        scheme: Scheme,
         lifetime: Duration,
     ) -> String {
         let mut device = device.unwrap_or_else(|| {
@@ -59,8 +53,7 @@ impl Sessions {
         device.names.retain(|known| *known != name);
         device.names.insert(0, name);
         device.names.truncate(NAMES);
-        let cookie = set_cookie(device_cookie_name(secure), &self.seal(Purpose::Device, &device), secure);
-        format!("{cookie}; Max-Age={}", lifetime.as_secs())
+        Cookie::Device.set_for(&self.seal(Purpose::Device, &device), scheme, lifetime)
     }
 }
 
@@ -82,13 +75,13 @@ mod tests {
         let (all, day) = (sessions(900, 9000), Duration::from_secs(86_400));
         let mut device = None;
         for name in ["a", "b", "c", "d", "e", "Zoë"] {
-            let cookie = all.device_cookie(device.take(), "site", name, true, day);
+            let cookie = all.device_cookie(device.take(), "site", name, Scheme::Https, day);
             assert!(cookie.starts_with("__Host-doorward-device=") && cookie.ends_with("Max-Age=86400"));
             let mut headers = HeaderMap::new();
             headers.insert(COOKIE, HeaderValue::from_str(cookie.split(';').next().unwrap()).unwrap());
-            assert_eq!(all.device(&headers, false, day), None);
-            assert_eq!(all.device(&headers, true, Duration::ZERO), None);
-            device = all.device(&headers, true, day);
+            assert_eq!(all.device(&headers, Scheme::Http, day), None);
+            assert_eq!(all.device(&headers, Scheme::Https, Duration::ZERO), None);
+            device = all.device(&headers, Scheme::Https, day);
         }
         let device = device.unwrap();
         assert!(device.known_for("site", " zoË").is_some() && device.known_for("site", "b").is_some());

@@ -2,6 +2,7 @@
 //!
 //! Invariants: what is in a cookie was sealed by a key of ours; a session ended is dead wherever its cookie turns up.
 
+mod cookie;
 mod device;
 mod keys;
 mod once;
@@ -19,7 +20,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-pub use device::{Device, device_cookie_name};
+pub use cookie::{Cookie, clear as clear_cookie, is_ours};
+pub use device::Device;
 pub use keys::{Keys, Purpose};
 pub use once::Once;
 pub use opened::Opened;
@@ -28,8 +30,8 @@ pub use watched::Watched;
 
 use crate::auth::Identity;
 use crate::config;
+use crate::peer::Scheme;
 use crate::secret::Values;
-use crate::text;
 
 /// Who is logged in, where, and since when. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -98,22 +100,6 @@ impl Session {
     }
 }
 
-/// The cookie of a scheme: its name promises to browsers what it needs (RFC 6265bis, `__Host-`).
-pub fn cookie_name(secure: bool) -> &'static str {
-    if secure { "__Host-doorward" } else { "doorward" }
-}
-
-/// The cookie that binds a login form to a browser.
-pub fn form_cookie_name(secure: bool) -> &'static str {
-    if secure { "__Host-doorward-form" } else { "doorward-form" }
-}
-
-/// Whether a cookie is one of ours; those never go to a back-end, and none comes from there.
-pub fn is_ours(name: &[u8]) -> bool {
-    let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
-    bare.strip_prefix(b"doorward").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
-}
-
 /// What opens and seals cookies, by the settings of a Snapshot.
 #[derive(Debug)]
 pub struct Sessions {
@@ -132,20 +118,20 @@ impl Sessions {
     pub fn find(
         &self,
         headers: &HeaderMap,
-        secure: bool,
+        scheme: Scheme,
         site: &str,
         revoked: &Revoked,
         opened: &mut Opened,
     ) -> Option<Arc<Session>> {
-        let session = opened.get(sealed_in(headers, secure)?, |sealed| self.open(sealed))?;
+        let session = opened.get(sealed_in(headers, scheme)?, |sealed| self.open(sealed))?;
         let now = seconds_now();
         let young = now.saturating_sub(session.started) < self.absolute && now.saturating_sub(session.seen) < self.idle;
         (young && session.site == site && !revoked.has(&session)).then_some(session)
     }
 
     /// The session of a request that ended by itself, if the request still has its cookie: it was not ended by anybody.
-    pub fn find_expired(&self, headers: &HeaderMap, secure: bool, site: &str, revoked: &Revoked) -> Option<Session> {
-        let session = self.open(sealed_in(headers, secure)?)?;
+    pub fn find_expired(&self, headers: &HeaderMap, scheme: Scheme, site: &str, revoked: &Revoked) -> Option<Session> {
+        let session = self.open(sealed_in(headers, scheme)?)?;
         (session.site == site && !revoked.has(&session)).then_some(session)
     }
 
@@ -168,15 +154,15 @@ impl Sessions {
     }
 
     /// The `Set-Cookie` that hands a session to the browser.
-    pub fn cookie(&self, session: &Session, secure: bool) -> String {
+    pub fn cookie(&self, session: &Session, scheme: Scheme) -> String {
         let plain = serde_json::to_vec(session).unwrap_or_default();
-        set_cookie(cookie_name(secure), &URL_SAFE_NO_PAD.encode(self.keys.seal(Purpose::Session, &plain)), secure)
+        Cookie::Session.set(&URL_SAFE_NO_PAD.encode(self.keys.seal(Purpose::Session, &plain)), scheme)
     }
 
     /// The `Set-Cookie` that keeps a session in use alive; none while the old one is fresh enough. The step is a
     /// tenth of the idle time, so that a session ends at most that much early.
-    pub fn touch(&self, session: &Session, secure: bool) -> Option<String> {
-        self.is_due(session).then(|| self.cookie(&Session { seen: seconds_now(), ..session.clone() }, secure))
+    pub fn touch(&self, session: &Session, scheme: Scheme) -> Option<String> {
+        self.is_due(session).then(|| self.cookie(&Session { seen: seconds_now(), ..session.clone() }, scheme))
     }
 
     /// Whether a session's cookie is old enough to be renewed.
@@ -219,8 +205,8 @@ impl Sessions {
 }
 
 /// The session's cookie. Two copies: somebody put one there, and neither is believed.
-fn sealed_in(headers: &HeaderMap, secure: bool) -> Option<&str> {
-    let mut copies = text::cookies_named(headers, cookie_name(secure));
+fn sealed_in(headers: &HeaderMap, scheme: Scheme) -> Option<&str> {
+    let mut copies = Cookie::Session.values(headers, scheme);
     let sealed = copies.next()?;
     copies.next().is_none().then_some(sealed)
 }
@@ -228,22 +214,11 @@ fn sealed_in(headers: &HeaderMap, secure: bool) -> Option<&str> {
 /// A login page may lie open for a day before it is sent.
 const FORM_LIFETIME: Duration = Duration::from_secs(86_400);
 
-/// A random value for the form cookie.
-pub fn new_form_cookie() -> String {
+/// A random text that nobody guesses: the value of a form cookie, or the name of what is good once.
+pub fn random_text() -> String {
     let mut bytes = [0; 16];
     keys::fill_random(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// A `Set-Cookie` of ours.
-pub fn set_cookie(name: &str, value: &str, secure: bool) -> String {
-    let secure = if secure { "; Secure" } else { "" };
-    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
-}
-
-/// A `Set-Cookie` that deletes a cookie.
-pub fn delete_cookie(name: &str, secure: bool) -> String {
-    format!("{}; Max-Age=0", set_cookie(name, "", secure))
 }
 
 /// A session's id as the log has it.
@@ -284,23 +259,23 @@ pub(crate) mod tests {
     #[test]
     fn a_cookie_opens_to_its_session_here_and_nowhere_else() {
         let (ours, theirs, ended) = (sessions(900, 9000), sessions(900, 9000), Revoked::default());
-        let cookie = ours.cookie(&session(), true);
+        let cookie = ours.cookie(&session(), Scheme::Https);
         assert!(cookie.starts_with("__Host-doorward=") && cookie.contains("Secure") && cookie.contains("HttpOnly"));
         let sent = headers(&[&cookie]);
         let mut opened = Opened::default();
-        let mut find = |sessions: &Sessions, sent: &HeaderMap, secure, site| {
-            let first = sessions.find(sent, secure, site, &ended, &mut Opened::default());
+        let mut find = |sessions: &Sessions, sent: &HeaderMap, scheme, site| {
+            let first = sessions.find(sent, scheme, site, &ended, &mut Opened::default());
             // What was opened before says the same.
-            assert_eq!(sessions.find(sent, secure, site, &ended, &mut opened).is_some(), first.is_some());
+            assert_eq!(sessions.find(sent, scheme, site, &ended, &mut opened).is_some(), first.is_some());
             first.as_deref().cloned()
         };
-        assert_eq!(find(&ours, &sent, true, "a.test"), Some(session()));
-        assert_eq!(find(&ours, &sent, true, "b.test"), None);
-        assert_eq!(find(&ours, &sent, false, "a.test"), None);
-        assert_eq!(find(&ours, &headers(&[&cookie, &cookie]), true, "a.test"), None);
+        assert_eq!(find(&ours, &sent, Scheme::Https, "a.test"), Some(session()));
+        assert_eq!(find(&ours, &sent, Scheme::Https, "b.test"), None);
+        assert_eq!(find(&ours, &sent, Scheme::Http, "a.test"), None);
+        assert_eq!(find(&ours, &headers(&[&cookie, &cookie]), Scheme::Https, "a.test"), None);
         let (half, _) = cookie.split_at(40);
-        assert_eq!(find(&ours, &headers(&[half]), true, "a.test"), None);
-        assert_eq!(theirs.find(&sent, true, "a.test", &ended, &mut Opened::default()), None);
+        assert_eq!(find(&ours, &headers(&[half]), Scheme::Https, "a.test"), None);
+        assert_eq!(theirs.find(&sent, Scheme::Https, "a.test", &ended, &mut Opened::default()), None);
     }
 
     #[test]
@@ -308,13 +283,13 @@ pub(crate) mod tests {
         let (all, ended) = (sessions(900, 9000), Revoked::default());
         let mut opened = Opened::default();
         let mut find = |session: &Session| {
-            all.find(&headers(&[&all.cookie(session, false)]), false, "a.test", &ended, &mut opened)
+            all.find(&headers(&[&all.cookie(session, Scheme::Http)]), Scheme::Http, "a.test", &ended, &mut opened)
         };
         let ago = |seen, started| Session { seen: seconds_now() - seen, started: seconds_now() - started, ..session() };
         assert!(find(&ago(899, 899)).is_some());
         assert!(find(&ago(901, 901)).is_none());
         assert!(find(&ago(10, 9001)).is_none());
-        assert!(all.touch(&ago(10, 10), false).is_none() && all.touch(&ago(100, 100), false).is_some());
+        assert!(all.touch(&ago(10, 10), Scheme::Http).is_none() && all.touch(&ago(100, 100), Scheme::Http).is_some());
         all.end(&session(), &ended);
         assert!(find(&session()).is_none());
     }
