@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use crate::config::Level;
+use crate::config::{LOGIN_FORM, Level};
 
 /// A failure that a client may see. The log has the cause; the request id joins the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,7 @@ impl Refusal {
             Self::TooManyHeaders(_) => (431, Debug, None, "too_many_headers"),
             Self::ClientTimeout => (408, Debug, None, "client_timeout"),
             Self::NotFound => (404, Debug, None, "not_found"),
+            Self::BodyTooLarge(LOGIN_FORM, _) => (413, Debug, None, "login_form_too_large"),
             Self::BodyTooLarge(..) => (413, Debug, None, "body_too_large"),
             Self::SessionNeeded => (401, Debug, None, "session_needed"),
             Self::UnknownSite => (421, Debug, None, "unknown_site"),
@@ -146,6 +147,7 @@ impl Refusal {
             Self::UriTooLong(bytes) => vec![("bytes", bytes.to_string())],
             Self::HeadersTooLarge(bytes) => vec![kib(bytes)],
             Self::TooManyHeaders(most) => vec![("count", most.to_string())],
+            Self::BodyTooLarge(LOGIN_FORM, bytes) => vec![kib(bytes)],
             Self::BodyTooLarge(limit, bytes) => vec![("limit", (*limit).to_owned()), kib(bytes)],
             _ => Vec::new(),
         };

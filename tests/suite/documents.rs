@@ -325,6 +325,17 @@ fn what_the_documents_show_as_a_whole_configuration_is_one() {
     proxy.client().get("/").expect(200);
 }
 
+#[test]
+fn each_reason_of_a_login_is_in_its_table_and_no_other() {
+    let source = include_str!("../../host/src/login/reason.rs");
+    let words =
+        source.split("pub fn word(self)").nth(1).and_then(|rest| rest.split("\n    }\n").next()).expect("words");
+    let word = Regex::new("=> \"([a-z-]+)\"").expect("a pattern");
+    let words: BTreeSet<String> = word.captures_iter(words).map(|found| found[1].to_owned()).collect();
+    assert!(words.len() > 15, "{words:?}");
+    assert_eq!(first_column(&document("docs/operations.md"), "## Why nobody got in"), words);
+}
+
 /// The words of the vocabulary that are names of types, each with the modules that have one.
 fn vocabulary() -> BTreeMap<String, BTreeSet<String>> {
     let text = document("docs/vocabulary.md");

@@ -40,6 +40,33 @@ fn each_mode_lets_the_right_in_and_the_wrong_out() {
 }
 
 #[test]
+fn the_log_says_why_nobody_got_in_and_the_page_does_not() {
+    let a = inbox();
+    let proxy = proxy("", &[("node-a", &a, ""), ("node-b", &a, "drain = true")]);
+    let said = |name: &str, password: &str, words: &[&str]| {
+        let from = proxy.log().len();
+        let page = post_login(&mut proxy.client(), "/", name, password).text();
+        let line = proxy.wait_for_log_after(from, "outcome=", Duration::from_secs(5));
+        words.iter().for_each(|word| assert!(line.contains(word), "{word} in {line}"));
+        let alert = page.split("role=\"alert\"").nth(1).and_then(|rest| rest.split('<').next());
+        alert.expect("a message").to_owned()
+    };
+    let unknown = said("nobody", "x", &["outcome=\"wrong\"", "reason=\"unknown\"", "mode=\"ldap-bind\""]);
+    let wrong = said("alice", "x", &["outcome=\"wrong\"", "reason=\"wrong\""]);
+    let blank = said("alice", "", &["outcome=\"wrong\"", "reason=\"blank\""]);
+    assert_eq!((unknown, blank), (wrong.clone(), wrong));
+    said("bob", "bob-secret", &["outcome=\"failed\"", "reason=\"node-drained\""]);
+    said("lost", "lost-secret", &["outcome=\"failed\"", "reason=\"no-node\""]);
+    // A form of another browser.
+    let from = proxy.log().len();
+    let (token, next) = form_of(&mut proxy.client());
+    let fields = [("username", "alice"), ("password", "alice-secret"), ("token", &*token), ("next", &*next)];
+    assert_eq!(proxy.client().post_form("/.doorward/login", &fields).status, 403);
+    let line = proxy.wait_for_log_after(from, "outcome=", Duration::from_secs(5));
+    assert!(line.contains("outcome=\"stale\"") && line.contains("reason=\"form-token\""), "{line}");
+}
+
+#[test]
 fn a_policy_chooses_the_mode_by_what_it_knows() {
     let a = inbox();
     let policy = "\

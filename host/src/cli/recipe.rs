@@ -223,7 +223,7 @@ fn conclude(outcome: Result<LoggedIn, LoginError>) -> bool {
         Err(LoginError::PasswordExpired) => "Refused: the password must be changed first.".to_owned(),
         Err(LoginError::Throttled(Some(wait))) => format!("Refused: to be tried again in {} s.", wait.as_secs()),
         Err(LoginError::Throttled(None)) => "Refused: too many logins.".to_owned(),
-        Err(LoginError::Refusal(refusal)) => format!("Failed: {refusal:?}."),
+        Err(LoginError::Refusal(refusal)) => format!("Failed: {} ({refusal:?}).", login::Reason::of(refusal).word()),
     });
     outcome.is_ok()
 }

@@ -203,6 +203,9 @@ pub struct ReadAhead {
     pub total: u64,
 }
 
+/// What the limit of a login form is called, where no key of the configuration is smaller.
+pub const LOGIN_FORM: &str = "login-form";
+
 impl Http {
     /// The limit of a request with a session, whatever it sends: a draft, an attachment, an import. An operator who wrote a
     /// larger one for all bodies meant these too.
@@ -214,9 +217,9 @@ impl Http {
         }
     }
 
-    /// The limit of a form of ours that needs no more than `plenty`, called `name`.
-    pub fn own_form(&self, name: &'static str, plenty: u64) -> (&'static str, u64) {
-        if self.body_max_size < plenty { ("body-max-size", self.body_max_size) } else { (name, plenty) }
+    /// The limit of a login form, which needs no more than `plenty`.
+    pub fn login_form(&self, plenty: u64) -> (&'static str, u64) {
+        if self.body_max_size < plenty { ("body-max-size", self.body_max_size) } else { (LOGIN_FORM, plenty) }
     }
 }
 

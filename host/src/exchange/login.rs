@@ -38,7 +38,7 @@ pub(super) struct Form {
 impl Exchange {
     pub(super) async fn log_in(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
         // Sealed, written in base64 and encoded for a form, what is held is less than twice as long.
-        let (name, size) = self.snapshot.http.own_form("the login form", FORM_SIZE);
+        let (name, size) = self.snapshot.http.login_form(FORM_SIZE);
         let limit = (name, size.saturating_add(self.snapshot.hold_max_size.saturating_mul(2)));
         let form = Form::read(&Upload::new(body, self.rules(limit)).whole().await?);
         let device = self.device(visit);

@@ -74,7 +74,7 @@ impl Exchange {
 
     /// Takes a code, and goes on with the login that waited for it.
     pub(super) async fn take_second_factor(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
-        let (name, size) = self.snapshot.http.own_form("the login form", FORM_SIZE);
+        let (name, size) = self.snapshot.http.login_form(FORM_SIZE);
         let limit = (name, size.saturating_add(2 * self.most_state() as u64));
         let sent = CodeForm::read(&Upload::new(body, self.rules(limit)).whole().await?);
         let state = self.snapshot.sessions.unseal(Purpose::SecondFactor, &sent.state, CODE_LIFETIME);

@@ -26,7 +26,7 @@ dn: uid=bob,dc=test\nuid: bob\nmailHost: node-b\nuserPassword: right\n\n\
 dn: uid=lost,dc=test\nuid: lost\nmailHost: nowhere\nuserPassword: right\n\n\
 dn: uid=carol,dc=test\nuid: carol\nmailHost: node-a\nuserPassword: right\npwdReset: TRUE\n";
 
-const FILE: &str = "[directory]\nfile = \"people.ldif\"\n";
+const FILE: &str = "[directory]\nfile = \"people.ldif\"\nname-attribute = \"uid\"\n";
 
 /// All that a login asks, with one worker.
 struct House(Worker, Arc<Live>);
@@ -312,7 +312,7 @@ fn a_name_that_fails_too_often_is_not_asked_for_any_more() {
 fn a_code_is_good_once_for_one_site_and_five_times_for_one_password() {
     let house = House::new("code", "", FILE);
     run(async {
-        let first = async || match house.log_in("alice", "right", &Fake::says([Err(wants_code())])).await {
+        let first = async || match house.log_in("Alice@A.test", "right", &Fake::says([Err(wants_code())])).await {
             Outcome::SecondFactor(waiting) => waiting,
             other => panic!("{other:?}"),
         };
@@ -328,7 +328,7 @@ fn a_code_is_good_once_for_one_site_and_five_times_for_one_password() {
         assert_eq!(refused(house.code(&waiting, "2", "*", &Fake::says([Ok("open")])).await), late, "it was used");
         let outcome = house.code(&again, " 2 ", "*", &Fake::says([Ok("open")])).await;
         assert!(
-            matches!(&outcome, Outcome::LoggedIn { name, session, .. } if name == "alice" && session.user() == "alice")
+            matches!(&outcome, Outcome::LoggedIn { name, session, .. } if name == "alice@a.test" && session.user() == "alice")
         );
         assert_eq!((house.counted("second-factor"), house.counted("wrong-code"), house.counted("in")), (1, 1, 1));
         assert_eq!(house.counted("stale"), 2);

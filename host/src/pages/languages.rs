@@ -265,6 +265,8 @@ mod tests {
     fn a_message_is_filled_once_and_what_is_unknown_stays() {
         assert_eq!(fill("{a} of {b}{c", &[("a", "{b}".to_owned()), ("b", "2".to_owned())]), "{b} of 2{c");
         let english = Language::new("en".to_owned(), Texts::from([("k".to_owned(), "{n} times".to_owned())]));
+        let given = |text: &str| english.say(&Message::Given(text.to_owned()));
+        assert_eq!((given("k").as_str(), given("Not today.").as_str()), ("{n} times", "Not today."));
         assert_eq!(english.say(&Message::Known("k", vec![("n", "3".to_owned())])), "3 times");
         assert_eq!(english.say(&Message::Given("as {it} is".to_owned())), "as {it} is");
     }
