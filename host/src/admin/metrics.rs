@@ -56,7 +56,7 @@ const METRICS: &[Metric] = &[
         by("state", [("accepting", accepting as u64), ("retiring", retiring as u64)])
     }),
     gauge("connections", "Open connections of each scope of limits.", |seen| {
-        by("scope", seen.proxy.shared().state.flow.open().into_iter().map(|(scope, open)| (scope, open as u64)))
+        by("scope", seen.proxy.shared().state.flow.open())
     }),
     counter("refused_connections_total", "Connections that were not let in.", |seen| {
         let refused = seen.proxy.shared().state.refused.all().into_iter();
@@ -95,7 +95,7 @@ const METRICS: &[Metric] = &[
     counter("access_lines_dropped_total", "Access lines that found no room.", |seen| {
         one(seen.proxy.shared().log.dropped())
     }),
-    gauge("read_ahead_bytes", "Bytes read ahead.", |seen| one(seen.proxy.shared().state.read_ahead.held() as u64)),
+    gauge("read_ahead_bytes", "Bytes read ahead.", |seen| one(seen.proxy.shared().state.read_ahead.held())),
     gauge("quarantined", "Components under quarantine.", |seen| {
         one(seen.proxy.shared().desk.quarantine.all().len() as u64)
     }),
