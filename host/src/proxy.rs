@@ -7,6 +7,7 @@ mod sockets;
 mod threads;
 mod upgrade;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,14 +19,14 @@ pub use self::sockets::NewSockets;
 use self::sockets::Sockets;
 use self::threads::Threads;
 use self::upgrade::{Before, Legacy};
-pub use self::upgrade::{Stop, give_up};
+pub use self::upgrade::{Stop, give_up, is_upgrade};
 use crate::config::{Config, Faults};
 use crate::directory::Shrink;
 use crate::door::Phase;
 use crate::log::{self, access::Log};
-use crate::policy::{Compiler, Desk};
+use crate::policy::{Compiler, Desk, Suspect};
 use crate::session::{Keys, Past};
-use crate::snapshot::{Fingerprint, Listener, Materials, Renewed, Snapshot};
+use crate::snapshot::{Listener, Materials, Renewed, Snapshot};
 use crate::state::{Cause, Shared, State};
 
 /// A running proxy.
@@ -53,12 +54,24 @@ fn keep_revocations(state: &State, config: &Config, past: Past) -> Result<(), Er
     })
 }
 
-impl Proxy {
-    /// Starts sockets and workers for a configuration, whose files have this fingerprint.
+/// What a process has before it serves: the policy engine, keys, and what the process before it handed over.
+pub struct Ground {
+    before: Option<Before>,
+    /// Where the process before this one says which sessions it ends.
+    link: Option<OwnedFd>,
+    compiler: Compiler,
+    keys: Keys,
+    tickets: Arc<Renewed>,
+    desk: Arc<Desk>,
+    sockets: Sockets,
+}
+
+impl Ground {
+    /// Prepares it, for a configuration that may be another one than what serves in the end.
     ///
     /// # Errors
-    /// Nothing runs then.
-    pub fn start(config: &Config, fingerprint: Option<Fingerprint>) -> Result<Self, Error> {
+    /// The machine refuses something, or the process before this one does not hand over.
+    pub fn prepare(config: &Config) -> Result<Self, Error> {
         let no_sockets = |source| Error::Io { what: "the sockets are not handed over".to_owned(), source };
         let (before, handed, link) = match upgrade::before().map_err(no_sockets)? {
             Some(Legacy { before, sockets, link }) => (Some(before), sockets, link),
@@ -67,26 +80,47 @@ impl Proxy {
         let folder = config.state_directory.as_deref();
         let compiler = Compiler::start(folder).map_err(|error| Error::Engine(format!("{error:#}")))?;
         before.iter().for_each(|before| before.tell_of(compiler.compiling()));
-        let (keys, tickets) = (Keys::random(), Arc::default());
         let desk = Desk::start(&config.log, folder)
             .map_err(|source| Error::Io { what: "the decision log cannot be opened".to_owned(), source })?;
+        let (keys, tickets, sockets) = (Keys::random(), Arc::default(), Sockets::from_environment(handed));
+        Ok(Self { before, link, compiler, keys, tickets, desk, sockets })
+    }
+
+    /// Builds the first generation.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn build(&self, config: &Config, generation: u64, suspect: Suspect) -> Result<Snapshot, Faults> {
         let materials = Materials {
-            compiler: &compiler,
-            keys: &keys,
-            tickets: &tickets,
+            compiler: &self.compiler,
+            keys: &self.keys,
+            tickets: &self.tickets,
             previous: None,
-            generation: 1,
-            quarantine: Some(&desk.quarantine),
+            generation,
+            quarantine: Some((&self.desk.quarantine, suspect)),
             shrink: Shrink::Refused,
             trial: false,
         };
-        let mut snapshot = Snapshot::build(config, &materials)?;
-        // When a quarantine is lifted, the same files say something else.
-        let whole = !snapshot.policies.all().iter().any(|policy| policy.is_left_alone());
-        snapshot.fingerprint = fingerprint.filter(|_| whole);
+        Snapshot::build(config, &materials)
+    }
+
+    /// Sockets for every listener of a generation.
+    ///
+    /// # Errors
+    /// Every listener that cannot listen.
+    pub fn sockets_for(&self, next: &Snapshot) -> Result<NewSockets, Faults> {
+        self.sockets.prepare(next)
+    }
+
+    /// Starts workers for a configuration, with its generation.
+    ///
+    /// # Errors
+    /// Nothing runs then.
+    pub fn start(self, config: &Config, snapshot: Snapshot, new: NewSockets) -> Result<Proxy, Error> {
+        let Self { before, link, compiler, keys, tickets, desk, sockets } = self;
         log::warnings(&snapshot.warnings);
-        let sockets = Arc::new(Sockets::from_environment(handed));
-        sockets.commit(sockets.prepare(&snapshot)?);
+        sockets.commit(new);
+        let sockets = Arc::new(sockets);
         let log = Log::start(&config.log.access)
             .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
         let state = State::default();
@@ -102,9 +136,11 @@ impl Proxy {
         let threads = Threads::start(shared.clone(), sockets.clone(), config.threads, phase)
             .map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
         let before = Mutex::new(before);
-        Ok(Self { shared, compiler, keys, tickets, sockets, threads, before, takes_over })
+        Ok(Proxy { shared, compiler, keys, tickets, sockets, threads, before, takes_over })
     }
+}
 
+impl Proxy {
     /// What the next generation is built with.
     pub fn materials<'a>(&'a self, previous: &'a Snapshot, generation: u64, shrink: Shrink) -> Materials<'a> {
         Materials {
@@ -113,7 +149,7 @@ impl Proxy {
             tickets: &self.tickets,
             previous: Some(previous),
             generation,
-            quarantine: Some(&self.shared.desk.quarantine),
+            quarantine: Some((&self.shared.desk.quarantine, Suspect::Refused)),
             shrink,
             trial: false,
         }

@@ -115,8 +115,8 @@ pub struct Materials<'a> {
     pub previous: Option<&'a Snapshot>,
     /// The number of the new one.
     pub generation: u64,
-    /// Components that may not go live.
-    pub quarantine: Option<&'a Quarantine>,
+    /// Components that may not go live, and what becomes of a policy that has one of them.
+    pub quarantine: Option<(&'a Quarantine, policy::Suspect)>,
     /// Whether lists of users may lose most of their entries.
     pub shrink: Shrink,
     /// Whether this only tries: then no key file is made.
@@ -240,11 +240,7 @@ impl Snapshot {
 /// The policies. Those that the live generation has are proved already.
 fn policies(config: &Config, materials: &Materials<'_>, faults: &Collector) -> Vec<Arc<PolicySpec>> {
     let proved = materials.previous.map_or(&[][..], |previous| previous.policies.all());
-    // A start is not refused for it: nobody would be served.
-    let starts = materials.previous.is_none() && !materials.trial;
-    let suspect = if starts { policy::Suspect::LeftAlone } else { policy::Suspect::Refused };
-    let quarantine = materials.quarantine.map(|quarantine| (quarantine, suspect));
-    let load = |policy| faults.keep(policy::load(policy, materials.compiler, proved, quarantine));
+    let load = |policy| faults.keep(policy::load(policy, materials.compiler, proved, materials.quarantine));
     config.policies.iter().filter_map(load).collect()
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::files::below;
 
@@ -32,6 +33,10 @@ pub struct Watch {
     files: Vec<PathBuf>,
     list: List,
     seen: Seen,
+    /// What the last look saw, while it is awaited that files come to rest.
+    moving: Option<Seen>,
+    /// When the next look is due.
+    due: Instant,
 }
 
 /// All that is looked at, of a file or folder that is watched.
@@ -54,7 +59,8 @@ impl Watch {
             }
         });
         let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "files are looked at every 5 s only")).ok();
-        let mut watch = Self { hint, watcher, files: Vec::new(), list, seen: Vec::new() };
+        let mut watch =
+            Self { hint, watcher, files: Vec::new(), list, seen: Vec::new(), moving: None, due: Instant::now() + LOOK };
         watch.follow(files);
         watch
     }
@@ -62,6 +68,7 @@ impl Watch {
     /// Remembers how the files are now. To be called before they are read, so that what changes meanwhile is seen.
     pub fn mark(&mut self) {
         self.seen = self.look();
+        self.moving = None;
     }
 
     /// How files are now that may not be watched yet. To be called before they are read; then see [`Watch::follow_since`].
@@ -106,24 +113,26 @@ impl Watch {
         self.seen.retain(|(path, _)| known.contains(path));
     }
 
-    /// Waits until some file changed and all of them are at rest again.
+    /// Waits until some file changed and all of them are at rest again. Who gives up waiting, and waits anew, loses nothing:
+    /// looks come when they are due.
     pub async fn changed(&mut self) {
         loop {
-            let _ = tokio::time::timeout(LOOK, self.hint.notified()).await;
-            let mut now = self.look();
-            if now == self.seen {
-                continue;
+            tokio::select! {
+                () = self.hint.notified(), if self.moving.is_none() => {}
+                () = tokio::time::sleep_until(self.due) => {}
             }
-            loop {
-                tokio::time::sleep(REST).await;
-                let later = self.look();
-                if later == now {
-                    break;
+            let now = self.look();
+            let at_rest = match self.moving.take() {
+                None if now == self.seen => false,
+                Some(before) if before == now => true,
+                None | Some(_) => {
+                    (self.moving, self.due) = (Some(now), Instant::now() + REST);
+                    continue;
                 }
-                now = later;
-            }
+            };
+            self.due = Instant::now() + LOOK;
             // What changed and changed back in the meantime is no change.
-            if now != self.seen {
+            if at_rest && now != self.seen {
                 self.seen = now;
                 self.watch_folders();
                 return;
@@ -205,6 +214,21 @@ mod tests {
         let group = std::fs::metadata(&file).unwrap().gid();
         chown(&file, None, Some(group)).unwrap();
         assert!(seen(&mut watch).await, "chown");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// The loop that waits for it does other things meanwhile, as often as once in a moment.
+    #[tokio::test(start_paused = true)]
+    async fn a_change_without_a_hint_is_seen_though_waiting_is_given_up_again_and_again() {
+        let folder = folder("cancelled");
+        let file = folder.join("not/there/yet");
+        let mut watch = Watch::start(vec![file.clone()]);
+        std::fs::create_dir_all(folder.join("not/there")).unwrap();
+        std::fs::write(&file, "1").unwrap();
+        let began = Instant::now();
+        while tokio::time::timeout(REST / 2, watch.changed()).await.is_err() {
+            assert!(began.elapsed() < LOOK * 3, "nothing is seen");
+        }
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

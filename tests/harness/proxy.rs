@@ -133,8 +133,14 @@ impl Setup {
     /// Writes `doorward.toml` and runs `doorward serve` with it.
     #[track_caller]
     pub fn serve(self, config: &str) -> Proxy {
+        write(&self.dir.path().join("doorward.toml"), config.as_bytes());
+        self.serve_again()
+    }
+
+    /// Runs `doorward serve` with the files as they are.
+    #[track_caller]
+    pub fn serve_again(self) -> Proxy {
         let file = self.dir.path().join("doorward.toml");
-        write(&file, config.as_bytes());
         let mut command = self.command();
         command.args(["serve", "--config"]).arg(&file).arg("--json").args(&self.arguments);
         let input = self.input.map_or_else(Stdio::null, Stdio::from);
@@ -221,6 +227,15 @@ impl Proxy {
         let half = path.with_extension("half-written");
         write(&half, contents.as_ref());
         std::fs::rename(&half, &path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+
+    /// Asks it to end and waits until it has: its directory, for another run.
+    #[track_caller]
+    pub fn stop(mut self) -> Setup {
+        assert!(self.terminate().success());
+        let mut setup = Setup::new();
+        setup.dir = self.dir;
+        setup
     }
 
     /// All listening sockets.

@@ -6,6 +6,7 @@ mod support;
 mod demo;
 mod configuration;
 mod control;
+mod generations;
 mod login;
 mod recipes;
 mod script_logins;

@@ -103,6 +103,9 @@ const METRICS: &[Metric] = &[
     gauge("file_failing", "1 while a file cannot be written or read.", |seen| {
         by("file", troubles(seen.generations).map(|(file, trouble)| (file, u64::from(!trouble.is_null()))))
     }),
+    gauge("fallback", "1 while a kept generation serves, since the files were refused at the start.", |seen| {
+        one(u64::from(seen.generations.fallback().is_some()))
+    }),
     gauge("last_reload_timestamp_seconds", "When the last reload came to its end.", |seen| {
         seen.generations.last_reload().map_or_else(Values::new, |last| one(seconds(last.time)))
     }),

@@ -37,6 +37,7 @@ pub(super) fn status(generations: &Generations) -> Json {
         "generation": snapshot.generation,
         "past": past,
         "history": lives,
+        "fallback": generations.fallback(),
         "started-with": generations.fixed(),
         "warnings": snapshot.warnings.iter().map(ToString::to_string).collect::<Json>(),
         "workers": workers,
@@ -61,11 +62,12 @@ pub(super) fn status(generations: &Generations) -> Json {
 }
 
 /// What is wrong with each of the files that Doorward writes; nothing, where it is well.
-pub(super) fn troubles(generations: &Generations) -> [(String, Json); 4] {
+pub(super) fn troubles(generations: &Generations) -> [(String, Json); 5] {
     let shared = generations.proxy().shared();
     let troubles = [
         ("access-log", shared.log.trouble()),
         ("decisions", shared.desk.records.trouble()),
+        ("generations", generations.store().trouble()),
         ("quarantine", shared.desk.quarantine.trouble()),
         ("revocations", shared.state.revoked.trouble()),
     ];

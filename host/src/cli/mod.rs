@@ -77,6 +77,9 @@ struct Serve {
     /// Print one line of JSON instead of text.
     #[arg(long)]
     json: bool,
+    /// Do not start with the last good generation where the files are refused.
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Debug, Args)]
@@ -99,7 +102,7 @@ struct Check {
 pub fn run() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Demo(demo) => run::demo(demo.listen, demo.dir, demo.json),
-        Command::Serve(serve) => run::serve(&serve.config, serve.json),
+        Command::Serve(serve) => run::serve(&serve),
         Command::Check(check) => run::check(&check),
         Command::Ctl(ctl) => ctl::run(&ctl),
         Command::Keys(keys) => keys::run(&keys),

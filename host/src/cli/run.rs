@@ -8,18 +8,18 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{Check, ctl, say};
+use super::{Check, Serve, ctl, say};
 use crate::admin::Socket;
 use crate::config::{self, Config, Fault, Faults, Level, Severity};
-use crate::control::{Control, Handle, Source};
+use crate::control::{self, Control, Handle, Source};
 use crate::demo::{Demo, SITES, USERS};
 use crate::directory::Shrink;
 use crate::log;
-use crate::policy::{Compiler, Quarantine};
+use crate::policy::{Compiler, Quarantine, Suspect};
 use crate::proxy::{Proxy, give_up};
 use crate::session::Keys;
 use crate::shortage;
-use crate::snapshot::{Materials, Snapshot, load_at_rest};
+use crate::snapshot::{Materials, Snapshot};
 use crate::watch::Watch;
 
 /// `doorward demo`.
@@ -31,14 +31,13 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     shortage::raise_open_files();
     let mut control = Control::start(None)?;
     let source = Demo::start(listen, folder).context("the demo's nodes do not start")?.source();
-    let (config, fingerprint) = load_at_rest(|| source.load())?;
-    let watch = Watch::start(config.files());
-    let proxy = Proxy::start(&config, fingerprint)?;
+    let started = control::start(&source, true)?;
+    let watch = Watch::start(started.config.files());
     control.hear_stop()?;
-    let admin = admin_socket(&config, &proxy)?;
-    let address = proxy.listening().first().and_then(|(_, address, _)| address.parse().ok()).unwrap_or(listen);
+    let admin = admin_socket(&started.config, &started.proxy)?;
+    let address = started.proxy.listening().first().and_then(|(_, address, _)| address.parse().ok()).unwrap_or(listen);
     say(&if json { demo_json(address) } else { demo_text(address) });
-    Ok(control.run(proxy, &config, watch, source, async |handle| serve_admin(admin, handle).await))
+    Ok(control.run(started, watch, source, async |handle| serve_admin(admin, handle).await))
 }
 
 fn demo_json(address: SocketAddr) -> String {
@@ -68,27 +67,29 @@ fn demo_text(address: SocketAddr) -> String {
 ///
 /// # Errors
 /// It cannot start; the faults of the configuration.
-pub(super) fn serve(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    serve_here(path, json).inspect_err(|error| give_up(&format!("{error:#}")))
+pub(super) fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
+    serve_here(&serve.config, serve.json, serve.strict).inspect_err(|error| give_up(&format!("{error:#}")))
 }
 
-fn serve_here(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
+fn serve_here(path: &Path, json: bool, strict: bool) -> anyhow::Result<ExitCode> {
     let mut control = Control::start(Some(std::env::current_exe()?))?;
     let source = Source::File(path.to_owned());
     // Watched before it is read, so that no change falls between.
     let mut watch = Watch::start(vec![path.to_owned()]);
-    let config = source.load()?;
-    log::start(config.log.level);
+    let config = config::load_anyway(path).map(|(config, _)| config);
+    log::start(config.as_ref().map_or(Level::Info, |config| config.log.level));
     no_core_dumps();
     shortage::raise_open_files();
-    watch.follow(config.files());
-    make_key_files(&config);
+    if let Ok(config) = &config {
+        watch.follow(config.files());
+        make_key_files(config);
+    }
     watch.mark();
-    let (config, fingerprint) = load_at_rest(|| source.load())?;
-    watch.follow(config.files());
-    let proxy = Proxy::start(&config, fingerprint)?;
+    let started = control::start(&source, strict)?;
+    watch.follow(started.config.files());
     control.hear_stop()?;
-    let admin = admin_socket(&config, &proxy)?;
+    let proxy = &started.proxy;
+    let admin = admin_socket(&started.config, proxy)?;
     let listening = proxy.listening();
     if json {
         let one = |(name, address, tls): &(String, String, bool)| json!({"name": name, "address": address, "tls": tls});
@@ -105,7 +106,7 @@ fn serve_here(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
             });
         }
     }
-    Ok(control.run(proxy, &config, watch, source, async |handle| serve_admin(admin, handle).await))
+    Ok(control.run(started, watch, source, async |handle| serve_admin(admin, handle).await))
 }
 
 /// Makes the key files that are missing, before they are looked at with the other files: the first start is no reason to
@@ -179,7 +180,7 @@ fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
         tickets: &Arc::default(),
         previous: None,
         generation: 1,
-        quarantine: Some(&quarantine),
+        quarantine: Some((&quarantine, Suspect::Refused)),
         shrink: Shrink::Refused,
         trial: true,
     };

@@ -39,7 +39,7 @@ pub use session::{Session, Throttle};
 use session::{authentication, default_session, session};
 
 /// The whole configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The file's folder: what relative paths in it start from.
     pub base: PathBuf,

@@ -29,9 +29,10 @@ pub(super) struct Next {
 }
 
 impl Next {
-    /// It is live.
-    pub(super) fn keep(self) {
+    /// It is live: its configuration.
+    pub(super) fn keep(self) -> Config {
         self.keys.keep();
+        self.config
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! Invariant: only the loop changes anything here. Everybody may look.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::{Fallback, Started, Store};
 use crate::config::{Config, Fixed};
 use crate::directory::Shrink;
 use crate::policy::Policy;
@@ -27,6 +29,18 @@ pub struct Generations {
     fixed: Vec<Fixed>,
     /// The file of ended sessions.
     revocations: Mutex<Option<PathBuf>>,
+    /// Those that are kept over a restart.
+    store: Arc<Store>,
+    /// A kept one serves, since the files were refused.
+    fallback: Mutex<Option<Fallback>>,
+}
+
+/// Where a generation that may be rolled back to is.
+pub(super) enum Earlier {
+    /// In memory, whole.
+    Here(Arc<Snapshot>),
+    /// On disk: it has to be built.
+    Kept(u64),
 }
 
 /// Generations that were live.
@@ -47,12 +61,12 @@ pub struct Life {
     /// Since when it was live the last time: seconds since 1970.
     pub since: u64,
     /// Why it went live then.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 impl Life {
-    fn now(generation: u64, reason: &'static str) -> Self {
-        Self { generation, since: seconds_now(), reason }
+    pub(super) fn now(generation: u64, reason: &'static str) -> Self {
+        Self { generation, since: seconds_now(), reason: reason.into() }
     }
 }
 
@@ -75,16 +89,55 @@ pub struct LastReload {
 }
 
 impl Generations {
-    /// What was started with this configuration.
-    pub(super) fn of(proxy: Proxy, config: &Config) -> Self {
-        let history = History { last: 1, live: Life::now(1, "start"), past: VecDeque::new() };
+    /// What was started, which is kept.
+    pub(super) fn of(started: Started) -> Self {
+        let Started { proxy, config, store, fallback } = started;
+        let generation = proxy.generation();
+        let reason = if fallback.is_some() { "fallback" } else { "start" };
+        let (last, live) = (store.highest().max(generation), Life::now(generation, reason));
+        let faults = fallback.as_ref().map(|fallback| fallback.faults);
         Self {
             proxy,
-            history: Mutex::new(history),
-            last_reload: Mutex::default(),
+            history: Mutex::new(History { last, live, past: VecDeque::new() }),
+            last_reload: Mutex::new(faults.map(|faults| LastReload { time: SystemTime::now(), faults: Some(faults) })),
             fixed: config.fixed(),
-            revocations: Mutex::new(config.session.revocations_file.clone()),
+            revocations: Mutex::new(config.session.revocations_file),
+            store,
+            fallback: Mutex::new(fallback),
         }
+    }
+
+    /// Those that are kept over a restart.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether a kept generation serves, since the files were refused when the process started.
+    pub fn fallback(&self) -> Option<Fallback> {
+        lock(&self.fallback).clone()
+    }
+
+    /// Keeps the live generation over a restart. It has this configuration.
+    pub(super) fn keep(&self, config: &Config) {
+        let (live, life) = (self.proxy.shared().live.load_full(), self.history().live.clone());
+        if let Some(fingerprint) = live.fingerprint.filter(|_| live.generation == life.generation) {
+            self.store.keep(config, &fingerprint, &life);
+        }
+    }
+
+    /// Notes that the live generation went well, once all of its policies are through their probation.
+    pub(super) fn note_if_it_went_well(&self) {
+        let live = self.proxy.shared().live.load_full();
+        let is_new = live.policies.all().iter().any(|policy| policy.is_on_probation());
+        if !is_new && self.is_doing_well() && self.store.has(live.generation) == Some(false) {
+            self.store.note_went_well(live.generation);
+        }
+    }
+
+    /// Whether no policy of the live generation is left alone.
+    pub(super) fn is_doing_well(&self) -> bool {
+        let live = self.proxy.shared().live.load_full();
+        !live.policies.all().iter().any(|policy| policy.health().open)
     }
 
     /// The machine that it runs on.
@@ -100,7 +153,11 @@ impl Generations {
     /// Generations in the order in which they were live, those that may be rolled back to and last the live one.
     pub fn lives(&self) -> Vec<Life> {
         let history = self.history();
-        history.past.iter().map(|(_, life)| life).chain([&history.live]).cloned().collect()
+        let here: Vec<Life> = history.past.iter().map(|(_, life)| life).chain([&history.live]).cloned().collect();
+        drop(history);
+        let is_here = |kept: &Life| here.iter().any(|life| life.generation == kept.generation);
+        let kept: Vec<Life> = self.store.went_well().into_iter().filter(|kept| !is_here(kept)).collect();
+        kept.into_iter().chain(here).collect()
     }
 
     /// What the keys said at the start that no reload can apply.
@@ -165,6 +222,9 @@ impl Generations {
             history.past.pop_front();
         }
         drop(history);
+        if config.is_some() {
+            *lock(&self.fallback) = None;
+        }
         self.forget_unused();
         Ok(())
     }
@@ -180,28 +240,38 @@ impl Generations {
         Ok(())
     }
 
-    /// Makes an earlier generation live again: the one of that number, or the last before this one. Nothing is
-    /// compiled for it. The files still say otherwise, so the next reload does what they say.
+    /// Makes an earlier generation live again. The files still say otherwise, so the next reload does what they say.
     ///
     /// # Errors
-    /// There is none, or it has a component that is under quarantine.
-    pub(super) fn roll_back(&self, to: Option<u64>) -> Result<u64, Error> {
-        let live = self.generation();
-        let past = self.past(to).ok_or(Error::NoSuchGeneration)?;
-        let generation = past.generation;
+    /// It has a component that is under quarantine, or cannot listen.
+    pub(super) fn roll_back(&self, past: Arc<Snapshot>) -> Result<u64, Error> {
+        let (from, generation) = (self.generation(), past.generation);
         self.go_live(past, "rollback", Cause::Operator, None)?;
-        tracing::warn!(from = live, generation, "rolled back");
+        tracing::warn!(from, generation, "rolled back");
+        self.store.note_live(&self.history().live.clone());
         Ok(generation)
     }
 
-    /// Whether there is such a generation to go back to.
-    pub(super) fn has(&self, to: Option<u64>) -> bool {
-        self.past(to).is_some()
+    /// Builds a generation that is kept on disk.
+    ///
+    /// # Errors
+    /// It is not what was kept, or something that it needs besides is not there any more.
+    pub(super) fn build_kept(&self, generation: u64) -> Result<Arc<Snapshot>, Error> {
+        let config = self.store.load(generation).map_err(|why| Error::NotKept { generation, why })?;
+        let previous = self.proxy.shared().live.load_full();
+        let materials = self.proxy.materials(&previous, generation, Shrink::Refused);
+        let mut snapshot = Snapshot::build(&config, &materials).inspect_err(|_| self.forget_unused())?;
+        snapshot.warnings.extend(config.needs_restart(&self.fixed));
+        Ok(Arc::new(snapshot))
     }
 
-    fn past(&self, to: Option<u64>) -> Option<Arc<Snapshot>> {
+    /// The generation of that number to go back to, or the last before this one.
+    pub(super) fn past(&self, to: Option<u64>) -> Option<Earlier> {
         let live = self.generation();
-        self.last_that(|past| to.map_or(past.generation != live, |to| past.generation == to))
+        let here = self.last_that(|past| to.map_or(past.generation != live, |to| past.generation == to));
+        let mut kept = self.store.went_well().into_iter().rev().map(|life| life.generation);
+        let kept = || kept.find(|kept| *kept != live && to.is_none_or(|to| *kept == to)).map(Earlier::Kept);
+        here.map(Earlier::Here).or_else(kept)
     }
 
     /// Whether it is the operator's last change that is to blame for a policy that fails, as far as can be told without

@@ -9,7 +9,9 @@ mod build;
 mod generations;
 mod signals;
 mod source;
+mod start;
 mod state;
+mod store;
 mod systemd;
 mod task;
 
@@ -25,6 +27,8 @@ use crate::session::Revocation;
 
 pub use generations::{Generations, LastReload, Life, Reloaded};
 pub use source::Source;
+pub use start::{Fallback, Started, start};
+pub use store::Store;
 pub use task::Control;
 
 /// Commands on their way to the loop. It takes them quickly, and whoever sends more waits.

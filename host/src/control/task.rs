@@ -5,29 +5,37 @@
 //! done at once.
 
 mod failing;
+mod rollback;
 mod upgrade;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet, LocalSet, spawn_blocking, spawn_local};
+use tokio::time::Interval;
 
-use self::upgrade::{Rollback, Upgrade, upgrade_is_under_way};
+use self::rollback::RollBack;
+use self::upgrade::{Upgrade, upgrade_is_under_way};
 use super::build::{Built, Next, build};
 use super::signals::{Order, Signals};
-use super::{Answer, COMMANDS, Command, Generations, Handle, Outcome, Reloaded, Source, background, state, systemd};
-use crate::config::Config;
+use super::{
+    Answer, COMMANDS, Command, Generations, Handle, Outcome, Reloaded, Source, Started, background, state, systemd,
+};
 use crate::directory::Shrink;
 use crate::log;
 use crate::policy::Policy;
-use crate::proxy::{Error, Proxy};
+use crate::proxy::Error;
+use crate::snapshot::Snapshot;
 use crate::state::Cause;
 use crate::watch::Watch;
+
+/// How often it is looked whether what is live went well.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What was done instead.
 const ROLLBACK: &str = "a rollback";
@@ -65,11 +73,12 @@ impl Control {
 
     /// Runs the loop until the process is told to end, and drains it then; after an upgrade it retires, which the same
     /// signals cut short. `beside` gets what sends commands, and runs as long.
-    pub fn run<F>(self, proxy: Proxy, config: &Config, watch: Watch, source: Source, beside: F) -> ExitCode
+    pub fn run<F>(self, started: Started, watch: Watch, source: Source, beside: F) -> ExitCode
     where
         F: AsyncFnOnce(Handle) + 'static,
     {
-        let generations = Arc::new(Generations::of(proxy, config));
+        let config = started.config.clone();
+        let generations = Arc::new(Generations::of(started));
         let Self { runtime, program, signals } = self;
         generations.proxy().serves();
         systemd::ready();
@@ -79,6 +88,8 @@ impl Control {
             spawn_local(beside(handle));
             // It keeps a sender, so that `commands` is never closed.
             let background = spawn_local(background::run(generations.clone(), sender));
+            let keeping = generations.clone();
+            spawn_blocking(move || keeping.keep(&config));
             let mut task = Task {
                 generations: generations.clone(),
                 watch,
@@ -89,6 +100,7 @@ impl Control {
                 work: Work::None,
                 waiting: VecDeque::new(),
                 assessments: JoinSet::new(),
+                look: tokio::time::interval(LOOK),
             };
             let end = task.run().await;
             background.abort();
@@ -132,12 +144,15 @@ struct Task {
     waiting: VecDeque<Waiting>,
     /// Policies that are asked whether they fail for nobody in particular.
     assessments: JoinSet<(Arc<Policy>, bool)>,
+    /// When it is looked whether what is live went well.
+    look: Interval,
 }
 
 /// What takes long. One at a time is under way.
 enum Work {
     None,
     Reload(Reload),
+    RollBack(RollBack),
     Upgrade(Upgrade),
 }
 
@@ -155,6 +170,8 @@ struct Reload {
 enum Waiting {
     /// One for all who asked.
     Reload(Shrink, Vec<Answer<Outcome>>),
+    /// To a generation that is kept on disk.
+    RollBack(u64, Answer<Result<u64, Error>>),
     Upgrade(Option<Answer<Result<u32, Error>>>),
 }
 
@@ -166,6 +183,8 @@ enum Event {
     Built(Result<Built, JoinError>),
     Upgraded(Result<Result<u32, Error>, JoinError>),
     Assessed(Arc<Policy>, bool),
+    KeptBuilt(Result<Result<Arc<Snapshot>, Error>, JoinError>),
+    Look,
 }
 
 impl Work {
@@ -174,6 +193,7 @@ impl Work {
         match self {
             Self::None => std::future::pending().await,
             Self::Reload(reload) => Event::Built((&mut reload.job).await),
+            Self::RollBack(rollback) => Event::KeptBuilt((&mut rollback.job).await),
             Self::Upgrade(upgrade) => Event::Upgraded((&mut upgrade.job).await),
         }
     }
@@ -193,6 +213,8 @@ impl Task {
                 Event::Built(built) => self.built(built).await,
                 Event::Upgraded(upgraded) => self.upgraded(upgraded).await,
                 Event::Assessed(policy, is_bad) => self.assessed(&policy, is_bad).await,
+                Event::KeptBuilt(built) => self.kept_built(built).await,
+                Event::Look => self.look(),
             };
             if let Some(end) = end {
                 return end;
@@ -208,6 +230,7 @@ impl Task {
             Some(Ok((policy, is_bad))) = self.assessments.join_next() => Event::Assessed(policy, is_bad),
             Some(command) = self.commands.recv() => Event::Command(command),
             () = self.watch.changed() => Event::FilesChanged,
+            _ = self.look.tick() => Event::Look,
         }
     }
 
@@ -256,7 +279,7 @@ impl Task {
         }
         let waits = self.waiting.iter_mut().find_map(|waiting| match waiting {
             Waiting::Reload(shrink, answers) => Some((shrink, answers)),
-            Waiting::Upgrade(_) => None,
+            Waiting::Upgrade(_) | Waiting::RollBack(..) => None,
         });
         match waits {
             Some((waits, answers)) => {
@@ -276,6 +299,7 @@ impl Task {
             match self.waiting.pop_front() {
                 None => return,
                 Some(Waiting::Reload(shrink, answers)) => self.begin_reload(shrink, answers),
+                Some(Waiting::RollBack(to, answer)) => self.begin_rollback(to, answer),
                 Some(Waiting::Upgrade(answer)) => self.begin_upgrade(answer),
             }
         }
@@ -335,13 +359,24 @@ impl Task {
             return Some(Err(Error::Superseded("the rollback of a policy that went bad")));
         }
         let generations = self.generations.clone();
+        // What is superseded by a reload without having failed went well.
+        let (before, went_well) = (generations.generation(), generations.is_doing_well());
         self.at_once(move || {
             let began = Instant::now();
             generations.go_live(next.snapshot.clone(), "reload", Cause::Operator, Some(&next.config))?;
             let generation = next.snapshot.generation;
             log::warnings(&next.snapshot.warnings);
             tracing::info!(generation, us = began.elapsed().as_micros(), "reloaded");
-            next.keep();
+            generations.note_reload(None);
+            let config = next.keep();
+            let keep = move || {
+                if went_well {
+                    generations.store().note_went_well(before);
+                }
+                generations.keep(&config);
+            };
+            // Nobody waits for the disk.
+            spawn_blocking(keep);
             Ok(Reloaded { generation, changed: true })
         })
         .await
@@ -358,52 +393,9 @@ impl Task {
         }
     }
 
-    /// What was asked for before is not done any more, as far as it is not done already.
-    fn supersede(&mut self) {
-        let mut answers = Vec::new();
-        for waiting in self.waiting.drain(..) {
-            match waiting {
-                Waiting::Reload(_, waits) => answers.extend(waits),
-                Waiting::Upgrade(answer) => {
-                    let _ = answer.map(|answer| answer.send(Err(Error::Superseded(ROLLBACK))));
-                }
-            }
-        }
-        if let Work::Reload(reload) = &mut self.work
-            && !reload.superseded
-        {
-            reload.superseded = true;
-            answers.append(&mut reload.answers);
-            tracing::warn!(generation = self.generations.generation(), "a reload is superseded by a rollback");
-            systemd::ready();
-        }
-        let superseded = Arc::new(Error::Superseded(ROLLBACK));
-        answers.into_iter().for_each(|answer| _ = answer.send(Err(superseded.clone())));
-        // What changed until now is what the rollback is about.
-        self.watch.mark();
-    }
-
-    async fn roll_back(&mut self, to: Option<u64>, answer: Answer<Result<u64, Error>>) -> Option<End> {
-        if !self.generations.has(to) {
-            let _ = answer.send(Err(Error::NoSuchGeneration));
-            return None;
-        }
-        if let Work::Upgrade(upgrade) = &mut self.work {
-            // The new process would serve what the files say.
-            upgrade.stop.stop();
-            upgrade.rollbacks.push(Rollback { to, answer });
-            return None;
-        }
-        self.roll_back_now(to, answer).await
-    }
-
-    async fn roll_back_now(&mut self, to: Option<u64>, answer: Answer<Result<u64, Error>>) -> Option<End> {
+    fn look(&self) -> Option<End> {
         let generations = self.generations.clone();
-        let Some(rolled_back) = self.at_once(move || generations.roll_back(to)).await else { return Some(End::Stop) };
-        if rolled_back.is_ok() {
-            self.supersede();
-        }
-        let _ = answer.send(rolled_back);
+        spawn_blocking(move || generations.note_if_it_went_well());
         None
     }
 }

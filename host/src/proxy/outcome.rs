@@ -19,6 +19,14 @@ pub enum Error {
     /// There is no such generation to go back to.
     #[error("there is no such generation to go back to")]
     NoSuchGeneration,
+    /// A generation that is kept over a restart cannot be used.
+    #[error("generation {generation} cannot be used: {why}")]
+    NotKept {
+        /// Its number.
+        generation: u64,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A component may not go live.
     #[error("sha256:{digest} is under quarantine; `doorward ctl lift sha256:{digest}` lifts that")]
     Quarantined {

@@ -76,7 +76,7 @@ pub(super) struct Legacy {
 /// # Errors
 /// It does not say.
 pub(super) fn before() -> Result<Option<Legacy>> {
-    if std::env::var_os(VARIABLE).is_none() {
+    if !is_upgrade() {
         return Ok(None);
     }
     let other = std::io::stdin().as_fd().try_clone_to_owned()?;
@@ -192,9 +192,14 @@ fn stopped() -> Error {
     Error::new(ErrorKind::Interrupted, "this process was told to end, so the new one does not serve")
 }
 
+/// Whether this process was started to take over from another.
+pub fn is_upgrade() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
 /// Tells the process that this one was to take over from why it does not.
 pub fn give_up(why: &str) {
-    if std::env::var_os(VARIABLE).is_some() {
+    if is_upgrade() {
         let text = format!("{FAILED}{why}");
         let end = text.floor_char_boundary(MESSAGE);
         // Whoever is not there any more does not need to know.

@@ -38,6 +38,11 @@ pub fn load_at_rest(load: impl Fn() -> Result<Config, Faults>) -> Result<(Config
 }
 
 impl Fingerprint {
+    /// Whether it is of what the files of a configuration say now.
+    pub fn is_of(&self, config: &Config) -> bool {
+        Self::of(config).0 == *self
+    }
+
     /// The fingerprint, and when one of the files changed last.
     fn of(config: &Config) -> (Self, Option<SystemTime>) {
         let (mut hash, mut newest) = (Sha256::new(), None);

@@ -38,6 +38,7 @@ impl Task {
         let went_live = self.at_once(move || {
             let bad = generations.generation();
             generations.go_live(good, "a policy went bad", Cause::Relapse, None)?;
+            generations.store().forget(bad);
             if quarantined {
                 let reason = format!("{} failed again and again after generation {bad} went live", failed.name);
                 generations.proxy().shared().desk.quarantine.add(&failed.digest, &reason);

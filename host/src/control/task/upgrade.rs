@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
+use super::rollback::Deferred;
 use super::{Answer, End, Order, ROLLBACK, Task, Waiting, Work, no_end};
 use crate::control::systemd;
 use crate::proxy::{Error, Stop};
@@ -17,13 +18,7 @@ pub(super) struct Upgrade {
     /// This process was told to end.
     pub(super) ends: bool,
     /// Rollbacks that are done when it has stopped for them.
-    pub(super) rollbacks: Vec<Rollback>,
-}
-
-/// A rollback that waits until the upgrade has stopped.
-pub(super) struct Rollback {
-    pub(super) to: Option<u64>,
-    pub(super) answer: Answer<Result<u64, Error>>,
+    pub(super) rollbacks: Vec<Deferred>,
 }
 
 impl Task {
@@ -84,8 +79,8 @@ impl Task {
             rollbacks.into_iter().for_each(|rollback| _ = rollback.answer.send(Err(too_late())));
             return end;
         }
-        for Rollback { to, answer } in rollbacks {
-            if let Some(end) = self.roll_back_now(to, answer).await {
+        for Deferred { to, answer } in rollbacks {
+            if let Some(end) = self.roll_back(to, answer).await {
                 return Some(end);
             }
         }

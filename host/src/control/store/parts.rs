@@ -1,0 +1,126 @@
+//! What is kept of a generation: the files that a configuration names and that are neither secret nor lists of users.
+
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{File, POLICIES};
+use crate::config::Config;
+use crate::files;
+
+/// Bytes of one generation. Components are the largest, and those of JavaScript have some 12 MiB.
+const LARGEST: usize = 128 << 20;
+
+/// What a kept file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Configuration,
+    Policy,
+    Templates,
+    Languages,
+    Recipe,
+}
+
+/// A file of a generation.
+pub(super) struct Part {
+    pub kind: Kind,
+    /// The file or folder that the configuration names.
+    path: PathBuf,
+    /// Where it is kept.
+    pub kept: PathBuf,
+    pub bytes: Vec<u8>,
+}
+
+impl Part {
+    pub(super) fn file(&self) -> File {
+        let (path, kept) = (self.path.clone(), self.kept.clone());
+        File { kind: self.kind, path, kept, sha256: digest_of(&self.bytes) }
+    }
+}
+
+pub(super) fn digest_of(bytes: &[u8]) -> String {
+    crate::policy::digest(bytes)
+}
+
+/// A digest of all parts, which another generation has only if it says the same.
+pub(super) fn content_of(parts: &[Part]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        for text in [part.path.as_os_str(), part.kept.as_os_str()] {
+            let bytes = text.as_encoded_bytes();
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+        hash.update(Sha256::digest(&part.bytes));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// All of them, as they are now.
+///
+/// # Errors
+/// One cannot be read, or they are too large.
+pub(super) fn parts(config: &Config) -> Result<Vec<Part>> {
+    let mut parts = vec![read(Kind::Configuration, config.place.file(), "doorward.toml".into())?];
+    let policies = config.policies.iter().flat_map(|policy| [&policy.file, &policy.shadow]).flatten();
+    for path in policies {
+        let mut part = read(Kind::Policy, path, PathBuf::new())?;
+        part.kept = Path::new(POLICIES).join(format!("{}.wasm", digest_of(&part.bytes)));
+        parts.push(part);
+    }
+    for (kind, name, folder) in
+        [(Kind::Templates, "templates", &config.templates), (Kind::Languages, "languages", &config.languages)]
+    {
+        let Some(folder) = folder else { continue };
+        for path in files::below(folder).into_iter().filter(|path| path.is_file()) {
+            let within = path.strip_prefix(folder).map_err(Error::other)?;
+            let mut part = read(kind, &path, Path::new(name).join(within))?;
+            part.path.clone_from(folder);
+            parts.push(part);
+        }
+    }
+    for (index, backend) in config.backends.iter().enumerate() {
+        if backend.recipe.contains(['.', '/']) {
+            let path = config.base.join(&backend.recipe);
+            parts.push(read(Kind::Recipe, &path, PathBuf::from(format!("recipes/{index}.toml")))?);
+        }
+    }
+    match parts.iter().map(|part| part.bytes.len()).sum::<usize>() {
+        size if size > LARGEST => Err(Error::other(format!("its files have {size} bytes, and {LARGEST} are kept"))),
+        _ => Ok(parts.into_iter().map(|part| Part { path: absolute(&part.path), ..part }).collect()),
+    }
+}
+
+/// Puts a kept file in the place of what the configuration names.
+pub(super) fn put(config: &mut Config, file: &File, folder: &Path, own: &Path) {
+    let is_meant = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| absolute(path) == file.path);
+    match file.kind {
+        Kind::Configuration => {}
+        Kind::Policy => {
+            let policies = config.policies.iter_mut().flat_map(|policy| [&mut policy.file, &mut policy.shadow]);
+            policies.filter(|path| is_meant(path)).for_each(|path| *path = Some(folder.join(&file.kept)));
+        }
+        Kind::Templates => config.templates = Some(own.join("templates")),
+        Kind::Languages => config.languages = Some(own.join("languages")),
+        Kind::Recipe => {
+            let base = config.base.clone();
+            let named = |recipe: &str| absolute(&base.join(recipe)) == file.path;
+            for backend in config.backends.iter_mut().filter(|backend| named(&backend.recipe)) {
+                backend.recipe = absolute(&own.join(&file.kept)).display().to_string();
+            }
+        }
+    }
+}
+
+fn read(kind: Kind, path: &Path, kept: PathBuf) -> Result<Part> {
+    let bytes = files::read(path).and_then(|bytes| bytes.ok_or_else(|| ErrorKind::NotFound.into()));
+    let bytes = bytes.map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    Ok(Part { kind, path: path.to_owned(), kept, bytes })
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
