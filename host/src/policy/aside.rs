@@ -59,7 +59,7 @@ fn audit(asked: &Asked) {
     let (policy, Ok(remembered)) = (&asked.policy, &asked.outcome) else { return };
     let started = Instant::now();
     let Ok(mut guest) = Guest::start(&policy.start()) else { return };
-    let (answer, _) = guest.ask(Source::Live(asked.facts.clone()));
+    let (answer, _) = guest.ask(Source::Live(Box::new(asked.facts.clone())));
     policy.state.counts.audits.fetch_add(1, Ordering::Relaxed);
     policy.state.audit_took(started.elapsed());
     if answer.is_ok_and(|answer| answer != **remembered) {

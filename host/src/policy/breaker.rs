@@ -10,8 +10,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use crate::config::Breaker as Settings;
-
 /// Nobody is left alone for longer: the policy may have been mended, and one failing question a minute harms nobody.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// While it is open, those for whom it has not failed are asked about so often: with the default limit of 10 ms for a
@@ -25,6 +23,17 @@ const SHARE: u64 = 2;
 const LOST: u32 = 10;
 /// A new policy is to blame when it fails for so many clients as may fail in all, and for one of so many questions.
 const NEW_SHARE: u64 = 10;
+
+/// When a policy is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// So many failures open it ...
+    pub failures: u32,
+    /// ... within this time.
+    pub window: Duration,
+    /// The first pause; each one after it is twice as long.
+    pub pause: Duration,
+}
 
 /// The state of a breaker.
 #[derive(Debug, Default)]
@@ -254,8 +263,7 @@ fn network_of(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings =
-        Settings { failures: 3, window: Duration::from_secs(10), pause: Duration::from_secs(1), watch: Duration::ZERO };
+    const SETTINGS: Settings = Settings { failures: 3, window: Duration::from_secs(10), pause: Duration::from_secs(1) };
 
     fn client(number: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, number])

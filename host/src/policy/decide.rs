@@ -212,7 +212,7 @@ impl Policy {
         let (outcome, trace) = match guest {
             Err(error) => (Err(error), Trace::default()),
             Ok(mut guest) => {
-                let (outcome, trace) = guest.ask(Source::Live(facts.clone()));
+                let (outcome, trace) = guest.ask(Source::Live(Box::new(facts.clone())));
                 if outcome.is_ok() && !self.per_call && !self.state.is_impure() {
                     shelf.guest = Some(guest);
                 }
@@ -251,7 +251,7 @@ impl Policy {
         let turn = {
             let (mut breaker, now) = (self.state.breaker(), Instant::now());
             let failure = Failure { client, took: now.duration_since(began), asked };
-            let turn = breaker.failed(failure, now, &self.breaker);
+            let turn = breaker.failed(failure, now, &self.breaker_settings());
             self.state.noted(&breaker);
             turn
         };
@@ -305,7 +305,7 @@ impl Policy {
         }
         let own = |names: &HashSet<String>, usual: &str| names.iter().min().map_or(usual.to_owned(), String::clone);
         let facts = Facts::of_nobody(&own(&self.scope.listeners, listener), &own(&self.scope.sites, site));
-        let asked = Guest::start(&self.start()).and_then(|mut guest| guest.ask(Source::Live(facts)).0);
+        let asked = Guest::start(&self.start()).and_then(|mut guest| guest.ask(Source::Live(Box::new(facts))).0);
         asked
             .inspect_err(|error| tracing::warn!(policy = self.name, %error, "a policy fails for nobody in particular"))
             .is_err()

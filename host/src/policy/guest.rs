@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use doorward_vectors::Question;
 use wasmtime::component::{ComponentType, Instance, InstancePre, Lift, Lower, TypedFunc};
 use wasmtime::{Store, StoreContextMut, StoreLimitsBuilder, Trap, UpdateDeadline};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder};
 
-use super::answer::{Action, Answer, Form, Mode, Verdict};
+use super::answer::{Action, Answer, Form, HeaderRules, Mode, Verdict};
 use super::engine::{Running, TICK, run};
 use super::imports::{Ambient, Caps, Living, Source, interface};
 use super::trace::{Fact, Trace, Value};
 use super::words::{Said, Words};
-use crate::config::Question;
 
 /// A guest may keep the loader busy for so long: starting and `configure` parse tables, and are off the path.
 const LOAD_TIME: Duration = Duration::from_millis(500);
@@ -102,6 +102,7 @@ pub(super) struct Guest {
     ask: Ask,
     time: Duration,
     wasi: bool,
+    headers: HeaderRules,
 }
 
 /// What an instance is started with.
@@ -122,6 +123,8 @@ pub(super) struct Start<'a> {
     pub time: Duration,
     /// Whether it needs WASI.
     pub wasi: bool,
+    /// Which headers its answer may have.
+    pub headers: HeaderRules,
 }
 
 impl Guest {
@@ -141,7 +144,7 @@ impl Guest {
             Question::AuthMode => Ask::AuthMode(export(at.0, at.1, name, "decide", version)?),
             Question::Filter => Ask::Filter(export(at.0, at.1, name, "decide", version)?),
         };
-        Ok(Self { store, ask, time: start.time, wasi: start.wasi })
+        Ok(Self { store, ask, time: start.time, wasi: start.wasi, headers: start.headers })
     }
 
     /// Bytes that its memories may still grow by.
@@ -177,7 +180,7 @@ impl Guest {
         let answer = match living.missing.take() {
             Some(fact) => Err(Error::NotGiven(fact)),
             None => answer
-                .and_then(|answer| answer.checked().map_err(Error::Lied))
+                .and_then(|answer| answer.checked(self.headers).map_err(Error::Lied))
                 .map_err(|error| error.after(&living.said)),
         };
         (answer, trace)

@@ -3,25 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use doorward_vectors::WIT_VERSION;
+use doorward_vectors::{Question, WIT_VERSION};
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower};
 use wasmtime::{Engine, ResourceLimiter, Result, StoreLimits, bail};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
 use super::answer::Form;
-use super::facts::Facts;
 use super::guest::Deadline;
 use super::manifest::Grants;
-use super::memo::Read as _;
+use super::memo::Read;
 use super::trace::{Fact, Given, Trace, Value};
 use super::words::{Said, shown};
-use crate::config::Question;
 
 /// Where the facts of a decision come from.
-#[derive(Debug, Clone)]
 pub(super) enum Source {
     /// From a connection, a request, a login.
-    Live(Facts),
+    Live(Box<dyn Read + Send + Sync>),
     /// From what somebody wrote down.
     Given(Arc<Given>),
 }

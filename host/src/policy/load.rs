@@ -7,7 +7,7 @@ use doorward_vectors::WIT_VERSION;
 use wasmtime::Engine;
 
 use super::compile::Limits;
-use super::engine::{Compiler, digest};
+use super::compiler::{Compiler, digest};
 use super::guest::{Error, Guest};
 use super::imports;
 use super::manifest::{Grants, Manifest};

@@ -3,11 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use doorward_vectors::WIT_VERSION;
+use doorward_vectors::{Question, WIT_VERSION};
 use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
-
-use crate::config::Question;
 
 /// What the imports and exports of a component say.
 #[derive(Debug, Clone, PartialEq, Eq)]

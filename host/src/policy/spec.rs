@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wasmtime::component::InstancePre;
 
+use super::breaker::Settings;
 use super::facts::Facts;
 use super::guest::Start;
 use super::imports::Living;
@@ -74,6 +75,12 @@ impl PolicySpec {
         self.left_alone
     }
 
+    /// When its breaker opens.
+    pub(super) fn breaker_settings(&self) -> Settings {
+        let config::Breaker { failures, window, pause, watch: _ } = self.breaker;
+        Settings { failures, window, pause }
+    }
+
     pub(super) fn start(&self) -> Start<'_> {
         Start {
             pre: &self.pre,
@@ -84,6 +91,7 @@ impl PolicySpec {
             memory: self.memory,
             time: self.time,
             wasi: self.grants.wasi() && !self.manifest.wasi.is_empty(),
+            headers: super::headers::RULES,
         }
     }
 }

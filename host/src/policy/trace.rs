@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use hyper::header::HeaderName;
+use http::header::HeaderName;
 use serde_json::{Value as Json, json};
 
 use doorward_vectors::facts::MOST_READS;

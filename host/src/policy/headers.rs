@@ -1,0 +1,53 @@
+//! Headers that a filter may write, and those that it may not.
+//!
+//! Pure.
+
+use super::answer::HeaderRules;
+use crate::{reserved, text};
+
+/// The rules for answers of filters.
+pub(super) const RULES: HeaderRules =
+    HeaderRules { may_set: |name| !is_immutable(name), may_answer: |name| !is_ours_to_answer(name) };
+
+/// Headers towards a node that no policy may set, in any spelling: they frame the message, belong to the connection,
+/// carry credentials, or say who and where the client is, which only Doorward knows.
+fn is_immutable(name: &str) -> bool {
+    const NAMES: [&str; 7] =
+        ["authorization", "content-encoding", "content-length", "content-type", "cookie", "expect", "host"];
+    let plain = name.to_ascii_lowercase().replace('_', "-");
+    NAMES.contains(&plain.as_str()) || text::is_hop_by_hop(&plain) || reserved::is_reserved(name)
+}
+
+/// Headers of an answer that only Doorward writes.
+fn is_ours_to_answer(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "connection",
+        "content-length",
+        "date",
+        "keep-alive",
+        "proxy-authenticate",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-request-id",
+    ];
+    NAMES.contains(&name.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_doorward_writes_no_filter_writes() {
+        for name in ["Cookie", "X_Forwarded_For", "x-doorward-user", "Transfer-Encoding", "Host"] {
+            assert!(!(RULES.may_set)(name), "{name}");
+        }
+        for name in ["content-length", "Set-Cookie", "X-Request-Id"] {
+            assert!(!(RULES.may_answer)(name), "{name}");
+        }
+        assert!((RULES.may_set)("x-tenant") && (RULES.may_answer)("retry-after"));
+    }
+}
