@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
+use doorward_engine::{Guest, Source};
+
 use super::Policy;
 use super::decide::{Guests, Outcome};
 use super::desk::Desk;
 use super::facts::Facts;
-use super::guest::Guest;
-use super::imports::Source;
 use super::record::Record;
 
 /// Jobs that may wait. Each holds a request's headers: with the usual 1 KiB, 256 KiB; at most 16 MiB.

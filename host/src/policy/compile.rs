@@ -144,7 +144,8 @@ pub fn run(time: u64, memory: u64, niceness: u8) -> u8 {
     if std::io::stdin().lock().read_to_end(&mut bytes).is_err() {
         return 1;
     }
-    let compiled = Engine::new(&super::engine::settings()).and_then(|engine| engine.precompile_component(&bytes));
+    let compiled =
+        Engine::new(&doorward_engine::engine::settings()).and_then(|engine| engine.precompile_component(&bytes));
     let (output, status) = match compiled {
         Ok(compiled) => (compiled, 0),
         Err(error) => (format!("{error:#}").into_bytes(), REFUSED),

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use doorward_engine::engine;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::cache::Cache;
 use super::compile::{self, Limits};
-use super::engine;
 
 /// Compiles components and keeps those in use.
 pub struct Compiler {

@@ -8,16 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::answer::Answer;
+use doorward_engine::{Answer, Error, Failure, Guest, Memo, Source, Trace, Transition};
+
 use super::aside::{Asked, Job};
-use super::breaker::{Failure, Turn};
 use super::desk::Desk;
 use super::facts::Facts;
-use super::guest::{Error, Guest};
-use super::imports::Source;
-use super::memo::Memo;
 use super::record::Record;
-use super::trace::Trace;
 use super::{Policies, Policy};
 use crate::config::Recording;
 
@@ -248,21 +244,21 @@ impl Policy {
             let of = |tally: &Arc<Tally>| tally.hits.load(Ordering::Relaxed) + tally.misses.load(Ordering::Relaxed);
             self.state.tallies().iter().map(of).sum()
         };
-        let turn = {
+        let transition = {
             let (mut breaker, now) = (self.state.breaker(), Instant::now());
             let failure = Failure { client, took: now.duration_since(began), asked };
-            let turn = breaker.failed(failure, now, &self.breaker_settings());
+            let transition = breaker.failed(failure, now, &self.breaker_settings());
             self.state.noted(&breaker);
-            turn
+            transition
         };
-        match turn {
-            Turn::Same | Turn::Closed => return,
-            Turn::Shut if is_told => {
+        match transition {
+            Transition::Same | Transition::Closed => return,
+            Transition::Shut if is_told => {
                 return tracing::warn!(policy, %client, failures, "a policy failed too often for a client: nobody else is affected");
             }
-            Turn::Shut => return,
-            Turn::Blamed => tracing::warn!(policy, digest, failures, "a policy fails for several clients"),
-            Turn::Opened => {
+            Transition::Shut => return,
+            Transition::Blamed => tracing::warn!(policy, digest, failures, "a policy fails for several clients"),
+            Transition::Opened => {
                 tracing::error!(policy, digest, failures, "a policy failed too often: it is left alone for a while");
             }
         }
@@ -276,10 +272,10 @@ impl Policy {
             return;
         }
         let mut breaker = self.state.breaker();
-        let turn = breaker.answered(facts.peer.address);
+        let transition = breaker.answered(facts.peer.address);
         self.state.noted(&breaker);
         drop(breaker);
-        if turn == Turn::Closed {
+        if transition == Transition::Closed {
             tracing::info!(policy = self.name, "a policy answers again");
         }
     }

@@ -6,13 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use doorward_engine::{Fact, Form, Read, Value};
 use doorward_wire::form;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::http::request::Parts;
 
-use super::answer::Form;
-use super::memo::Read;
-use super::trace::{Fact, Value};
 use crate::peer::Peer;
 
 /// The facts of one decision. Cheap to clone: a guest keeps a copy while it decides.

@@ -2,7 +2,8 @@
 //!
 //! Pure.
 
-use super::answer::HeaderRules;
+use doorward_engine::HeaderRules;
+
 use crate::{reserved, text};
 
 /// The rules for answers of filters.

@@ -3,14 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use doorward_engine::{Error, Grants, Guest, Manifest};
 use doorward_vectors::WIT_VERSION;
 use wasmtime::Engine;
 
 use super::compile::Limits;
 use super::compiler::{Compiler, digest};
-use super::guest::{Error, Guest};
-use super::imports;
-use super::manifest::{Grants, Manifest};
 use super::quarantine::Quarantine;
 use super::spec::{PolicySpec, Scope};
 use crate::config::{self, Fault, Faults, Instances};
@@ -137,8 +135,7 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
     }
     let limits = Limits::of(bytes.len(), config.compile_time, config.compile_memory);
     let component = compiler.component(&digest, bytes, limits).map_err(|error| fault(error.to_string(), wanted()))?;
-    let pre = imports::linker(compiler.engine(), config.asks, &grants)
-        .and_then(|linker| linker.instantiate_pre(&component))
+    let linked = doorward_engine::link(&component, config.asks, &grants)
         .map_err(|error| fault(format!("{error:#}"), wanted()))?;
     Ok(PolicySpec {
         name: config.name.clone(),
@@ -158,7 +155,7 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
             sites: config.sites.iter().cloned().collect(),
         },
         settings: config.settings.to_string(),
-        pre,
+        linked,
         shadow: None,
         left_alone: false,
     })

@@ -2,50 +2,39 @@
 //!
 //! Invariants: a question always gets an answer, in bounded time; an instance that erred is never asked again.
 
-mod answer;
 mod aside;
-mod breaker;
 mod cache;
 mod compile;
 mod compiler;
 mod decide;
 mod desk;
-mod engine;
 mod facts;
-mod guest;
 mod headers;
-mod imports;
 mod load;
-mod manifest;
-mod memo;
 mod quarantine;
 mod record;
 mod spec;
 mod state;
-mod trace;
 mod trial;
-mod words;
 
 use std::sync::Arc;
 
-pub use answer::{Action, Answer, Form, Header, Mode as AuthMode, Reply, Verdict};
 pub use compile::{COMMAND as COMPILE_COMMAND, run as compile_run};
 pub use compiler::{Compiler, Compiling, digest};
 pub use decide::Guests;
 pub use desk::Desk;
+pub use doorward_engine::{
+    Action, Answer, Error, Fact, Form, Given, Grants, Header, Manifest, Mode as AuthMode, Problem, Read, Reply, Trace,
+    Value, Verdict, Words,
+};
 pub use doorward_vectors::WIT_VERSION;
 pub use facts::{Facts, LoginFacts, RequestFacts};
-pub use guest::{Error, Problem};
 pub use load::{BUILT_IN, Suspect, bytes_of, load, manifest_of, schema_of};
-pub use manifest::{Grants, Manifest};
-pub use memo::Read;
 pub use quarantine::Quarantine;
 pub use record::{Mask, Record, Recorded};
 pub use spec::{PolicySpec, PolicySpecs};
 pub use state::{Policy, States};
-pub use trace::{Fact, Given, Trace, Value};
 pub use trial::{Figures, Told, Trial};
-pub use words::Words;
 
 use crate::config::{Mode, OnError, Question};
 

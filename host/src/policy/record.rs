@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use doorward_engine::{Answer, Fact, Trace, Value};
 use serde_json::{Value as Json, json};
 
 use super::Policy;
-use super::answer::Answer;
-use super::trace::{Fact, Trace, Value};
 use crate::config;
 use crate::files::{Lines, Manner};
 

@@ -4,13 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::InstancePre;
+use doorward_engine::{BreakerSettings, Grants, Linked, Manifest, Start};
 
-use super::breaker::Settings;
 use super::facts::Facts;
-use super::guest::Start;
-use super::imports::Living;
-use super::manifest::{Grants, Manifest};
 use crate::config::{self, OnError, Question, Recording};
 
 /// A policy of one Snapshot: compiled, linked, and proved by a canary.
@@ -35,7 +31,7 @@ pub struct PolicySpec {
     pub(super) scope: Scope,
     pub(super) settings: String,
     /// Follows from the digest and the grants.
-    pub(super) pre: InstancePre<Living>,
+    pub(super) linked: Linked,
     /// A candidate that is asked what this one was asked.
     pub(super) shadow: Option<Arc<PolicySpec>>,
     /// It was under quarantine when the process started, and is never asked.
@@ -76,14 +72,14 @@ impl PolicySpec {
     }
 
     /// When its breaker opens.
-    pub(super) fn breaker_settings(&self) -> Settings {
+    pub(super) fn breaker_settings(&self) -> BreakerSettings {
         let config::Breaker { failures, window, pause, watch: _ } = self.breaker;
-        Settings { failures, window, pause }
+        BreakerSettings { failures, window, pause }
     }
 
     pub(super) fn start(&self) -> Start<'_> {
         Start {
-            pre: &self.pre,
+            linked: &self.linked,
             name: &self.name,
             question: self.question,
             version: &self.manifest.version,

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::breaker::Breaker;
+use doorward_engine::Breaker;
+
 use super::decide::Tally;
 use super::spec::{PolicySpec, PolicySpecs};
 use super::{Health, Policies};

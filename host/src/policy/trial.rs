@@ -3,12 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::Answer;
-use super::guest::{Error, Guest};
-use super::imports::Source;
-use super::memo::{Memo, Read};
+use doorward_engine::{Answer, Error, Given, Guest, Memo, Source, Trace};
+
 use super::spec::PolicySpec;
-use super::trace::{Fact, Given, Trace, Value};
 
 /// What a trial remembers may take so many bytes: as much as a policy has by default.
 const MEMO: usize = 4 << 20;
@@ -143,10 +140,4 @@ fn ask(guest: &mut Guest, given: &Arc<Given>) -> Told {
     let (answer, trace) = guest.ask(Source::Given(given.clone()));
     let took = started.elapsed();
     Told { answer, trace, took, words: guest.words().map(|words| words.lines().to_vec()).unwrap_or_default() }
-}
-
-impl Read for Given {
-    fn read(&self, fact: &Fact) -> Value<'_> {
-        self.read(fact).unwrap_or(Value::Missing)
-    }
 }

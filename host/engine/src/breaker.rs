@@ -26,7 +26,7 @@ const NEW_SHARE: u64 = 10;
 
 /// When a policy is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct BreakerSettings {
     /// So many failures open it ...
     pub failures: u32,
     /// ... within this time.
@@ -37,7 +37,7 @@ pub struct Settings {
 
 /// The state of a breaker.
 #[derive(Debug, Default)]
-pub(super) struct Breaker {
+pub struct Breaker {
     /// Those for whom it failed of late.
     clients: HashMap<IpAddr, Client>,
     /// Counts since a failure that was the first for a while.
@@ -80,7 +80,7 @@ struct Pause {
 
 /// A failure.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Failure {
+pub struct Failure {
     /// For whom.
     pub client: IpAddr,
     /// The time that was lost.
@@ -91,7 +91,7 @@ pub(super) struct Failure {
 
 /// What a failure or a success did to a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub enum Transition {
     /// Nothing.
     Same,
     /// One client is left alone with it.
@@ -125,7 +125,7 @@ impl Pause {
 
 impl Breaker {
     /// Whether the policy may be asked about this client now.
-    pub(super) fn admits(&mut self, client: IpAddr, now: Instant) -> bool {
+    pub fn admits(&mut self, client: IpAddr, now: Instant) -> bool {
         self.forget(now);
         let known = self.clients.get_mut(&network_of(client));
         match (&mut self.open, known) {
@@ -145,32 +145,32 @@ impl Breaker {
     }
 
     /// Whether it is open for all.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
     /// Whether there is nothing to be asked here.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         self.open.is_none() && self.clients.is_empty()
     }
 
     /// Whether the policy is left alone, and failed for this client before.
-    pub(super) fn is_left_alone_with(&self, client: IpAddr) -> bool {
+    pub fn is_left_alone_with(&self, client: IpAddr) -> bool {
         let known = self.clients.get(&network_of(client));
         known.is_some_and(|client| client.shut.is_some() || self.open.is_some())
     }
 
     /// Clients for whom it failed of late.
-    pub(super) fn clients(&self) -> usize {
+    pub fn clients(&self) -> usize {
         self.clients.len()
     }
 
     /// The policy failed.
-    pub(super) fn failed(&mut self, failure: Failure, now: Instant, settings: &Settings) -> Turn {
+    pub fn failed(&mut self, failure: Failure, now: Instant, settings: &BreakerSettings) -> Transition {
         let shut = self.count_client(failure.client, now, settings);
         if let Some(open) = &mut self.open {
             open.double(now);
-            return Turn::Same;
+            return Transition::Same;
         }
         let clients = self.clients.len();
         let fresh = || Window {
@@ -189,17 +189,17 @@ impl Breaker {
         let dear = clients > 1 && window.lost * LOST >= settings.window;
         if window.failures >= settings.failures && (many || dear) {
             (self.open, self.others, self.window) = (Some(Pause::begin(now, settings.pause)), None, None);
-            return Turn::Opened;
+            return Transition::Opened;
         }
         if clients >= settings.failures as usize && NEW_SHARE * failures >= asked && !window.blamed {
             window.blamed = true;
-            return Turn::Blamed;
+            return Transition::Blamed;
         }
-        if shut { Turn::Shut } else { Turn::Same }
+        if shut { Transition::Shut } else { Transition::Same }
     }
 
     /// Counts a failure for a client. True when it is left alone from now on.
-    fn count_client(&mut self, client: IpAddr, now: Instant, settings: &Settings) -> bool {
+    fn count_client(&mut self, client: IpAddr, now: Instant, settings: &BreakerSettings) -> bool {
         let network = network_of(client);
         if self.clients.len() >= MOST_CLIENTS && !self.clients.contains_key(&network) {
             self.sweep = None;
@@ -228,7 +228,7 @@ impl Breaker {
     }
 
     /// The policy answered for a client.
-    pub(super) fn answered(&mut self, client: IpAddr) -> Turn {
+    pub fn answered(&mut self, client: IpAddr) -> Transition {
         if let Some(client) = self.clients.get_mut(&network_of(client))
             && let Some(shut) = client.shut.take()
         {
@@ -236,9 +236,9 @@ impl Breaker {
             (client.failures, client.pause) = (0, (shut.time * 2).min(LONGEST_PAUSE));
         }
         if self.open.take().is_none() {
-            return Turn::Same;
+            return Transition::Same;
         }
-        Turn::Closed
+        Transition::Closed
     }
 
     /// Forgets clients for whom it has not failed for long.
@@ -263,7 +263,8 @@ fn network_of(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings = Settings { failures: 3, window: Duration::from_secs(10), pause: Duration::from_secs(1) };
+    const SETTINGS: BreakerSettings =
+        BreakerSettings { failures: 3, window: Duration::from_secs(10), pause: Duration::from_secs(1) };
 
     fn client(number: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, number])
@@ -285,7 +286,7 @@ mod tests {
             self.1 + Duration::from_secs_f32(seconds)
         }
 
-        fn fails(&mut self, seconds: f32, number: u8, asked: u64) -> Turn {
+        fn fails(&mut self, seconds: f32, number: u8, asked: u64) -> Transition {
             self.0.failed(failure(number, asked), self.at(seconds), &SETTINGS)
         }
 
@@ -297,16 +298,16 @@ mod tests {
     #[test]
     fn it_opens_at_the_limit_tries_again_ever_later_and_closes_with_an_answer() {
         let mut bench = Bench::new();
-        assert_eq!((bench.fails(0.0, 1, 1), bench.fails(1.0, 1, 2)), (Turn::Same, Turn::Same));
+        assert_eq!((bench.fails(0.0, 1, 1), bench.fails(1.0, 1, 2)), (Transition::Same, Transition::Same));
         assert!(bench.admits(1.0, 1));
-        assert_eq!(bench.fails(2.0, 1, 3), Turn::Opened);
+        assert_eq!(bench.fails(2.0, 1, 3), Transition::Opened);
         assert!(!bench.admits(2.0, 1));
         assert!(bench.admits(3.0, 1), "one try");
         assert!(!bench.admits(3.0, 1), "and one only");
-        assert_eq!(bench.fails(3.0, 1, 4), Turn::Same);
+        assert_eq!(bench.fails(3.0, 1, 4), Transition::Same);
         assert!(!bench.admits(4.0, 1));
         assert!(bench.admits(5.0, 1));
-        assert_eq!(bench.0.answered(client(1)), Turn::Closed);
+        assert_eq!(bench.0.answered(client(1)), Transition::Closed);
         assert!(bench.admits(5.0, 1) && !bench.0.is_open());
     }
 
@@ -314,15 +315,15 @@ mod tests {
     fn one_client_among_others_pays_alone() {
         let mut bench = Bench::new();
         // Others ask ten questions for each of his.
-        let turns: Vec<Turn> = [1, 11, 21].map(|asked| bench.fails(0.1, 1, asked)).into();
-        assert_eq!(turns, [Turn::Same, Turn::Same, Turn::Shut]);
+        let transitions: Vec<Transition> = [1, 11, 21].map(|asked| bench.fails(0.1, 1, asked)).into();
+        assert_eq!(transitions, [Transition::Same, Transition::Same, Transition::Shut]);
         assert!(!bench.admits(0.2, 1) && bench.admits(0.2, 2) && !bench.0.is_open());
         assert!(bench.0.is_left_alone_with(client(1)) && !bench.0.is_left_alone_with(client(2)));
         // A good question of his opens the way again, and the next pause is longer all the same.
         assert!(bench.admits(1.2, 1));
-        assert_eq!(bench.0.answered(client(1)), Turn::Same);
-        let turns: Vec<Turn> = [31, 41, 51].map(|asked| bench.fails(1.3, 1, asked)).into();
-        assert_eq!(turns.last(), Some(&Turn::Shut));
+        assert_eq!(bench.0.answered(client(1)), Transition::Same);
+        let transitions: Vec<Transition> = [31, 41, 51].map(|asked| bench.fails(1.3, 1, asked)).into();
+        assert_eq!(transitions.last(), Some(&Transition::Shut));
         assert!(!bench.admits(3.2, 1) && bench.admits(3.4, 1));
         assert!(bench.admits(200.0, 1) && bench.0.is_quiet(), "in the end he is forgotten");
     }
@@ -336,7 +337,7 @@ mod tests {
         assert!(bench.0.is_open() && !bench.admits(0.1, 1));
         assert!(bench.0.is_left_alone_with(client(1)) && !bench.0.is_left_alone_with(client(2)));
         assert!(bench.admits(0.1, 2), "the first other client is the probe");
-        assert_eq!(bench.0.answered(client(2)), Turn::Closed);
+        assert_eq!(bench.0.answered(client(2)), Transition::Closed);
         assert!(bench.admits(0.1, 3) && !bench.admits(0.1, 1));
     }
 
@@ -361,24 +362,24 @@ mod tests {
     #[test]
     fn a_new_policy_is_to_blame_when_it_fails_for_several_clients() {
         let mut bench = Bench::new();
-        let turns: Vec<Turn> =
+        let transitions: Vec<Transition> =
             [(1, 1), (1, 9), (2, 17), (3, 25)].map(|(number, asked)| bench.fails(0.0, number, asked)).into();
-        assert_eq!(turns, [Turn::Same, Turn::Same, Turn::Same, Turn::Blamed]);
+        assert_eq!(transitions, [Transition::Same, Transition::Same, Transition::Same, Transition::Blamed]);
         assert!(!bench.0.is_open());
     }
 
     #[test]
     fn many_clients_who_cost_too_much_time_open_it() {
         let mut bench = Bench::new();
-        let mut turns = (0..200_u8).map(|number| bench.fails(1.0, number, 1000 * (u64::from(number) + 1)));
-        assert!(turns.any(|turn| turn == Turn::Opened));
+        let mut transitions = (0..200_u8).map(|number| bench.fails(1.0, number, 1000 * (u64::from(number) + 1)));
+        assert!(transitions.any(|transition| transition == Transition::Opened));
     }
 
     #[test]
     fn rare_failures_do_not_open_it_and_no_pause_is_endless() {
         let mut bench = Bench::new();
         for number in 0..20_u8 {
-            assert_eq!(bench.fails(f32::from(number) * 11.0, 1, u64::from(number) + 1), Turn::Same);
+            assert_eq!(bench.fails(f32::from(number) * 11.0, 1, u64::from(number) + 1), Transition::Same);
         }
         for asked in 21..150 {
             bench.fails(1000.0, 1, asked);

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use doorward_vectors::facts::MOST_READS;
 use doorward_vectors::{FactType, GivenFact, ValueType, unknown_fact};
 
-use super::answer::Form;
+use crate::answer::Form;
 
 /// What a fact that takes a name is asked by.
 macro_rules! asked_by {

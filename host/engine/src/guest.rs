@@ -5,15 +5,15 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use doorward_vectors::Question;
-use wasmtime::component::{ComponentType, Instance, InstancePre, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentType, Instance, Lift, Lower, TypedFunc};
 use wasmtime::{Store, StoreContextMut, StoreLimitsBuilder, Trap, UpdateDeadline};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder};
 
-use super::answer::{Action, Answer, Form, HeaderRules, Mode, Verdict};
-use super::engine::{Running, TICK, run};
-use super::imports::{Ambient, Caps, Living, Source, interface};
-use super::trace::{Fact, Trace, Value};
-use super::words::{Said, Words};
+use crate::answer::{Action, Answer, Form, HeaderRules, Mode, Verdict};
+use crate::engine::{Running, TICK, run};
+use crate::imports::{Ambient, Caps, Linked, Living, Source, interface};
+use crate::trace::{Fact, Trace, Value};
+use crate::words::{Said, Words};
 
 /// A guest may keep the loader busy for so long: starting and `configure` parse tables, and are off the path.
 const LOAD_TIME: Duration = Duration::from_millis(500);
@@ -97,7 +97,7 @@ enum Ask {
 }
 
 /// A configured instance.
-pub(super) struct Guest {
+pub struct Guest {
     store: Store<Living>,
     ask: Ask,
     time: Duration,
@@ -106,9 +106,9 @@ pub(super) struct Guest {
 }
 
 /// What an instance is started with.
-pub(super) struct Start<'a> {
+pub struct Start<'a> {
     /// The linked component.
-    pub pre: &'a InstancePre<Living>,
+    pub linked: &'a Linked,
     /// The policy's name.
     pub name: &'a str,
     /// Its question.
@@ -132,7 +132,7 @@ impl Guest {
     ///
     /// # Errors
     /// Whatever the guest did wrong, settings included.
-    pub(super) fn start(start: &Start<'_>) -> Result<Self, Error> {
+    pub fn start(start: &Start<'_>) -> Result<Self, Error> {
         let (mut store, instance) = instantiate(start)?;
         configure(&mut store, &instance, start).map_err(|error| error.after(&store.data().said))?;
         let (name, version) = (start.question.name(), start.version);
@@ -148,7 +148,7 @@ impl Guest {
     }
 
     /// Bytes that its memories may still grow by.
-    pub(super) fn memory_left(&self) -> usize {
+    pub fn memory_left(&self) -> usize {
         self.store.data().limits.memory_left
     }
 
@@ -156,7 +156,7 @@ impl Guest {
     ///
     /// # Errors
     /// Whatever the guest did wrong.
-    pub(super) fn schema(start: &Start<'_>) -> Result<String, Error> {
+    pub fn schema(start: &Start<'_>) -> Result<String, Error> {
         let (mut store, instance) = instantiate(start)?;
         let schema: TypedFunc<(), (String,)> = export(&instance, &mut store, "settings", "schema", start.version)?;
         let _running = arm(&mut store, LOAD_TIME);
@@ -164,12 +164,12 @@ impl Guest {
     }
 
     /// What it said in its last call.
-    pub(super) fn words(&self) -> Option<Words> {
+    pub fn words(&self) -> Option<Words> {
         self.store.data().said.words()
     }
 
     /// Puts its question. After an error it must not be used again. What it read comes back either way.
-    pub(super) fn ask(&mut self, source: Source) -> (Result<Answer, Error>, Trace) {
+    pub fn ask(&mut self, source: Source) -> (Result<Answer, Error>, Trace) {
         let living = self.store.data_mut();
         living.log_lines = LOG_LINES;
         living.begin(source, self.wasi);
@@ -207,17 +207,17 @@ impl Guest {
 }
 
 fn instantiate(start: &Start<'_>) -> Result<(Store<Living>, Instance), Error> {
-    let mut store = Store::new(start.pre.engine(), living(start));
+    let mut store = Store::new(start.linked.0.engine(), living(start));
     store.limiter(|living| &mut living.limits);
     store.epoch_deadline_callback(at_deadline);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(1000);
     let _running = arm(&mut store, LOAD_TIME);
     let instance = if start.wasi {
-        at_once(start.pre.instantiate_async(&mut store))
+        at_once(start.linked.0.instantiate_async(&mut store))
             .and_then(|done| done.map_err(|error| classify(&error, LOAD_TIME)))
     } else {
-        start.pre.instantiate(&mut store).map_err(|error| classify(&error, LOAD_TIME))
+        start.linked.0.instantiate(&mut store).map_err(|error| classify(&error, LOAD_TIME))
     };
     let instance = instance.map_err(|error| error.after(&store.data().said))?;
     Ok((store, instance))
@@ -366,7 +366,7 @@ where
 /// A call's time: of the CPU, so that whether a policy answers in time does not depend on what else the machine does; and
 /// by the clock ten times as much, since its worker waits for it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     time: Duration,
     /// The CPU time of its thread when it was first looked at, and epochs since. Most calls are over by then, and pay
     /// nothing for it.

@@ -13,8 +13,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::answer::Answer;
-use super::trace::{Fact, Trace, Value};
+use crate::answer::Answer;
+use crate::trace::{Fact, Given, Trace, Value};
 
 /// What an edge, a node or a leaf costs beside the texts in it: a measured 150 to 250 bytes with its share of a table.
 const OVERHEAD: usize = 200;
@@ -27,8 +27,14 @@ pub trait Read {
     fn read(&self, fact: &Fact) -> Value<'_>;
 }
 
+impl Read for Given {
+    fn read(&self, fact: &Fact) -> Value<'_> {
+        self.read(fact).unwrap_or(Value::Missing)
+    }
+}
+
 /// Known decisions of one policy on one worker.
-pub(super) struct Memo {
+pub struct Memo {
     budget: usize,
     young: Tree,
     old: Tree,
@@ -68,16 +74,16 @@ const FEW: usize = 4;
 /// The policy read or answered otherwise after the same reads: it is no pure function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("after the same facts it did something else")]
-pub(super) struct Impure;
+pub struct Impure;
 
 impl Memo {
     /// A memo that holds at most so many bytes.
-    pub(super) fn new(budget: usize) -> Self {
+    pub fn new(budget: usize) -> Self {
         Self { budget, young: Tree::default(), old: Tree::default(), evicted: 0 }
     }
 
     /// The answer to these facts, if it is known.
-    pub(super) fn find(&mut self, facts: &impl Read) -> Option<Arc<Answer>> {
+    pub fn find(&mut self, facts: &impl Read) -> Option<Arc<Answer>> {
         if let Some(answer) = self.young.find(facts, None) {
             return Some(answer.clone());
         }
@@ -91,7 +97,7 @@ impl Memo {
     }
 
     /// What a decision that is known read.
-    pub(super) fn trace(&self, facts: &impl Read) -> Trace {
+    pub fn trace(&self, facts: &impl Read) -> Trace {
         let mut trace = Trace::default();
         if self.young.find(facts, Some(&mut trace)).is_none() {
             trace = Trace::default();
@@ -104,7 +110,7 @@ impl Memo {
     ///
     /// # Errors
     /// What is known already says that the policy is not pure; nothing is remembered then.
-    pub(super) fn insert(&mut self, trace: &Trace, answer: &Arc<Answer>) -> Result<(), Impure> {
+    pub fn insert(&mut self, trace: &Trace, answer: &Arc<Answer>) -> Result<(), Impure> {
         let texts: usize = trace.reads().iter().map(|(_, value)| value.size()).sum();
         let cost = texts + answer.size() + OVERHEAD * (trace.reads().len() + 1);
         if cost > LARGEST.min(self.budget / 2) {
@@ -118,12 +124,12 @@ impl Memo {
     }
 
     /// Bytes that it holds.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.young.bytes + self.old.bytes
     }
 
     /// Answers that went because there was no room.
-    pub(super) fn evicted(&self) -> u64 {
+    pub fn evicted(&self) -> u64 {
         self.evicted
     }
 }
@@ -222,7 +228,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::policy::answer::Form;
+    use crate::answer::Form;
 
     /// Facts of a request that is made of numbers.
     struct Numbers(BTreeMap<u8, u64>);

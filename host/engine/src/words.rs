@@ -22,7 +22,7 @@ const PERMIT: usize = 64 << 10;
 
 /// Where a guest's words go; its clones are one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Said(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Said(Arc<Mutex<Vec<u8>>>);
 
 /// What a guest said, line by line, as it may be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +30,12 @@ pub struct Words(Vec<String>);
 
 impl Said {
     /// A call begins: what was said before belongs to another.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.lock().clear();
     }
 
     /// Some bytes of standard output or standard error.
-    pub(super) fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         let mut said = self.lock();
         said.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT)..]);
         if said.len() > 2 * KEPT {
@@ -45,7 +45,7 @@ impl Said {
     }
 
     /// A line of the log.
-    pub(super) fn line(&self, line: &str) {
+    pub(crate) fn line(&self, line: &str) {
         // A line that was begun on a stream ends here.
         if self.lock().last().is_some_and(|last| *last != b'\n') {
             self.write(b"\n");
@@ -55,7 +55,7 @@ impl Said {
     }
 
     /// What was said, if anything was.
-    pub(super) fn words(&self) -> Option<Words> {
+    pub(crate) fn words(&self) -> Option<Words> {
         let said = self.lock();
         let kept = &said[said.len().saturating_sub(KEPT)..];
         let text = String::from_utf8_lossy(kept);
@@ -70,7 +70,7 @@ impl Said {
 }
 
 /// A guest's text with what is not printable escaped.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

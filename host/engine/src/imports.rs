@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use doorward_vectors::{Question, WIT_VERSION};
-use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower};
+use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker, LinkerInstance, Lower};
 use wasmtime::{Engine, ResourceLimiter, Result, StoreLimits, bail};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
-use super::answer::Form;
-use super::guest::Deadline;
-use super::manifest::Grants;
-use super::memo::Read;
-use super::trace::{Fact, Given, Trace, Value};
-use super::words::{Said, shown};
+use crate::answer::Form;
+use crate::guest::Deadline;
+use crate::manifest::Grants;
+use crate::memo::Read;
+use crate::trace::{Fact, Given, Trace, Value};
+use crate::words::{Said, shown};
 
 /// Where the facts of a decision come from.
-pub(super) enum Source {
+pub enum Source {
     /// From a connection, a request, a login.
     Live(Box<dyn Read + Send + Sync>),
     /// From what somebody wrote down.
@@ -33,7 +33,7 @@ impl Source {
 }
 
 /// What the host keeps beside a guest.
-pub(super) struct Living {
+pub(crate) struct Living {
     /// Where facts come from; nowhere while the guest starts and is configured.
     pub source: Option<Source>,
     /// What was read.
@@ -63,7 +63,7 @@ impl Living {
     ///
     /// # Errors
     /// There is nothing to decide, the fact is not given, or too much was read. The guest is stopped then.
-    pub(super) fn read(&mut self, fact: Fact) -> Result<Value<'static>> {
+    pub(crate) fn read(&mut self, fact: Fact) -> Result<Value<'static>> {
         if let Some(value) = self.trace.get(&fact) {
             return Ok(value.clone());
         }
@@ -77,7 +77,7 @@ impl Living {
     }
 
     /// Begins a decision.
-    pub(super) fn begin(&mut self, source: Source, wasi: bool) {
+    pub(crate) fn begin(&mut self, source: Source, wasi: bool) {
         (self.trace, self.missing) = (Trace::default(), None);
         self.said.clear();
         if wasi {
@@ -88,7 +88,7 @@ impl Living {
     }
 
     /// Ends it: what was read of WASI's clocks and dice is a read like any other.
-    pub(super) fn end(&mut self) -> Trace {
+    pub(crate) fn end(&mut self) -> Trace {
         if self.ambient.clock_read.load(Ordering::Relaxed) {
             // Too many reads end a guest that reads on; this one has ended.
             let _ = self.read(Fact::Now);
@@ -107,7 +107,7 @@ impl Living {
 /// WASI's clocks and dice: both stand still while a guest starts. In a decision the clocks show its frozen time, and the
 /// dice follow from a seed, so that both can be noted and replayed.
 #[derive(Debug, Default)]
-pub(super) struct Ambient {
+pub(crate) struct Ambient {
     now: AtomicU64,
     seed: AtomicU64,
     thrown: AtomicU64,
@@ -125,13 +125,13 @@ impl Ambient {
     }
 
     /// Seconds since 1970.
-    pub(super) fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.clock_read.store(true, Ordering::Relaxed);
         self.now.load(Ordering::Relaxed)
     }
 
     /// The next random number (splitmix64, which needs no state but a count).
-    pub(super) fn random(&self) -> u64 {
+    pub(crate) fn random(&self) -> u64 {
         self.random_read.store(true, Ordering::Relaxed);
         let count = self.thrown.fetch_add(1, Ordering::Relaxed) + 1;
         let state = self.seed.load(Ordering::Relaxed).wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -142,7 +142,7 @@ impl Ambient {
 }
 
 /// Caps of one instance: wasmtime's, and one on all its memories together, which wasmtime counts one by one.
-pub(super) struct Caps {
+pub(crate) struct Caps {
     /// wasmtime's own.
     pub each: StoreLimits,
     /// Bytes that all memories may still grow by.
@@ -183,7 +183,7 @@ impl WasiView for Living {
 }
 
 /// A name such as `doorward:policy/access@0.1.1`.
-pub(super) fn interface(name: &str, version: &str) -> String {
+pub(crate) fn interface(name: &str, version: &str) -> String {
     format!("doorward:policy/{name}@{version}")
 }
 
@@ -194,12 +194,24 @@ struct At<'a> {
     grants: &'a Grants,
 }
 
+/// A component with all that it may import: what instances are made of.
+#[derive(Clone)]
+pub struct Linked(pub(crate) InstancePre<Living>);
+
+/// Links a component to what it is granted.
+///
+/// # Errors
+/// It imports something else.
+pub fn link(component: &Component, question: Question, grants: &Grants) -> Result<Linked> {
+    linker(component.engine(), question, grants)?.instantiate_pre(component).map(Linked)
+}
+
 /// The linker for a question with these grants. The names are those of our version; guests of an older one of the same
 /// track find them too.
 ///
 /// # Errors
 /// None in practice: names are fixed and defined once.
-pub(super) fn linker(engine: &Engine, question: Question, grants: &Grants) -> Result<Linker<Living>> {
+fn linker(engine: &Engine, question: Question, grants: &Grants) -> Result<Linker<Living>> {
     let mut linker = Linker::new(engine);
     if grants.wasi() {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;

@@ -22,7 +22,7 @@ pub struct Manifest {
 
 /// Why a component is no policy that can be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Odd {
+pub enum Odd {
     /// It exports nothing of ours.
     #[error("a component that is no policy: it exports no question of doorward:policy")]
     NoPolicy,
@@ -53,7 +53,7 @@ impl Manifest {
     ///
     /// # Errors
     /// It is no policy, or not one that this host can run.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Odd> {
+    pub fn read(bytes: &[u8]) -> Result<Self, Odd> {
         let interface = Interface::read(bytes)?;
         let ours: Vec<(&str, &str)> = interface.exports.iter().filter_map(|name| name_and_version(name)).collect();
         let asked = |question: &Question| ours.iter().find(|(name, _)| *name == question.name());
@@ -179,7 +179,7 @@ impl Grants {
     }
 
     /// What a component imports beyond these, and the line that would grant it.
-    pub(super) fn lacking(&self, manifest: &Manifest) -> Option<(Vec<String>, String)> {
+    pub fn lacking(&self, manifest: &Manifest) -> Option<(Vec<String>, String)> {
         let facts = manifest
             .facts
             .iter()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use wasmtime::{Config, Engine, EngineWeak, Result};
 
 /// Length of an epoch: the grain of every time cap.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Guests that run now. While there are none, no clock ticks: a thousand wake-ups a second are two hundredths of a CPU.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -20,10 +20,10 @@ const LINGER: u32 = 100;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A guest's call: until this is dropped, its time passes.
-pub(super) struct Running(());
+pub(crate) struct Running(());
 
 /// A guest's call begins.
-pub(super) fn run() -> Running {
+pub(crate) fn run() -> Running {
     if RUNNING.fetch_add(1, Ordering::SeqCst) == 0 {
         for clock in CLOCKS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             clock.unpark();
@@ -59,7 +59,7 @@ fn tick(engine: &EngineWeak) {
 }
 
 /// How code is made and run: the same here and in the process that compiles.
-pub(super) fn settings() -> Config {
+pub fn settings() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true).concurrency_support(false).max_wasm_stack(512 << 10);
     config
@@ -69,7 +69,7 @@ pub(super) fn settings() -> Config {
 ///
 /// # Errors
 /// Settings that this machine cannot do, or no thread.
-pub(super) fn start() -> Result<Engine> {
+pub fn start() -> Result<Engine> {
     let engine = Engine::new(&settings())?;
     let weak = engine.weak();
     std::thread::Builder::new().name("policy-clock".to_owned()).spawn(move || {
