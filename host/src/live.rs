@@ -5,15 +5,19 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::back::Node;
+use crate::directory::Directory;
 use crate::policy::Policies;
 use crate::snapshot::Snapshot;
 
-/// The live generation. What it says of policies and nodes is in the Snapshot; here they are with what lives of them.
+/// The live generation. What it says of policies, nodes and the directory is in the Snapshot; here they are with what
+/// lives of them.
 pub struct Live {
     /// What the operator wrote.
     pub snapshot: Arc<Snapshot>,
     /// The five questions.
     pub policies: Policies,
+    /// Where users are found.
+    pub directory: Arc<Directory>,
     /// The back-ends, each at its number.
     pub(crate) nodes: Vec<Arc<Node>>,
 }

@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[error("too many passwords are being checked")]
 pub struct Busy;
 
-/// Where stored passwords are checked.
-#[derive(Debug)]
+/// Where stored passwords are checked. Clones are the same place.
+#[derive(Debug, Clone)]
 pub struct Hashing {
     gate: Gate,
     /// What is checked for those who have no stored password: a value that no password has, as dear as those of others.
@@ -34,6 +34,14 @@ impl Default for Hashing {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let decoy = Secret::new(stored::NOBODY.to_owned());
         Self { gate: Gate::undivided(cores, WAITING, PATIENCE), decoy: Arc::new(Mutex::new(decoy)) }
+    }
+}
+
+#[cfg(test)]
+impl Hashing {
+    /// How many passwords are being checked.
+    pub(crate) fn busy(&self) -> usize {
+        self.gate.inside()
     }
 }
 

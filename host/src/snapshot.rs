@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::back::NodeSpec;
 use crate::config::{self, Collector, Config, Fault, Faults, Limits};
-use crate::directory::{Directory, Shrink};
+use crate::directory::{DirectorySpec, Shrink};
 use crate::pages::{Languages, Pages};
 use crate::policy::{self, Compiler, PolicySpec, PolicySpecs, Quarantine};
 use crate::session::{Cookie, Keys, Sessions};
@@ -50,7 +50,7 @@ pub struct Snapshot {
     /// Their texts.
     pub languages: Languages,
     /// Where users are found.
-    pub directory: Directory,
+    pub directory: Arc<DirectorySpec>,
     /// How a login is checked when no policy says.
     pub mode: config::Mode,
     /// Bytes of a form that are kept for a user whose session has ended.
@@ -152,9 +152,9 @@ impl Snapshot {
         let is_node = |name: &str| {
             config.backends.iter().any(|backend| backend.names().any(|known| known.eq_ignore_ascii_case(name)))
         };
-        let previous_directory = previous.map(|previous| &previous.directory);
+        let previous_directory = previous.map(|previous| &*previous.directory);
         let directory =
-            faults.keep(Directory::build(&config.directory, (previous_directory, materials.shrink), &is_node));
+            faults.keep(DirectorySpec::build(&config.directory, (previous_directory, materials.shrink), &is_node));
         let keys = faults.keep(keys(config, materials));
         config.warnings.iter().for_each(|warning| faults.add(warning.clone()));
         let warnings = faults.finish()?;
@@ -176,7 +176,7 @@ impl Snapshot {
             policies: PolicySpecs::new(policies),
             pages,
             languages,
-            directory,
+            directory: Arc::new(directory),
             mode: config.authentication.mode,
             throttle: config.authentication.throttle,
             hold_max_size: config.session.hold_max_size,

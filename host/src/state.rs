@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::auth::Pace;
 use crate::back::Pools;
+use crate::directory::DirectoryState;
 use crate::limits::{Flow, Refused, Room, Throttle};
 use crate::live::Live;
 use crate::log::access::Log;
@@ -22,6 +23,8 @@ pub struct State {
     pub policies: policy::States,
     /// Gates and health of nodes.
     pub pools: Pools,
+    /// How directory servers stand, what they said of users, and where passwords are checked.
+    pub directory: DirectoryState,
     /// Counts of connections.
     pub flow: Arc<Flow>,
     /// Counts of connections that were not let in.
@@ -57,7 +60,8 @@ impl State {
     pub fn follow(&self, next: &Arc<Snapshot>, cause: Cause) -> Arc<Live> {
         let policies = self.policies.follow(&next.policies, cause == Cause::Operator);
         let nodes = self.pools.follow(&next.nodes);
-        Arc::new(Live { snapshot: next.clone(), policies, nodes })
+        let directory = self.directory.follow(&next.directory);
+        Arc::new(Live { snapshot: next.clone(), policies, directory, nodes })
     }
 
     /// From now on balancers are told to send no more.

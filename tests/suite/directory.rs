@@ -707,3 +707,43 @@ fn a_map_stands_before_the_directory_and_is_live_when_it_changes() {
     assert_eq!(goes_to(&proxy, "ghost"), (303, true, false));
     assert_eq!(goes_to(&proxy, "nobody"), (403, false, false));
 }
+
+#[test]
+fn a_reload_drops_no_connection_and_forgets_no_user_but_where_it_changes_how_the_directory_is_asked() {
+    let (node, server, certs) = (inbox(), LdapServer::start(people), Certs::new());
+    let pair = || {
+        let pair = certs.server(&["mail.test"]);
+        [pair.chain, pair.key].map(|path| std::fs::read(path).expect("a PEM file"))
+    };
+    let secure = "[[listener]]\nname = \"secure\"\naddress = \"127.0.0.1:0\"\n\
+                  certificates = [{ names = [\"mail.test\"], chain = \"a.pem\", key = \"a.key\" }]\n";
+    let text = config(&[&server], &format!("route-negative-lifetime = \"600s\"\n{secure}"), &node);
+    let text = text.replace("min = 2\nmax = 2", "min = 1\nmax = 1");
+    let [chain, key] = pair();
+    let files = setup().file("bind.secret", "service-secret\n").file("other.secret", "other-secret\n");
+    let proxy = files.file("a.pem", chain).file("a.key", key).serve(&text);
+    let ask = || {
+        assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 303);
+        assert_eq!(log_in(&proxy, "nobody", "x").status, 403);
+        (server.accepted(), searches(&server))
+    };
+    let reload = |text: &str| {
+        let before = proxy.status()["generation"].clone();
+        proxy.write("doorward.toml", text);
+        assert_eq!(proxy.admin("POST", "/reload").0, 200);
+        assert_ne!(proxy.status()["generation"], before);
+    };
+    assert_eq!(ask(), (2, 2), "one for searches and one for users' binds");
+    let [chain, key] = pair();
+    proxy.write("a.pem", chain);
+    proxy.write("a.key", key);
+    reload(&text);
+    assert_eq!(ask(), (2, 3), "a search for her, and none for nobody");
+    reload(&text.replace("bind-dn", "timeout = \"9s\"\nbind-dn"));
+    assert_eq!(ask(), (2, 4));
+    let exposed = text.replace("bind-dn", "exposed-attributes = [\"mail\"]\nbind-dn");
+    reload(&exposed);
+    assert_eq!(ask(), (2, 6), "nobody is asked for once more, on the same connections");
+    reload(&exposed.replace("uid=service", "uid=other").replace("bind.secret", "other.secret"));
+    assert_eq!(ask(), (4, 8), "somebody else asks, on connections of his own");
+}

@@ -19,7 +19,7 @@ use crate::back::{
     BUILT_IN, ByRecipe, Choice, Dialogue as _, Event, LoggedIn, LoginError, Node, NodeSpec, Person, Recipe, Visitor,
 };
 use crate::config::{self, Config, Place, Source};
-use crate::directory::{Connections, Directory, Shrink};
+use crate::directory::{Connections, Directory, DirectorySpec, Shrink};
 use crate::limits::Allowance;
 use crate::login;
 use crate::peer::Peer;
@@ -169,7 +169,7 @@ async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret)
 /// The user's one name, and what the directory says of the user. Without the directory, recipes that need nothing of it can
 /// be tried all the same.
 async fn entry(config: &Config, typed: &str) -> anyhow::Result<(String, BTreeMap<String, Vec<String>>)> {
-    let directory = Directory::build(&config.directory, (None, Shrink::Refused), &|_| true)?;
+    let directory = Directory::alone(DirectorySpec::build(&config.directory, (None, Shrink::Refused), &|_| true)?);
     let Some(name) = directory.canonical(typed) else { bail!("{typed:?} cannot be a user name") };
     let attributes = match directory.find(&Connections::default(), &name).await {
         Ok(Some(found)) => return Ok((directory.name_of(&found).unwrap_or(name), directory.exposed(&found))),

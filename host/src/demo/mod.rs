@@ -142,19 +142,19 @@ fn node(name: &str) -> Webmail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::{Bound, Connections, Directory};
+    use crate::directory::{Bound, Connections, Directory, DirectorySpec};
     use crate::secret::Secret;
 
     #[tokio::test]
     async fn the_users_are_those_of_the_directory() {
         let config = Demo { file: None, text: filled(ANY_PORT, ["127.0.0.1:1".parse().unwrap(); 2]) };
-        let directory = Directory::build(
+        let spec = DirectorySpec::build(
             &config.source().load().unwrap().directory,
             (None, crate::directory::Shrink::Refused),
             &|_| true,
         )
         .unwrap();
-        let connections = Connections::default();
+        let (directory, connections) = (Directory::alone(spec), Connections::default());
         for (name, password, node, _, mail) in USERS {
             for name in [name, mail] {
                 let user = directory.find(&connections, name).await.unwrap().unwrap();

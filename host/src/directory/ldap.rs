@@ -17,9 +17,9 @@ use ldap3::{
 use super::line::Target;
 use super::pool::{Connections, Use, caught};
 use super::problem::Problem;
+use super::spec::LdapSpec;
 use super::standing::{Probe, Standing, State};
 use super::{Bound, Error, Stored, User};
-use crate::config::{self, Faults, Place};
 use crate::secret::Secret;
 use crate::{shortage, tls};
 
@@ -34,15 +34,13 @@ const UNAVAILABLE: u32 = 52;
 /// The control that asks for the account's problems, and the one that tells them (draft-behera-ldap-password-policy).
 const PASSWORD_POLICY: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
 
-/// The servers of a Snapshot. How they stand is the same for all workers, and outlives a reload that names them again.
+/// The live servers: what the generation says of them, and how they stand, which is the same for all workers.
 #[derive(Debug)]
 pub(super) struct Servers {
-    /// Tells these servers from those of another Snapshot, whose connections may be bound as somebody else.
+    /// Tells their connections from those that were opened or bound in another way.
     id: u64,
     servers: Vec<Server>,
-    settings: config::Ldap,
-    tls: Arc<rustls::ClientConfig>,
-    bind_password: Secret,
+    spec: Arc<LdapSpec>,
 }
 
 #[derive(Debug)]
@@ -65,7 +63,7 @@ impl Unanswered {
     }
 }
 
-/// Identities of `Servers`.
+/// Ids of ways to servers.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Why a server gave no answer.
@@ -85,35 +83,20 @@ enum Trouble {
 }
 
 impl Servers {
-    /// Reads CA and password.
-    ///
-    /// # Errors
-    /// The file that cannot be read.
-    pub(super) fn build(config: &config::Ldap, place: &Place, previous: Option<&Self>) -> Result<Self, Faults> {
-        let bind_password = match &config.bind_password_file {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path).map_err(|error| {
-                let found = format!("{}: {error}", path.display());
-                place.key("bind-password-file").fault(found, "a readable file with the password")
-            })?,
+    /// The servers of the next generation.
+    pub(super) fn next(spec: &Arc<LdapSpec>, before: Option<&Self>) -> Self {
+        let known = before.map_or(&[][..], |before| &before.servers);
+        let server = |target: &Target| {
+            let standing =
+                known.iter().find(|known| known.target.url == target.url).map(|known| known.standing.clone());
+            Server { target: target.clone(), standing: standing.unwrap_or_default() }
         };
-        if config.insecure {
-            tracing::warn!(urls = ?config.urls, "passwords go to the directory in clear text: insecure = true");
+        let same_way = before.filter(|before| before.spec.is_reached_as(spec));
+        Self {
+            id: same_way.map_or_else(|| NEXT_ID.fetch_add(1, Ordering::Relaxed), |before| before.id),
+            servers: spec.targets.iter().map(server).collect(),
+            spec: spec.clone(),
         }
-        let known = previous.map_or(&[][..], |previous| &previous.servers);
-        let server = |url: &String| {
-            let standing = known.iter().find(|known| known.target.url == *url).map(|known| known.standing.clone());
-            let fault = || place.key("urls").fault(format!("\"{url}\""), "ldaps://HOST:PORT or ldap://HOST:PORT");
-            let target = Target::parse(url, config.start_tls).ok_or_else(fault)?;
-            Ok(Server { target, standing: standing.unwrap_or_default() })
-        };
-        Ok(Self {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            servers: config.urls.iter().map(server).collect::<Result<_, config::Fault>>()?,
-            settings: config.clone(),
-            tls: tls::client(config.ca.as_deref(), false, place)?,
-            bind_password: Secret::new(bind_password.trim_end_matches(['\r', '\n']).to_owned()),
-        })
     }
 
     /// How each server stands, by its URL.
@@ -123,7 +106,7 @@ impl Servers {
 
     /// A name that nobody has, to bind to for a user who is not there.
     pub(super) fn nobody(&self) -> String {
-        format!("cn=nobody,{}", self.settings.base)
+        format!("cn=nobody,{}", self.spec.settings.base)
     }
 
     /// Entries below the base that fit a filter, at most two: more than one is an answer already.
@@ -133,7 +116,7 @@ impl Servers {
         filter: &str,
         wanted: &[&str],
     ) -> Result<Vec<User>, Error> {
-        self.look_up(pool, &self.settings.base, Scope::Subtree, filter, wanted).await
+        self.look_up(pool, &self.spec.settings.base, Scope::Subtree, filter, wanted).await
     }
 
     /// The password values of one entry, and what stands against it.
@@ -219,7 +202,7 @@ impl Servers {
                 Err(unanswered) => last = unanswered.for_the_next(usage)?,
             }
         }
-        let deadline = Instant::now() + self.settings.timeout;
+        let deadline = Instant::now() + self.spec.settings.timeout;
         for server in passed_over {
             server.standing.probed(deadline).await;
             if !matches!(server.standing.state(), State::Well | State::Failed { silent: false, .. }) {
@@ -232,7 +215,7 @@ impl Servers {
         }
         // Nobody else is left: those that were silent may be well again before their time. Nobody waits for all of them.
         let mut tried = Vec::new();
-        let deadline = Instant::now() + self.settings.timeout;
+        let deadline = Instant::now() + self.spec.settings.timeout;
         while let Some(server) = self.silent_longest(&tried).filter(|_| Instant::now() < deadline) {
             tried.push(server.target.url.as_str());
             if let Some(probe) = server.standing.probe_early(Instant::now()) {
@@ -302,7 +285,7 @@ impl Servers {
         if server.standing.state() == State::Well {
             tracing::warn!(url, error, "a directory server is passed over for now");
         }
-        server.standing.failed(silent, self.settings.retry_interval);
+        server.standing.failed(silent, self.spec.settings.retry_interval);
         unanswered(error)
     }
 
@@ -316,8 +299,10 @@ impl Servers {
         (usage, heard): (Use, &Cell<bool>),
         ask: &impl AsyncFn(&mut Ldap) -> Result<T, LdapError>,
     ) -> Result<T, Trouble> {
-        let (url, all) = (&server.target.url, self.settings.timeout);
-        if let Some(mut kept) = pool.take(self.settings.idle_timeout, self.settings.max_age, (self.id, url, usage)) {
+        let (url, all) = (&server.target.url, self.spec.settings.timeout);
+        if let Some(mut kept) =
+            pool.take(self.spec.settings.idle_timeout, self.spec.settings.max_age, (self.id, url, usage))
+        {
             let time = if usage == Use::Search { all / 2 } else { all };
             heard.set(true);
             let trouble = match self.within(time, &mut kept.ldap, ask).await {
@@ -366,7 +351,7 @@ impl Servers {
             };
             let silent = !matches!(failed, Trouble::Failed(_) | Trouble::Lost(_));
             tracing::debug!(url = target.url, silent, "a directory server is still away");
-            probe.failed(silent, servers.settings.retry_interval);
+            probe.failed(silent, servers.spec.settings.retry_interval);
         });
     }
 
@@ -389,7 +374,7 @@ impl Servers {
     /// Opens a connection; one for searches is bound as the service account.
     async fn connect(&self, target: &Target, usage: Use) -> Result<Ldap, Trouble> {
         let failed = |error: &dyn std::fmt::Display| Trouble::Failed(error.to_string());
-        let opened = tokio::time::timeout(self.settings.connect_timeout, target.open(&self.tls)).await;
+        let opened = tokio::time::timeout(self.spec.settings.connect_timeout, target.open(&self.spec.tls)).await;
         let stream = opened.map_err(|_| Trouble::Silent("connecting"))?.map_err(|error| {
             // Without a descriptor names are not found, and the error does not say why.
             let ours = shortage::is_ours(&error) || shortage::has_no_descriptor();
@@ -404,10 +389,11 @@ impl Servers {
                 tracing::debug!(%error, "a directory connection ended");
             }
         });
-        if usage == Use::Search && !self.settings.bind_dn.is_empty() {
-            let bind =
-                async |ldap: &mut Ldap| ldap.simple_bind(&self.settings.bind_dn, self.bind_password.expose()).await;
-            let result = self.within(self.settings.timeout, &mut ldap, &bind).await?;
+        if usage == Use::Search && !self.spec.settings.bind_dn.is_empty() {
+            let bind = async |ldap: &mut Ldap| {
+                ldap.simple_bind(&self.spec.settings.bind_dn, self.spec.bind_password.expose()).await
+            };
+            let result = self.within(self.spec.settings.timeout, &mut ldap, &bind).await?;
             if result.rc != 0 {
                 return Err(Trouble::Failed(format!("the service account may not bind: {}", told(&result))));
             }

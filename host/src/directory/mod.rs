@@ -10,40 +10,40 @@ mod pool;
 mod problem;
 mod routes;
 mod shrunk;
+mod spec;
 mod standing;
+mod state;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use pool::Connections;
 pub use problem::Problem;
 pub use shrunk::Shrink;
+pub use spec::DirectorySpec;
 pub use standing::State;
+pub use state::DirectoryState;
 
-use crate::config::{self, DirectoryKind, Faults};
 use crate::password::{Busy, Hashing};
 use crate::secret::Secret;
-use filter::FilterTemplate;
 use ldap::Servers;
 use ldif::Ldif;
-use map::Map;
 use routes::{Answer, Routes};
 
-/// Where users are looked up. Part of the Snapshot; connections are the worker's.
+/// Where users are looked up: what the generation says of it, and what lives of it. Connections are the worker's.
 #[derive(Debug)]
 pub struct Directory {
+    spec: Arc<DirectorySpec>,
     source: Source,
-    map: Option<Map>,
-    routes: Routes,
+    routes: Arc<Routes>,
     hashing: Hashing,
-    filter: FilterTemplate,
-    config: config::Directory,
 }
 
 #[derive(Debug)]
 enum Source {
-    Ldif(Ldif),
+    Ldif(Arc<Ldif>),
     Ldap(Arc<Servers>),
 }
 
@@ -118,54 +118,9 @@ impl User {
 }
 
 impl Directory {
-    /// Reads what the directory needs: the LDIF file, or CA and password of the LDAP servers; and the map, whose back-ends
-    /// `is_node` knows. How servers stand is taken over from the previous one, and the same file may not have lost most of
-    /// its entries since, unless that is accepted.
-    ///
-    /// # Errors
-    /// Every fault found.
-    pub fn build(
-        config: &config::Directory,
-        (previous, shrink): (Option<&Self>, Shrink),
-        is_node: &dyn Fn(&str) -> bool,
-    ) -> Result<Self, Faults> {
-        let place = &config.place;
-        let filter = FilterTemplate::parse(&config.filter).map_err(|error| {
-            place.key("filter").fault(format!("\"{}\": {error}", config.filter), "an LDAP filter (RFC 4515)")
-        })?;
-        let source = match &config.kind {
-            DirectoryKind::Ldif(path) => {
-                let before = previous.and_then(|previous| match (&previous.source, &previous.config.kind) {
-                    (Source::Ldif(ldif), DirectoryKind::Ldif(before)) if before == path => Some(ldif),
-                    _ => None,
-                });
-                Source::Ldif(Ldif::load(path.as_deref(), place, before.filter(|_| shrink == Shrink::Refused))?)
-            }
-            DirectoryKind::Ldap(ldap) => {
-                let previous = previous.and_then(|previous| match &previous.source {
-                    Source::Ldap(servers) => Some(&**servers),
-                    Source::Ldif(_) => None,
-                });
-                Source::Ldap(Arc::new(Servers::build(ldap, place, previous)?))
-            }
-        };
-        let before = previous.filter(|previous| previous.config.map == config.map && shrink == Shrink::Refused);
-        let before = before.and_then(|previous| previous.map.as_ref());
-        let map =
-            config.map.as_ref().map(|path| Map::load(path, config.fold_case, is_node, (place, before))).transpose()?;
-        Ok(Self {
-            source,
-            map,
-            routes: Routes::new(config.routes),
-            hashing: Hashing::default(),
-            filter,
-            config: config.clone(),
-        })
-    }
-
-    /// The one form of a typed name; none of one that nobody can have.
-    pub fn canonical(&self, typed: &str) -> Option<String> {
-        name::canonical(typed, self.config.fold_case)
+    /// A directory by itself.
+    pub fn alone(spec: DirectorySpec) -> Arc<Self> {
+        DirectoryState::default().follow(&Arc::new(spec))
     }
 
     /// A user as the directory has him now; none when there is none, or more than one. That somebody is not there is
@@ -185,7 +140,7 @@ impl Directory {
     pub async fn route(&self, connections: &Connections, name: &str) -> Result<Option<User>, Error> {
         match self.mapped(name) {
             Some(mapped) => Ok(Some(User { mapped: Some(mapped), ..User::default() })),
-            None => self.known(connections, name, self.routes.lifetime()).await,
+            None => self.known(connections, name, self.spec.config.routes.lifetime).await,
         }
     }
 
@@ -195,9 +150,9 @@ impl Directory {
     /// The directory cannot be asked.
     pub async fn known(&self, connections: &Connections, name: &str, age: Duration) -> Result<Option<User>, Error> {
         let arrived = Instant::now();
-        let route = self.routes.of(name);
+        let route = self.routes.of(name, &self.spec.config.routes);
         let mut answer = route.0.lock().await;
-        let served = answer.as_ref().filter(|answer| self.routes.serves(answer, arrived, age));
+        let served = answer.as_ref().filter(|answer| answer.serves(arrived, age, &self.spec.config.routes));
         if let Some(answer) = served {
             return Ok(self.with_map(name, answer.user.clone()));
         }
@@ -209,10 +164,10 @@ impl Directory {
     }
 
     async fn search(&self, connections: &Connections, name: &str) -> Result<Option<User>, Error> {
-        let filter = self.filter.fill(name);
-        let mut wanted: Vec<&str> = self.config.exposed_attributes.iter().map(String::as_str).collect();
-        wanted.push(&self.config.host_attribute);
-        wanted.extend(self.config.name_attribute.as_deref());
+        let filter = self.spec.filter.fill(name);
+        let mut wanted: Vec<&str> = self.spec.config.exposed_attributes.iter().map(String::as_str).collect();
+        wanted.push(&self.spec.config.host_attribute);
+        wanted.extend(self.spec.config.name_attribute.as_deref());
         let mut found = match &self.source {
             Source::Ldif(ldif) => ldif.search(&filter, &wanted),
             Source::Ldap(servers) => servers.search(connections, &filter, &wanted).await?,
@@ -225,7 +180,7 @@ impl Directory {
     }
 
     fn mapped(&self, name: &str) -> Option<String> {
-        self.map.as_ref()?.node_of(name).map(str::to_owned)
+        self.spec.map.as_ref()?.node_of(name).map(str::to_owned)
     }
 
     /// What the map says stands above what the entry says.
@@ -266,7 +221,7 @@ impl Directory {
         user: Option<&User>,
         secret: &Secret,
     ) -> Result<Bound, Error> {
-        let (dn, attribute) = (user.map_or("", |user| &user.dn), &self.config.password_attribute);
+        let (dn, attribute) = (user.map_or("", |user| &user.dn), &self.spec.config.password_attribute);
         let stored = match &self.source {
             Source::Ldif(ldif) => ldif.stored(dn, attribute),
             Source::Ldap(servers) if dn.is_empty() => {
@@ -283,42 +238,19 @@ impl Directory {
         Ok(if right { stored.problem.map_or(Bound::Right, Bound::Account) } else { Bound::Wrong })
     }
 
-    /// What names the user's back-end, in the order of the entry; the map's line alone, where there is one.
-    pub fn hosts_of<'u>(&self, user: &'u User) -> &'u [String] {
-        user.mapped.as_ref().map_or_else(|| user.values(&self.config.host_attribute), std::slice::from_ref)
-    }
-
-    /// The user's one name, where the entry has it: `name-attribute`, if that has one value.
-    pub fn name_of(&self, user: &User) -> Option<String> {
-        let [name] = user.values(self.config.name_attribute.as_deref()?) else { return None };
-        self.canonical(name)
-    }
-
-    /// The attributes that policies may read.
-    pub fn exposed(&self, user: &User) -> BTreeMap<String, Vec<String>> {
-        let exposed =
-            self.config.exposed_attributes.iter().map(|name| (name.to_ascii_lowercase(), user.values(name).to_vec()));
-        exposed.filter(|(_, values)| !values.is_empty()).collect()
-    }
-
-    /// Which back-ends the entries of the operator's file name, each with its distinguished name; nothing of a server's.
-    pub fn hosts_of_file(&self) -> Vec<(&str, &[String])> {
-        match (&self.source, &self.config.kind) {
-            (Source::Ldif(ldif), DirectoryKind::Ldif(Some(_))) => ldif.values(&self.config.host_attribute).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Where somebody with this problem is sent.
-    pub fn help(&self, problem: Problem) -> Option<&str> {
-        self.config.account_help.get(problem.name()).map(String::as_str)
-    }
-
     /// How each server stands, by its URL; nothing for a file.
     pub fn servers(&self) -> Vec<(String, State)> {
         match &self.source {
             Source::Ldif(_) => Vec::new(),
             Source::Ldap(servers) => servers.states().map(|(url, state)| (url.to_owned(), state)).collect(),
         }
+    }
+}
+
+impl Deref for Directory {
+    type Target = DirectorySpec;
+
+    fn deref(&self) -> &DirectorySpec {
+        &self.spec
     }
 }

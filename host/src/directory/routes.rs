@@ -4,7 +4,7 @@
 //! `back-end`, and a user whose node is away), and spares the directory from names that are nobody's.
 //!
 //! Invariants: nothing of a password is here; the number of users is bounded; who asks for a user whom somebody else asks
-//! for waits for that answer. It is one Directory's own, so that another configuration begins with nothing.
+//! for waits for that answer. It is forgotten when the directory is asked something else, or another one is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,11 +17,8 @@ use crate::config;
 const ENTRY_SIZE: usize = 4 << 10;
 
 /// Answers by canonical name.
-#[derive(Debug)]
-pub(super) struct Routes {
-    settings: config::Routes,
-    known: Mutex<Known>,
-}
+#[derive(Debug, Default)]
+pub(super) struct Routes(Mutex<Known>);
 
 /// Two generations: when the young one is full it becomes the old one, and what was old and not asked for goes.
 #[derive(Debug, Default)]
@@ -42,17 +39,13 @@ pub(super) struct Answer {
 }
 
 impl Routes {
-    pub(super) fn new(settings: config::Routes) -> Self {
-        Self { settings, known: Mutex::default() }
-    }
-
     /// The place of a user.
-    pub(super) fn of(&self, name: &str) -> Arc<Route> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn of(&self, name: &str, settings: &config::Routes) -> Arc<Route> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(route) = known.young.get(name) {
             return route.clone();
         }
-        let half = self.settings.size / 2;
+        let half = settings.size / 2;
         let route = known.old.remove(name).unwrap_or_default();
         if half == 0 {
             return route;
@@ -64,21 +57,9 @@ impl Routes {
         route
     }
 
-    /// Whether an answer serves somebody who came at `arrived` and takes one of this age. An answer that came while one
-    /// waited for it is one's own.
-    pub(super) fn serves(&self, answer: &Answer, arrived: Instant, age: Duration) -> bool {
-        let most = if answer.user.is_some() { age } else { self.settings.negative_lifetime };
-        answer.at >= arrived || answer.at.elapsed() < most
-    }
-
-    /// For how long an answer about somebody who is there serves those who need no more than the back-end.
-    pub(super) fn lifetime(&self) -> Duration {
-        self.settings.lifetime
-    }
-
     /// Forgets one user, or all; how many that were.
     pub(super) fn purge(&self, name: Option<&str>) -> usize {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match name {
             Some(name) => [known.young.remove(name), known.old.remove(name)].iter().flatten().count(),
             None => {
@@ -90,6 +71,13 @@ impl Routes {
 }
 
 impl Answer {
+    /// Whether it serves somebody who came at `arrived` and takes one of this age. An answer that came while one waited for
+    /// it is one's own.
+    pub(super) fn serves(&self, arrived: Instant, age: Duration, settings: &config::Routes) -> bool {
+        let most = if self.user.is_some() { age } else { settings.negative_lifetime };
+        self.at >= arrived || self.at.elapsed() < most
+    }
+
     /// An answer to remember.
     pub(super) fn new(user: Option<&User>) -> Option<Self> {
         let size = |user: &User| user.attributes.values().flatten().map(String::len).sum::<usize>() + user.dn.len();
@@ -102,39 +90,39 @@ impl Answer {
 mod tests {
     use super::*;
 
-    fn routes(size: usize) -> Routes {
+    fn settings(size: usize) -> config::Routes {
         let second = Duration::from_secs(1);
-        Routes::new(config::Routes { lifetime: 60 * second, negative_lifetime: 5 * second, size })
+        config::Routes { lifetime: 60 * second, negative_lifetime: 5 * second, size }
     }
 
     #[test]
     fn there_are_no_more_than_may_be_and_what_is_asked_for_stays() {
-        let routes = routes(100);
-        let often = routes.of("often");
+        let (routes, settings) = (Routes::default(), settings(100));
+        let often = routes.of("often", &settings);
         for number in 0..10_000 {
-            routes.of(&number.to_string());
+            routes.of(&number.to_string(), &settings);
             if number % 20 == 0 {
-                assert!(Arc::ptr_eq(&often, &routes.of("often")), "{number}");
+                assert!(Arc::ptr_eq(&often, &routes.of("often", &settings)), "{number}");
             }
         }
         assert!(routes.purge(None) <= 100);
         assert_eq!(routes.purge(None), 0);
-        routes.of("alice");
+        routes.of("alice", &settings);
         assert_eq!((routes.purge(Some("alice")), routes.purge(Some("alice"))), (1, 0));
-        let none = self::routes(0);
-        assert!(!Arc::ptr_eq(&none.of("a"), &none.of("a")));
+        let none = self::settings(0);
+        assert!(!Arc::ptr_eq(&routes.of("a", &none), &routes.of("a", &none)));
     }
 
     #[test]
     fn an_answer_serves_by_its_age_and_by_what_it_says() {
-        let routes = routes(100);
+        let settings = settings(100);
         let before = Instant::now();
         let (there, nobody) = (Answer::new(Some(&User::default())).unwrap(), Answer::new(None).unwrap());
         let after = Instant::now() + Duration::from_millis(1);
-        assert!(routes.serves(&there, before, Duration::ZERO), "it came while we waited");
-        assert!(!routes.serves(&there, after, Duration::ZERO));
-        assert!(routes.serves(&there, after, Duration::from_secs(60)));
-        assert!(routes.serves(&nobody, after, Duration::ZERO));
+        assert!(there.serves(before, Duration::ZERO, &settings), "it came while we waited");
+        assert!(!there.serves(after, Duration::ZERO, &settings));
+        assert!(there.serves(after, Duration::from_secs(60), &settings));
+        assert!(nobody.serves(after, Duration::ZERO, &settings));
         let large = User { attributes: [("photo".to_owned(), vec!["x".repeat(5000)])].into(), ..User::default() };
         assert!(Answer::new(Some(&large)).is_none());
     }
