@@ -1,4 +1,4 @@
-//! Small grammars of the web: cookies of requests, headers of one connection, and text in HTML.
+//! Small grammars of the web: cookies of requests, and text in HTML.
 //!
 //! Pure.
 
@@ -18,23 +18,6 @@ pub fn escape_html(text: &str) -> String {
         c => c.to_string(),
     };
     text.chars().map(escape).collect()
-}
-
-/// Whether a header is of one connection only (RFC 9110, section 7.6.1), or matters to a proxy only, however its letters are
-/// written.
-pub fn is_hop_by_hop(name: &str) -> bool {
-    const NAMES: [&str; 9] = [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    NAMES.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
 /// Cookies of a request, in order (RFC 6265, section 5.4).

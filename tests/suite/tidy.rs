@@ -90,7 +90,7 @@ fn only_one_module_knows_each_of_the_large_libraries() {
         (&["ldap3"], &["directory"]),
         (&["minijinja"], &["pages", "demo"]),
         (&["hyper", "client"], &["back"]),
-        (&["httparse"], &["back"]),
+        (&["httparse"], &["wire"]),
         (&["hyper", "server"], &["door", "demo", "admin"]),
         (&["notify"], &["watch"]),
     ] {

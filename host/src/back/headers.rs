@@ -3,6 +3,7 @@
 //! Pure.
 
 use doorward_wire::cookie::cookie_pairs;
+use doorward_wire::http1::{is_hop_by_hop, options_of};
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -11,7 +12,6 @@ use memchr::memchr;
 use crate::http1::write_header;
 use crate::peer::Scheme;
 use crate::reserved::is_reserved;
-use crate::text;
 
 /// What `Connection` names besides: headers that belong to this connection as well.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -94,7 +94,7 @@ pub fn onward(
     let named = named_by_connection(headers);
     for (name, value) in headers {
         let written_anew = matches!(name.as_str(), "host" | "cookie" | "content-length" | "expect");
-        let ends_here = text::is_hop_by_hop(name.as_str()) || is_reserved(name.as_str()) || reserved(name.as_str());
+        let ends_here = is_hop_by_hop(name.as_str()) || is_reserved(name.as_str()) || reserved(name.as_str());
         if !written_anew && !ends_here && !named.contains(name) {
             fields.put(name, value);
         }
@@ -109,7 +109,7 @@ pub fn onward(
 /// Removes what belongs to one connection only, and whatever `Connection` names besides.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
-    remove(headers, |name| text::is_hop_by_hop(name.as_str()) || named.contains(name));
+    remove(headers, |name| is_hop_by_hop(name.as_str()) || named.contains(name));
 }
 
 /// Removes some headers. Most often there is none of them, or one.
@@ -126,11 +126,6 @@ pub fn names(headers: &HeaderMap, option: &str) -> bool {
 
 fn options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(header::CONNECTION).iter().flat_map(|line| options_of(line.as_bytes()))
-}
-
-/// What a line of `Connection` names.
-pub(super) fn options_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Removes from trailers what may stand in a head only (RFC 9110, section 6.5.1): framing, routing, credentials, cookies,

@@ -10,23 +10,16 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
-use httparse::{ParserConfig, Status};
+use doorward_wire::http1::{AnswerError, read_answer};
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 use hyper::header::{self, HeaderName};
 use hyper::{Method, Response, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::body::{Outbound, Outgoing};
-use super::{connection_auth, headers};
-use crate::http1::{
-    Broken, Decoder, Encoder, Framing, Inbox, Outbox, content_length, headers_of, is_bodiless, write_headers,
-};
-use crate::text;
+use super::connection_auth;
+use crate::http1::{Broken, Decoder, Encoder, Framing, Inbox, Outbox, headers_of, write_headers};
 
-/// The head of an answer, which is as bounded as a client's request.
-const HEAD_SIZE: usize = 256 << 10;
-/// Headers of an answer.
-const HEADERS: usize = 256;
 /// No chunk is larger than a `Content-Length` can say: a size that is, is none.
 const LONGEST: u64 = 999_999_999_999_999_999;
 /// What may wait to be written of a request before more of it is asked for.
@@ -347,115 +340,26 @@ struct Head {
 
 /// Reads a head, and tells its length; none as long as it is not whole.
 fn read_head(read: &[u8], method: &Method) -> Result<Option<(Head, usize)>, Error> {
-    let mut room = [const { MaybeUninit::uninit() }; HEADERS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let mut config = ParserConfig::default();
-    // A blank before the colon is taken away and not handed on (RFC 9112, section 5.1).
-    config.allow_spaces_after_header_name_in_responses(true);
-    let outcome = config.parse_response_with_uninit_headers(&mut parsed, read, &mut room);
-    let length = match outcome.map_err(|_| Error::Answer("its head is no HTTP/1.1"))? {
-        Status::Complete(length) => length,
-        Status::Partial if read.len() > HEAD_SIZE => return Err(Error::Answer("its head is too large")),
-        Status::Partial => return Ok(None),
-    };
-    let place = |part: &[u8]| {
-        let start = part.as_ptr().addr() - read.as_ptr().addr();
-        start..start + part.len()
-    };
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Error::Answer("its status is none"))?;
-    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    let mut said = Said { modern: parsed.version == Some(1), ..Said::default() };
-    let mut lines = Vec::with_capacity(parsed.headers.len());
-    for line in parsed.headers.iter() {
-        // What is of this connection ends here; a change of the protocol is for the client to know.
-        if !said.read(line.name, line.value)? || switches {
-            lines.push((place(line.name.as_bytes()), place(line.value)));
+    let mut authenticates = false;
+    let watch = |name: &str, value: &[u8]| {
+        if matches!(name.len(), 15 | 16 | 18) {
+            authenticates |= connection_auth::is_told(name, value);
         }
-    }
+    };
+    let found = read_answer(read, *method == Method::HEAD, watch).map_err(|AnswerError(how)| Error::Answer(how))?;
+    let Some(found) = found else { return Ok(None) };
     let mut response = Response::new(());
-    *response.status_mut() = status;
-    *response.version_mut() = if said.modern { Version::HTTP_11 } else { Version::HTTP_10 };
-    let framing = said.framing(method, status)?;
-    let keeps = said.keeps() && framing != Framing::Close;
-    let authenticates = said.authenticates;
-    let named = if switches { Vec::new() } else { said.named };
-    let headers = headers_of(&Bytes::copy_from_slice(&read[..length]), &lines);
+    *response.status_mut() = StatusCode::from_u16(found.status).map_err(|_| Error::Answer("its status is none"))?;
+    *response.version_mut() = if found.modern { Version::HTTP_11 } else { Version::HTTP_10 };
+    let bytes = read.get(..found.length).unwrap_or_default();
+    let named = found.options.iter().filter_map(|place| HeaderName::from_bytes(bytes.get(place.clone())?).ok());
+    let named: Vec<HeaderName> = named.collect();
+    let headers = headers_of(&Bytes::copy_from_slice(bytes), &found.headers);
     *response.headers_mut() = headers.ok_or(Error::Answer("a header cannot be one"))?;
     for name in &named {
         response.headers_mut().remove(name);
     }
-    Ok(Some((Head { response, framing, keeps, authenticates, named }, length)))
-}
-
-/// What the head of an answer says of its connection and of its framing.
-#[derive(Default)]
-struct Said {
-    /// HTTP/1.1, and not 1.0.
-    modern: bool,
-    length: Option<u64>,
-    codings: u8,
-    chunked: bool,
-    close: bool,
-    keep_alive: bool,
-    authenticates: bool,
-    /// Headers that belong to this connection as well.
-    named: Vec<HeaderName>,
-}
-
-impl Said {
-    /// Reads a line. Whether it is of this connection only.
-    fn read(&mut self, name: &str, value: &[u8]) -> Result<bool, Error> {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        match name.len() {
-            10 if is("connection") => {
-                for option in headers::options_of(value) {
-                    if option.eq_ignore_ascii_case(b"keep-alive") {
-                        self.keep_alive = true;
-                    } else if option.eq_ignore_ascii_case(b"close") {
-                        self.close = true;
-                    } else {
-                        self.named.extend(HeaderName::from_bytes(option));
-                    }
-                }
-            }
-            14 if is("content-length") => self.length(value)?,
-            17 if is("transfer-encoding") => {
-                self.codings = self.codings.saturating_add(1);
-                self.chunked = value.eq_ignore_ascii_case(b"chunked");
-            }
-            15 | 16 | 18 => self.authenticates |= connection_auth::is_told(name, value),
-            _ => {}
-        }
-        Ok(text::is_hop_by_hop(name))
-    }
-
-    /// The length that an answer states; it may say it several times, if it is the same.
-    fn length(&mut self, digits: &[u8]) -> Result<(), Error> {
-        let length = content_length(digits);
-        if length.is_none() || self.length.is_some_and(|other| length != Some(other)) {
-            return Err(Error::Answer("its Content-Length is none"));
-        }
-        self.length = length;
-        Ok(())
-    }
-
-    /// How the body is framed (RFC 9112, section 6.3). What has two meanings has none.
-    fn framing(&self, method: &Method, status: StatusCode) -> Result<Framing, Error> {
-        match (self.codings, self.length) {
-            _ if is_bodiless(status) || *method == Method::HEAD => Ok(Framing::None),
-            (0, Some(length)) => Ok(Framing::Length(length)),
-            (0, None) => Ok(Framing::Close),
-            (1, None) if self.chunked && self.modern => Ok(Framing::Chunked),
-            (_, Some(_)) => Err(Error::Answer("it has a length and a Transfer-Encoding")),
-            _ => Err(Error::Answer("it has a Transfer-Encoding that nobody asked for")),
-        }
-    }
-
-    /// Whether the node says that the connection stays open (RFC 9112, section 9.3).
-    fn keeps(&self) -> bool {
-        !self.close && (self.modern || self.keep_alive)
-    }
+    Ok(Some((Head { response, framing: found.framing, keeps: found.keeps, authenticates, named }, found.length)))
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! Pure.
 
 use doorward_engine::HeaderRules;
+use doorward_wire::http1::is_hop_by_hop;
 
-use crate::{reserved, text};
+use crate::reserved;
 
 /// The rules for answers of filters.
 pub(super) const RULES: HeaderRules =
@@ -16,7 +17,7 @@ fn is_immutable(name: &str) -> bool {
     const NAMES: [&str; 7] =
         ["authorization", "content-encoding", "content-length", "content-type", "cookie", "expect", "host"];
     let plain = name.to_ascii_lowercase().replace('_', "-");
-    NAMES.contains(&plain.as_str()) || text::is_hop_by_hop(&plain) || reserved::is_reserved(name)
+    NAMES.contains(&plain.as_str()) || is_hop_by_hop(&plain) || reserved::is_reserved(name)
 }
 
 /// Headers of an answer that only Doorward writes.

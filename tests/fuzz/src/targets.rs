@@ -1,5 +1,6 @@
 //! The targets.
 
+mod answers;
 mod cookies;
 mod differential;
 mod forms;
@@ -55,6 +56,32 @@ pub const ALL: &[Target] = &[
     Target { name: "chunks", run: heads::chunks, words: HTTP1, longest: 1024 },
     Target { name: "chunks_written", run: heads::chunks_written, words: &[], longest: 4096 },
     Target { name: "differential", run: differential::requests, words: HTTP1, longest: 2048 },
+    Target {
+        name: "answers",
+        run: answers::answers,
+        words: &[
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.0 ",
+            b"101 ",
+            b"204 ",
+            b"304 ",
+            b"\r\n",
+            b"\n",
+            b"Connection: ",
+            b"close",
+            b"keep-alive",
+            b",",
+            b"Content-Length: 1\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Upgrade: x\r\n",
+            b": ",
+            b" :",
+            b"\t",
+            b"\r\n ",
+            b"\0",
+        ],
+        longest: 1024,
+    },
     Target {
         name: "proxy_header",
         run: proxy_header::proxy_header,

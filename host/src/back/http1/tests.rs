@@ -165,8 +165,8 @@ async fn an_answer_with_two_meanings_has_none() {
         "HTTP/2.0 200 OK\r\n\r\n",
         "ICY 200 OK\r\n\r\n",
         "<html>\r\n\r\n",
-        &format!("HTTP/1.1 200 OK\r\n{}\r\n", headers(HEADERS + 1)),
-        &format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(HEAD_SIZE + (64 << 10))),
+        &format!("HTTP/1.1 200 OK\r\n{}\r\n", headers(257)),
+        &format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(320 << 10)),
     ] {
         let (head, ..) = answer("GET", text.as_bytes(), 50_000, true).await;
         assert!(head.is_err(), "{:.80}", text);
