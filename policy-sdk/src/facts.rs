@@ -109,6 +109,11 @@ impl RequestFacts {
         fact!(self, request::target())
     }
 
+    /// The version of HTTP that the client speaks ("1.0", "1.1", "2").
+    pub fn http_version(&self) -> String {
+        fact!(self, request::http_version())
+    }
+
     /// A parameter of the query.
     pub fn query(&self, name: &str) -> Option<String> {
         fact!(self, request::query(name))

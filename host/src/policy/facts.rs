@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use doorward_engine::{Fact, Form, Read, Value};
 use doorward_wire::form;
+use hyper::Version;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::http::request::Parts;
 
@@ -133,6 +134,7 @@ impl Read for Facts {
                 let target = request.head.uri.path_and_query();
                 Value::text(target.map_or(request.head.uri.path(), |target| target.as_str()))
             }),
+            Fact::HttpVersion => self.of_request(|request| Value::text(http_version(request.head.version))),
             Fact::Query(name) => self.of_request(|request| request.query(name)),
             Fact::Header(name) => self.of_request(|request| request.header(name)),
             Fact::Cookie(name) => self.of_request(|request| request.cookie(name)),
@@ -148,6 +150,15 @@ impl Read for Facts {
             Fact::Now => Value::Number(self.now),
             Fact::Random => Value::Number(getrandom::u64().unwrap_or_default()),
         }
+    }
+}
+
+fn http_version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        // No other reaches a policy: the readers of heads take these three.
+        _ => "1.1",
     }
 }
 
@@ -174,5 +185,20 @@ impl RequestFacts {
         }
         let found = crate::text::cookies_named(&self.head.headers, name).next();
         Value::optional(found.map(Cow::Borrowed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_http_is_a_fact() {
+        let mut facts = Facts::of_nobody("public", "a.test");
+        assert_eq!(facts.read(&Fact::HttpVersion), Value::text("1.1"));
+        let (mut head, ()) = hyper::Request::new(()).into_parts();
+        head.version = Version::HTTP_2;
+        facts.request = facts.request.map(|request| RequestFacts { head: Arc::new(head), ..request });
+        assert_eq!(facts.read(&Fact::HttpVersion), Value::text("2"));
     }
 }

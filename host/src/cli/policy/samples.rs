@@ -71,7 +71,7 @@ fn sample(index: usize) -> Option<Arc<Given>> {
         "client-address": of(&ADDRESSES), "client-port": 50_000 + index, "listener": of(&["public", "inner"]),
         "local-address": "192.0.2.1", "tls-server-name": null, "tls-client-subject": null,
         "method": method, "scheme": of(&["https", "http", "https"]), "host": of(&HOSTS), "path": path, "target": target,
-        "query": {"_task": "mail"}, "header": header, "cookie": {"language": "en_GB"},
+        "http-version": of(&["2", "1.1", "1.1"]), "query": {"_task": "mail"}, "header": header, "cookie": {"language": "en_GB"},
         "username": login, "known": index.is_multiple_of(2), "attribute": {"mail": [format!("{login}@example.com")]},
         "recent-failures-from-address": index % 4, "recent-failures-for-user": 0,
         "form": of(&["desktop", "desktop", "mobile", "tablet", "bot"]), "now": 1_780_000_000 + 3_600 * index, "random": index,
