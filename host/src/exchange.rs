@@ -32,7 +32,7 @@ use crate::limits::{Clients, Holder};
 use crate::live::Live;
 use crate::own_path::OwnPath;
 use crate::peer::{Peer, Scheme};
-use crate::policy::{Action, Answer as Said, Facts, Filtered, Form, RequestFacts};
+use crate::policy::{Action, Facts, Filtered, Form, RequestFacts, TypedAnswer as _};
 use crate::reply::Refusal;
 use crate::session::Session;
 use crate::snapshot::Site;
@@ -201,10 +201,9 @@ impl Exchange {
         let detected = self.snapshot.policies.device(&mut guests, &facts);
         let form = preferences::view(&head.headers, self.scheme()).unwrap_or(detected);
         facts.form = Some(form);
-        let look = match self.snapshot.policies.template(&mut guests, &facts).as_deref() {
-            Some(Said::Template(Some(look))) if self.known_look(look) => look.as_str().into(),
-            _ => site.template.clone(),
-        };
+        let answer = self.snapshot.policies.template(&mut guests, &facts);
+        let named = answer.as_deref().and_then(|answer| Option::<String>::of(answer).as_deref());
+        let look = named.filter(|look| self.known_look(look)).map_or_else(|| site.template.clone(), Into::into);
         Ok(Visit { head, authority, host, site, form, look, facts, set: Vec::new() })
     }
 
@@ -234,8 +233,8 @@ impl Exchange {
             Filtered::Said(said) => said,
             Filtered::Failed => return Err(Refusal::PolicyFailed),
         };
-        let Some(Said::Filter(action)) = said.as_deref() else { return Ok(None) };
-        Ok(match action {
+        let Some(said) = said else { return Ok(None) };
+        Ok(match Action::of(&said) {
             Action::Pass => None,
             Action::Set(headers) => {
                 let header = |header: &crate::policy::Header| {

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use doorward_vectors::Question;
 use http::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value as Json, json};
 use wasmtime::component::{ComponentType, Lift, Lower};
@@ -130,6 +131,71 @@ pub enum Answer {
     AuthMode(Option<Mode>),
     /// What happens to this request?
     Filter(Action),
+}
+
+/// The answer to one question.
+pub trait TypedAnswer {
+    /// The question.
+    const QUESTION: Question;
+
+    /// What an answer says to this question. One to another question, which no policy gives that was asked this, is no
+    /// opinion.
+    fn of(answer: &Answer) -> &Self;
+}
+
+impl TypedAnswer for Verdict {
+    const QUESTION: Question = Question::Access;
+
+    fn of(answer: &Answer) -> &Self {
+        match answer {
+            Answer::Access(verdict) => verdict,
+            Answer::Device(_) | Answer::Template(_) | Answer::AuthMode(_) | Answer::Filter(_) => &Self::Abstain,
+        }
+    }
+}
+
+impl TypedAnswer for Option<Form> {
+    const QUESTION: Question = Question::Device;
+
+    fn of(answer: &Answer) -> &Self {
+        match answer {
+            Answer::Device(form) => form,
+            Answer::Access(_) | Answer::Template(_) | Answer::AuthMode(_) | Answer::Filter(_) => &None,
+        }
+    }
+}
+
+impl TypedAnswer for Option<String> {
+    const QUESTION: Question = Question::Template;
+
+    fn of(answer: &Answer) -> &Self {
+        match answer {
+            Answer::Template(name) => name,
+            Answer::Access(_) | Answer::Device(_) | Answer::AuthMode(_) | Answer::Filter(_) => &None,
+        }
+    }
+}
+
+impl TypedAnswer for Option<Mode> {
+    const QUESTION: Question = Question::AuthMode;
+
+    fn of(answer: &Answer) -> &Self {
+        match answer {
+            Answer::AuthMode(mode) => mode,
+            Answer::Access(_) | Answer::Device(_) | Answer::Template(_) | Answer::Filter(_) => &None,
+        }
+    }
+}
+
+impl TypedAnswer for Action {
+    const QUESTION: Question = Question::Filter;
+
+    fn of(answer: &Answer) -> &Self {
+        match answer {
+            Answer::Filter(action) => action,
+            Answer::Access(_) | Answer::Device(_) | Answer::Template(_) | Answer::AuthMode(_) => &Self::Pass,
+        }
+    }
 }
 
 impl Form {

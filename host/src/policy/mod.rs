@@ -25,7 +25,7 @@ pub use decide::Guests;
 pub use desk::Desk;
 pub use doorward_engine::{
     Action, Answer, Error, Fact, Form, Given, Grants, Header, Manifest, Mode as AuthMode, Problem, Read, Reply, Trace,
-    Value, Verdict, Words,
+    TypedAnswer, Value, Verdict, Words,
 };
 pub use doorward_vectors::WIT_VERSION;
 pub use facts::{Facts, LoginFacts, RequestFacts};
@@ -118,18 +118,19 @@ impl Policies {
     /// May this client connect? Without an opinion, yes.
     pub fn access(&self, guests: &mut Guests, facts: &Facts) -> Access {
         let mut answer = Access::Allow(None);
-        for policy in self.asked(Question::Access, facts) {
-            match policy.decide(guests, facts).as_deref() {
-                Ok(Answer::Access(Verdict::Deny(reason))) => {
-                    return Access::Deny(format!("{}: {reason}", policy.name));
+        for policy in self.asked::<Verdict>(facts) {
+            match policy.decide(guests, facts).as_deref().map(Verdict::of) {
+                Ok(Verdict::Deny(reason)) => return Access::Deny(format!("{}: {reason}", policy.name)),
+                Ok(Verdict::Allow(class)) => {
+                    if answer == Access::Allow(None) {
+                        answer = Access::Allow(class.clone());
+                    }
                 }
-                Ok(Answer::Access(Verdict::Allow(class))) if answer == Access::Allow(None) => {
-                    answer = Access::Allow(class.clone());
-                }
-                Err(()) if policy.on_error == OnError::Deny => {
-                    return Access::Deny(format!("{} failed", policy.name));
-                }
-                _ => {}
+                Ok(Verdict::Abstain) => {}
+                Err(()) => match policy.on_error {
+                    OnError::Deny => return Access::Deny(format!("{} failed", policy.name)),
+                    OnError::Allow | OnError::Default => {}
+                },
             }
         }
         answer
@@ -137,17 +138,14 @@ impl Policies {
 
     /// What kind of device is this? A desktop where nobody knows.
     pub fn device(&self, guests: &mut Guests, facts: &Facts) -> Form {
-        let opinion =
-            self.asked(Question::Device, facts).find_map(|policy| match *policy.decide(guests, facts).ok()? {
-                Answer::Device(form) => form,
-                _ => None,
-            });
+        let mut policies = self.asked::<Option<Form>>(facts);
+        let opinion = policies.find_map(|policy| *Option::<Form>::of(&*policy.decide(guests, facts).ok()?));
         opinion.unwrap_or(Form::Desktop)
     }
 
     /// Which template is shown? The site's own where no policy says.
     pub fn template(&self, guests: &mut Guests, facts: &Facts) -> Option<Arc<Answer>> {
-        let mut policies = self.asked(Question::Template, facts);
+        let mut policies = self.asked::<Option<String>>(facts);
         policies.find_map(|policy| policy.decide(guests, facts).ok().filter(|answer| answer.is_opinion()))
     }
 
@@ -158,21 +156,21 @@ impl Policies {
 
     /// How is this login checked?
     pub fn auth_mode(&self, guests: &mut Guests, facts: &Facts) -> LoginCheck {
-        for policy in self.asked(Question::AuthMode, facts) {
-            match policy.decide(guests, facts).as_deref() {
-                Ok(Answer::AuthMode(Some(mode))) => {
-                    return match mode {
-                        AuthMode::LdapBind => LoginCheck::By(Mode::LdapBind),
-                        AuthMode::LdapPassword => LoginCheck::By(Mode::LdapPassword),
-                        AuthMode::BackEnd => LoginCheck::By(Mode::BackEnd),
-                        AuthMode::Refuse(text) => LoginCheck::Refused(text.clone()),
-                    };
-                }
-                Err(()) if policy.on_error == OnError::Deny => return LoginCheck::Failed,
-                Err(()) if policy.state.breaker().is_left_alone_with(facts.peer.address) => {
-                    return LoginCheck::LeftAlone;
-                }
-                _ => {}
+        for policy in self.asked::<Option<AuthMode>>(facts) {
+            match policy.decide(guests, facts).as_deref().map(Option::<AuthMode>::of) {
+                Ok(Some(AuthMode::LdapBind)) => return LoginCheck::By(Mode::LdapBind),
+                Ok(Some(AuthMode::LdapPassword)) => return LoginCheck::By(Mode::LdapPassword),
+                Ok(Some(AuthMode::BackEnd)) => return LoginCheck::By(Mode::BackEnd),
+                Ok(Some(AuthMode::Refuse(text))) => return LoginCheck::Refused(text.clone()),
+                Ok(None) => {}
+                Err(()) => match policy.on_error {
+                    OnError::Deny => return LoginCheck::Failed,
+                    OnError::Allow | OnError::Default => {
+                        if policy.state.breaker().is_left_alone_with(facts.peer.address) {
+                            return LoginCheck::LeftAlone;
+                        }
+                    }
+                },
             }
         }
         LoginCheck::Unsaid
@@ -180,17 +178,23 @@ impl Policies {
 
     /// What happens to this request?
     pub fn filter(&self, guests: &mut Guests, facts: &Facts) -> Filtered {
-        for policy in self.asked(Question::Filter, facts) {
+        for policy in self.asked::<Action>(facts) {
             match policy.decide(guests, facts) {
-                Ok(answer) if answer.is_opinion() => return Filtered::Said(Some(answer)),
-                Err(()) if policy.on_error == OnError::Deny => return Filtered::Failed,
-                _ => {}
+                Ok(answer) => {
+                    if answer.is_opinion() {
+                        return Filtered::Said(Some(answer));
+                    }
+                }
+                Err(()) => match policy.on_error {
+                    OnError::Deny => return Filtered::Failed,
+                    OnError::Allow | OnError::Default => {}
+                },
             }
         }
         Filtered::Said(None)
     }
 
-    fn asked(&self, question: Question, facts: &Facts) -> impl Iterator<Item = &Arc<Policy>> {
-        self.all.iter().filter(move |policy| policy.question == question && policy.scope.has(facts))
+    fn asked<T: TypedAnswer>(&self, facts: &Facts) -> impl Iterator<Item = &Arc<Policy>> {
+        self.all.iter().filter(move |policy| policy.question == T::QUESTION && policy.scope.has(facts))
     }
 }
