@@ -44,6 +44,8 @@ pub enum Reason {
     NodeBroken,
     /// The node's queue is full, or took too long.
     NodeBusy,
+    /// This machine has no descriptor, port or memory left for a connection to the node.
+    Shortage,
     /// The client left before the end.
     ClientGone,
     /// A fault of our own.
@@ -88,6 +90,7 @@ impl Reason {
             Self::NodeTimeout => "node-timeout",
             Self::NodeBroken => "node-broken",
             Self::NodeBusy => "node-busy",
+            Self::Shortage => "shortage",
             Self::ClientGone => "client-gone",
             Self::Internal => "internal",
         }
@@ -104,7 +107,24 @@ impl Reason {
             Refusal::NodeTimeout => Self::NodeTimeout,
             Refusal::NodeBroken => Self::NodeBroken,
             Refusal::QueueFull | Refusal::QueueTimeout => Self::NodeBusy,
-            _ => Self::Internal,
+            Refusal::Shortage => Self::Shortage,
+            Refusal::Internal => Self::Internal,
+            // What a client sends; a login meets none of it.
+            Refusal::BadRequest(_)
+            | Refusal::MethodRefused
+            | Refusal::EncodingRefused
+            | Refusal::VersionRefused
+            | Refusal::Http11Needed
+            | Refusal::ExpectationRefused
+            | Refusal::UriTooLong(_)
+            | Refusal::HeadersTooLarge(_)
+            | Refusal::TooManyHeaders(_)
+            | Refusal::ClientTimeout
+            | Refusal::NotFound
+            | Refusal::BodyTooLarge(..)
+            | Refusal::SessionNeeded
+            | Refusal::UnknownSite
+            | Refusal::TooManyConnections => Self::Internal,
         }
     }
 }
