@@ -134,39 +134,4 @@ impl PolicySpecs {
         let shadow = |policy: &PolicySpec| policy.shadow.as_ref().is_some_and(|shadow| shadow.digest == digest);
         self.all.iter().any(|policy| policy.digest == digest || shadow(policy))
     }
-
-    /// What differs from other policies, in words: each policy, and what of it.
-    pub fn changes(&self, before: &Self) -> Vec<String> {
-        let find = |all: &Self, name: &str| all.all.iter().find(|one| one.name == name).cloned();
-        let mut changes = Vec::new();
-        for new in &self.all {
-            let Some(old) = find(before, &new.name) else {
-                changes.push(format!("policy {}: new", new.name));
-                continue;
-            };
-            let mut parts = Vec::new();
-            if old.digest != new.digest {
-                parts.push("component");
-            }
-            if old.settings != new.settings {
-                parts.push("settings");
-            }
-            if old.shadow != new.shadow {
-                parts.push("shadow");
-            }
-            if parts.is_empty() && old != *new {
-                parts.push("keys");
-            }
-            if !parts.is_empty() {
-                changes.push(format!("policy {}: {}", new.name, parts.join(", ")));
-            }
-        }
-        let gone = before.all.iter().filter(|old| find(self, &old.name).is_none());
-        changes.extend(gone.map(|old| format!("policy {}: gone", old.name)));
-        let names = |all: &Self| all.all.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
-        if changes.is_empty() && names(self) != names(before) {
-            changes.push("policies: order".to_owned());
-        }
-        changes
-    }
 }
