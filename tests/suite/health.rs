@@ -149,7 +149,7 @@ fn what_is_known_of_a_node_outlives_a_reload() {
 
 #[test]
 fn a_node_that_is_back_starts_slowly() {
-    let status = Arc::new(AtomicU16::new(500));
+    let status = Arc::new(AtomicU16::new(200));
     let (told, hold) = (Arc::clone(&status), Hold::new());
     let held = hold.clone();
     let node = Backend::start(logins(move |request| match request.what().1 {
@@ -159,6 +159,7 @@ fn a_node_that_is_back_starts_slowly() {
     let settings = format!("max-connections = 20\nqueue-max-size = 0\nslow-start = \"1h\"\n{PROBES}");
     let proxy = proxy(ADMIN, &[("node-a", &node, &settings)]);
     let clients: Vec<_> = (0..3).map(|_| log_in(&proxy, "alice")).collect();
+    status.store(500, Ordering::Relaxed);
     wait_until_up(&proxy, false);
     status.store(200, Ordering::Relaxed);
     wait_until_up(&proxy, true);
