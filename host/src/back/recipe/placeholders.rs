@@ -8,6 +8,24 @@ use serde_json::Value as Json;
 use crate::secret::Values;
 use crate::text;
 
+/// Placeholders that are there in every recipe.
+pub(super) const PLACEHOLDERS: [&str; 14] = [
+    "user",
+    "user.local",
+    "user.domain",
+    "password",
+    "basic",
+    "otp",
+    "lang",
+    "target",
+    "origin",
+    "timestamp-ms",
+    "secret",
+    "signature",
+    "device",
+    "template",
+];
+
 /// A text with placeholders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);

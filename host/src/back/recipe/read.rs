@@ -9,29 +9,13 @@ use hyper::Method;
 use hyper::header::HeaderName;
 use serde_json::Value as Json;
 
+use super::placeholders::PLACEHOLDERS;
 use super::{
     Algorithm, Choice, Extract, From, Landing, Logout, Pattern, Payload, Recipe, Sign, Stage, Step, Template, Test,
     Tree, Verdict,
 };
 use crate::config::{Place, Table};
 
-/// Placeholders that are there in every recipe.
-const PLACEHOLDERS: [&str; 14] = [
-    "user",
-    "user.local",
-    "user.domain",
-    "password",
-    "basic",
-    "otp",
-    "lang",
-    "target",
-    "origin",
-    "timestamp-ms",
-    "secret",
-    "signature",
-    "device",
-    "template",
-];
 /// What would stand in the back-end's logs.
 const NOT_IN_URLS: [&str; 4] = ["password", "basic", "otp", "secret"];
 /// What there is only once.
