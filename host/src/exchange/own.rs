@@ -357,7 +357,9 @@ impl Exchange {
         if let (Some(hsts), true) = (&self.snapshot.forwarding.hsts, self.scheme().is_secure()) {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
-        if let Ok(id) = HeaderValue::from_str(self.finish.id()) {
+        if let Ok(mut id) = HeaderValue::from_str(self.finish.id()) {
+            // Over HTTP/2, what comes once only has no place in the table of the compression (RFC 7541, section 7.1.3).
+            id.set_sensitive(true);
             headers.insert(X_REQUEST_ID, id);
         }
     }
