@@ -22,13 +22,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use doorward_wire::{host::host_name, local_path::local_path};
+use hyper::body::Body as _;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
 use crate::back::{self, ClientConnection, Hop, Node, NodeAnswer};
 use crate::config::ClientAuth;
-use crate::limits::{Clients, Holder};
+use crate::http1::{Known, Present};
+use crate::limits::Clients;
 use crate::live::Live;
 use crate::own_path::OwnPath;
 use crate::peer::{Peer, Scheme};
@@ -67,6 +69,27 @@ pub struct Caller {
     pub connection: Option<Rc<ClientConnection>>,
 }
 
+/// A request as it was read.
+pub struct Inbound {
+    /// The request.
+    pub request: Request<Incoming>,
+    /// Which headers it has.
+    pub present: Present,
+}
+
+impl Inbound {
+    /// A request.
+    pub fn new(request: Request<Incoming>) -> Self {
+        let present = Present::of(request.headers());
+        Self { request, present }
+    }
+
+    /// Whether the client waits to be invited before it sends the body.
+    pub fn expects(&self) -> bool {
+        self.present.has(Known::Expect) && !self.request.body().is_end_stream()
+    }
+}
+
 /// A request that cannot be read: nothing of it means anything, but that it is refused.
 #[derive(Debug)]
 pub struct Unreadable(pub Refusal);
@@ -84,6 +107,8 @@ struct Exchange {
 /// What the first stations found: where the request is for, and how its pages look.
 struct Visit {
     head: Arc<Parts>,
+    /// Which headers it has.
+    present: Present,
     /// Host and port as the browser wrote them.
     authority: HeaderValue,
     /// The virtual host: lower case, without port.
@@ -103,13 +128,16 @@ struct Visit {
 pub fn run(
     worker: Rc<Worker>,
     Caller { peer, clients, connection }: Caller,
-    request: Result<Request<Incoming>, Unreadable>,
+    request: Result<Inbound, Unreadable>,
 ) -> Pin<Box<impl Future<Output = Ending>>> {
     let snapshot = worker.live();
     let proxy = peer.address;
-    let (head, body) = match request.map(Request::into_parts) {
-        Ok((head, body)) => (Ok(Arc::new(head)), body),
-        Err(Unreadable(refusal)) => (Err(refusal), Incoming::Empty),
+    let (head, present, body) = match request {
+        Ok(Inbound { request, present }) => {
+            let (head, body) = request.into_parts();
+            (Ok(Arc::new(head)), present, body)
+        }
+        Err(Unreadable(refusal)) => (Err(refusal), Present::default(), Incoming::Empty),
     };
     let peer = head.as_ref().map_or(peer.clone(), |head| client::of(peer, &snapshot.forwarding, &head.headers));
     let finish = Finish::begin(&worker.shared.log, &peer, head.as_deref().ok(), snapshot.generation);
@@ -117,7 +145,7 @@ pub fn run(
     let visit = match head {
         Err(refusal) => Err(Box::new(exchange.refuse_unreadable(&refusal))),
         Ok(head) => match exchange.count_client(proxy, &clients) {
-            Ok(()) => exchange.begin(&head),
+            Ok(()) => exchange.begin(&head, present),
             Err(refusal) => Err(Box::new(exchange.refuse_stranger(&head, &refusal))),
         },
     };
@@ -171,20 +199,20 @@ impl Visit {
 
 impl Exchange {
     /// What is known of a request before it is waited for; or its answer, where no site is needed or known.
-    fn begin(&mut self, head: &Arc<Parts>) -> Result<Box<Visit>, Box<Answer>> {
+    fn begin(&mut self, head: &Arc<Parts>, present: Present) -> Result<Box<Visit>, Box<Answer>> {
         if let Some(answer) = self.early(head) {
             return Err(Box::new(answer));
         }
-        self.visit(head).map(Box::new).map_err(|refusal| Box::new(self.refuse_stranger(head, &refusal)))
+        self.visit(head, present).map(Box::new).map_err(|refusal| Box::new(self.refuse_stranger(head, &refusal)))
     }
 
     /// Virtual host, device and template: asked of every request.
-    fn visit(&mut self, head: &Arc<Parts>) -> Result<Visit, Refusal> {
+    fn visit(&mut self, head: &Arc<Parts>, present: Present) -> Result<Visit, Refusal> {
         let authority = check::authority_of(head)?;
         let host = authority.to_str().ok().and_then(host_name);
         let host: Arc<str> = host.ok_or(Refusal::BadRequest("its Host is no host name"))?.into();
         self.finish.host(&host);
-        check::check_head(head)?;
+        check::check_head(head, present)?;
         check::check_size(head, &self.snapshot.http)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
         self.check_server_name(&site)?;
@@ -199,12 +227,13 @@ impl Exchange {
         });
         let mut guests = self.worker.guests.borrow_mut();
         let detected = self.snapshot.policies.device(&mut guests, &facts);
-        let form = preferences::view(&head.headers, self.scheme()).unwrap_or(detected);
+        let chosen = if present.has(Known::Cookie) { preferences::view(&head.headers, self.scheme()) } else { None };
+        let form = chosen.unwrap_or(detected);
         facts.form = Some(form);
         let answer = self.snapshot.policies.template(&mut guests, &facts);
         let named = answer.as_deref().and_then(|answer| Option::<String>::of(answer).as_deref());
         let look = named.filter(|look| self.known_look(look)).map_or_else(|| site.template.clone(), Into::into);
-        Ok(Visit { head, authority, host, site, form, look, facts, set: Vec::new() })
+        Ok(Visit { head, present, authority, host, site, form, look, facts, set: Vec::new() })
     }
 
     /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
@@ -319,11 +348,14 @@ impl Exchange {
         session: &Arc<Session>,
         node: &Arc<Node>,
     ) -> Result<Ending, Refusal> {
-        let protocol = upgrade::wanted(&visit.head, &self.snapshot.http.upgrades);
+        let protocol = match visit.present.has(Known::Upgrade) {
+            true => upgrade::wanted(&visit.head, &self.snapshot.http.upgrades),
+            false => None,
+        };
         let owner = self.owner(visit, session)?;
         let body = self.upload(visit, body).await?;
         let request = self.outgoing(visit, (session, node), body, protocol)?;
-        let allowance = self.allowance(Holder::user(session.user()));
+        let allowance = self.allowance(session.holder());
         let hop = Hop { owner: owner.as_ref(), ..self.hop(node, &allowance) };
         let mut response = match back::forward(hop, request).await {
             Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
@@ -351,7 +383,7 @@ impl Exchange {
             return Ok(Ending::Answer(self.after_logout(logout, visit, node)));
         }
         let mut answer = self.fitted(visit, node, response);
-        renewal::where_due(&mut answer, &self.snapshot.sessions, session, scheme);
+        renewal::where_due(&mut answer, &self.snapshot.sessions, (session, visit.facts.now()), scheme);
         Ok(Ending::Answer(answer))
     }
 

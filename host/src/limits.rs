@@ -11,7 +11,7 @@ mod throttle;
 
 pub use clients::Clients;
 pub use flow::{Flow, FlowLimit, FlowPermit, Refused};
-pub use gate::{Gate, Holder, Permit, Shares, Shut};
+pub use gate::{Gate, Hashed, Holder, Permit, Shares, Shut};
 pub use progress::{Demand, Progress};
 pub use room::{Allowance, Reserved, Room};
 pub use throttle::{Failures, LoginPermit, Throttle, Who};

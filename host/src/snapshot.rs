@@ -325,8 +325,8 @@ impl Sites {
     }
 
     fn named(&self, host: &str) -> Option<&Arc<Site>> {
-        let domains = std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.'));
-        let by_domain = || domains.map(|(_, domain)| domain).find_map(|domain| self.wildcard.get(domain));
+        let domains = || std::iter::successors(host.split_once('.'), |(_, rest)| rest.split_once('.'));
+        let by_domain = || domains().map(|(_, domain)| domain).find_map(|domain| self.wildcard.get(domain));
         self.exact.get(host).or_else(by_domain)
     }
 }

@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use memchr::memchr;
 
-use crate::http1::write_header;
+use crate::http1::{Known, Present, begin_header, write_header};
 use crate::peer::Scheme;
 use crate::reserved::is_reserved;
 
@@ -28,6 +28,17 @@ pub trait Fields {
 
     /// Adds one of bytes, if they can stand in a header.
     fn put_bytes(&mut self, name: &HeaderName, value: Vec<u8>);
+
+    /// Adds one of parts of others' values, with `; ` between them; none where there are no parts.
+    fn put_joined<'a>(&mut self, name: &HeaderName, parts: impl Iterator<Item = &'a [u8]>) {
+        let mut joined = Vec::new();
+        for part in parts {
+            join(&mut joined, 0, part);
+        }
+        if !joined.is_empty() {
+            self.put_bytes(name, joined);
+        }
+    }
 
     /// Adds one of text, if it can stand in a header.
     fn put_text(&mut self, name: &HeaderName, text: &str) {
@@ -69,6 +80,28 @@ impl Fields for Lines {
     fn put_text(&mut self, name: &HeaderName, text: &str) {
         self.put_good(name, text.as_bytes());
     }
+
+    fn put_joined<'a>(&mut self, name: &HeaderName, parts: impl Iterator<Item = &'a [u8]>) {
+        let before = self.0.len();
+        begin_header(&mut self.0, name);
+        let start = self.0.len();
+        for part in parts {
+            join(&mut self.0, start, part);
+        }
+        if self.0.len() == start {
+            self.0.truncate(before);
+        } else {
+            self.0.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// Adds a part of a value that began at `start`.
+fn join(joined: &mut Vec<u8>, start: usize, part: &[u8]) {
+    if joined.len() > start {
+        joined.extend_from_slice(b"; ");
+    }
+    joined.extend_from_slice(part);
 }
 
 impl Lines {
@@ -86,12 +119,12 @@ impl Lines {
 ///
 /// `reserved` are the headers that only Doorward writes, besides those of the built-in list.
 pub fn onward(
-    headers: &HeaderMap,
+    (headers, present): (&HeaderMap, Present),
     is_ours: impl Fn(&[u8]) -> bool,
     reserved: impl Fn(&str) -> bool,
     fields: &mut impl Fields,
 ) {
-    let named = named_by_connection(headers);
+    let named = if present.has(Known::Connection) { named_by_connection(headers) } else { Vec::new() };
     for (name, value) in headers {
         let written_anew = matches!(name.as_str(), "host" | "cookie" | "content-length" | "expect");
         let ends_here = is_hop_by_hop(name.as_str()) || is_reserved(name.as_str()) || reserved(name.as_str());
@@ -99,10 +132,8 @@ pub fn onward(
             fields.put(name, value);
         }
     }
-    if !named.contains(&header::COOKIE)
-        && let Some(cookies) = cookies_but_ours(headers, is_ours)
-    {
-        fields.put_bytes(&header::COOKIE, cookies);
+    if present.has(Known::Cookie) && !named.contains(&header::COOKIE) {
+        fields.put_joined(&header::COOKIE, cookies_but_ours(headers, is_ours));
     }
 }
 
@@ -152,21 +183,14 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// The `Cookie` header written anew: one line, as HTTP/1.1 has it (HTTP/2 may bring several; RFC 9113, section 8.2.3), and
-/// without our own cookies.
-fn cookies_but_ours(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
-    let mut lines = headers.get_all(header::COOKIE).iter().peekable();
-    let mut joined = Vec::with_capacity(lines.peek()?.len());
-    for pair in lines.flat_map(|line| cookie_pairs(line.as_bytes())) {
-        let name = memchr(b'=', pair).map_or(pair, |cut| &pair[..cut]).trim_ascii();
-        if !pair.is_empty() && !is_ours(name) {
-            if !joined.is_empty() {
-                joined.extend_from_slice(b"; ");
-            }
-            joined.extend_from_slice(pair);
-        }
-    }
-    Some(joined).filter(|line| !line.is_empty())
+/// The parts of the `Cookie` header, which is written anew: one line, as HTTP/1.1 has it (HTTP/2 may bring several; RFC 9113,
+/// section 8.2.3), and without our own cookies.
+fn cookies_but_ours(headers: &HeaderMap, is_ours: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &[u8]> {
+    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|line| cookie_pairs(line.as_bytes()));
+    pairs.filter(move |pair| {
+        let name = memchr(b'=', pair).map_or(*pair, |cut| &pair[..cut]).trim_ascii();
+        !pair.is_empty() && !is_ours(name)
+    })
 }
 
 /// Makes all of a node's `Set-Cookie` fit the browser.
@@ -251,9 +275,19 @@ mod tests {
     fn what_goes_on_is_the_browsers_own() {
         let check = |before: &[(&str, &str)], after: &[(&str, &str)]| {
             let (mut fields, mut lines) = (HeaderMap::new(), Lines::with_room());
-            onward(&map(before), |name| name == b"doorward", |name| name == "x-own-user", &mut fields);
+            onward(
+                (&map(before), Present::of(&map(before))),
+                |name| name == b"doorward",
+                |name| name == "x-own-user",
+                &mut fields,
+            );
             assert_eq!(fields, map(after), "{before:?}");
-            onward(&map(before), |name| name == b"doorward", |name| name == "x-own-user", &mut lines);
+            onward(
+                (&map(before), Present::of(&map(before))),
+                |name| name == b"doorward",
+                |name| name == "x-own-user",
+                &mut lines,
+            );
             let text: String = after.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             assert_eq!(String::from_utf8(lines.0).unwrap(), text);
         };
@@ -275,8 +309,13 @@ mod tests {
     fn our_cookies_stay_here() {
         let check = |before: &[&str], after: Option<&str>| {
             let lines: Vec<_> = before.iter().map(|line| ("cookie", *line)).collect();
-            let line = cookies_but_ours(&map(&lines), |name| name == b"doorward");
-            assert_eq!(line.map(|line| String::from_utf8(line).unwrap()).as_deref(), after);
+            let map = map(&lines);
+            let (mut fields, mut written) = (HeaderMap::new(), Lines::with_room());
+            fields.put_joined(&header::COOKIE, cookies_but_ours(&map, |name| name == b"doorward"));
+            written.put_joined(&header::COOKIE, cookies_but_ours(&map, |name| name == b"doorward"));
+            assert_eq!(fields.get(header::COOKIE).map(|line| line.to_str().unwrap()), after);
+            let line = after.map_or(String::new(), |line| format!("cookie: {line}\r\n"));
+            assert_eq!(String::from_utf8(written.0).unwrap(), line);
         };
         check(&["a=1; doorward=x; b=2"], Some("a=1; b=2"));
         check(&["doorward=x"], None);

@@ -119,11 +119,6 @@ impl<'a> Fitting<'a> {
         }
     }
 
-    /// Whether a request has URLs that may have to fit the node.
-    pub fn has_urls(headers: &HeaderMap) -> bool {
-        headers.contains_key(DESTINATION)
-    }
-
     /// Makes the URLs in the headers of a request fit the node: where DAV copies or moves something to (RFC 4918,
     /// section 10.3).
     pub fn fit_request(&self, headers: &mut HeaderMap) {

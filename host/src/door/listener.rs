@@ -29,7 +29,9 @@ pub async fn serve(worker: Rc<Worker>, name: String, socket: Listening, mut drai
         };
         match accepted {
             Ok((stream, peer, local)) => {
-                connections.spawn_local(connection(worker.clone(), name.clone(), stream, (peer, local), news.clone()));
+                // Boxed, since a task is moved about before it begins.
+                let connection = connection(worker.clone(), name.clone(), stream, (peer, local), news.clone());
+                connections.spawn_local(Box::pin(connection));
             }
             // The client left before it was its turn.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}

@@ -3,19 +3,20 @@
 //! Pure.
 
 use doorward_wire::host::is_authority;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use crate::config::Http;
+use crate::http1::{Known, Present};
 use crate::reply::Refusal;
 
 /// Host and port a request is for: from its one `Host`, or from `:authority` (RFC 9112, section 3.2; RFC 9113,
 /// section 8.3.1). Where both are there they must agree.
 pub(super) fn authority_of(head: &Parts) -> Result<HeaderValue, Refusal> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
+    let host = head.headers.get(header::HOST);
+    // HTTP/1 was read strictly (`http1::Reader`).
+    if head.version >= Version::HTTP_2 && host.is_some() && head.headers.get_all(header::HOST).iter().count() > 1 {
         return Err(Refusal::BadRequest("it has two Host headers"));
     }
     let no_host = Refusal::BadRequest("its Host is no host name");
@@ -27,14 +28,13 @@ pub(super) fn authority_of(head: &Parts) -> Result<HeaderValue, Refusal> {
         (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).map_err(|_| no_host.clone())?,
         (None, None) => return Err(Refusal::BadRequest("it has no Host")),
     };
-    // Of HTTP/1 it was read before (`http1::Reader`).
     let is_one = head.version < Version::HTTP_2 || is_authority(authority.as_bytes());
     if is_one { Ok(authority) } else { Err(no_host) }
 }
 
 /// A request is read in one way, or not at all. `http1::Reader` has seen more of
 /// HTTP/1; here is what both versions have in common, and what HTTP/2 must not have.
-pub(super) fn check_head(head: &Parts) -> Result<(), Refusal> {
+pub(super) fn check_head(head: &Parts, present: Present) -> Result<(), Refusal> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) || head.method.as_str().len() > 32 {
         return Err(Refusal::MethodRefused);
     }
@@ -45,17 +45,19 @@ pub(super) fn check_head(head: &Parts) -> Result<(), Refusal> {
             _ => Refusal::BadRequest("its target is no path"),
         });
     }
-    if head.headers.get(header::EXPECT).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    let expected = || head.headers.get(header::EXPECT).map_or(&b""[..], HeaderValue::as_bytes);
+    if present.has(Known::Expect) && !expected().eq_ignore_ascii_case(b"100-continue") {
         return Err(Refusal::ExpectationRefused);
     }
-    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
-    if lengths.next().is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
-        || lengths.next().is_some()
-    {
-        return Err(Refusal::BadRequest("it has two lengths"));
+    if present.has(Known::ContentLength) {
+        let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+        let odd = lengths.next().is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit));
+        if odd || lengths.next().is_some() {
+            return Err(Refusal::BadRequest("it has two lengths"));
+        }
     }
     if head.version == Version::HTTP_2 {
-        check_http2(head)?;
+        check_http2(head, present)?;
     }
     check_path(head.uri.path())
 }
@@ -76,19 +78,13 @@ pub(super) fn check_size(head: &Parts, http: &Http) -> Result<(), Refusal> {
 }
 
 /// Headers of one connection have no place in HTTP/2, nor have other schemes (RFC 9113, sections 8.2.2 and 8.3.1).
-fn check_http2(head: &Parts) -> Result<(), Refusal> {
-    let of_connection = [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ];
+fn check_http2(head: &Parts, present: Present) -> Result<(), Refusal> {
+    let of_connection = [Known::Connection, Known::OfConnection, Known::Upgrade];
     if head.uri.scheme().is_some_and(|scheme| !matches!(scheme.as_str(), "http" | "https")) {
         return Err(Refusal::BadRequest("its scheme is neither http nor https"));
     }
-    let te = head.headers.get(header::TE).is_some_and(|value| value.as_bytes() != b"trailers");
-    if te || of_connection.iter().any(|name| head.headers.contains_key(name)) {
+    let te = || head.headers.get(header::TE).is_some_and(|value| value.as_bytes() != b"trailers");
+    if present.has(Known::Te) && te() || of_connection.iter().any(|known| present.has(*known)) {
         return Err(Refusal::BadRequest("it has headers that HTTP/2 does not have"));
     }
     Ok(())

@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::own::append;
 use super::{Answer, Body, Exchange, Visit, check, preferences};
+use crate::http1::Present;
 use crate::limits::Clients;
 use crate::own_path::OwnPath;
 use crate::policy::{Facts, Form, RequestFacts};
@@ -148,7 +149,8 @@ impl Exchange {
         };
         let form = preferences::view(&head.headers, self.scheme()).unwrap_or_else(detected);
         let (authority, look) = (HeaderValue::from_static(""), site.template.clone());
-        Visit { head: Arc::clone(head), authority, host, site, form, look, facts, set: Vec::new() }
+        let present = Present::of(&head.headers);
+        Visit { head: Arc::clone(head), present, authority, host, site, form, look, facts, set: Vec::new() }
     }
 }
 

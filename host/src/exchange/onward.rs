@@ -11,7 +11,8 @@ use hyper::{HeaderMap, Request, Response, Version};
 use super::upgrade::Terms;
 use super::{Answer, Body, Ending, Exchange, Tunnel, Visit, client};
 use crate::back::headers::{self, Fields};
-use crate::back::{self, Fitting, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
+use crate::back::{self, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
+use crate::http1::{Known, Present};
 use crate::limits::{Allowance, Holder};
 use crate::reply::Refusal;
 use crate::session::{self, Session};
@@ -57,10 +58,11 @@ impl Exchange {
     pub(super) fn owner(&self, visit: &Visit, session: &Session) -> Result<Option<Owner>, Refusal> {
         match &self.connection {
             Some(connection) => {
-                let holder = Holder::user(session.user());
-                Ok(Some(Owner::new(connection, session.id_bytes(), self.peer.address, holder)))
+                Ok(Some(Owner::new(connection, session.id_bytes(), self.peer.address, session.holder())))
             }
-            None if connection_auth::is_asked(&visit.head.headers) => Err(Refusal::Http11Needed),
+            None if visit.present.has(Known::Credentials) && connection_auth::is_asked(&visit.head.headers) => {
+                Err(Refusal::Http11Needed)
+            }
             None => Ok(None),
         }
     }
@@ -83,12 +85,15 @@ impl Exchange {
         let mut request = Request::new(body);
         *request.method_mut() = visit.head.method.clone();
         *request.uri_mut() = uri;
-        let has_urls = Fitting::has_urls(&visit.head.headers);
-        let in_map = protocol.is_some() || !visit.set.is_empty() || has_urls || has_credentials(&visit.head);
+        let (has_urls, has_credentials) =
+            (visit.present.has(Known::Destination), visit.present.has(Known::Credentials));
+        // What credentials mean for the connection to the node is looked for in a map.
+        let in_map = protocol.is_some() || !visit.set.is_empty() || has_urls || has_credentials;
         if node.takes_lines() && !in_map {
             let mut lines = headers::Lines::with_room();
             self.put_ours(visit, &mut lines);
-            headers::onward(&visit.head.headers, session::is_ours, |name| self.is_reserved(node, name), &mut lines);
+            let reserved = |name: &str| self.is_reserved(node, name);
+            headers::onward((&visit.head.headers, visit.present), session::is_ours, reserved, &mut lines);
             return Ok(Box::new(Outbound { request, lines: Some(lines) }));
         }
         *request.headers_mut() = self.headers_for_node(visit, node);
@@ -113,12 +118,16 @@ impl Exchange {
     pub(super) fn headers_for_node(&self, visit: &Visit, node: &Node) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(visit.head.headers.len() + OUR_HEADERS);
         let reserved = |name: &str| self.is_reserved(node, name);
-        headers::onward(&visit.head.headers, session::is_ours, reserved, &mut map);
+        headers::onward((&visit.head.headers, visit.present), session::is_ours, reserved, &mut map);
         for (name, value) in visit.set.iter().filter(|(name, _)| !reserved(name.as_str())) {
             map.insert(name, value.clone());
         }
         let mut ours = HeaderMap::with_capacity(OUR_HEADERS);
         self.put_ours(visit, &mut ours);
+        if let Some(id) = ours.get_mut(X_REQUEST_ID) {
+            // As in answers.
+            id.set_sensitive(true);
+        }
         // They replace whatever has their names.
         map.extend(ours);
         map
@@ -143,12 +152,17 @@ impl Exchange {
 
     /// Makes the headers of an answer fit the browser.
     fn fit(&self, visit: &Visit, node: &Node, answer: &mut HeaderMap) {
-        // It would lead browsers past Doorward (RFC 7838).
-        answer.remove(header::ALT_SVC);
-        if answer.contains_key(header::SET_COOKIE) {
+        let present = Present::of(answer);
+        if present.has(Known::AltSvc) {
+            // It would lead browsers past Doorward (RFC 7838).
+            answer.remove(header::ALT_SVC);
+        }
+        if present.has(Known::SetCookie) {
             headers::fit_cookies(answer, node.base_path(), self.scheme(), session::is_ours);
         }
-        node.fitting(self.peer.scheme().as_str(), visit.authority()).fit_answer(answer);
+        if present.has(Known::Urls) {
+            node.fitting(self.peer.scheme().as_str(), visit.authority()).fit_answer(answer);
+        }
     }
 
     /// The answer with which a node agrees to the protocol that it was asked for, and the tunnel behind it.
@@ -176,11 +190,6 @@ impl Exchange {
         let http = &self.snapshot.http;
         Rules { limit, timeout: http.body_timeout, min_rate: http.body_min_rate, scarce_min_rate: http.scarce_min_rate }
     }
-}
-
-/// What credentials mean for the connection to the node is looked for in a map.
-fn has_credentials(head: &Parts) -> bool {
-    head.headers.contains_key(header::AUTHORIZATION)
 }
 
 fn content_length(head: &Parts) -> Option<u64> {

@@ -29,10 +29,10 @@ enum Sharing {
 const TARGETED: [HeaderName; 2] =
     [HeaderName::from_static("surrogate-control"), HeaderName::from_static("x-accel-expires")];
 
-/// Renews a session's cookie by an answer, if it is time: few answers come then, and only of these it is asked who may store
-/// them.
-pub(super) fn where_due(answer: &mut Answer, sessions: &Sessions, session: &Session, scheme: Scheme) {
-    if sessions.is_due(session) {
+/// Renews a session's cookie by an answer, if it was time when the request came: few answers come then, and only of these
+/// it is asked who may store them.
+pub(super) fn where_due(answer: &mut Answer, sessions: &Sessions, (session, now): (&Session, u64), scheme: Scheme) {
+    if sessions.is_due(session, now) {
         renew(answer.status(), answer.headers_mut(), || sessions.touch(session, scheme));
     }
 }

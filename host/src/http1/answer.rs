@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use doorward_wire::http1::options_of;
 use hyper::body::SizeHint;
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode, Version, header};
@@ -23,10 +24,11 @@ pub struct Asked {
     pub keeps: bool,
 }
 
-/// Writes a head. The result is how the body is written; none where none is.
+/// Writes a head. The result is how the body is written; none where none is. Where the answer itself says so, the connection
+/// ends after it.
 ///
 /// HTTP/1.0 knows no chunks: a body of unknown length ends with the connection.
-pub fn write_answer(out: &mut Outbox, parts: &Parts, size: &SizeHint, asked: Asked) -> Option<Encoder> {
+pub fn write_answer(out: &mut Outbox, parts: &Parts, size: &SizeHint, asked: &mut Asked) -> Option<Encoder> {
     let status = parts.status;
     let modern = asked.version != Version::HTTP_10;
     let buffer = out.buffer();
@@ -44,6 +46,8 @@ pub fn write_answer(out: &mut Outbox, parts: &Parts, size: &SizeHint, asked: Ask
         if !ours && (switches || *name != header::CONNECTION) {
             dated |= *name == header::DATE;
             write_header(buffer, name, value.as_bytes());
+        } else if *name == header::CONNECTION {
+            asked.keeps &= !options_of(value.as_bytes()).any(|option| option.eq_ignore_ascii_case(b"close"));
         }
     }
     if !dated {
@@ -104,10 +108,10 @@ mod tests {
 
     const ASKED: Asked = Asked { version: Version::HTTP_11, head_only: false, keeps: true };
 
-    fn written(response: Response<()>, size: Option<u64>, asked: Asked) -> (String, Option<Encoder>) {
+    fn written(response: Response<()>, size: Option<u64>, mut asked: Asked) -> (String, Option<Encoder>) {
         let mut out = Outbox::default();
         let size = size.map_or_else(SizeHint::default, SizeHint::with_exact);
-        let encoder = write_answer(&mut out, &response.into_parts().0, &size, asked);
+        let encoder = write_answer(&mut out, &response.into_parts().0, &size, &mut asked);
         (String::from_utf8(std::mem::take(out.buffer())).unwrap(), encoder)
     }
 

@@ -5,15 +5,13 @@
 //! Invariants: a body ends where its framing says and nowhere else; what is written has the length that was announced, or
 //! the connection cannot be used again.
 
-use std::io::Write as _;
-
 use bytes::{Buf as _, BytesMut};
 use doorward_wire::http1::{ChunkRead, Chunks, Framing};
 use hyper::body::{Bytes, Frame, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
-use super::outbox::{Outbox, write_headers};
+use super::outbox::{Outbox, write_headers, write_number};
 
 /// What is left to read of a body.
 #[derive(Debug)]
@@ -78,10 +76,13 @@ impl Decoder {
             Self::Length(left) => {
                 let taken = usize::try_from(*left).map_or(buffer.len(), |left| left.min(buffer.len()));
                 *left -= taken as u64;
-                if *left == 0 {
+                let whole = *left == 0;
+                if whole {
                     *self = Self::Done;
                 }
-                Ok(Some(Frame::data(buffer.split_to(taken).freeze())))
+                // With nothing more to come, the buffer itself goes on, and need not be shared.
+                let data = if whole && taken == buffer.len() { std::mem::take(buffer) } else { buffer.split_to(taken) };
+                Ok(Some(Frame::data(data.freeze())))
             }
             Self::Chunked(chunks) => match chunks.read(buffer) {
                 ChunkRead::More => {
@@ -140,8 +141,9 @@ impl Encoder {
     pub fn announce(self, out: &mut Outbox) {
         match self {
             Self::Length(length) => {
-                // A vector takes all.
-                let _ = write!(out.buffer(), "content-length: {length}\r\n");
+                out.buffer().extend_from_slice(b"content-length: ");
+                write_number(out.buffer(), length);
+                out.buffer().extend_from_slice(b"\r\n");
             }
             Self::Chunked => out.buffer().extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Self::Close => {}

@@ -151,6 +151,21 @@ fn write_size(place: &mut [u8], mut number: usize) {
     }
 }
 
+/// Writes a number in decimal digits, as nearly each head has one.
+pub(super) fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b"0123456789"[(number % 10) as usize];
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
 /// Writes header lines.
 pub fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
@@ -158,10 +173,15 @@ pub fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     }
 }
 
-/// Writes a header line.
-pub fn write_header(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+/// Begins a header line.
+pub fn begin_header(out: &mut Vec<u8>, name: &HeaderName) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
+}
+
+/// Writes a header line.
+pub fn write_header(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    begin_header(out, name);
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
@@ -196,6 +216,15 @@ mod tests {
         }
         assert!(rest.is_empty() && data == sent);
         (chunks, data)
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are() {
+        for number in [0, 1, 9, 10, 99, 100, 1024, 1_000_000, u64::MAX] {
+            let mut out = Vec::new();
+            write_number(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use crate::config::{self, Limits, prefix};
 ///
 /// Lives in `State`: counts survive a reload, and limits are those of the Snapshot of the moment.
 #[derive(Debug, Default)]
-pub struct Flow(Mutex<HashMap<String, Counts>>);
+pub struct Flow(Mutex<BTreeMap<String, Counts>>);
 
 /// A place in the counts of the scopes of a connection.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Flow {
         self.scopes().iter().map(|(scope, counts)| (scope.clone(), counts.all.open)).collect()
     }
 
-    fn scopes(&self) -> MutexGuard<'_, HashMap<String, Counts>> {
+    fn scopes(&self) -> MutexGuard<'_, BTreeMap<String, Counts>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

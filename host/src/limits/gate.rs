@@ -42,9 +42,9 @@ impl Holder {
 /// Something of each holder, found by the hash that a holder is.
 pub(super) type Holders<T> = HashMap<Holder, T, BuildHasherDefault<Hashed>>;
 
-/// See [`Holders`].
+/// Hashes what is a hash already.
 #[derive(Debug, Default)]
-pub(super) struct Hashed(u64);
+pub struct Hashed(u64);
 
 impl Hasher for Hashed {
     fn finish(&self) -> u64 {

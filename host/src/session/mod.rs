@@ -30,11 +30,13 @@ pub use watched::Watched;
 
 use crate::auth::Identity;
 use crate::config;
+use crate::limits::Holder;
 use crate::peer::Scheme;
 use crate::secret::Values;
 
 /// Who is logged in, where, and since when. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "Written")]
 pub struct Session {
     id: [u8; 16],
     site: String,
@@ -43,8 +45,32 @@ pub struct Session {
     started: u64,
     seen: u64,
     /// What requests to the node need; most often nothing.
-    #[serde(default, skip_serializing_if = "Values::is_empty")]
+    #[serde(skip_serializing_if = "Values::is_empty")]
     kept: Values,
+    /// Whose shares it takes. Of the user's name, so that not each request has to hash that.
+    #[serde(skip_serializing)]
+    holder: Holder,
+}
+
+/// A session as a cookie has it.
+#[derive(serde::Deserialize)]
+struct Written {
+    id: [u8; 16],
+    site: String,
+    user: String,
+    backend: String,
+    started: u64,
+    seen: u64,
+    #[serde(default)]
+    kept: Values,
+}
+
+impl From<Written> for Session {
+    fn from(written: Written) -> Self {
+        let Written { id, site, user, backend, started, seen, kept } = written;
+        let holder = Holder::user(&user);
+        Self { id, site, user, backend, started, seen, kept, holder }
+    }
 }
 
 impl Session {
@@ -54,7 +80,7 @@ impl Session {
         keys::fill_random(&mut id);
         let now = seconds_now();
         let (site, user, backend) = (site.to_owned(), identity.user().to_owned(), backend.to_owned());
-        Self { id, site, user, backend, started: now, seen: now, kept: Values::default() }
+        Written { id, site, user, backend, started: now, seen: now, kept: Values::default() }.into()
     }
 
     /// What the log calls it, and what `ctl revoke` takes. It opens nothing.
@@ -92,6 +118,11 @@ impl Session {
     /// The user's name.
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// Who takes places and memory for its requests.
+    pub fn holder(&self) -> Holder {
+        self.holder
     }
 
     /// The name of the back-end that has the mailbox.
@@ -162,12 +193,13 @@ impl Sessions {
     /// The `Set-Cookie` that keeps a session in use alive; none while the old one is fresh enough. The step is a
     /// tenth of the idle time, so that a session ends at most that much early.
     pub fn touch(&self, session: &Session, scheme: Scheme) -> Option<String> {
-        self.is_due(session).then(|| self.cookie(&Session { seen: seconds_now(), ..session.clone() }, scheme))
+        self.is_due(session, seconds_now())
+            .then(|| self.cookie(&Session { seen: seconds_now(), ..session.clone() }, scheme))
     }
 
-    /// Whether a session's cookie is old enough to be renewed.
-    pub fn is_due(&self, session: &Session) -> bool {
-        seconds_now().saturating_sub(session.seen) > self.idle / 10
+    /// Whether a session's cookie is old enough to be renewed; `now` is in seconds since 1970.
+    pub fn is_due(&self, session: &Session, now: u64) -> bool {
+        now.saturating_sub(session.seen) > self.idle / 10
     }
 
     /// Ends a session for good.
@@ -244,7 +276,7 @@ pub(crate) mod tests {
     fn session() -> Session {
         let now = seconds_now();
         let (site, user, backend) = ("a.test".to_owned(), "zoë".to_owned(), "node-a".to_owned());
-        Session { id: [7; 16], site, user, backend, started: now, seen: now, kept: Values::default() }
+        Written { id: [7; 16], site, user, backend, started: now, seen: now, kept: Values::default() }.into()
     }
 
     fn headers(cookies: &[&str]) -> HeaderMap {

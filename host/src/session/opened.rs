@@ -4,12 +4,13 @@
 //! anew each time. Belongs to one worker, which forgets it all when its Snapshot changes, since keys may have.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::Session;
+use crate::limits::Hashed;
 
 /// Two tables of so many take turns: when the young one is full, the old one goes. About 1 MiB each.
 const KEPT: usize = 2048;
@@ -21,20 +22,24 @@ const LONGEST: usize = 4096;
 /// A worker's opened sessions.
 #[derive(Default)]
 pub struct Opened {
-    hasher: RandomState,
     young: Table,
     old: Table,
 }
 
-/// By the cookie's hash; of two with one hash the later stays.
-type Table = HashMap<u64, (Zeroizing<Box<str>>, Arc<Session>)>;
+/// By a part of the cookie's seal; of two with the same the later stays.
+type Table = HashMap<u64, (Zeroizing<Box<str>>, Arc<Session>), BuildHasherDefault<Hashed>>;
+
+/// Where a cookie is: a part of its seal, which is as good as random, since only what a key of ours has sealed gets into a
+/// table. The product spreads the few bits that characters of base64 have.
+fn place(sealed: &str) -> u64 {
+    let seal = sealed.as_bytes().last_chunk::<SEAL>().and_then(|seal| seal.first_chunk::<8>());
+    seal.map_or(0, |part| u64::from_le_bytes(*part)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+}
 
 impl Opened {
     /// The session of a cookie; `open` is asked when it is not known.
     pub(super) fn get(&mut self, sealed: &str, open: impl FnOnce(&str) -> Option<Session>) -> Option<Arc<Session>> {
-        // The end is the seal itself, which no two cookies share.
-        let seal = sealed.as_bytes().split_last_chunk::<SEAL>().map_or(sealed.as_bytes(), |(_, seal)| seal);
-        let hash = self.hasher.hash_one(seal);
+        let hash = place(sealed);
         if let Some((known, session)) = self.young.get(&hash)
             && ***known == *sealed
         {
@@ -62,28 +67,36 @@ impl Opened {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Written;
     use super::*;
+
+    /// A cookie that ends with the seal of this name.
+    fn sealed(name: &str) -> String {
+        format!("{name:_<22}")
+    }
 
     #[test]
     fn what_was_opened_is_not_opened_again_and_the_tables_stay_small() {
         let mut opened = Opened::default();
-        let session = || Session {
-            id: [7; 16],
-            site: "a.test".to_owned(),
-            user: "alice".to_owned(),
-            backend: "node-a".to_owned(),
-            started: 1,
-            seen: 1,
-            kept: crate::secret::Values::default(),
+        let session = || {
+            Session::from(Written {
+                id: [7; 16],
+                site: "a.test".to_owned(),
+                user: "alice".to_owned(),
+                backend: "node-a".to_owned(),
+                started: 1,
+                seen: 1,
+                kept: crate::secret::Values::default(),
+            })
         };
         assert!(opened.get("forged", |_| None).is_none());
         for number in 0..3 * KEPT {
-            assert!(opened.get("first", |_| Some(session()).filter(|_| number == 0)).is_some(), "{number}");
-            opened.get(&number.to_string(), |_| Some(session())).unwrap();
+            assert!(opened.get(&sealed("first"), |_| Some(session()).filter(|_| number == 0)).is_some(), "{number}");
+            opened.get(&sealed(&number.to_string()), |_| Some(session())).unwrap();
             assert!(opened.young.len() <= KEPT && opened.old.len() <= KEPT);
         }
-        assert!(opened.get("0", |_| None).is_none(), "long ago");
+        assert!(opened.get(&sealed("0"), |_| None).is_none(), "long ago");
         opened.clear();
-        assert!(opened.get("first", |_| None).is_none());
+        assert!(opened.get(&sealed("first"), |_| None).is_none());
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper::body::{Body as _, SizeHint};
 use hyper::http::response::Parts;
-use hyper::{HeaderMap, Method, Request, Response, Version, header};
+use hyper::{HeaderMap, Method, Response, Version};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::Settings;
@@ -20,8 +20,8 @@ use super::timed::Timed;
 use crate::back::{ClientConnection, headers};
 use crate::door::client::Client;
 use crate::door::drain::{Phase, poll_stop, stopped};
-use crate::exchange::{self, Body, Caller, Ending, Tunnel, Unreadable};
-use crate::http1::{Asked, Encoder, request_of, write_answer};
+use crate::exchange::{self, Body, Caller, Ending, Inbound, Tunnel, Unreadable};
+use crate::http1::{Asked, Encoder, Known, request_of, write_answer};
 use crate::limits::{Demand, Progress};
 use crate::peer::Peer;
 use crate::reply::Refusal;
@@ -62,13 +62,13 @@ where
             Poll::Pending => poll_stop(stop.as_mut(), &mut waker, &phase, cx).map(|()| Next::End),
         });
         let request = match next.await {
-            Next::Head(bytes, places) => request_of(&bytes, &places, body_of(&line)),
+            Next::Head(bytes, places) => request_of(&bytes, &places, body_of(&line)).map(Inbound::new),
             Next::Refused(refusal) => Err(refusal),
             Next::End => return close(line, &peer).await,
         };
         let busy = starter.begin();
         let asked = request.as_ref().map_or(UNREADABLE, asked_by);
-        if asked.version == Version::HTTP_11 && request.as_ref().is_ok_and(expects) {
+        if asked.version == Version::HTTP_11 && request.as_ref().is_ok_and(Inbound::expects) {
             line.borrow_mut().expects();
         }
         let caller = Caller { peer: peer.clone(), clients: clients.clone(), connection: Some(connection.clone()) };
@@ -117,11 +117,11 @@ where
 }
 
 /// Sends the head of an answer that changes the protocol, and moves bytes both ways.
-async fn run_tunnel<S>(line: Rc<RefCell<Line<S>>>, head: Response<()>, tunnel: Tunnel, asked: Asked)
+async fn run_tunnel<S>(line: Rc<RefCell<Line<S>>>, head: Response<()>, tunnel: Tunnel, mut asked: Asked)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    write_answer(&mut line.borrow_mut().out, &head.into_parts().0, &SizeHint::with_exact(0), asked);
+    write_answer(&mut line.borrow_mut().out, &head.into_parts().0, &SizeHint::with_exact(0), &mut asked);
     if !written(&line).await {
         return;
     }
@@ -135,17 +135,10 @@ where
 const UNREADABLE: Asked = Asked { version: Version::HTTP_11, head_only: false, keeps: false };
 
 /// What the answer to a request depends on.
-fn asked_by(request: &Request<Incoming>) -> Asked {
-    Asked {
-        version: request.version(),
-        head_only: *request.method() == Method::HEAD,
-        keeps: keeps(request.version(), request.headers()),
-    }
-}
-
-/// Whether the client waits to be invited before it sends the body.
-fn expects(request: &Request<Incoming>) -> bool {
-    !request.body().is_end_stream() && request.headers().contains_key(header::EXPECT)
+fn asked_by(Inbound { request, present }: &Inbound) -> Asked {
+    let (version, named) = (request.version(), present.has(Known::Connection));
+    let keeps = if named { keeps(version, request.headers()) } else { version == Version::HTTP_11 };
+    Asked { version, head_only: *request.method() == Method::HEAD, keeps }
 }
 
 fn body_of<S: AsyncRead + AsyncWrite + Unpin + 'static>(line: &Rc<RefCell<Line<S>>>) -> Incoming {
@@ -171,8 +164,8 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
         let mut line = line.borrow_mut();
         // Without chunks only the end of the connection can say where such a body ends.
         let endless = asked.version == Version::HTTP_10 && size.exact().is_none();
-        asked.keeps &= !stopping && !endless && line.is_read() && !headers::names(&parts.headers, "close");
-        write_answer(&mut line.out, parts, &size, asked)
+        asked.keeps &= !stopping && !endless && line.is_read();
+        write_answer(&mut line.out, parts, &size, &mut asked)
     };
     let whole = match encoder {
         Some(encoder) => send_body(line, body, encoder, &demand).await,

@@ -16,7 +16,7 @@ use super::timed::{BusyBody, Timed};
 use super::trailers::Trailers;
 use crate::door::client::Client;
 use crate::door::drain::{poll_stop, stopped};
-use crate::exchange::{self, Caller, Ending};
+use crate::exchange::{self, Caller, Ending, Inbound};
 use crate::upload;
 
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
@@ -54,7 +54,7 @@ where
         let request = request.map(|body| upload::Incoming::Http2(body, None));
         let (stall, busy) = (streams.begin(), starter.begin());
         let caller = Caller { peer: peer.clone(), clients: clients.clone(), connection: None };
-        let answering = exchange::run(worker.clone(), caller, Ok(request));
+        let answering = exchange::run(worker.clone(), caller, Ok(Inbound::new(request)));
         async move {
             match answering.await {
                 Ending::Answer(answer) => Ok(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall))),

@@ -6,13 +6,15 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::files::tests::{Disk, Folder};
+use crate::session::Written;
 
 const LIFETIME: u64 = 1000;
 
 fn session(id: u8, user: &str, ago: u64) -> Session {
     let started = seconds_now() - ago;
     let (site, user, backend) = ("a.test".to_owned(), user.to_owned(), "node-a".to_owned());
-    Session { id: [id; 16], site, user, backend, started, seen: started, kept: crate::secret::Values::default() }
+    let kept = crate::secret::Values::default();
+    Written { id: [id; 16], site, user, backend, started, seen: started, kept }.into()
 }
 
 fn kept_in(path: &Path, past: Past) -> Revoked {
