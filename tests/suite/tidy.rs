@@ -1,5 +1,6 @@
 //! The structure of the sources: reading order is dependency order, and files say what they are.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::structure::Crate;
@@ -44,7 +45,10 @@ pub(crate) fn module_of(path: &Path) -> String {
 
 /// The crates of the program: `host`, and those in folders below it.
 fn crates() -> Vec<Crate> {
-    let roots = sources().into_iter().map(|(path, _)| path).filter(|path| path.ends_with("src/lib.rs"));
+    let is_root = |path: &PathBuf| {
+        path.ends_with("src/lib.rs") || path.ends_with("src/main.rs") && !path.with_file_name("lib.rs").exists()
+    };
+    let roots = sources().into_iter().map(|(path, _)| path).filter(is_root);
     let crates: Vec<Crate> = roots.map(|root| Crate::parse(&root)).collect();
     assert!(!crates.is_empty());
     crates
@@ -71,6 +75,79 @@ fn a_module_knows_only_what_comes_after_it() {
         }
     }
 }
+
+#[test]
+fn no_two_files_know_each_other() {
+    let known: BTreeSet<(PathBuf, PathBuf)> = knowledge().into_iter().map(|(file, other, _)| (file, other)).collect();
+    let short = |file: &Path| file.display().to_string().split("../host/").nth(1).unwrap_or_default().to_owned();
+    for (file, other) in known.iter().filter(|(file, other)| file < other) {
+        let is_circle = known.contains(&(other.clone(), file.clone()));
+        let is_left = LEFT.contains(&(&short(file), &short(other)));
+        assert!(!is_circle || is_left, "{} and {} know each other", short(file), short(other));
+        assert!(is_circle || !is_left, "{} and {} are to be taken off the list", short(file), short(other));
+    }
+}
+
+/// Pairs that are left from before there was this rule. It only gets shorter.
+const LEFT: &[(&str, &str)] = &[
+    ("src/back/body.rs", "src/back/connect.rs"),
+    ("src/back/body.rs", "src/back/http1.rs"),
+    ("src/back/connect.rs", "src/back/pinned.rs"),
+    ("src/cli/ctl.rs", "src/cli/mod.rs"),
+    ("src/cli/keys.rs", "src/cli/mod.rs"),
+    ("src/cli/mod.rs", "src/cli/policy/mod.rs"),
+    ("src/cli/mod.rs", "src/cli/recipe.rs"),
+    ("src/cli/mod.rs", "src/cli/template.rs"),
+    ("src/cli/policy/bench.rs", "src/cli/policy/mod.rs"),
+    ("src/cli/policy/check.rs", "src/cli/policy/mod.rs"),
+    ("src/cli/policy/eval.rs", "src/cli/policy/mod.rs"),
+    ("src/cli/policy/inspect.rs", "src/cli/policy/mod.rs"),
+    ("src/cli/policy/mod.rs", "src/cli/policy/promote.rs"),
+    ("src/cli/policy/mod.rs", "src/cli/policy/replay.rs"),
+    ("src/cli/policy/mod.rs", "src/cli/policy/test.rs"),
+    ("src/cli/policy/mod.rs", "src/cli/policy/watch.rs"),
+    ("src/config/mod.rs", "src/config/policy.rs"),
+    ("src/control/generations.rs", "src/control/store.rs"),
+    ("src/control/task/rollback.rs", "src/control/task.rs"),
+    ("src/control/task/upgrade.rs", "src/control/task.rs"),
+    ("src/demo/webmail/mod.rs", "src/demo/webmail/upload.rs"),
+    ("src/demo/webmail/pages.rs", "src/demo/webmail/reply.rs"),
+    ("src/directory/ldap.rs", "src/directory/mod.rs"),
+    ("src/directory/ldif.rs", "src/directory/mod.rs"),
+    ("src/directory/mod.rs", "src/directory/routes.rs"),
+    ("src/directory/mod.rs", "src/directory/spec.rs"),
+    ("src/directory/mod.rs", "src/directory/state.rs"),
+    ("src/door/http/http1.rs", "src/door/http/mod.rs"),
+    ("src/door/http/http2.rs", "src/door/http/mod.rs"),
+    ("src/exchange/early.rs", "src/exchange.rs"),
+    ("src/exchange/finish.rs", "src/exchange.rs"),
+    ("src/exchange/held.rs", "src/exchange.rs"),
+    ("src/exchange/logout.rs", "src/exchange.rs"),
+    ("src/exchange/own.rs", "src/exchange.rs"),
+    ("src/exchange/preferences.rs", "src/exchange.rs"),
+    ("src/exchange/renewal.rs", "src/exchange.rs"),
+    ("src/login/mod.rs", "src/login/second_factor.rs"),
+    ("src/login/mod.rs", "src/login/underway.rs"),
+    ("src/pages/mod.rs", "src/pages/prove.rs"),
+    ("src/password/crypt.rs", "src/password/stored.rs"),
+    ("src/policy/aside.rs", "src/policy/decide.rs"),
+    ("src/policy/aside.rs", "src/policy/desk.rs"),
+    ("src/policy/decide.rs", "src/policy/mod.rs"),
+    ("src/policy/decide.rs", "src/policy/state.rs"),
+    ("src/policy/mod.rs", "src/policy/state.rs"),
+    ("src/session/keys.rs", "src/session/mod.rs"),
+    ("src/session/mod.rs", "src/session/opened.rs"),
+    ("src/session/mod.rs", "src/session/revoked/mod.rs"),
+    ("src/session/mod.rs", "src/session/watched.rs"),
+    ("src/snapshot/warnings.rs", "src/snapshot.rs"),
+    ("engine/src/guest.rs", "engine/src/imports.rs"),
+    ("author/src/build/c.rs", "author/src/build/mod.rs"),
+    ("author/src/build/javascript.rs", "author/src/build/mod.rs"),
+    ("author/src/build/mod.rs", "author/src/build/python.rs"),
+    ("author/src/build/mod.rs", "author/src/build/rust.rs"),
+    ("author/src/main.rs", "author/src/new.rs"),
+    ("author/src/main.rs", "author/src/wit.rs"),
+];
 
 #[test]
 fn strands_do_not_know_each_other() {
