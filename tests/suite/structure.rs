@@ -120,7 +120,9 @@ impl Crate {
         if first == "super" {
             return self.below(&module[..module.len().checked_sub(1)?], rest, depth);
         }
-        if here.defined.contains(first) {
+        // A module and a function may have one name: what something follows is the module.
+        let is_module = !rest.is_empty() && self.modules.contains_key(&child);
+        if here.defined.contains(first) && !is_module {
             return Some(here.file.clone());
         }
         if let Some(bound) = here.bound.get(first) {

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use doorward_wire::form;
 use serde_json::Value as Json;
 
-use super::say;
+use super::print::say;
 use crate::config::{self, Fixed};
 use crate::policy::Quarantine;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Subcommand;
 
-use super::say;
+use super::print::say;
 use crate::config::units;
 use crate::session;
 

@@ -1,18 +1,18 @@
 //! The commands: what is typed, and what is printed.
 
+mod arguments;
 mod author;
 mod ctl;
 mod keys;
 mod policy;
+mod print;
 mod recipe;
 mod run;
 mod template;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 /// The front door of a webmail cluster.
 #[derive(Debug, Parser)]
@@ -25,11 +25,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run with two small webmail nodes, users and virtual hosts of our own; nothing else is needed.
-    Demo(Demo),
+    Demo(arguments::Demo),
     /// Run with a configuration.
-    Serve(Serve),
+    Serve(arguments::Serve),
     /// Report every fault of a configuration, and warn of what is hardly meant; exit status 0 when there is no fault.
-    Check(Check),
+    Check(arguments::Check),
     /// Ask a running Doorward, or tell it something, by its admin socket.
     Ctl(ctl::Ctl),
     /// Keys of session cookies and session tickets.
@@ -56,45 +56,6 @@ enum Command {
     },
 }
 
-#[derive(Debug, Args)]
-struct Demo {
-    /// Address to listen on; port 0 takes a free one. A configuration that is there already says it itself.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-    /// Run from a configuration in this folder (written there first), which may be changed while it runs.
-    #[arg(long)]
-    dir: Option<PathBuf>,
-    /// Print one line of JSON instead of text.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-struct Serve {
-    /// The configuration file.
-    #[arg(long)]
-    config: PathBuf,
-    /// Print one line of JSON instead of text.
-    #[arg(long)]
-    json: bool,
-    /// Do not start with the last good generation where the files are refused.
-    #[arg(long)]
-    strict: bool,
-}
-
-#[derive(Debug, Args)]
-struct Check {
-    /// The configuration file.
-    #[arg(long)]
-    config: PathBuf,
-    /// Print one line of JSON instead of text.
-    #[arg(long)]
-    json: bool,
-    /// Exit status 1 for warnings too.
-    #[arg(long)]
-    strict: bool,
-}
-
 /// Runs the command that was typed.
 ///
 /// # Errors
@@ -113,16 +74,4 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Recipe(recipe) => recipe::run(&recipe),
         Command::Template(template) => template::run(&template),
     }
-}
-
-/// Prints a line on standard error: how far long work has come.
-fn tell(line: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// Prints a line on standard output. A reader that left is no reason to fail.
-fn say(line: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

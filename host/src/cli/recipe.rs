@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderValue};
 
-use super::{say, tell};
+use super::print::{say, tell};
 use crate::back::{
     BUILT_IN, ByRecipe, Choice, Dialogue as _, Event, LoggedIn, LoginError, Node, NodeSpec, Person, Recipe, Visitor,
 };

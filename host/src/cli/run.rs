@@ -8,7 +8,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{Check, Serve, ctl, say};
+use super::arguments::{Check, Serve};
+use super::ctl;
+use super::print::say;
 use crate::admin::Socket;
 use crate::config::{self, Config, Fault, Faults, Level, Severity};
 use crate::control::{self, Control, Handle, Source};

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
-use super::say;
+use super::print::say;
 use crate::pages::shipped;
 
 /// The templates that ship with Doorward.

@@ -7,8 +7,10 @@ use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
 use super::facts::Typed;
+use super::outcome::{Stop, how_to_give, outcome_text};
+use super::samples;
 use super::subject::{Options, Subject};
-use super::{Stop, how_to_give, outcome_text, samples, say, tell};
+use crate::cli::print::{say, tell};
 use crate::policy::{Error, Figures};
 
 /// With a warm instance, one in a hundred of these is a hundred: enough for a steady 99th percentile.
@@ -83,7 +85,7 @@ pub(super) fn run(bench: &Bench) -> Result<ExitCode, Stop> {
     for row in &over {
         tell(&format!("doorward: {} is over its bound of {:?}", row.name, row.bound.unwrap_or_default()));
     }
-    Ok(super::status(over.is_empty()))
+    Ok(super::outcome::status(over.is_empty()))
 }
 
 fn rows(bench: &Bench, figures: Figures) -> [Row; 3] {

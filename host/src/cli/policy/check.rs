@@ -7,9 +7,11 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::outcome::{Stop, outcome_text, reads_json, reads_text};
 use super::purity::examine;
 use super::subject::{Options, Subject};
-use super::{Stop, outcome_text, reads_json, reads_text, samples, say, tell, vectors};
+use super::{samples, vectors};
+use crate::cli::print::{say, tell};
 use crate::policy::{self, Error, Given, Trial};
 
 /// After so many faults the rest is not asked: they are alike.
@@ -71,7 +73,7 @@ pub(super) fn run(check: &Check) -> Result<ExitCode, Stop> {
         }
     }
     report(check, &subject, &wrong, asked);
-    Ok(super::status(wrong.is_empty()))
+    Ok(super::outcome::status(wrong.is_empty()))
 }
 
 /// What it means when a fact is read and not given.

@@ -7,8 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::facts::Typed;
+use super::outcome::{Stop, how_to_give, outcome_text, reads_json, reads_text};
 use super::subject::{Options, Subject};
-use super::{Stop, how_to_give, outcome_text, reads_json, reads_text, say, tell};
+use crate::cli::print::{say, tell};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0; 1 where the policy gives no verdict, or reads a fact that is not given; \
@@ -42,7 +43,7 @@ pub(super) fn run(eval: &Eval) -> Result<ExitCode, Stop> {
     let ok = told.answer.is_ok();
     let lacking = told.answer.as_ref().err().and_then(how_to_give);
     if eval.json {
-        let mut report = super::outcome_json(&told.answer);
+        let mut report = super::outcome::outcome_json(&told.answer);
         report["ok"] = json!(ok);
         report["policy"] = json!(subject.config.name);
         report["asks"] = json!(subject.config.asks.name());
@@ -57,7 +58,7 @@ pub(super) fn run(eval: &Eval) -> Result<ExitCode, Stop> {
             report["hint"] = json!(lacking);
         }
         say(&report.to_string());
-        return Ok(super::status(ok));
+        return Ok(super::outcome::status(ok));
     }
     say(&format!("{} {}", subject.config.asks.name(), outcome_text(&told.answer)));
     say(&format!("  read\n{}", reads_text(&told.trace, "    ")));
@@ -75,7 +76,7 @@ pub(super) fn run(eval: &Eval) -> Result<ExitCode, Stop> {
     if let Some(lacking) = lacking {
         tell(&format!("doorward: {lacking}"));
     }
-    Ok(super::status(ok))
+    Ok(super::outcome::status(ok))
 }
 
 fn micros(time: Duration) -> f64 {

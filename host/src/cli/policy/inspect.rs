@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::outcome::Stop;
 use super::subject::{compile_time, compiler, manifest_of, named, tell_of_compiling};
-use super::{Stop, say};
+use crate::cli::print::say;
 use crate::config::{self, Place, Question, Source};
 use crate::policy::{self, Grants, Manifest};
 

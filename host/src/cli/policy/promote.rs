@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use super::outcome::Stop;
 use super::subject::{compiler, of_configuration};
-use super::{Stop, say};
+use crate::cli::print::say;
 use crate::policy;
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::{outcome_json, outcome_text, reads_json, reads_text};
+use super::outcome::{outcome_json, outcome_text, reads_json, reads_text};
 use crate::policy::{Error, Given, Told, Trial};
 
 /// Asked of the same facts, the policy did two things.

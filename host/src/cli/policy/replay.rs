@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::outcome::{Stop, word};
 use super::subject::{Options, Subject};
-use super::{Stop, say, tell, word};
+use crate::cli::print::{say, tell};
 use crate::policy::{Error, Given, Recorded, Trace, Trial};
 
 /// A longer line is no record: 64 facts of 8 KiB, escaped.
@@ -138,7 +139,7 @@ pub(super) fn run(replay: &Replay) -> Result<ExitCode, Stop> {
     } else {
         outcome.tell(asks)
     }
-    Ok(super::status(outcome.is_same()))
+    Ok(super::outcome::status(outcome.is_same()))
 }
 
 /// Reads a line without its end; one that is too long comes back empty, which is no record. Gives whether there was one.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value as Json;
 
-use super::{Stop, tell};
+use super::outcome::Stop;
+use crate::cli::print::tell;
 use crate::config::{self, Faults, Place, Question, Source, units};
 use crate::policy::{self, BUILT_IN, Compiler, Trial};
 

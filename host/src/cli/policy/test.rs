@@ -9,10 +9,11 @@ use clap::Args;
 use doorward_vectors::{Expected, File, Vector};
 use serde_json::{Value as Json, json};
 
+use super::outcome::{Stop, error_text, outcome_text, reads_json, reads_text};
 use super::purity::examine;
 use super::subject::{Options, Subject};
 use super::vectors;
-use super::{Stop, error_text, outcome_text, reads_json, reads_text, say, tell};
+use crate::cli::print::{say, tell};
 use crate::config::Faults;
 use crate::policy::{Error, Trace, Trial};
 
@@ -74,7 +75,7 @@ pub(super) fn run(test: &Test) -> Result<ExitCode, Stop> {
     } else {
         say(&format!("{}: {failed} of {count} vectors failed", subject.config.name));
     }
-    Ok(super::status(failed == 0))
+    Ok(super::outcome::status(failed == 0))
 }
 
 /// The component, if one is named, and the files of vectors.

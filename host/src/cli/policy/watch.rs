@@ -10,10 +10,13 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::outcome::{Stop, stopped};
 use super::promote::replace;
 use super::subject::{Options, Subject, of_configuration};
 use super::test::{json_of, run_file, tell_failures};
-use super::{Stop, author, say, stopped, vectors};
+use super::vectors;
+use crate::cli::author;
+use crate::cli::print::say;
 use crate::policy;
 
 /// Folders of tools and of what was built. Hidden ones are left out too.
@@ -207,7 +210,7 @@ fn round(watch: &Watch, output: &Path) -> Result<ExitCode, Stop> {
             "files": vectors.report, "live": live, "changed": changed,
         })
         .to_string());
-        return Ok(super::status(ok));
+        return Ok(super::outcome::status(ok));
     }
     let held = match (vectors.count, vectors.failed) {
         (0, _) => "no test vectors".to_owned(),
@@ -220,7 +223,7 @@ fn round(watch: &Watch, output: &Path) -> Result<ExitCode, Stop> {
         None => String::new(),
     };
     say(&format!("{name}: {} bytes; {held}{place}", bytes));
-    Ok(super::status(ok))
+    Ok(super::outcome::status(ok))
 }
 
 /// How many vectors there were, and which failed.
