@@ -1,12 +1,14 @@
 //! Checks passwords against what a directory stores, on a bounded number of threads beside the workers.
 
 mod crypt;
+mod error;
 mod stored;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use stored::{Error, verify};
+pub use error::Error;
+pub use stored::verify;
 
 use crate::limits::{Gate, Holder};
 use crate::secret::Secret;

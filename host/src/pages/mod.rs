@@ -1,6 +1,7 @@
 //! What a person sees of Doorward itself: pages by look and device, rendered from templates that escape by default.
 
 mod languages;
+mod page;
 mod prove;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::{Fault, Place};
 pub use languages::{Language, Languages};
+pub use page::Page;
 
 /// The looks that ship with Doorward.
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
@@ -34,43 +36,6 @@ pub const SCRIPT: &str = "{const k=u=>u.split('#')[0]+location.hash;\
     addEventListener('submit',e=>{e.target.action=k(e.target.action)});\
     addEventListener('click',e=>{const a=e.target.closest('.choices a');if(a)a.href=k(a.href)});\
     document.currentScript.remove()}";
-
-/// The pages there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Page {
-    /// The login form.
-    Login,
-    /// The code that a back-end asks for after the password.
-    SecondFactor,
-    /// An account that cannot be used, told after the right password: expired, locked and so on.
-    Account,
-    /// Too many logins failed.
-    Throttled,
-    /// After a logout.
-    LoggedOut,
-    /// A form that a user sent without a session, to be sent again.
-    Held,
-    /// Something did not work.
-    Error,
-}
-
-impl Page {
-    const ALL: [Self; 7] =
-        [Self::Login, Self::SecondFactor, Self::Account, Self::Throttled, Self::LoggedOut, Self::Held, Self::Error];
-
-    fn file(self) -> &'static str {
-        match self {
-            Self::Login => "login.html",
-            Self::SecondFactor => "second-factor.html",
-            Self::Account => "account.html",
-            Self::Throttled => "throttled.html",
-            Self::LoggedOut => "logged-out.html",
-            Self::Held => "held.html",
-            Self::Error => "error.html",
-        }
-    }
-}
 
 /// A language or a view that the person may choose.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use super::Page;
+use super::page::Page;
 use crate::own_path::OwnPath;
 
 /// A block of a template that no template above it has, so that nobody shows it.

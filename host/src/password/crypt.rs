@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use super::stored::Error;
+use super::error::Error;
 
 /// A second or so of each.
 const MOST_SHA_ROUNDS: u64 = 2_000_000;

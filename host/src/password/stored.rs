@@ -14,17 +14,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
 
 use super::crypt;
-
-/// Why a stored value cannot be checked; for the log.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// A scheme that is not known here.
-    #[error("password scheme {0} is not known")]
-    Unknown(String),
-    /// Parameters beyond what a login may cost.
-    #[error("password scheme {0} with parameters that cost too much time or memory")]
-    TooCostly(&'static str),
-}
+use super::error::Error;
 
 /// A value that no password has, of the scheme that OpenLDAP uses by default.
 pub(super) const NOBODY: &str = "{SSHA}AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
