@@ -11,6 +11,8 @@ mod ldap;
 mod ldif;
 mod multipart;
 mod proxy_header;
+#[cfg(feature = "program")]
+mod program;
 
 use crate::Target;
 
@@ -54,6 +56,51 @@ const HTTP1: &[&[u8]] = &[
 pub const ALL: &[Target] = &[
     Target { name: "heads", run: heads::heads, words: HTTP1, longest: 1024 },
     Target { name: "chunks", run: heads::chunks, words: HTTP1, longest: 1024 },
+    #[cfg(feature = "program")]
+    Target {
+        name: "manifests",
+        run: program::manifests,
+        words: &[
+            b"\0asm\x0d\0\x01\0",
+            b"\0asm\x01\0\0\0",
+            b"doorward:policy/access@0.1.1",
+            b"doorward:policy/request@0.1.1",
+            b"wasi:",
+            b"@0.1.0",
+            b"\x07",
+            b"\x0a",
+            b"\x0b",
+            b"\x04\0",
+            b"\x42",
+            b"\x40",
+            b"\xff\xff\xff\xff\x0f",
+        ],
+        longest: 1024,
+    },
+    #[cfg(feature = "program")]
+    Target {
+        name: "recipes",
+        run: program::recipes,
+        words: &[
+            b"<input name=\"_token\" value=\"",
+            b"rcmlogin",
+            b"{\"success\":false",
+            b"}",
+            b"/*-secure-",
+            b"*/",
+            b")]}',",
+            b"for(;;);",
+            b"[[[[",
+            b"\"error\":",
+            b"<form",
+            b"_user",
+            b"login",
+            b"null",
+            b"loggedin",
+            b"\n",
+        ],
+        longest: 4096,
+    },
     Target { name: "chunks_written", run: heads::chunks_written, words: &[], longest: 4096 },
     Target { name: "differential", run: differential::requests, words: HTTP1, longest: 2048 },
     Target {
