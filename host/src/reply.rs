@@ -11,8 +11,10 @@ use crate::config::{LOGIN_FORM, Level};
 /// A failure that a client may see. The log has the cause; the request id joins the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The request is ambiguous or malformed; the text says how.
+    /// The request is ambiguous or malformed; the text says how, for the log.
     BadRequest(&'static str),
+    /// Plain HTTP was sent to a port that speaks TLS.
+    PlainHttp,
     /// A method that Doorward never forwards.
     MethodRefused,
     /// A `Transfer-Encoding` that Doorward does not know (RFC 9112, section 6.1).
@@ -115,6 +117,7 @@ impl Refusal {
         let kib = |bytes: &u64| ("kib", (bytes >> 10).to_string());
         let (status, level, retry_after, key) = match self {
             Self::BadRequest(_) => (400, Debug, None, "bad_request"),
+            Self::PlainHttp => (400, Debug, None, "plain_http"),
             Self::MethodRefused => (405, Debug, None, "method_refused"),
             Self::EncodingRefused => (501, Debug, None, "encoding_refused"),
             Self::VersionRefused | Self::Http11Needed => (505, Debug, None, "version_refused"),
@@ -143,7 +146,6 @@ impl Refusal {
             Self::Internal => (500, Error, None, "internal"),
         };
         let values = match self {
-            Self::BadRequest(how) => vec![("how", (*how).to_owned())],
             Self::UriTooLong(bytes) => vec![("bytes", bytes.to_string())],
             Self::HeadersTooLarge(bytes) => vec![kib(bytes)],
             Self::TooManyHeaders(most) => vec![("count", most.to_string())],

@@ -24,7 +24,7 @@ fn status(client: &mut Client, bytes: &[u8]) -> (u16, String) {
 #[test]
 fn what_begins_as_no_request_does_is_refused_at_its_first_byte() {
     let node = webmail(|_| Answer::text("fine"));
-    let proxy = proxy(PATIENT, &[("node-a", &node, "")]);
+    let proxy = proxy(&format!("{PATIENT}\n[log]\nlevel = \"debug\"\n"), &[("node-a", &node, "")]);
     for (bytes, expected, says) in [
         (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], 400, "as TLS does"),
         (b"\x16", 400, "as TLS does"),
@@ -37,7 +37,8 @@ fn what_begins_as_no_request_does_is_refused_at_its_first_byte() {
         (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c", 400, ""),
     ] {
         let (status, text) = status(&mut proxy.client().timeout(SOON), bytes);
-        assert!(status == expected && text.contains(says), "{:?}: {status} {text}", String::from_utf8_lossy(bytes));
+        assert!(status == expected, "{:?}: {status} {text}", String::from_utf8_lossy(bytes));
+        proxy.wait_for_log(&format!("refusal=[A-Z].*{says}"), SOON);
     }
 }
 
@@ -54,7 +55,7 @@ fn plain_http_on_a_port_of_tls_is_told_so() {
         [&b"GET / HTTP/1.1\r\nHost: mail.test\r\n\r\n"[..], b"G", &[b"POST / HTTP/1.1\r\n", &[b'x'; 9000][..]].concat()]
     {
         let (status, text) = status(&mut proxy.client().timeout(SOON), bytes);
-        assert!(status == 400 && text.contains("TLS"), "{status} {text}");
+        assert!(status == 400 && text.contains("HTTPS"), "{status} {text}");
     }
     // An alert, and the end.
     assert_eq!(proxy.client().timeout(SOON).raw(b"\0\0\0\0\0").first(), Some(&21));

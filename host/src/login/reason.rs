@@ -111,6 +111,7 @@ impl Reason {
             Refusal::Internal => Self::Internal,
             // What a client sends; a login meets none of it.
             Refusal::BadRequest(_)
+            | Refusal::PlainHttp
             | Refusal::MethodRefused
             | Refusal::EncodingRefused
             | Refusal::VersionRefused

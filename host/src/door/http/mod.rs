@@ -19,7 +19,7 @@ use crate::reply::Refusal;
 use crate::tls::HTTP2;
 
 /// What is told to a browser that was sent to an `http://` URL with the port of TLS, as nginx does.
-const PLAIN: Refusal = Refusal::BadRequest("plain HTTP was sent to a port that speaks TLS");
+const PLAIN: Refusal = Refusal::PlainHttp;
 
 /// What a connection needs of the configuration.
 #[derive(Debug, Clone, Copy)]
