@@ -131,7 +131,7 @@ impl RequestFacts {
 }
 
 impl LoginFacts {
-    /// The user name as typed.
+    /// The user name in its canonical form, as the directory's settings make it of what was typed.
     pub fn username(&self) -> String {
         fact!(self, login::username())
     }
@@ -146,12 +146,14 @@ impl LoginFacts {
         fact!(self, login::attribute(name))
     }
 
-    /// Logins that failed lately from the client's address.
+    /// Recent failed logins from the client's network, for any name; those on devices that have logged in with the name
+    /// before do not count.
     pub fn recent_failures_from_address(&self) -> u32 {
         fact!(self, login::recent_failures_from_address())
     }
 
-    /// Logins that failed lately for this user name.
+    /// Recent failed logins for this name, from any network; those on devices that have logged in with the name before do
+    /// not count.
     pub fn recent_failures_for_user(&self) -> u32 {
         fact!(self, login::recent_failures_for_user())
     }

@@ -36,9 +36,9 @@ pub struct Rule {
     pub listener: Option<String>,
     /// The client's address: a network (`10.0.0.0/8`), a range (`10.0.0.1-10.0.0.9`) or an address.
     pub address: Option<String>,
-    /// At least so many logins failed of late from the client's network.
+    /// At least so many recent logins failed from the client's network.
     pub failures_from_address: Option<u32>,
-    /// At least so many logins failed of late for this name, from anywhere.
+    /// At least so many recent logins failed for this name, from any network.
     pub failures_for_user: Option<u32>,
     /// An attribute of the user's entry in the directory.
     pub attribute: Option<Attribute>,
@@ -89,7 +89,7 @@ enum Condition {
     Domain(Glob),
     FailuresFromAddress(u32),
     FailuresForUser(u32),
-    // The only one that asks the directory.
+    // The directory has answered before: the host looks the user up for every attempt.
     Attribute(String, Glob),
 }
 
