@@ -13,7 +13,9 @@ const SOON: Duration = Duration::from_secs(20);
 /// With a policy that is through its probation at once.
 fn text(node: &Backend, more: &str) -> String {
     let text = format!(
-        "state-directory = \"state\"\n{more}[admin]\nsocket = \"admin.sock\"\n[[policy]]\nname = \"look\"\n\
+        "state-directory = \"state\"\n{more}[admin]\nsocket = \"admin.sock\"\n\
+         [[listener]]\nname = \"public\"\naddress = \"127.0.0.1:0\"\n\
+         [[listener]]\nname = \"inner\"\naddress = \"unix:inner.sock\"\n[[policy]]\nname = \"look\"\n\
          asks = \"template\"\nfile = \"look.wasm\"\n[policy.breaker]\nwatch = \"1ms\"\n"
     );
     config(&text, &[("node-a", node, "")])

@@ -17,6 +17,8 @@ pub(super) struct Built {
     pub files: Vec<PathBuf>,
     /// How they were before they were read.
     pub seen: Seen,
+    /// Key files that were made for it. They go again where it does not go live, and then nobody has changed them.
+    pub made: Vec<PathBuf>,
     /// The next generation; none where the files say what they said.
     pub next: Result<Option<Box<Next>>, Error>,
 }
@@ -69,6 +71,7 @@ impl Drop for MadeKeys {
 pub(super) fn build(generations: &Generations, source: &Source, shrink: Shrink) -> Built {
     let anyway = source.load_anyway();
     let keys = anyway.as_ref().map(|config| MadeKeys::make(config, &generations.proxy().shared().live.load()));
+    let made = keys.as_ref().map(|keys| keys.0.clone()).unwrap_or_default();
     // Known before they are read, so that one which is mended right behind the reading is seen to have changed.
     let named = anyway.map(|config| config.files()).unwrap_or_default();
     let seen = Watch::seen_of(&named);
@@ -78,8 +81,8 @@ pub(super) fn build(generations: &Generations, source: &Source, shrink: Shrink) 
             let keys = keys.unwrap_or_default();
             let next =
                 built.map(|next| next.map(|snapshot| Box::new(Next { config, snapshot: Arc::new(snapshot), keys })));
-            Built { files, seen, next }
+            Built { files, seen, made, next }
         }
-        Err(faults) => Built { files: named, seen, next: Err(faults.into()) },
+        Err(faults) => Built { files: named, seen, made, next: Err(faults.into()) },
     }
 }

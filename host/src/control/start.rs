@@ -75,12 +75,15 @@ pub fn start(source: &Source, strict: bool) -> Result<Started, Error> {
 
 /// Where generations are kept: as the files say, even if they have faults; or else as systemd says (`StateDirectory=`).
 fn state_directory(source: &Source) -> Option<PathBuf> {
-    let said = source.load_anyway().and_then(|config| config.state_directory);
+    let read = source.load_anyway();
     let of_systemd = || {
         let folders = std::env::var("STATE_DIRECTORY").ok()?;
         folders.split(':').next().filter(|folder| Path::new(folder).is_absolute()).map(PathBuf::from)
     };
-    said.or_else(of_systemd)
+    match read {
+        Some(config) => config.state_directory,
+        None => of_systemd(),
+    }
 }
 
 fn of_files(source: &Source, store: &Store, ground: &mut Option<Ground>, suspect: Suspect) -> Result<First, Error> {

@@ -40,6 +40,8 @@ pub struct Store {
     folder: Option<PathBuf>,
     /// The file of the configuration.
     source: PathBuf,
+    /// The same as the program was told it.
+    typed: PathBuf,
     /// Held by who writes.
     disk: Mutex<()>,
     known: Mutex<Known>,
@@ -103,7 +105,8 @@ impl Store {
                 Err(error) => known.tell(Some(&error)),
             }
         }
-        Self { folder, source, disk: Mutex::default(), known: Mutex::new(known) }
+        let typed = configuration.to_owned();
+        Self { folder, source, typed, disk: Mutex::default(), known: Mutex::new(known) }
     }
 
     /// Those that went well, in the order in which they were live.
@@ -187,7 +190,8 @@ impl Store {
         let folder = self.folder.as_ref().ok_or("nothing is kept without a state-directory")?;
         let manifest = self.known().kept.iter().find(|kept| kept.generation == generation).cloned();
         let manifest = manifest.ok_or("it is not kept")?;
-        let base = manifest.configuration.parent().unwrap_or(Path::new("."));
+        // Its paths are what the files' own are: relative where the program was told a relative path.
+        let base = self.typed.parent().unwrap_or(Path::new("."));
         let mut text = None;
         for file in &manifest.files {
             let path = place_of(folder, generation, &file.kept)?;
@@ -201,7 +205,7 @@ impl Store {
             }
         }
         let text = text.ok_or("its configuration is missing")?;
-        let source = Arc::new(config::Source::new(&manifest.configuration, text));
+        let source = Arc::new(config::Source::new(&self.typed, text));
         let mut config = config::parse(&source, base).map_err(|faults| faults.to_string())?;
         let own = folder.join(generation.to_string());
         for file in &manifest.files {

@@ -316,7 +316,7 @@ impl Task {
 
     async fn built(&mut self, built: Result<Built, JoinError>) -> Option<End> {
         let Work::Reload(reload) = std::mem::replace(&mut self.work, Work::None) else { return None };
-        let Built { files, seen, next } = match built {
+        let Built { files, seen, made, next } = match built {
             Ok(built) => built,
             Err(error) => {
                 tracing::error!(%error, "a reload came to no end");
@@ -324,7 +324,9 @@ impl Task {
                 return None;
             }
         };
-        self.watch.follow_since(files.clone(), seen);
+        // Key files that were made are watched when it is live: with a refusal they go again.
+        let lasting = files.iter().filter(|file| !made.contains(file)).cloned().collect();
+        self.watch.follow_since(lasting, seen);
         if reload.superseded {
             drop(next);
             self.generations.forget_unused();

@@ -45,7 +45,9 @@ impl Task {
             }
             Ok(())
         });
-        match went_live.await? {
+        // Told to end meanwhile: that order is taken.
+        let Some(went_live) = went_live.await else { return Some(End::Stop) };
+        match went_live {
             Ok(()) => {
                 tracing::error!(policy = name, digest, generation, quarantined, "a new policy went bad: rolled back");
             }
