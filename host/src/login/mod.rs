@@ -127,7 +127,7 @@ pub async fn log_in<D: Dialogue>(
     // However a name is typed, it is one name that is guessed at.
     let name = neighbours.snapshot.directory.canonical(typed);
     let mut underway = Underway::begin(neighbours, attempt, typed, credentials.guess());
-    let outcome = match underway.admit(name.as_deref().unwrap_or_default()).await {
+    let outcome = match underway.admit(name.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default()).await {
         Ok(()) => {
             let login = Login { neighbours, attempt, underway: &underway, dialogue };
             login.first(name, credentials).await.unwrap_or_else(|outcome| outcome)

@@ -67,7 +67,8 @@ pub async fn resume<D: Dialogue>(
     underway.mode("second-factor");
     let outcome = match underway.take_once(&waiting) {
         Err(reason) => Outcome::Refused(Denial::TooLate, reason),
-        Ok(()) => match underway.admit(&waiting.name).await {
+        // Whose code is guessed is known by now, however the name was typed.
+        Ok(()) => match underway.admit(&user, &waiting.name).await {
             Err((retry_after, reason)) => Outcome::Throttled { retry_after, reason },
             Ok(()) => Login { neighbours, attempt, underway: &underway, dialogue }.second(waiting, code).await,
         },

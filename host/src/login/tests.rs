@@ -325,6 +325,8 @@ fn a_code_is_good_once_for_one_site_and_five_times_for_one_password() {
             panic!("a wrong code is asked for again")
         };
         assert!(again.is_again());
+        // It is a guess at the user, under whichever name the login began.
+        assert_eq!((house.failed("alice"), house.failed("alice@a.test")), (1, 0));
         assert_eq!(refused(house.code(&waiting, "2", "*", &Fake::says([Ok("open")])).await), late, "it was used");
         let outcome = house.code(&again, " 2 ", "*", &Fake::says([Ok("open")])).await;
         assert!(

@@ -6,6 +6,10 @@ use std::time::Duration;
 use super::{Attempt, Neighbours, Outcome, Reason};
 use crate::limits::{Failures, LoginPermit, Who};
 use crate::secret::Secret;
+use crate::session::Device;
+
+/// So many bytes of what was typed for a name are in the log; no name is longer.
+const NAME_IN_LOG: usize = 256;
 
 /// Settles an attempt when it ends, or when its client leaves and this is dropped.
 pub(super) struct Underway<'a> {
@@ -34,9 +38,10 @@ impl<'a> Underway<'a> {
 
     /// Waits as long as the throttle says before anybody is asked, so that right and wrong take the same time; or says how
     /// long the name is refused.
-    pub(super) async fn admit(&mut self, name: &str) -> Result<(), (Duration, Reason)> {
+    /// Failures count for `name`; a device may be known by that name, or by the one that was typed.
+    pub(super) async fn admit(&mut self, name: &str, typed: &str) -> Result<(), (Duration, Reason)> {
         let Neighbours { worker, snapshot, .. } = self.neighbours;
-        let admitted = worker.shared.state.throttle.admit(&self.who(name), &snapshot.throttle);
+        let admitted = worker.shared.state.throttle.admit(&self.who(name, typed), &snapshot.throttle);
         let permit = admitted.map_err(|wait| (wait, Reason::Throttled))?;
         let delay = permit.delay;
         self.permit = Some(permit);
@@ -49,15 +54,16 @@ impl<'a> Underway<'a> {
     /// Logins that failed of late, for policies.
     pub(super) fn failures(&self, name: &str) -> Failures {
         let Neighbours { worker, snapshot, .. } = self.neighbours;
-        worker.shared.state.throttle.failures(&self.who(name), &snapshot.throttle)
+        worker.shared.state.throttle.failures(&self.who(name, name), &snapshot.throttle)
     }
 
-    fn who<'w>(&self, name: &'w str) -> Who<'w>
+    fn who<'w>(&self, name: &'w str, typed: &str) -> Who<'w>
     where
         'a: 'w,
     {
         let Attempt { site, facts, device, .. } = *self.attempt;
-        let device = device.and_then(|device| device.known_for(site, name));
+        let known = |device: &Device| device.known_for(site, name).or_else(|| device.known_for(site, typed));
+        let device = device.and_then(known);
         Who { address: facts.peer.address, site, name, device }
     }
 
@@ -91,13 +97,18 @@ impl<'a> Underway<'a> {
     fn write(&self, (outcome, reason): (&'static str, Option<Reason>), session: &str, wait: Option<u64>) {
         let Neighbours { worker, id, .. } = self.neighbours;
         worker.shared.state.logins.count(outcome);
-        let (user, host, client) = (self.typed, self.attempt.host, self.attempt.facts.peer.address);
+        let (user, host, client) = (short(self.typed), self.attempt.host, self.attempt.facts.peer.address);
         let (reason, mode) = (reason.map_or("-", Reason::word), self.mode.get());
         match wait {
             Some(wait) => tracing::warn!(id, ?user, %client, %host, outcome, reason, wait, "login"),
             None => tracing::info!(id, ?user, %client, %host, outcome, reason, mode, session, "login"),
         }
     }
+}
+
+/// A name as far as the log has it: who types a longer one has no such name, and fills no log with it.
+fn short(typed: &str) -> &str {
+    &typed[..typed.floor_char_boundary(NAME_IN_LOG)]
 }
 
 impl Drop for Underway<'_> {
