@@ -383,7 +383,8 @@ impl Exchange {
             return Ok(Ending::Answer(self.after_logout(logout, visit, node)));
         }
         let mut answer = self.fitted(visit, node, response);
-        renewal::where_due(&mut answer, &self.snapshot.sessions, (session, visit.facts.now()), scheme);
+        let head = (answer.status(), answer.headers_mut());
+        renewal::where_due(head, &self.snapshot.sessions, (session, visit.facts.now()), scheme);
         Ok(Ending::Answer(answer))
     }
 

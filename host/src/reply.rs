@@ -146,6 +146,7 @@ impl Refusal {
             Self::Internal => (500, Error, None, "internal"),
         };
         let values = match self {
+            Self::BadRequest(_) => vec![("how", String::new())],
             Self::UriTooLong(bytes) => vec![("bytes", bytes.to_string())],
             Self::HeadersTooLarge(bytes) => vec![kib(bytes)],
             Self::TooManyHeaders(most) => vec![("count", most.to_string())],

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Request, Response, Version};
+use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 
 use super::upgrade::Terms;
-use super::{Answer, Body, Ending, Exchange, Tunnel, Visit, client};
+use super::{Answer, Body, Ending, Exchange, Tunnel, Visit, client, renewal};
 use crate::back::headers::{self, Fields};
 use crate::back::{self, Hop, Node, NodeBody, Outbound, Outgoing, Owner, connection_auth};
 use crate::http1::{Known, Present};
@@ -177,6 +177,13 @@ impl Exchange {
         let protocol = answer.get(header::UPGRADE).cloned();
         headers::strip_hop_by_hop(answer);
         self.fit(visit, node, answer);
+        let sessions = &self.snapshot.sessions;
+        renewal::where_due(
+            (StatusCode::SWITCHING_PROTOCOLS, answer),
+            sessions,
+            (session, visit.facts.now()),
+            self.scheme(),
+        );
         answer.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         answer.extend(protocol.map(|protocol| (header::UPGRADE, protocol)));
         *head.version_mut() = Version::default();

@@ -10,7 +10,6 @@ use std::time::SystemTime;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
-use super::Answer;
 use crate::peer::Scheme;
 use crate::session::{Session, Sessions};
 
@@ -31,9 +30,14 @@ const TARGETED: [HeaderName; 2] =
 
 /// Renews a session's cookie by an answer, if it was time when the request came: few answers come then, and only of these
 /// it is asked who may store them.
-pub(super) fn where_due(answer: &mut Answer, sessions: &Sessions, (session, now): (&Session, u64), scheme: Scheme) {
+pub(super) fn where_due(
+    (status, headers): (StatusCode, &mut HeaderMap),
+    sessions: &Sessions,
+    (session, now): (&Session, u64),
+    scheme: Scheme,
+) {
     if sessions.is_due(session, now) {
-        renew(answer.status(), answer.headers_mut(), || sessions.touch(session, scheme));
+        renew(status, headers, || sessions.touch(session, scheme));
     }
 }
 
