@@ -3,7 +3,7 @@
 //! The host and the crate for authors (`doorward-policy`, natively only) stand on this crate, so a file of vectors means
 //! the same to both. Each thing has one place:
 //!
-//! - [`facts`]: the table of facts, from which the host's trace, linker and command line and the authors' tests are made;
+//! - [`mod@facts`]: the table of facts, from which the host's trace, linker and command line and the authors' tests are made;
 //! - [`Question`]: the questions and the words they are answered with;
 //! - [`read`]: a file of vectors;
 //! - [`Expected`]: what a vector asks of an answer.
