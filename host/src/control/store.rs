@@ -30,6 +30,8 @@ use crate::snapshot::Fingerprint;
 const MOST: usize = 5;
 /// The version of what is written here.
 const VERSION: u32 = 1;
+/// So old are components that nothing names before they are removed.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(600);
 const MANIFEST: &str = "manifest.json";
 /// The folder of components, beside those of generations.
 const POLICIES: &str = "policies";
@@ -52,8 +54,6 @@ struct Known {
     kept: Vec<Manifest>,
     /// The highest number that any has.
     highest: u64,
-    /// There are some that another version wrote, or that cannot be read.
-    foreign: bool,
     trouble: Option<String>,
 }
 
@@ -153,10 +153,8 @@ impl Store {
         let mut known = self.known();
         known.tell(kept.as_ref().err());
         if let Ok(Some(manifest)) = kept {
-            known.kept.retain(|kept| kept.generation != manifest.generation);
-            known.highest = known.highest.max(manifest.generation);
-            known.kept.push(manifest);
-            let removed = known.prune(life.generation);
+            let mut removed = known.replace(manifest);
+            removed.extend(known.prune(life.generation));
             drop(known);
             self.remove(folder, &removed);
         }
@@ -236,16 +234,17 @@ impl Store {
         if place.join(MANIFEST).exists() && read_manifest(&place)?.configuration != self.source {
             return Err(Error::other(format!("{} is another configuration's", place.display())));
         }
-        let before = self.has(life.generation);
+        let content = content_of(&parts);
+        let before = self.known().kept.iter().any(|kept| kept.content == content && kept.went_well);
         let manifest = Manifest {
             version: VERSION,
             generation: life.generation,
             since: life.since,
             reason: life.reason.to_string(),
             // The same files were live before, and went well.
-            went_well: before == Some(true),
+            went_well: before,
             configuration: self.source.clone(),
-            content: content_of(&parts),
+            content,
             files: parts.iter().map(Part::file).collect(),
         };
         let new = folder.join(format!(".new.{}", std::process::id()));
@@ -265,35 +264,42 @@ impl Store {
     fn change(&self, generation: u64, change: impl FnOnce(&mut Manifest)) {
         let Some(folder) = &self.folder else { return };
         let _disk = self.disk();
-        let mut known = self.known();
-        let Some(manifest) = known.kept.iter_mut().find(|kept| kept.generation == generation) else { return };
-        change(manifest);
-        let manifest = manifest.clone();
-        let removed = known.prune(generation);
-        drop(known);
+        let found = self.known().kept.iter().find(|kept| kept.generation == generation).cloned();
+        let Some(mut manifest) = found else { return };
+        change(&mut manifest);
         let written = write_manifest(&folder.join(generation.to_string()), &manifest);
-        self.known().tell(written.as_ref().err());
-        self.remove(folder, &removed);
+        let mut known = self.known();
+        known.tell(written.as_ref().err());
+        // What is not on the disk is tried again.
+        if written.is_ok() {
+            known.kept.retain(|kept| kept.generation != generation);
+            known.kept.push(manifest);
+            let removed = known.prune(generation);
+            drop(known);
+            self.remove(folder, &removed);
+        }
     }
 
     /// Removes generations, and components that none of the others has.
     fn remove(&self, folder: &Path, generations: &[u64]) {
+        let mut freed = BTreeSet::new();
         for generation in generations {
             let own = folder.join(generation.to_string());
+            freed.extend(read_manifest(&own).into_iter().flat_map(|manifest| policies_of(folder, manifest)));
             // Without it, what is left of the folder is nothing.
             let _ = std::fs::remove_file(own.join(MANIFEST));
             let _ = std::fs::remove_dir_all(own);
         }
-        let known = self.known();
-        if known.foreign || generations.is_empty() {
+        if generations.is_empty() {
             return;
         }
-        let of_policies = known.kept.iter().flat_map(|kept| &kept.files).filter(|file| file.kind == Kind::Policy);
-        let used: BTreeSet<PathBuf> = of_policies.map(|file| folder.join(&file.kept)).collect();
-        drop(known);
+        // Without all of what is used, nothing is known to be unused.
+        let Some(used) = used_policies(folder) else { return };
         let there = std::fs::read_dir(folder.join(POLICIES)).into_iter().flatten().flatten();
         there.map(|entry| entry.path()).filter(|path| !used.contains(path)).for_each(|path| {
-            let _ = std::fs::remove_file(path);
+            if freed.contains(&path) || !is_new(&path) {
+                let _ = std::fs::remove_file(path);
+            }
         });
     }
 
@@ -320,9 +326,8 @@ impl Known {
                     self.kept.push(manifest);
                 }
                 // Of another configuration, which has the same folder.
-                Ok(_) => self.foreign = true,
+                Ok(_) => {}
                 Err(error) => {
-                    self.foreign = true;
                     tracing::warn!(generation, %error, "a kept generation is passed over");
                 }
             }
@@ -339,6 +344,18 @@ impl Known {
             }
             self.trouble = now;
         }
+    }
+
+    /// Takes one in the place of those that say the same, which only lists of users or certificates made a generation of
+    /// their own: they would push out all others.
+    fn replace(&mut self, manifest: Manifest) -> Vec<u64> {
+        let same = |kept: &Manifest| kept.generation == manifest.generation || kept.content == manifest.content;
+        let (same, others): (Vec<Manifest>, Vec<Manifest>) = self.kept.drain(..).partition(same);
+        self.kept = others;
+        self.highest = self.highest.max(manifest.generation);
+        let removed = same.iter().map(|kept| kept.generation).filter(|old| *old != manifest.generation).collect();
+        self.kept.push(manifest);
+        removed
     }
 
     /// Lets go of those that are too many, and of those that came to nothing; all but the live one.
@@ -403,6 +420,30 @@ fn read_manifest(own: &Path) -> Result<Manifest> {
         return Err(Error::other(format!("it is of version {version}, and this program knows {VERSION}")));
     }
     Ok(serde_json::from_str(&text)?)
+}
+
+/// The components that generations on the disk have, whichever process and configuration they are of; none where one of
+/// them cannot be read. A folder without a manifest is what is left of one.
+fn used_policies(folder: &Path) -> Option<BTreeSet<PathBuf>> {
+    let mut used = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).ok()?.flatten() {
+        let is_generation = entry.file_name().to_str().is_some_and(|name| name.parse::<u64>().is_ok());
+        if is_generation && entry.path().join(MANIFEST).exists() {
+            used.extend(policies_of(folder, read_manifest(&entry.path()).ok()?));
+        }
+    }
+    Some(used)
+}
+
+fn policies_of(folder: &Path, manifest: Manifest) -> impl Iterator<Item = PathBuf> {
+    let policies = manifest.files.into_iter().filter(|file| file.kind == Kind::Policy);
+    policies.map(|file| folder.join(file.kept))
+}
+
+/// Whether a component was written of late: another process may be about to write the manifest that names it.
+fn is_new(path: &Path) -> bool {
+    let age = std::fs::metadata(path).and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
+    age.is_none_or(|age| age < GRACE)
 }
 
 /// What a process left half-written that is no more.

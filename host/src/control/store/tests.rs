@@ -84,6 +84,7 @@ fn five_that_went_well_are_kept_and_no_component_that_none_of_them_has() {
     let store = Store::open(Some(&state.0), &house.file());
     for generation in 1..=8 {
         house.write("look.wasm", &format!("component {}", generation / 2));
+        house.write("a.toml", &format!("recipe {generation}"));
         house.keep(&store, generation);
         // The third one goes bad.
         if generation == 3 {
@@ -92,6 +93,7 @@ fn five_that_went_well_are_kept_and_no_component_that_none_of_them_has() {
             store.note_went_well(generation);
         }
     }
+    house.write("a.toml", "recipe 9");
     house.keep(&store, 9);
     assert_eq!((numbers(&store), store.has(9)), (vec![4, 5, 6, 7, 8], Some(false)));
     let components = std::fs::read_dir(state.0.join("generations/policies")).unwrap().count();
@@ -103,6 +105,24 @@ fn five_that_went_well_are_kept_and_no_component_that_none_of_them_has() {
     // One that is live again is the last that goes.
     store.note_live(&Life { generation: 4, since: 100, reason: "rollback".into() });
     assert_eq!(numbers(&Store::open(Some(&state.0), &house.file())), [5, 6, 7, 8, 4]);
+}
+
+#[test]
+fn what_only_a_list_of_users_made_new_takes_the_place_of_what_says_the_same() {
+    let (house, state) = (House::new("store-users"), Folder::new("store-users-state"));
+    let store = Store::open(Some(&state.0), &house.file());
+    house.keep(&store, 1);
+    store.note_went_well(1);
+    house.write("a.toml", "another recipe");
+    for generation in 2..=9 {
+        house.write("people.ldif", &format!("dn: uid={generation}\n"));
+        house.keep(&store, generation);
+        if generation == 2 {
+            store.note_went_well(2);
+        }
+    }
+    assert_eq!((numbers(&store), store.has(9)), (vec![1, 9], Some(true)));
+    assert_eq!(numbers(&Store::open(Some(&state.0), &house.file())), [1, 9]);
 }
 
 #[test]
