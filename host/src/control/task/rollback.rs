@@ -7,6 +7,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use super::{Answer, End, ROLLBACK, Task, Waiting, Work, no_end};
 use crate::control::generations::Earlier;
 use crate::control::systemd;
+use crate::directory::Shrink;
 use crate::proxy::Error;
 use crate::snapshot::Snapshot;
 
@@ -112,7 +113,8 @@ impl Task {
             Err(error) => {
                 tracing::error!(%error, "a kept generation cannot be gone back to");
                 let _ = answer.send(Err(error));
-                None
+                // What was superseded for it counts again, and so does what the files say.
+                self.want_reload(Shrink::Refused, None)
             }
         }
     }
