@@ -11,7 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// A cold start compiles policies, and the machine may be busy.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(120);
 
 /// The `doorward` binary: `$DOORWARD_BIN`, or the one that was built beside the test.
 pub fn binary() -> PathBuf {

@@ -115,6 +115,8 @@ fn a_storm_of_signals_is_a_few_reloads_and_the_last_state_of_the_files_is_live()
     proxy.reload();
     // Whoever asks now is the last: nothing waits behind him, but for what the watcher sees.
     reload(&proxy);
+    // The log comes by a pipe of its own, and may be behind the answer.
+    proxy.wait_for_log("reloaded|nothing to reload", SOON);
     let told = proxy.log().split_off(from);
     let reloads = told.iter().filter(|line| line.contains("reloaded") || line.contains("nothing to reload")).count();
     assert!((1..=6).contains(&reloads), "{reloads} reloads: {told:#?}");
