@@ -158,11 +158,7 @@ async fn log_in(test: &Test, config: &Config, node: &Arc<Node>, secret: &Secret)
         say("This back-end checks no password: Doorward must, and mode \"back-end\" lets nobody in.");
     }
     // A back-end that takes no new logins is tried all the same: that is how one looks whether it may take some again.
-    let mut outcome = match node.recipe.checks_password() {
-        true => login::at_node(&dialogue, (node, false), config.authentication.mode, &person).await,
-        // A policy may pick another mode for this back-end; what is said above is said once.
-        false => dialogue.log_in(node, &person).await,
-    };
+    let mut outcome = dialogue.log_in(node, &person).await;
     if let Err(LoginError::SecondFactor(pending)) = &outcome {
         let code = self::secret(test.code_file.as_deref(), "Code: ")?;
         outcome = dialogue.second_factor(node, &user, (pending, &code)).await;

@@ -126,8 +126,10 @@ pub async fn log_in<D: Dialogue>(
 ) -> Outcome<D::Opened> {
     // However a name is typed, it is one name that is guessed at.
     let name = neighbours.snapshot.directory.canonical(typed);
+    // All names that cannot be one are counted as one.
+    let counted = name.as_deref().unwrap_or_default();
     let mut underway = Underway::begin(neighbours, attempt, typed, credentials.guess());
-    let outcome = match underway.admit(name.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default()).await {
+    let outcome = match underway.admit(counted, counted).await {
         Ok(()) => {
             let login = Login { neighbours, attempt, underway: &underway, dialogue };
             login.first(name, credentials).await.unwrap_or_else(|outcome| outcome)
@@ -148,7 +150,7 @@ pub fn turn_away(neighbours: Neighbours<'_>, attempt: &Attempt<'_>, typed: &str,
 ///
 /// # Errors
 /// As [`LoginError`].
-pub async fn at_node<D: Dialogue>(
+async fn at_node<D: Dialogue>(
     dialogue: &D,
     (node, is_draining): (&Arc<Node>, bool),
     mode: Mode,
