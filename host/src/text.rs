@@ -1,4 +1,4 @@
-//! Small grammars of the web: cookies of requests, and text in HTML.
+//! Small grammars of the web: cookies of requests, text in HTML, and bytes in hexadecimal.
 //!
 //! Pure.
 
@@ -18,6 +18,16 @@ pub fn escape_html(text: &str) -> String {
         c => c.to_string(),
     };
     text.chars().map(escape).collect()
+}
+
+/// Bytes as two hexadecimal digits each, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Cookies of a request, in order (RFC 6265, section 5.4).

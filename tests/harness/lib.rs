@@ -46,6 +46,7 @@ pub use certs::{Certs, Pair};
 pub use client::Client;
 pub use connection::Connection;
 pub use cookies::Cookies;
+
 pub use guest::{Guest, Question, VERSION};
 pub use html::{Form, forms};
 pub use http2::Http2Node;
@@ -55,7 +56,7 @@ pub use program::Program;
 pub use proxy::{Demo, DemoSite, DemoUser, Listener, Proxy, Ran, Setup, binary};
 pub use stack::{Node, Stack, User};
 pub use tempfile::TempDir;
-pub use wire::Headers;
+pub use wire::{Headers, hex};
 
 use std::path::PathBuf;
 

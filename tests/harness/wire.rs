@@ -129,7 +129,7 @@ fn piece(from: &mut impl BufRead, mut left: u64, each: &mut impl FnMut(&[u8])) -
 }
 
 /// Bytes as two hexadecimal digits each.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, b| {
         let _ = write!(text, "{b:02x}");

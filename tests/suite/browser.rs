@@ -57,10 +57,7 @@ fn a_person_works_in_the_demo_at_a_desk_and_on_a_phone() {
 fn an_upload_arrives_as_it_was_and_a_logout_is_one() {
     let (demo, browser, folder) = (Demo::start(), Browser::desktop(), harness::temp_dir());
     let file = file_of(&folder, 10 << 20);
-    let sum: String = {
-        use sha2::Digest;
-        sha2::Sha256::digest(std::fs::read(&file).expect("the file")).iter().map(|byte| format!("{byte:02x}")).collect()
-    };
+    let sum = harness::hex(&<sha2::Sha256 as sha2::Digest>::digest(std::fs::read(&file).expect("the file")));
     browser.goto(&format!("{}compose", demo.url_of("green.localhost")));
     log_in(&browser, "bob", "bob-demo");
     browser.wait_for("input[type=file]");

@@ -78,7 +78,7 @@ fn ten_mebibytes_arrive_as_they_were_sent() {
     let mut client = client(&demo);
     last(client.login("bob", "bob-demo")).expect(200);
     let file: Vec<u8> = (0..10_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let sum: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = harness::hex(&Sha256::digest(&file));
     let head = "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"big.bin\"\r\n\r\n";
     let body = [head.as_bytes(), &file, b"\r\n--edge--\r\n"].concat();
     for length in [Some(body.len() as u64), None] {

@@ -354,7 +354,7 @@ fn hmac_sha1(key: &[u8], text: &[u8]) -> String {
     use sha1::Digest as _;
     let pad = |byte: u8| (0..64).map(|at| key.get(at).copied().unwrap_or(0) ^ byte).collect::<Vec<u8>>();
     let inner = sha1::Sha1::digest([&pad(0x36)[..], text].concat());
-    sha1::Sha1::digest([&pad(0x5c)[..], &inner[..]].concat()).iter().map(|byte| format!("{byte:02x}")).collect()
+    harness::hex(&sha1::Sha1::digest([&pad(0x5c)[..], &inner[..]].concat()))
 }
 
 /// Axigen: a cookie, and a key that must be in each query.

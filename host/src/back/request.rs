@@ -19,6 +19,7 @@ use super::body::Outgoing;
 use super::jar::Jar;
 use super::recipe::{Algorithm, Escape, Missing, Payload, Recipe, Step, Template};
 use crate::secret::{Secret, Values};
+use crate::text::hex;
 
 /// Why a request cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +66,6 @@ pub(super) fn sign(recipe: &Recipe, values: &mut Values) -> Result<(), Missing> 
     };
     values.set("signature", &code.unwrap_or_default());
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A step's request, filled, which can be sent again where the node's answer leads.

@@ -3,12 +3,13 @@
 use tokio::task::spawn_blocking;
 
 use super::{Answer, Generations};
-use crate::session::{self, Revocation};
+use crate::session::Revocation;
+use crate::text::hex;
 
 /// Ends sessions. What waits for a disk does it where no command waits behind it.
 pub(super) fn revoke(generations: &Generations, what: Revocation, answer: Answer<std::io::Result<()>>) {
     match &what {
-        Revocation::Session(id) => tracing::warn!(session = session::hex(id), "a session is revoked"),
+        Revocation::Session(id) => tracing::warn!(session = hex(id), "a session is revoked"),
         Revocation::User(user) => tracing::warn!(user, "all sessions of a user are revoked"),
         Revocation::All => tracing::warn!("all sessions of all users are revoked"),
     }

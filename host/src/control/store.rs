@@ -20,10 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use self::parts::{Kind, Part, content_of, digest_of, parts};
+use self::parts::{Kind, Part, content_of, parts};
 use super::Life;
 use crate::config::{self, Config};
 use crate::files;
+use crate::policy::digest;
 use crate::snapshot::Fingerprint;
 
 /// So many generations that went well are kept.
@@ -195,7 +196,7 @@ impl Store {
             let path = place_of(folder, generation, &file.kept)?;
             let bytes = files::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             let bytes = bytes.ok_or_else(|| format!("{}: it is missing", path.display()))?;
-            if digest_of(&bytes) != file.sha256 {
+            if digest(&bytes) != file.sha256 {
                 return Err(format!("{}: it is not what was kept, for its digest is another one", path.display()));
             }
             if file.kind == Kind::Configuration {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Fault, Place};
+use crate::text::hex;
 pub use languages::{Language, Languages};
 pub use page::Page;
 
@@ -153,7 +154,7 @@ impl Pages {
                     .map_err(|error| place.fault(format!("{name}: {error:#}"), "a template that parses"))?;
                 names.insert(name);
             } else if let Some(media_type) = media_type(&name) {
-                let tag = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+                let tag = hex(&Sha256::digest(&bytes)[..8]);
                 assets.insert(name, Asset { media_type, bytes: bytes.into(), tag: format!("\"{tag}\"") });
             }
         }

@@ -1,5 +1,6 @@
 //! Compiled components by digest, of the one engine.
 
+use crate::text::hex;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -127,5 +128,5 @@ impl Compiler {
 
 /// `sha256` of some bytes, in hexadecimal digits.
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }

@@ -33,6 +33,7 @@ use crate::config;
 use crate::limits::Holder;
 use crate::peer::Scheme;
 use crate::secret::Values;
+use crate::text::hex;
 
 /// Who is logged in, where, and since when. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -251,11 +252,6 @@ pub fn random_text() -> String {
     let mut bytes = [0; 16];
     keys::fill_random(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// A session's id as the log has it.
-pub fn hex(bytes: &[u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(*bytes))
 }
 
 /// Seconds since 1970.

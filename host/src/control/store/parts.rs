@@ -9,6 +9,8 @@ use sha2::{Digest as _, Sha256};
 use super::{File, POLICIES};
 use crate::config::Config;
 use crate::files;
+use crate::policy::digest;
+use crate::text::hex;
 
 /// Bytes of one generation. Components are the largest, and those of JavaScript have some 12 MiB.
 const LARGEST: usize = 128 << 20;
@@ -37,12 +39,8 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn file(&self) -> File {
         let (path, kept) = (self.path.clone(), self.kept.clone());
-        File { kind: self.kind, path, kept, sha256: digest_of(&self.bytes) }
+        File { kind: self.kind, path, kept, sha256: digest(&self.bytes) }
     }
-}
-
-pub(super) fn digest_of(bytes: &[u8]) -> String {
-    crate::policy::digest(bytes)
 }
 
 /// A digest of all parts, which another generation has only if it says the same.
@@ -56,7 +54,7 @@ pub(super) fn content_of(parts: &[Part]) -> String {
         }
         hash.update(Sha256::digest(&part.bytes));
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// All of them, as they are now.
@@ -68,7 +66,7 @@ pub(super) fn parts(config: &Config) -> Result<Vec<Part>> {
     let policies = config.policies.iter().flat_map(|policy| [&policy.file, &policy.shadow]).flatten();
     for path in policies {
         let mut part = read(Kind::Policy, path, PathBuf::new())?;
-        part.kept = Path::new(POLICIES).join(format!("{}.wasm", digest_of(&part.bytes)));
+        part.kept = Path::new(POLICIES).join(format!("{}.wasm", digest(&part.bytes)));
         parts.push(part);
     }
     for (kind, name, folder) in

@@ -1,12 +1,13 @@
 //! The pages: templates compiled in, rendered with everything escaped.
 
+use crate::text::hex;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, PROXY_AUTHORIZATION};
 use hyper::{Response, StatusCode};
 use minijinja::{Environment, Value, context};
 use sha2::{Digest, Sha256};
 
 use super::body::Body;
-use super::{reply, session};
+use super::reply;
 
 /// The one style sheet.
 const STYLE: &str = include_str!("html/style.css");
@@ -52,7 +53,7 @@ impl Pages {
             templates,
             node: node.to_owned(),
             accent: ACCENTS[usize::from(letter.wrapping_sub(b'a')) % ACCENTS.len()],
-            style_tag: format!("\"{}\"", &session::hex(&Sha256::digest(STYLE))[..16]),
+            style_tag: format!("\"{}\"", &hex(&Sha256::digest(STYLE))[..16]),
         }
     }
 

@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::session::hex;
 use super::{Account, Webmail};
+use crate::text::hex;
 
 /// A running node, stopped when dropped.
 struct Running {

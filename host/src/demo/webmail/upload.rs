@@ -1,5 +1,6 @@
 //! An attachment on its way in: read as it comes, measured and hashed, never held whole.
 
+use crate::text::hex;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -11,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::body::Body;
-use super::{Node, is_bodyless, reply, session, text, wants_json};
+use super::{Node, is_bodyless, reply, text, wants_json};
 use doorward_wire::multipart::{self, Event, Parser};
 
 /// The largest attachment: 64 MiB, above what mail servers commonly take. Tests of this module do with less, for an
@@ -55,7 +56,7 @@ impl Node {
         let as_json = wants_json(request.headers());
         let outcome = take(&mut request).await;
         let (name, size, sum) = match outcome {
-            Ok(file) => (file.name.unwrap_or_default(), file.size, session::hex(&file.sum.finalize())),
+            Ok(file) => (file.name.unwrap_or_default(), file.size, hex(&file.sum.finalize())),
             Err(error) => {
                 discard(request).await;
                 let status = match error {

@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 
-use super::super::{Session, hex, seconds_now};
+use super::super::{Session, seconds_now};
+use crate::text::hex;
 
 /// Sessions remembered; a day of logouts of a large cluster at 64 bytes each.
 const SESSIONS: usize = 1 << 20;
