@@ -2,49 +2,20 @@
 
 use std::path::Path;
 
+use doorward_vectors::Question;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// The version of the package in `wit/`.
 pub const VERSION: &str = "0.1.1";
 
-/// The questions, with their world, interface and function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
-    /// May this client connect?
-    Access,
-    /// What kind of device is this?
-    Device,
-    /// Which template is shown?
-    Template,
-    /// How is a login checked?
-    AuthMode,
-    /// What happens to a request?
-    Filter,
-}
-
-impl Question {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Access, Self::Device, Self::Template, Self::AuthMode, Self::Filter];
-
-    /// Its name in a configuration, and in the WIT.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Access => "access",
-            Self::Device => "device",
-            Self::Template => "template",
-            Self::AuthMode => "auth-mode",
-            Self::Filter => "filter",
-        }
-    }
-
-    fn export(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Access => ("check", "(result i32)"),
-            Self::Device => ("classify", "(result i32)"),
-            Self::Template => ("select", "(param i32) (result i32)"),
-            Self::AuthMode | Self::Filter => ("decide", "(result i32)"),
-        }
+/// The function of a question's interface, and its type.
+fn export(question: Question) -> (&'static str, &'static str) {
+    match question {
+        Question::Access => ("check", "(result i32)"),
+        Question::Device => ("classify", "(result i32)"),
+        Question::Template => ("select", "(param i32) (result i32)"),
+        Question::AuthMode | Question::Filter => ("decide", "(result i32)"),
     }
 }
 
@@ -149,7 +120,7 @@ impl Guest {
 
     fn text(&self) -> String {
         let (version, name) = (&self.version, self.question.name());
-        let (function, kind) = self.question.export();
+        let (function, kind) = export(self.question);
         format!(
             r#"(module
   {imports}
@@ -183,8 +154,7 @@ impl Guest {
         }
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_dir(folder.path()).unwrap_or_else(|e| panic!("{e:?}"));
-        let world = format!("{}-policy", self.question.name());
-        let world = resolve.select_world(&[package], Some(&world)).unwrap_or_else(|e| panic!("{e:?}"));
+        let world = resolve.select_world(&[package], Some(self.question.world())).unwrap_or_else(|e| panic!("{e:?}"));
         (resolve, world)
     }
 }

@@ -46,8 +46,8 @@ pub use certs::{Certs, Pair};
 pub use client::Client;
 pub use connection::Connection;
 pub use cookies::Cookies;
-
-pub use guest::{Guest, Question, VERSION};
+pub use doorward_vectors::Question;
+pub use guest::{Guest, VERSION};
 pub use html::{Form, forms};
 pub use http2::Http2Node;
 pub use ldap::{Asked, LdapServer, Question as LdapQuestion, Reply};
