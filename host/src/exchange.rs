@@ -177,6 +177,16 @@ impl Visit {
         self.authority.to_str().unwrap_or("")
     }
 
+    /// Path and query, as the browser asked for them.
+    fn target(&self) -> &str {
+        self.head.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    /// Whether it only reads.
+    fn reads(&self) -> bool {
+        matches!(self.head.method, Method::GET | Method::HEAD)
+    }
+
     /// Whether a script asks rather than a person: it would not know what to do with a login page. Browsers say so
     /// themselves (Fetch Metadata); older scripts by `X-Requested-With` or by what they accept.
     fn is_script(&self) -> bool {
@@ -330,13 +340,13 @@ impl Exchange {
         if visit.is_script() {
             return Ok(self.session_needed(visit));
         }
-        if !matches!(visit.head.method, Method::GET | Method::HEAD) {
+        if !visit.reads() {
             return Ok(match Box::pin(self.hold(visit, body)).await {
                 Some(held) => self.login_page(visit, "/", &held),
                 None => own::redirect("/"),
             });
         }
-        let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = visit.target();
         Ok(self.login_page(visit, local_path(target).unwrap_or("/"), ""))
     }
 
@@ -373,8 +383,7 @@ impl Exchange {
             false => String::new(),
         };
         if let Some(logout) = self.logged_out(visit, node, &response, &page) {
-            self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
-            tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
+            self.end_session(session);
             if matches!(logout, own::Gone::LoggedOut) && visit.is_script() {
                 let answer = self.fitted(visit, node, response);
                 return Ok(Ending::Answer(self.without_sessions(answer, node)));

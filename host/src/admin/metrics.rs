@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::status::{seconds, troubles};
+use super::status::troubles;
 use crate::back::Node;
 use crate::control::Generations;
 use crate::live::Live;
@@ -107,7 +107,7 @@ const METRICS: &[Metric] = &[
         one(u64::from(seen.generations.fallback().is_some()))
     }),
     gauge("last_reload_timestamp_seconds", "When the last reload came to its end.", |seen| {
-        seen.generations.last_reload().map_or_else(Values::new, |last| one(seconds(last.time)))
+        seen.generations.last_reload().map_or_else(Values::new, |last| one(last.time))
     }),
     gauge("last_reload_faults", "Faults that the last reload was refused for; 0 when it was good.", |seen| {
         seen.generations.last_reload().map_or_else(Values::new, |last| one(last.faults.unwrap_or_default() as u64))

@@ -199,10 +199,7 @@ fn refused(error: &Error) -> Response<Full<Bytes>> {
             told(StatusCode::UNPROCESSABLE_ENTITY, &json!({"error": faults.to_string(), "faults": faults.0}))
         }
         Error::Ending => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": error.to_string()})),
-        error => {
-            let why = std::error::Error::source(error).map(|why| format!(": {why}")).unwrap_or_default();
-            told(StatusCode::CONFLICT, &json!({"error": format!("{error}{why}")}))
-        }
+        error => told(StatusCode::CONFLICT, &json!({"error": error.with_source()})),
     }
 }
 

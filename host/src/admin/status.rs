@@ -2,7 +2,6 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
 
@@ -55,7 +54,7 @@ pub(super) fn status(generations: &Generations) -> Json {
         "access-log": {"dropped": shared.log.dropped()},
         "log": {"lost": log::lost()},
         "last-reload": generations.last_reload().map(|last| json!({
-            "time": seconds(last.time), "good": last.faults.is_none(), "faults": last.faults.unwrap_or_default(),
+            "time": last.time, "good": last.faults.is_none(), "faults": last.faults.unwrap_or_default(),
         })),
         "files": troubles(generations).into_iter().collect::<serde_json::Map<String, Json>>(),
     })
@@ -130,8 +129,4 @@ fn of_policy(policy: &Policy) -> Json {
         "impure": health.impure,
         "shadow": shadow,
     })
-}
-
-pub(super) fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -44,7 +44,7 @@ enum Verb {
     },
     /// Start the program on disk anew, with the same sockets; this process goes when that one serves.
     Upgrade,
-    /// Make an earlier generation live again, without compiling anything.
+    /// Make an earlier generation live again; one that is kept on disk is built first.
     Rollback {
         /// Its number; the last one, if missing.
         generation: Option<u64>,

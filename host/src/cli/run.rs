@@ -173,9 +173,12 @@ fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
     let compiler =
         Compiler::of_user().map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
+    let (config, faults) = match config::load_anyway(path) {
+        Ok((config, Faults(faults))) => (config, faults),
+        Err(Faults(faults)) => return Ok(faults),
+    };
     // A folder that is not there holds nothing, and is not made for a check.
-    let state = config::load_anyway(path).ok().and_then(|(config, _)| config.state_directory);
-    let quarantine = Quarantine::load(state.as_deref().filter(|state| state.is_dir()));
+    let quarantine = Quarantine::load(config.state_directory.as_deref().filter(|state| state.is_dir()));
     let materials = Materials {
         compiler: &compiler,
         keys: &keys,
@@ -185,10 +188,6 @@ fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
         quarantine: Some((&quarantine, Suspect::Refused)),
         shrink: Shrink::Refused,
         trial: true,
-    };
-    let (config, faults) = match config::load_anyway(path) {
-        Ok((config, Faults(faults))) => (config, faults),
-        Err(Faults(faults)) => return Ok(faults),
     };
     // What is wrong with it hinders no start.
     let trouble = quarantine.trouble().map(|trouble| {

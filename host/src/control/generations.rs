@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use super::{Fallback, Started, Store};
 use crate::config::{Config, Fixed};
@@ -82,8 +81,8 @@ pub struct Reloaded {
 /// The last reload, good or bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastReload {
-    /// When it came to its end.
-    pub time: SystemTime,
+    /// When it came to its end: seconds since 1970.
+    pub time: u64,
     /// What is wrong with the configuration: so many faults. None where it is good.
     pub faults: Option<usize>,
 }
@@ -99,7 +98,7 @@ impl Generations {
         Self {
             proxy,
             history: Mutex::new(History { last, live, past: VecDeque::new() }),
-            last_reload: Mutex::new(faults.map(|faults| LastReload { time: SystemTime::now(), faults: Some(faults) })),
+            last_reload: Mutex::new(faults.map(|faults| LastReload { time: seconds_now(), faults: Some(faults) })),
             fixed: config.fixed(),
             revocations: Mutex::new(config.session.revocations_file),
             store,
@@ -180,16 +179,23 @@ impl Generations {
         config: &Config,
         (fingerprint, shrink): (Option<Fingerprint>, Shrink),
     ) -> Result<Option<Snapshot>, Error> {
-        let previous = self.proxy.shared().live.load_full();
-        if fingerprint.is_some() && previous.fingerprint == fingerprint {
-            tracing::info!(generation = previous.generation, "nothing to reload: the files say what they said");
+        let live = self.proxy.shared().live.load();
+        if fingerprint.is_some() && live.fingerprint == fingerprint {
+            tracing::info!(generation = live.generation, "nothing to reload: the files say what they said");
             return Ok(None);
         }
-        let materials = self.proxy.materials(&previous, self.history().last + 1, shrink);
-        let mut next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_unused())?;
+        let number = self.history().last + 1;
+        let mut next = self.build_as(number, config, shrink)?;
         next.fingerprint = fingerprint;
-        next.warnings.extend(config.needs_restart(&self.fixed));
         Ok(Some(next))
+    }
+
+    fn build_as(&self, number: u64, config: &Config, shrink: Shrink) -> Result<Snapshot, Error> {
+        let previous = self.proxy.shared().live.load_full();
+        let materials = self.proxy.materials(&previous, number, shrink);
+        let mut next = Snapshot::build(config, &materials).inspect_err(|_| self.forget_unused())?;
+        next.warnings.extend(config.needs_restart(&self.fixed));
+        Ok(next)
     }
 
     /// Makes a generation live: everything that may fail first, and for last what no step after it can undo. The files of
@@ -258,11 +264,7 @@ impl Generations {
     /// It is not what was kept, or something that it needs besides is not there any more.
     pub(super) fn build_kept(&self, generation: u64) -> Result<Arc<Snapshot>, Error> {
         let config = self.store.load(generation).map_err(|why| Error::NotKept { generation, why })?;
-        let previous = self.proxy.shared().live.load_full();
-        let materials = self.proxy.materials(&previous, generation, Shrink::Refused);
-        let mut snapshot = Snapshot::build(&config, &materials).inspect_err(|_| self.forget_unused())?;
-        snapshot.warnings.extend(config.needs_restart(&self.fixed));
-        Ok(Arc::new(snapshot))
+        Ok(Arc::new(self.build_as(generation, &config, Shrink::Refused)?))
     }
 
     /// The generation of that number to go back to, or the last before this one.
@@ -309,7 +311,7 @@ impl Generations {
             Error::Faults(faults) => faults.0.len(),
             _ => 1,
         });
-        *lock(&self.last_reload) = Some(LastReload { time: SystemTime::now(), faults });
+        *lock(&self.last_reload) = Some(LastReload { time: seconds_now(), faults });
     }
 
     /// Forgets compiled components that no generation uses which is live or may be again.

@@ -61,8 +61,7 @@ pub fn start(source: &Source, strict: bool) -> Result<Started, Error> {
                 return serve(ground, first, store, Some(fallback));
             }
             Err(error) => {
-                let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
-                let error = format!("{error}{why}");
+                let error = error.with_source();
                 tracing::warn!(generation = life.generation, error, "a kept generation cannot be used");
             }
         }

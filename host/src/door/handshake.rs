@@ -11,10 +11,6 @@ use crate::snapshot::Listener;
 use crate::tls;
 use crate::worker::Worker;
 
-/// So much of a connection is looked at to tell whether it begins with TLS: all that many handshakes begin with, which is
-/// read at once.
-const FIRST: usize = 512;
-
 /// A client's connection, ready for the listener's protocol.
 pub(super) enum Channel {
     /// Without TLS, as the listener has it.
@@ -59,7 +55,7 @@ pub(super) async fn secure(
 
 async fn handshake(acceptor: &TlsAcceptor, mut stream: Stream) -> std::io::Result<Channel> {
     let mut first = Vec::new();
-    read_some(&mut stream, &mut first, FIRST).await?;
+    read_some(&mut stream, &mut first).await?;
     stream.unread(&first);
     if first.first().is_some_and(u8::is_ascii_alphabetic) {
         return Ok(Channel::NotTls(stream));

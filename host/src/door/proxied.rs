@@ -33,7 +33,7 @@ async fn header(stream: &mut Stream) -> Result<Option<Option<Ends>>, &'static st
     let mut bytes = Vec::new();
     loop {
         match parse(&bytes) {
-            Seen::Part => match read_some(stream, &mut bytes, 512).await {
+            Seen::Part => match read_some(stream, &mut bytes).await {
                 Ok(0) | Err(_) => return Err("closed before the PROXY header was there"),
                 Ok(_) => {}
             },

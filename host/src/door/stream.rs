@@ -116,12 +116,14 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// So much of a connection is read at once to tell how it begins: all that many handshakes begin with.
+const FIRST: usize = 512;
+
 /// Reads some bytes behind those that are there already; none when the peer is at its end.
-pub(super) async fn read_some(stream: &mut Stream, bytes: &mut Vec<u8>, most: usize) -> Result<usize> {
-    let mut room = [0; 512];
-    let most = most.min(room.len());
+pub(super) async fn read_some(stream: &mut Stream, bytes: &mut Vec<u8>) -> Result<usize> {
+    let mut room = [0; FIRST];
     let length = std::future::poll_fn(|cx| {
-        let mut buf = ReadBuf::new(&mut room[..most]);
+        let mut buf = ReadBuf::new(&mut room);
         ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
         Poll::Ready(Result::Ok(buf.filled().len()))
     })

@@ -121,7 +121,7 @@ impl Exchange {
 
     /// What the page of such a refusal refers to.
     fn for_page_of_stranger(&self, visit: &Visit, refusal: &Refusal) -> Option<Answer> {
-        if *refusal != Refusal::UnknownSite || !matches!(visit.head.method, Method::GET | Method::HEAD) {
+        if *refusal != Refusal::UnknownSite || !visit.reads() {
             return None;
         }
         match OwnPath::of(visit.head.uri.path())? {

@@ -26,13 +26,13 @@ const STALE: Message = Message::known("stale");
 const NO_COOKIES: Message = Message::known("no_cookies");
 
 /// What the login page sends.
-pub(super) struct Form {
-    pub(super) name: String,
-    pub(super) credentials: Credentials,
-    pub(super) token: String,
-    pub(super) next: String,
+struct Form {
+    name: String,
+    credentials: Credentials,
+    token: String,
+    next: String,
     /// What was kept for the user until the login, sealed.
-    pub(super) held: String,
+    held: String,
 }
 
 impl Exchange {
@@ -42,7 +42,7 @@ impl Exchange {
         let limit = (name, size.saturating_add(self.snapshot.hold_max_size.saturating_mul(2)));
         let form = Form::read(&Upload::new(body, self.rules(limit)).whole().await?);
         let device = self.device(visit);
-        if !self.is_our_form(visit, &form) {
+        if !self.is_our_form(visit, &form.token) {
             return Ok(Box::pin(self.not_our_form(visit, &form, device.as_ref())).await);
         }
         let outcome = {
@@ -112,10 +112,10 @@ impl Exchange {
         }
     }
 
-    /// Whether the form is one that we showed to this browser: its token fits the browser's cookie, and the browser
+    /// Whether the form with this token is one that we showed to this browser: it fits the browser's cookie, and the browser
     /// does not say that another site sent it.
-    pub(super) fn is_our_form(&self, visit: &Visit, form: &Form) -> bool {
-        !self.is_from_elsewhere(visit) && self.snapshot.sessions.form_token_fits(&form.token, self.form_cookie(visit))
+    pub(super) fn is_our_form(&self, visit: &Visit, token: &str) -> bool {
+        !self.is_from_elsewhere(visit) && self.snapshot.sessions.form_token_fits(token, self.form_cookie(visit))
     }
 
     /// A form that does not fit this browser: another tab has logged in meanwhile, the browser keeps no cookies, or the page
@@ -222,11 +222,11 @@ fn language(visit: &Visit) -> &str {
 
 impl Form {
     /// What the next login form is filled with if this one does not lead in.
-    pub(super) fn filled(&self) -> Filled<'_> {
+    fn filled(&self) -> Filled<'_> {
         Filled { username: &self.name, next: &self.next, held: &self.held }
     }
 
-    pub(super) fn read(body: &[u8]) -> Self {
+    fn read(body: &[u8]) -> Self {
         let mut form = Self {
             name: String::new(),
             credentials: Credentials::Password(Secret::new(String::new())),

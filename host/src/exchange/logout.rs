@@ -10,14 +10,15 @@ use super::{Answer, Exchange, Visit};
 use crate::back::{self, Node};
 use crate::limits::Holder;
 use crate::own_path::OwnPath;
-use crate::session;
+use crate::session::{self, Session};
 use crate::text;
 
 /// So long a login waits for the logout of who was here before. A node that is well answers in a tenth of it.
 const FORMER_LOGOUT: Duration = Duration::from_secs(3);
 
 impl Exchange {
-    /// [`OwnPath::Logout`], where a user logs out without the node's own button: ends the session here, and at the node where the recipe knows how.
+    /// [`OwnPath::Logout`], where a user logs out without the node's own button: ends the session here, and at the node
+    /// where the recipe knows how.
     ///
     /// A node's cookies may have a path. Then it goes on to the same below that path, where the browser sends them.
     pub(super) async fn log_out(&mut self, visit: &Visit) -> Answer {
@@ -37,9 +38,14 @@ impl Exchange {
         if let Err(refusal) = back::log_out(hop, &headers, session.user(), session.kept()).await {
             tracing::warn!(backend = node.name(), ?refusal, "the node was not told of a logout");
         }
-        self.snapshot.sessions.end(&session, &self.worker.shared.state.revoked);
-        tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
+        self.end_session(&session);
         self.after_logout(own::Gone::LoggedOut, visit, &node)
+    }
+
+    /// The user is logged out: the session is dead wherever its cookie turns up.
+    pub(super) fn end_session(&self, session: &Session) {
+        self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
+        tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
     }
 
     /// Whoever was logged in here before with a session that no cookie holds is logged out at the node too. A node that

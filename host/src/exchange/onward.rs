@@ -76,7 +76,7 @@ impl Exchange {
         body: Outgoing,
         protocol: Option<HeaderValue>,
     ) -> Result<Box<Outbound>, Refusal> {
-        let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = visit.target();
         let uri = match node.base_path() {
             // Origin-form, as most requests have it, goes on as it is.
             "" if visit.head.uri.authority().is_none() => visit.head.uri.clone(),

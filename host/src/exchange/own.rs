@@ -214,8 +214,8 @@ impl Exchange {
             return page_answer(StatusCode::INTERNAL_SERVER_ERROR, String::new());
         };
         // Where a form was sent, a GET would find nothing of it: then back to where that would have led.
-        let here = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let reads = matches!(visit.head.method, hyper::Method::GET | hyper::Method::HEAD);
+        let here = visit.target();
+        let reads = visit.reads();
         let back = local_path(if reads { here } else { next }).unwrap_or("/");
         let mut content = self.content(visit, language, page, back);
         content.status = status.as_u16();
@@ -333,10 +333,10 @@ impl Exchange {
             return None;
         }
         let port = if port == 443 { String::new() } else { format!(":{port}") };
-        let target = visit.head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = visit.target();
         let mut answer = redirect(&format!("https://{}{port}{target}", visit.host));
         // RFC 9110, section 15.4.9: only 308 keeps a method and its body; older clients know 301 better.
-        let reads = matches!(visit.head.method, hyper::Method::GET | hyper::Method::HEAD);
+        let reads = visit.reads();
         *answer.status_mut() = if reads { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
         Some(answer)
     }

@@ -9,7 +9,7 @@ use doorward_wire::form;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::login::{FORM_SIZE, Form};
+use super::login::FORM_SIZE;
 use super::own::Filled;
 use super::{Answer, Exchange, Visit};
 use crate::login::{self, CODE_LIFETIME, Denial, Reason, Waiting};
@@ -36,8 +36,7 @@ struct CodeState<'a> {
 struct CodeForm {
     code: Secret,
     state: String,
-    /// Its token.
-    form: Form,
+    token: String,
 }
 
 impl Exchange {
@@ -79,13 +78,18 @@ impl Exchange {
         let sent = CodeForm::read(&Upload::new(body, self.rules(limit)).whole().await?);
         let state = self.snapshot.sessions.unseal(Purpose::SecondFactor, &sent.state, CODE_LIFETIME);
         let ours =
-            |state: &CodeState<'_>| self.is_our_form(visit, &sent.form) && state.browser == self.form_cookie(visit);
+            |state: &CodeState<'_>| self.is_our_form(visit, &sent.token) && state.browser == self.form_cookie(visit);
         let device = self.device(visit);
         let Some(CodeState { next, held, waiting, .. }) = state.filter(ours) else {
             let reason = Reason::CodeTooLate;
             login::turn_away(self.neighbours(), &self.attempt(visit, device.as_ref()), "", reason);
             let message = Denial::TooLate.message();
-            return Ok(self.login_form(visit, StatusCode::FORBIDDEN, &sent.form.filled(), Some(&message)));
+            return Ok(self.login_form(
+                visit,
+                StatusCode::FORBIDDEN,
+                &Filled { username: "", next: "/", held: "" },
+                Some(&message),
+            ));
         };
         let user = waiting.user().to_owned();
         let outcome = {
@@ -99,15 +103,15 @@ impl Exchange {
 impl CodeForm {
     fn read(body: &[u8]) -> Self {
         let (mut code, mut state) = (Secret::new(String::new()), String::new());
-        let mut form = Form::read(&[]);
+        let mut token = String::new();
         for (name, value) in form::read(body) {
             match name.as_str() {
                 "code" => code = Secret::new(value),
                 "state" => state = value,
-                "token" => form.token = value,
+                "token" => token = value,
                 _ => {}
             }
         }
-        Self { code, state, form }
+        Self { code, state, token }
     }
 }

@@ -49,3 +49,11 @@ pub enum Error {
     #[error("the policy engine does not start: {0}")]
     Engine(String),
 }
+
+impl Error {
+    /// The error, with what the machine said.
+    pub fn with_source(&self) -> String {
+        let source = std::error::Error::source(self).map(|source| format!(": {source}")).unwrap_or_default();
+        format!("{self}{source}")
+    }
+}

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_are_filled_once_and_escaped() {
+    fn placeholders_are_filled_once_and_escaped() {
         let template = Template::parse("{user}:{password}:{ y}:{}:{");
         assert_eq!(template.placeholders().collect::<Vec<_>>(), ["user", "password"]);
         assert_eq!(template.shown(), "{user}:{password}:{ y}:{}:{");
