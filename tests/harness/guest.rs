@@ -7,7 +7,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// The version of the package in `wit/`.
-pub const VERSION: &str = "0.1.1";
+pub use doorward_vectors::WIT_VERSION as VERSION;
 
 /// The function of a question's interface, and its type.
 fn export(question: Question) -> (&'static str, &'static str) {

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::support::{config, setup, webmail};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
 
 fn start() -> (Backend, Proxy) {
@@ -30,6 +30,15 @@ fn reload(proxy: &Proxy) -> (u16, serde_json::Value) {
     (status, serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}")))
 }
 
+/// Puts a pipe in the place of the configuration: who reads that waits.
+fn put_pipe(proxy: &Proxy) -> PathBuf {
+    let (file, pipe) = (proxy.dir().join("doorward.toml"), proxy.dir().join("pipe"));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    std::fs::rename(&pipe, &file).expect("a rename");
+    file
+}
+
 /// A reload that reads the configuration from a pipe, and so comes to no end before [`HeldReload::end`].
 struct HeldReload<'scope> {
     pipe: File,
@@ -40,10 +49,7 @@ struct HeldReload<'scope> {
 impl<'scope> HeldReload<'scope> {
     /// Begins it. It will read `text`, which is in the file of the configuration when this returns.
     fn begin<'env>(scope: &'scope std::thread::Scope<'scope, 'env>, proxy: &'env Proxy, text: String) -> Self {
-        let (file, pipe) = (proxy.dir().join("doorward.toml"), proxy.dir().join("pipe"));
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
-        assert!(made.success());
-        std::fs::rename(&pipe, &file).expect("a rename");
+        let file = put_pipe(proxy);
         let outcome = scope.spawn(move || reload(proxy));
         // Opened as soon as the reload has opened it too.
         let pipe = File::options().write(true).open(&file).expect("a pipe");
@@ -178,7 +184,7 @@ fn a_reload_that_is_refused_has_changed_nothing() {
     assert!(!is_there("new.sock"), "a socket was bound for nothing");
     // The file of ended sessions is the one that was live, and what the other one says does not hold.
     assert_eq!(proxy.admin("POST", "/revoke?session=00000000000000000000000000000001").0, 200);
-    let read = |name: &str| std::fs::read_to_string(PathBuf::from(proxy.dir()).join(name)).expect("a file");
+    let read = |name: &str| std::fs::read_to_string(proxy.dir().join(name)).expect("a file");
     assert!(read("revoked").contains("00000000000000000000000000000001"), "{}", read("revoked"));
     assert_eq!(read("other").lines().count(), 1, "{}", read("other"));
     // The address is free: the same files are taken.
@@ -209,17 +215,11 @@ fn a_file_of_ended_sessions_that_cannot_be_written_is_refused_with_nothing_chang
 
 #[test]
 fn a_signal_that_stops_is_heard_while_a_reload_is_under_way() {
-    let (node, mut proxy) = start();
-    std::thread::scope(|scope| {
-        let file = proxy.dir().join("doorward.toml");
-        let made = std::process::Command::new("mkfifo").arg(proxy.dir().join("pipe")).status().expect("mkfifo");
-        assert!(made.success());
-        std::fs::rename(proxy.dir().join("pipe"), &file).expect("a rename");
-        proxy.reload();
-        let pipe = scope.spawn(move || File::options().write(true).open(&file).expect("a pipe"));
-        let _pipe = pipe.join().expect("a pipe");
-        proxy.program().signal(Signal::TERM);
-        assert!(proxy.program().wait(SOON).success());
-    });
-    drop(node);
+    let (_node, mut proxy) = start();
+    let file = put_pipe(&proxy);
+    proxy.reload();
+    // Opened as soon as the reload has opened it too.
+    let _pipe = File::options().write(true).open(&file).expect("a pipe");
+    proxy.program().signal(Signal::TERM);
+    assert!(proxy.program().wait(SOON).success());
 }

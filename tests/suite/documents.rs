@@ -32,8 +32,8 @@ fn documents() -> Vec<(PathBuf, String)> {
     found
 }
 
-fn document(name: &str) -> String {
-    std::fs::read_to_string(root().join(name)).expect("a document")
+pub(crate) fn document(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// A document without what stands in fences.

@@ -2,15 +2,11 @@
 //! authors in Rust, the header for C, and the documents. docs/adding.md has the way.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use doorward_vectors::{FACTS, FactType, ValueType};
 use regex_lite::Regex;
 
-fn text(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use crate::documents::document as text;
 
 /// The facts that are functions of the interface.
 fn functions() -> impl Iterator<Item = &'static FactType> {

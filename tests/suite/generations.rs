@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use harness::{Answer, Backend, Guest, Proxy, Setup};
+use harness::{Answer, Backend, Guest, Proxy};
 
 use crate::support::{body_attribute, config, setup, wait_for_file, webmail};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// With a policy that is through its probation at once.
 fn text(node: &Backend, more: &str) -> String {
@@ -40,10 +40,6 @@ fn wait_until_it_went_well(proxy: &Proxy, generation: u64) {
 
 fn look(proxy: &Proxy) -> String {
     body_attribute(&proxy.client().get("/").expect(200).text(), "data-look")
-}
-
-fn write(setup: &Setup, file: &str, bytes: impl AsRef<[u8]>) {
-    std::fs::write(setup.dir().join(file), bytes).expect("a file");
 }
 
 #[test]
@@ -103,8 +99,7 @@ fn a_component_under_quarantine_is_not_started_with_where_there_is_a_good_genera
     let digest = status["policies"][0]["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:"));
     let quarantine = format!("{{{:?}: \"went bad\"}}", digest.expect("a digest"));
     let setup = proxy.stop();
-    write(&setup, "state/quarantine.json", quarantine);
-    let proxy = setup.serve_again();
+    let proxy = setup.file("state/quarantine.json", quarantine).serve_again();
     proxy.wait_for_log("the files are refused, and the last good generation serves", SOON);
     assert_eq!((look(&proxy).as_str(), proxy.generation()), ("blue", 1), "the last one has the component too");
     // Strictly, as the files say: without it.
@@ -120,8 +115,8 @@ fn what_was_tampered_with_is_passed_over_and_so_is_what_is_not_there_yet() {
     let status = proxy.status();
     let digest = status["policies"][0]["digest"].as_str().expect("a digest").replace("sha256:", "");
     let setup = proxy.stop();
-    write(&setup, &format!("state/generations/policies/{digest}.wasm"), Guest::template("own").build());
-    write(&setup, "look.wasm", "no component");
+    let component = format!("state/generations/policies/{digest}.wasm");
+    let setup = setup.file(&component, Guest::template("own").build()).file("look.wasm", "no component");
     let proxy = setup.serve_again();
     proxy.wait_for_log("a kept generation cannot be used.*digest", SOON);
     assert_eq!((look(&proxy).as_str(), proxy.generation()), ("blue", 1));

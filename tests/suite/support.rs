@@ -121,7 +121,7 @@ pub(crate) fn wait_for_file(path: &std::path::Path, says: impl Fn(&str) -> bool)
         if says(&text) {
             return text;
         }
-        assert!(started.elapsed() < std::time::Duration::from_secs(30), "{}: {text}", path.display());
+        assert!(started.elapsed() < std::time::Duration::from_secs(120), "{}: {text}", path.display());
         std::thread::yield_now();
     }
 }

@@ -90,8 +90,7 @@ fn ours(data: &[u8], head: &Head) -> Understood {
     let header = |(name, value): &(std::ops::Range<usize>, std::ops::Range<usize>)| {
         (text(name).to_ascii_lowercase(), data[value.clone()].to_vec())
     };
-    let mut headers: Vec<_> = head.places.headers.iter().map(header).collect();
-    headers.sort_by(|one, other| one.0.cmp(&other.0));
+    let headers = sorted(head.places.headers.iter().map(header));
     Understood {
         method: text(&head.places.method),
         target: text(&head.places.target),
@@ -110,9 +109,7 @@ fn check_httparse(data: &[u8], head: &Head, ours: &Understood) {
     assert_eq!(parsed.path, Some(ours.target.as_str()));
     assert_eq!(parsed.version, Some(u8::from(ours.modern)));
     let header = |header: &httparse::Header<'_>| (header.name.to_ascii_lowercase(), header.value.to_vec());
-    let mut headers: Vec<_> = parsed.headers.iter().map(header).collect();
-    headers.sort_by(|one, other| one.0.cmp(&other.0));
-    assert_eq!(headers, ours.headers);
+    assert_eq!(sorted(parsed.headers.iter().map(header)), ours.headers);
 }
 
 thread_local! {
@@ -155,9 +152,8 @@ async fn serve(data: &[u8], seen: Arc<Mutex<Vec<Understood>>>) {
 
 fn understood(parts: &hyper::http::request::Parts) -> Understood {
     assert_ne!(parts.method, Method::CONNECT);
-    let mut headers: Vec<_> =
-        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
-    headers.sort_by(|one, other| one.0.cmp(&other.0));
+    let headers =
+        sorted(parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())));
     Understood {
         method: parts.method.to_string(),
         target: parts.uri.to_string(),
@@ -165,4 +161,11 @@ fn understood(parts: &hyper::http::request::Parts) -> Understood {
         headers,
         body: Body::Unfinished,
     }
+}
+
+/// Headers by name; those of one name stay in their order.
+fn sorted(headers: impl Iterator<Item = (String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    let mut headers: Vec<_> = headers.collect();
+    headers.sort_by(|one, other| one.0.cmp(&other.0));
+    headers
 }
