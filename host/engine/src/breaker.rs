@@ -235,10 +235,7 @@ impl Breaker {
             // Who makes it fail again is left alone for longer.
             (client.failures, client.pause) = (0, (shut.time * 2).min(LONGEST_PAUSE));
         }
-        if self.open.take().is_none() {
-            return Transition::Same;
-        }
-        Transition::Closed
+        if self.open.take().is_some() { Transition::Closed } else { Transition::Same }
     }
 
     /// Forgets clients for whom it has not failed for long.

@@ -2,18 +2,10 @@
 //!
 //! Pure.
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode, percent_encode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode, utf8_percent_encode};
 
 /// Everything but the unreserved characters (RFC 3986, section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Nothing of ASCII.
-const NONE: &AsciiSet = &{
-    let (mut set, mut byte) = (CONTROLS.remove(0x7f), 0);
-    while byte < 0x20 {
-        (set, byte) = (set.remove(byte), byte + 1);
-    }
-    set
-};
 
 /// Bytes without the encoding. A `%` without two digits stays as it is.
 pub fn decode(bytes: &[u8]) -> Vec<u8> {
@@ -43,7 +35,7 @@ pub fn encode_path(text: &str, into: &mut String) {
 
 /// Bytes as ASCII: only what is beyond ASCII is encoded.
 pub fn encode_beyond_ascii(bytes: &[u8]) -> String {
-    percent_encode(bytes, NONE).collect()
+    percent_encode(bytes, &AsciiSet::EMPTY).collect()
 }
 
 #[cfg(test)]

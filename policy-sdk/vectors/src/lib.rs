@@ -24,7 +24,7 @@ mod near;
     dead_code,
     reason = "the crate for authors has it, and components are built with it; one reader of times for all"
 )]
-pub mod date;
+mod date;
 
 /// The version of the interface, `doorward:policy`, that this Doorward speaks. Older ones of the same track are taken too.
 pub const WIT_VERSION: &str = "0.1.1";
