@@ -30,6 +30,7 @@ pub mod password;
 pub mod peer;
 pub mod http1;
 pub mod reply;
+pub mod feed;
 pub mod limits;
 pub mod tls;
 pub mod shortage;

@@ -91,9 +91,11 @@ fn shadow(guests: &mut Guests, asked: &Asked, desk: Option<&Desk>) {
         let policy = asked.policy.name.as_str();
         tracing::info!(policy, digest = shadow.policy.digest, count, %live, %candidate, "a shadow says otherwise");
     }
-    if let Some(desk) = desk.filter(|desk| desk.records.on()) {
+    let Some(desk) = desk else { return };
+    let (is_recorded, is_watched) = (desk.records.on(), desk.feed.takes());
+    if is_recorded || is_watched {
         let outcome = outcome.map_err(|()| "failed".to_owned());
         let record = shadow.policy.recorded(&asked.facts, trace, outcome, asked.generation);
-        desk.records.record(Record { took: started.elapsed(), live: Some(live), ..record });
+        desk.note(Record { took: started.elapsed(), live: Some(live), ..record }, is_recorded, is_watched);
     }
 }

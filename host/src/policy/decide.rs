@@ -141,10 +141,11 @@ impl Policy {
         if let Some(desk) = place.desk {
             // What was not even asked is no news each time.
             let news = outcome.as_ref().map_or_else(|error| *error != Error::Open, |answer| answer.is_refusal());
-            if self.is_recorded(place.shelf, news, desk) {
+            let (is_recorded, is_watched) = (self.is_recorded(place.shelf, news, desk), desk.feed.takes());
+            if is_recorded || is_watched {
                 let outcome = outcome.map_err(|error| error.cause().to_string());
                 let record = self.recorded(facts, trace, outcome, place.generation);
-                desk.records.record(Record { took: started.elapsed(), ..record });
+                desk.note(Record { took: started.elapsed(), ..record }, is_recorded, is_watched);
             }
             self.shadow(desk, facts, &told, place.generation);
         }
@@ -157,10 +158,11 @@ impl Policy {
         if place.shelf.tally.hits.load(Ordering::Relaxed).is_multiple_of(LOOK) {
             self.audit(place.shelf, facts, answer, desk, place.generation);
         }
-        if self.is_recorded(place.shelf, answer.is_refusal(), desk) {
+        let (is_recorded, is_watched) = (self.is_recorded(place.shelf, answer.is_refusal(), desk), desk.feed.takes());
+        if is_recorded || is_watched {
             let trace = place.shelf.memo.trace(facts);
             let record = self.recorded(facts, trace, Ok(answer.clone()), place.generation);
-            desk.records.record(Record { cached: true, ..record });
+            desk.note(Record { cached: true, ..record }, is_recorded, is_watched);
         }
         if self.shadow.is_some() {
             self.shadow(desk, facts, &Ok(answer.clone()), place.generation);
@@ -362,6 +364,7 @@ impl Policy {
             generation,
             policy: self.clone(),
             request: facts.request.as_ref().map(|request| request.id.clone()),
+            site: facts.request.as_ref().map(|request| request.site.clone()),
             trace,
             outcome,
             cached: false,

@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 use super::Policy;
 use super::aside::{self, Job};
 use super::quarantine::Quarantine;
-use super::record::Records;
+use super::record::{Decided, Mask, Record, Records};
 use crate::config;
+use crate::feed::{Feed, Kind};
 
 /// The desk: one for each process.
 pub struct Desk {
@@ -19,6 +20,9 @@ pub struct Desk {
     pub records: Records,
     /// Digests that may not go live.
     pub quarantine: Quarantine,
+    /// What happens, for people who watch.
+    pub feed: Arc<Feed>,
+    mask: Arc<Mask>,
     aside: SyncSender<Job>,
     dropped: AtomicU64,
     troubles: Mutex<Vec<Arc<Policy>>>,
@@ -38,6 +42,8 @@ impl Desk {
         let desk = Arc::new(Self {
             records,
             quarantine: Quarantine::load(state),
+            feed: Feed::start()?,
+            mask: Arc::new(Mask::new(&log.decisions_mask)),
             aside: aside::start(move || at.get()?.upgrade())?,
             dropped: AtomicU64::new(0),
             troubles: Mutex::default(),
@@ -54,6 +60,16 @@ impl Desk {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         taken
+    }
+
+    /// Hands a decision over: to the log, and to those who watch.
+    pub(super) fn note(&self, record: Record, is_recorded: bool, is_watched: bool) {
+        if is_watched {
+            self.feed.tell(Kind::Decision, Box::new(Decided { record: record.clone(), mask: self.mask.clone() }));
+        }
+        if is_recorded {
+            self.records.record(record);
+        }
     }
 
     /// Jobs that found no room.

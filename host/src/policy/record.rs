@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::Policy;
 use crate::config;
+use crate::feed::Show;
 use crate::files::{Lines, Manner};
 
 /// Records that may wait for the writer: with a kilobyte each, 8 MiB.
@@ -20,7 +21,7 @@ const WAITING: usize = 8192;
 const FLUSH_LOOK: Duration = Duration::from_millis(5);
 
 /// One decision.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Record {
     /// When it was made.
     pub time: SystemTime,
@@ -30,6 +31,8 @@ pub struct Record {
     pub policy: Arc<Policy>,
     /// The request that it was made for.
     pub request: Option<Arc<str>>,
+    /// The virtual host of that request.
+    pub site: Option<Arc<str>>,
     /// What was read.
     pub trace: Trace,
     /// What was said, or why nothing was.
@@ -139,7 +142,8 @@ impl Records {
 fn write(lines: &Lines, records: &Receiver<Record>, mask: &Mask, done: &AtomicU64) {
     let mut id = 0;
     while let Ok(record) = records.recv() {
-        let record = record.to_json(id, mask);
+        let mut record = record.to_json(mask);
+        record["id"] = json!(id);
         id += 1;
         lines.push(|bytes| _ = writeln!(bytes, "{record}"));
         done.fetch_add(1, Ordering::Release);
@@ -147,10 +151,9 @@ fn write(lines: &Lines, records: &Receiver<Record>, mask: &Mask, done: &AtomicU6
 }
 
 impl Record {
-    fn to_json(&self, id: u64, mask: &Mask) -> Json {
+    fn to_json(&self, mask: &Mask) -> Json {
         let time = self.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut record = json!({
-            "id": id,
             "time": time.as_secs_f64(),
             "generation": self.generation,
             "policy": self.policy.name,
@@ -168,10 +171,29 @@ impl Record {
         if let Some(request) = &self.request {
             record["request"] = json!(&**request);
         }
+        if let Some(site) = &self.site {
+            record["site"] = json!(&**site);
+        }
         if let Some(live) = &self.live {
             record["live"] = live.clone();
         }
         record
+    }
+}
+
+/// A decision for those who watch.
+pub(super) struct Decided {
+    pub(super) record: Record,
+    pub(super) mask: Arc<Mask>,
+}
+
+impl Show for Decided {
+    fn request(&self) -> Option<Arc<str>> {
+        self.record.request.clone()
+    }
+
+    fn show(&self) -> Json {
+        self.record.to_json(&self.mask)
     }
 }
 
