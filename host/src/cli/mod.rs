@@ -1,6 +1,7 @@
 //! The commands: what is typed, and what is printed.
 
 mod arguments;
+mod ask;
 mod author;
 mod ctl;
 mod keys;

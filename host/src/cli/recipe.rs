@@ -2,7 +2,6 @@
 //! has, told step by step: what fills placeholders, and the values of cookies, are never shown.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +13,7 @@ use clap::{Args, Subcommand};
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderValue};
 
+use super::ask::secret;
 use super::print::{say, tell};
 use crate::back::{
     BUILT_IN, ByRecipe, Choice, Dialogue as _, Event, LoggedIn, LoginError, Node, NodeSpec, Person, Recipe, Visitor,
@@ -226,42 +226,4 @@ fn conclude(outcome: Result<LoggedIn, LoginError>) -> bool {
         Err(LoginError::Refusal(refusal)) => format!("Failed: {} ({refusal:?}).", login::Reason::of(refusal).word()),
     });
     outcome.is_ok()
-}
-
-/// A secret from a file, or else from standard input: typed without being shown where that is a terminal.
-fn secret(file: Option<&Path>, question: &str) -> anyhow::Result<Secret> {
-    let mut text = zeroize::Zeroizing::new(String::new());
-    if let Some(path) = file {
-        *text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    } else {
-        let hidden = Hidden::begin(question);
-        std::io::stdin().lock().read_line(&mut text)?;
-        drop(hidden);
-    }
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
-/// A terminal that does not show what is typed, as long as this lives.
-struct Hidden(Option<rustix::termios::Termios>);
-
-impl Hidden {
-    fn begin(question: &str) -> Self {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-        let Ok(usual) = tcgetattr(rustix::stdio::stdin()) else { return Self(None) };
-        let _ = write!(std::io::stderr(), "{question}");
-        let mut silent = usual.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &silent);
-        Self(Some(usual))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        if let Some(usual) = &self.0 {
-            let now = rustix::termios::OptionalActions::Now;
-            let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), now, usual);
-            tell("");
-        }
-    }
 }
