@@ -1,21 +1,16 @@
-//! The admin socket: HTTP/1.1 on a Unix socket that only its owner reaches, for `doorward ctl` and for `curl`.
+//! The admin plane: HTTP/1.1 on a Unix socket that only its owner reaches, for `doorward ctl` and for `curl`.
 //!
-//! ```text
-//! GET  /status                    what is live, and how each policy does, as JSON
-//! GET  /metrics                   the same for Prometheus
-//! POST /reload                    reads the configuration again
-//! POST /rollback?generation=7     an earlier generation is live again; without a number, the last one
-//! POST /upgrade                   the program on disk takes over
-//! POST /purge-routes?user=alice    forgets which back-end a user is on; without one, which all are
-//! POST /lift?digest=sha256:…      lifts a quarantine
-//! POST /revoke?user=alice         ends sessions: ?user=, ?session= (an id of the log), or ?all
-//! ```
+//! All that can be asked and told is in one table (`verbs`); whatever comes is compared with it in one place, before
+//! anything is done.
 
+pub mod call;
+pub mod caller;
+mod commands;
 mod metrics;
 mod status;
+pub mod verbs;
 
 use std::convert::Infallible;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,15 +20,13 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value as Json, json};
 use tokio::net::UnixListener as Listening;
 
-use crate::control::{Generations, Handle, Reloaded};
-use crate::directory::Shrink;
-use crate::proxy::Error;
-use crate::session::{self, Revocation};
+use self::call::{Answer, Call, Content};
+use self::caller::{Caller, Proof, Role};
+use crate::control::Handle;
 use crate::unix;
 
 /// Who asks has to write a head of some hundred bytes; nobody may hold the socket for longer.
@@ -92,10 +85,13 @@ impl Socket {
                 }
             };
             let control = control.clone();
+            let Ok(peer) = stream.peer_cred() else { continue };
+            // Its mode lets in its owner, and root.
+            let caller = Caller { proof: Proof::Socket(peer.uid()), role: Role::Admin, from: None };
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
-                    let control = control.clone();
-                    async move { Ok::<_, Infallible>(answer(&control, &request).await) }
+                    let (control, caller) = (control.clone(), caller.clone());
+                    async move { Ok::<_, Infallible>(answer(&control, caller, &request).await) }
                 });
                 let mut builder = http1::Builder::new();
                 builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
@@ -105,107 +101,32 @@ impl Socket {
     }
 }
 
-async fn answer(control: &Handle, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let query = form::read(request.uri().query().unwrap_or_default().as_bytes());
-    let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/status") => told(StatusCode::OK, &status::status(control.generations())),
-        (&Method::GET, "/metrics") => {
-            let mut response = Response::new(Full::from(metrics::metrics(control.generations())));
-            let kind = HeaderValue::from_static("text/plain; version=0.0.4");
-            response.headers_mut().insert(CONTENT_TYPE, kind);
-            response
-        }
-        (&Method::POST, "/reload") => {
-            let shrink = parameter("accept-shrink").map_or(Shrink::Refused, |_| Shrink::Accepted);
-            match control.reload(shrink).await {
-                Ok(reloaded) => told(StatusCode::OK, &reload_done(control.generations(), reloaded)),
-                Err(error) => refused(&error),
-            }
-        }
-        (&Method::POST, "/upgrade") => {
-            control.upgrade().await.map_or_else(|error| refused(&error), |process| done("pid", process))
-        }
-        (&Method::POST, "/rollback") => match parameter("generation").map(str::parse::<u64>).transpose() {
-            Ok(to) => {
-                let rolled_back = control.roll_back(to).await;
-                rolled_back.map_or_else(|error| refused(&error), |generation| done("generation", generation))
-            }
-            Err(_) => told(StatusCode::BAD_REQUEST, &json!({"error": "generation is no number"})),
-        },
-        (&Method::POST, "/purge-routes") => {
-            let purged = control.purge_routes(parameter("user")).await;
-            purged.map_or_else(|error| refused(&error), |purged| done("purged", purged))
-        }
-        (&Method::POST, "/lift") => lift(control, parameter("digest").unwrap_or_default()).await,
-        (&Method::POST, "/revoke") => {
-            let what = match (parameter("session"), parameter("user"), parameter("all")) {
-                (Some(id), None, None) => session::parse_id(id).map(Revocation::Session),
-                (None, Some(user), None) if !user.trim().is_empty() => Some(Revocation::User(user.to_owned())),
-                (None, None, Some(_)) => Some(Revocation::All),
-                _ => None,
-            };
-            match what {
-                Some(what) => revoke(control, what).await,
-                None => {
-                    told(StatusCode::BAD_REQUEST, &json!({"error": "one of user, all, and session with 32 digits"}))
-                }
-            }
-        }
-        _ => told(StatusCode::NOT_FOUND, &json!({"error": "there is nothing at this address"})),
+/// Compares a request with the table, and does what it asks for.
+async fn answer(control: &Handle, caller: Caller, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let name = request.uri().path().trim_start_matches('/');
+    let Some(verb) = verbs::find(name).filter(|verb| verb.method() == request.method()) else {
+        return response(Answer::refused(StatusCode::NOT_FOUND, "there is nothing at this address"));
+    };
+    if caller.role < verb.role {
+        let why = format!("{} needs the role {}", verb.name, verb.role.name());
+        return response(Answer::refused(StatusCode::FORBIDDEN, why));
     }
-}
-
-async fn revoke(control: &Handle, what: Revocation) -> Response<Full<Bytes>> {
-    match control.revoke(what).await {
-        Err(error) => refused(&error),
-        Ok(Ok(())) => done("revoked", true),
-        Ok(Err(error)) if error.kind() == ErrorKind::InvalidInput => {
-            told(StatusCode::BAD_REQUEST, &json!({"error": error.to_string()}))
-        }
-        Ok(Err(error)) => {
-            let error = format!("revoked, but not kept over a restart yet: {error}; it is tried again");
-            told(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": error}))
-        }
+    let parameters = form::read(request.uri().query().unwrap_or_default().as_bytes());
+    if let Some((unknown, _)) = parameters.iter().find(|(name, _)| !verb.takes(name)) {
+        let why = format!("{} takes no \"{}\"", verb.name, unknown.escape_debug());
+        return response(Answer::refused(StatusCode::BAD_REQUEST, why));
     }
+    let call = Call { caller, parameters, body: Bytes::new(), control: control.clone() };
+    response((verb.run)(call).await)
 }
 
-async fn lift(control: &Handle, digest: &str) -> Response<Full<Bytes>> {
-    match control.lift(digest).await {
-        Err(error) => refused(&error),
-        Ok(true) => done("lifted", digest),
-        Ok(false) => told(StatusCode::NOT_FOUND, &json!({"error": "no such digest is under quarantine"})),
-    }
-}
-
-/// A reload that was not refused, with the warnings of what is live then.
-fn reload_done(generations: &Generations, reloaded: Reloaded) -> Json {
-    let mut done = json!({"generation": reloaded.generation, "changed": reloaded.changed});
-    let snapshot = generations.proxy().shared().live.load();
-    if !snapshot.warnings.is_empty() {
-        done["warnings"] = snapshot.warnings.iter().map(ToString::to_string).collect();
-    }
-    done
-}
-
-fn done(what: &str, value: impl Into<Json>) -> Response<Full<Bytes>> {
-    told(StatusCode::OK, &json!({what: value.into()}))
-}
-
-/// Why a command changed nothing.
-fn refused(error: &Error) -> Response<Full<Bytes>> {
-    match error {
-        Error::Faults(faults) => {
-            told(StatusCode::UNPROCESSABLE_ENTITY, &json!({"error": faults.to_string(), "faults": faults.0}))
-        }
-        Error::Ending => told(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": error.to_string()})),
-        error => told(StatusCode::CONFLICT, &json!({"error": error.with_source()})),
-    }
-}
-
-fn told(status: StatusCode, json: &Json) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{json}\n")));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+fn response(answer: Answer) -> Response<Full<Bytes>> {
+    let (kind, body) = match answer.content {
+        Content::Json(json) => ("application/json", format!("{json}\n")),
+        Content::Text(kind, text) => (kind, text),
+    };
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = answer.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

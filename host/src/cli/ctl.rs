@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use doorward_wire::form;
 use serde_json::Value as Json;
 
 use super::print::say;
+use crate::admin::verbs;
 use crate::config::{self, Fixed};
 use crate::policy::Quarantine;
 
@@ -74,34 +74,38 @@ enum Verb {
     },
 }
 
+impl Verb {
+    /// Its name in the table of verbs, and what is said with it.
+    fn said(&self) -> (&'static str, Vec<(&'static str, String)>) {
+        match self {
+            Self::Status => ("status", Vec::new()),
+            Self::Metrics => ("metrics", Vec::new()),
+            Self::Reload { accept_shrink: false } => ("reload", Vec::new()),
+            Self::Reload { accept_shrink: true } => ("reload", vec![("accept-shrink", "1".to_owned())]),
+            Self::Upgrade => ("upgrade", Vec::new()),
+            Self::Rollback { generation } => {
+                ("rollback", generation.iter().map(|to| ("generation", to.to_string())).collect())
+            }
+            Self::Revoke { user, session, .. } => {
+                let pair = match (user, session) {
+                    (Some(user), _) => ("user", user.clone()),
+                    (None, Some(session)) => ("session", session.clone()),
+                    (None, None) => ("all", String::new()),
+                };
+                ("revoke", vec![pair])
+            }
+            Self::PurgeRoutes { user } => ("purge-routes", user.iter().map(|user| ("user", user.clone())).collect()),
+            Self::Lift { digest } => ("lift", vec![("digest", digest.clone())]),
+        }
+    }
+}
+
 /// Runs the verb; exit status 0 when Doorward did it, 1 when it refused.
 pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
-    let (method, path) = match &ctl.verb {
-        Verb::Status => ("GET", "/status".to_owned()),
-        Verb::Metrics => ("GET", "/metrics".to_owned()),
-        Verb::Reload { accept_shrink: false } => ("POST", "/reload".to_owned()),
-        Verb::Reload { accept_shrink: true } => ("POST", "/reload?accept-shrink=1".to_owned()),
-        Verb::Upgrade => ("POST", "/upgrade".to_owned()),
-        Verb::Rollback { generation: None } => ("POST", "/rollback".to_owned()),
-        Verb::Rollback { generation: Some(to) } => ("POST", format!("/rollback?generation={to}")),
-        Verb::Revoke { user, session, .. } => {
-            let pair = match (user, session) {
-                (Some(user), _) => ("user", user.as_str()),
-                (None, Some(session)) => ("session", session.as_str()),
-                (None, None) => ("all", ""),
-            };
-            ("POST", format!("/revoke?{}", form::write([pair])))
-        }
-        Verb::PurgeRoutes { user: None } => ("POST", "/purge-routes".to_owned()),
-        Verb::PurgeRoutes { user: Some(user) } => {
-            let query = form::write([("user", user.as_str())]);
-            ("POST", format!("/purge-routes?{query}"))
-        }
-        Verb::Lift { digest } => {
-            let query = form::write([("digest", digest.as_str())]);
-            ("POST", format!("/lift?{query}"))
-        }
-    };
+    let (name, parameters) = ctl.verb.said();
+    let verb = verbs::find(name).with_context(|| format!("{name} is not in the table of verbs"))?;
+    let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (method, path) = (verb.method(), verb.target(&parameters));
     let (socket, state) = match (&ctl.socket, &ctl.config) {
         (Some(socket), _) => (socket.clone(), None),
         (None, Some(file)) => {
@@ -111,7 +115,7 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
         }
         (None, None) => bail!("--socket or --config is needed"),
     };
-    let answer = match (ask(&socket, method, &path, PATIENCE), &ctl.verb, state) {
+    let answer = match (ask(&socket, method.as_str(), &path, PATIENCE), &ctl.verb, state) {
         (Err(_), Verb::Lift { digest }, Some(state)) => return Ok(lift(digest, &state)),
         (Err(error), ..) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
             bail!(no_answer(&socket))

@@ -1,0 +1,85 @@
+//! What the verbs do that change or show the whole: each asks `control`, and says in words what came of it.
+
+use std::io::ErrorKind;
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::call::{Answer, Call, Content};
+use super::{metrics, status};
+use crate::directory::Shrink;
+use crate::session::{self, Revocation};
+
+/// The kind of Prometheus' text format.
+const METRICS: &str = "text/plain; version=0.0.4";
+
+pub(super) async fn status(call: Call) -> Answer {
+    Answer::told(status::status(call.control.generations()))
+}
+
+pub(super) async fn metrics(call: Call) -> Answer {
+    let text = metrics::metrics(call.control.generations());
+    Answer { status: StatusCode::OK, content: Content::Text(METRICS, text) }
+}
+
+/// A reload that was not refused, with the warnings of what is live then.
+pub(super) async fn reload(call: Call) -> Answer {
+    let shrink = call.parameter("accept-shrink").map_or(Shrink::Refused, |_| Shrink::Accepted);
+    let reloaded = match call.control.reload(shrink).await {
+        Ok(reloaded) => reloaded,
+        Err(error) => return Answer::failed(&error),
+    };
+    let mut done = json!({"generation": reloaded.generation, "changed": reloaded.changed});
+    let snapshot = call.control.generations().proxy().shared().live.load();
+    if !snapshot.warnings.is_empty() {
+        done["warnings"] = snapshot.warnings.iter().map(ToString::to_string).collect();
+    }
+    Answer::told(done)
+}
+
+pub(super) async fn upgrade(call: Call) -> Answer {
+    call.control.upgrade().await.map_or_else(|error| Answer::failed(&error), |process| Answer::done("pid", process))
+}
+
+pub(super) async fn rollback(call: Call) -> Answer {
+    let Ok(to) = call.parameter("generation").map(str::parse::<u64>).transpose() else {
+        return Answer::refused(StatusCode::BAD_REQUEST, "generation is no number");
+    };
+    let rolled_back = call.control.roll_back(to).await;
+    rolled_back.map_or_else(|error| Answer::failed(&error), |generation| Answer::done("generation", generation))
+}
+
+pub(super) async fn purge_routes(call: Call) -> Answer {
+    let purged = call.control.purge_routes(call.parameter("user")).await;
+    purged.map_or_else(|error| Answer::failed(&error), |purged| Answer::done("purged", purged))
+}
+
+pub(super) async fn lift(call: Call) -> Answer {
+    let digest = call.parameter("digest").unwrap_or_default();
+    match call.control.lift(digest).await {
+        Err(error) => Answer::failed(&error),
+        Ok(true) => Answer::done("lifted", digest),
+        Ok(false) => Answer::refused(StatusCode::NOT_FOUND, "no such digest is under quarantine"),
+    }
+}
+
+pub(super) async fn revoke(call: Call) -> Answer {
+    let what = match (call.parameter("session"), call.parameter("user"), call.parameter("all")) {
+        (Some(id), None, None) => session::parse_id(id).map(Revocation::Session),
+        (None, Some(user), None) if !user.trim().is_empty() => Some(Revocation::User(user.to_owned())),
+        (None, None, Some(_)) => Some(Revocation::All),
+        _ => None,
+    };
+    let Some(what) = what else {
+        return Answer::refused(StatusCode::BAD_REQUEST, "one of user, all, and session with 32 digits");
+    };
+    match call.control.revoke(what).await {
+        Err(error) => Answer::failed(&error),
+        Ok(Ok(())) => Answer::done("revoked", true),
+        Ok(Err(error)) if error.kind() == ErrorKind::InvalidInput => Answer::refused(StatusCode::BAD_REQUEST, error),
+        Ok(Err(error)) => {
+            let error = format!("revoked, but not kept over a restart yet: {error}; it is tried again");
+            Answer::refused(StatusCode::INTERNAL_SERVER_ERROR, error)
+        }
+    }
+}

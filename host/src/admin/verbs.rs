@@ -1,0 +1,177 @@
+//! The table of verbs: all that can be asked of a running Doorward, or told to it. The admin socket, the API, the page and
+//! `doorward ctl` read it, and nothing is done that has no row here.
+//!
+//! Who adds a verb adds its row, the function that does it in a file beside this one, and its row in docs/operations.md;
+//! a test holds both tables to each other.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use doorward_wire::form;
+use hyper::Method;
+
+use super::call::{Answer, Call};
+use super::caller::Role;
+use super::commands;
+
+/// A verb: a row of the table.
+pub struct Verb {
+    /// What it is called, by `doorward ctl` too. Its path is this name: `/NAME` on the admin socket, `/api/NAME` on the
+    /// admin address.
+    pub name: &'static str,
+    /// Whether it changes anything.
+    pub kind: Kind,
+    /// The least role that may do it.
+    pub role: Role,
+    /// Whether it is asked twice.
+    pub danger: Danger,
+    /// Whether it shows or touches what is known of single people: then the audit log has it, also where it only looks.
+    pub personal: bool,
+    /// What may be said besides.
+    pub parameters: &'static [&'static str],
+    /// Does it.
+    pub run: fn(Call) -> Doing,
+}
+
+/// A verb on its way.
+pub type Doing = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Whether a verb changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only looks: `GET`.
+    Look,
+    /// It changes something: `POST`.
+    Change,
+}
+
+/// Whether a verb is dangerous: then a reason is asked for, and on the page the password again where the login is not fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Danger {
+    /// Never.
+    Never,
+    /// Always.
+    Always,
+    /// With this parameter.
+    With(&'static str),
+}
+
+/// What may be said with each verb: why it is done, for the audit log.
+pub const REASON: &str = "reason";
+
+/// A verb that only looks.
+const fn look(name: &'static str, role: Role, parameters: &'static [&'static str], run: fn(Call) -> Doing) -> Verb {
+    Verb { name, kind: Kind::Look, role, danger: Danger::Never, personal: false, parameters, run }
+}
+
+/// A verb that changes something.
+const fn change(name: &'static str, role: Role, parameters: &'static [&'static str], run: fn(Call) -> Doing) -> Verb {
+    Verb { name, kind: Kind::Change, role, danger: Danger::Never, personal: false, parameters, run }
+}
+
+impl Verb {
+    /// It is dangerous.
+    const fn dangerous(self, danger: Danger) -> Self {
+        Self { danger, ..self }
+    }
+
+    /// It is about single people.
+    const fn personal(self) -> Self {
+        Self { personal: true, ..self }
+    }
+
+    /// The method of its requests.
+    pub const fn method(&self) -> Method {
+        match self.kind {
+            Kind::Look => Method::GET,
+            Kind::Change => Method::POST,
+        }
+    }
+
+    /// Whether it is dangerous with these parameters.
+    pub fn is_dangerous(&self, parameters: &[(String, String)]) -> bool {
+        match self.danger {
+            Danger::Never => false,
+            Danger::Always => true,
+            Danger::With(name) => parameters.iter().any(|(key, _)| key == name),
+        }
+    }
+
+    /// Whether it takes this parameter.
+    pub fn takes(&self, parameter: &str) -> bool {
+        parameter == REASON || self.parameters.contains(&parameter)
+    }
+
+    /// The target of its requests on the admin socket.
+    pub fn target(&self, parameters: &[(&str, &str)]) -> String {
+        let query = form::write(parameters.iter().copied());
+        if query.is_empty() { format!("/{}", self.name) } else { format!("/{}?{query}", self.name) }
+    }
+}
+
+/// All verbs. docs/operations.md has the same table; a test compares them.
+pub static VERBS: &[Verb] = &[
+    look("status", Role::Viewer, &[], |call| Box::pin(commands::status(call))),
+    look("metrics", Role::Viewer, &[], |call| Box::pin(commands::metrics(call))),
+    change("reload", Role::Operator, &["accept-shrink"], |call| Box::pin(commands::reload(call))),
+    change("rollback", Role::Operator, &["generation"], |call| Box::pin(commands::rollback(call))),
+    change("purge-routes", Role::Operator, &["user"], |call| Box::pin(commands::purge_routes(call))).personal(),
+    change("revoke", Role::Operator, &["user", "session", "all"], |call| Box::pin(commands::revoke(call)))
+        .personal()
+        .dangerous(Danger::With("all")),
+    change("lift", Role::Admin, &["digest"], |call| Box::pin(commands::lift(call))).dangerous(Danger::Always),
+    change("upgrade", Role::Admin, &[], |call| Box::pin(commands::upgrade(call))).dangerous(Danger::Always),
+];
+
+/// The verb of this name.
+pub fn find(name: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of docs/operations.md: name, method, role, whether it is asked twice, whether it is about people.
+    fn documented() -> Vec<[String; 5]> {
+        let text = include_str!("../../../docs/operations.md");
+        let below = text.split("\n## The verbs\n").nth(1).expect("the table").split("\n## ").next().unwrap_or_default();
+        let rows = below.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| {
+            let mut cells = row.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned());
+            std::array::from_fn(|_| cells.next().unwrap_or_default())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn every_verb_has_its_row_in_the_documents_and_no_other_has() {
+        let row = |verb: &Verb| {
+            let danger = match verb.danger {
+                Danger::Never => "no".to_owned(),
+                Danger::Always => "yes".to_owned(),
+                Danger::With(parameter) => format!("with `{parameter}"),
+            };
+            let personal = if verb.personal { "yes" } else { "no" };
+            [verb.name.to_owned(), verb.method().to_string(), verb.role.name().to_owned(), danger, personal.to_owned()]
+        };
+        let rows: Vec<_> = VERBS.iter().map(row).collect();
+        assert_eq!(documented(), rows);
+    }
+
+    #[test]
+    fn verbs_are_named_once_and_say_what_they_take() {
+        for (at, verb) in VERBS.iter().enumerate() {
+            assert!(VERBS[..at].iter().all(|other| other.name != verb.name), "{} twice", verb.name);
+            assert!(std::ptr::eq(find(verb.name).unwrap(), verb));
+            if let Danger::With(parameter) = verb.danger {
+                assert!(verb.takes(parameter), "{} is dangerous with what it does not take", verb.name);
+            }
+            assert!(verb.kind == Kind::Change || verb.danger == Danger::Never, "{} only looks", verb.name);
+        }
+        assert_eq!(find("rollback").unwrap().target(&[("generation", "7")]), "/rollback?generation=7");
+        assert_eq!(find("status").unwrap().target(&[]), "/status");
+        let all = [("all".to_owned(), String::new())];
+        assert!(find("revoke").unwrap().is_dangerous(&all) && !find("revoke").unwrap().is_dangerous(&[]));
+    }
+}
