@@ -23,6 +23,7 @@ mod early;
 mod named_clients;
 mod hostile;
 mod http2;
+mod init;
 mod streaming;
 mod upgrades;
 mod queue;

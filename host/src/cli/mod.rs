@@ -4,6 +4,7 @@ mod arguments;
 mod ask;
 mod author;
 mod ctl;
+mod init;
 mod keys;
 mod policy;
 mod print;
@@ -27,6 +28,8 @@ pub struct Cli {
 enum Command {
     /// Run with two small webmail nodes, users and virtual hosts of our own; nothing else is needed.
     Demo(arguments::Demo),
+    /// Write a configuration: asks on a terminal for what no option says.
+    Init(Box<init::Init>),
     /// Run with a configuration.
     Serve(arguments::Serve),
     /// Report every fault of a configuration, and warn of what is hardly meant; exit status 0 when there is no fault.
@@ -64,6 +67,7 @@ enum Command {
 pub fn run() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Demo(demo) => run::demo(demo.listen, demo.dir, demo.json),
+        Command::Init(init) => init::run(*init),
         Command::Serve(serve) => run::serve(&serve),
         Command::Check(check) => run::check(&check),
         Command::Ctl(ctl) => ctl::run(&ctl),

@@ -169,7 +169,7 @@ pub(super) fn check(check: &Check) -> anyhow::Result<ExitCode> {
 }
 
 /// All that can be said of a configuration and of the files that it names, by place.
-fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
+pub(super) fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
     let compiler =
         Compiler::of_user().map_err(|error| anyhow::anyhow!("the policy engine does not start: {error:#}"))?;
     let keys = Keys::random();
