@@ -17,6 +17,7 @@ pub mod worker;
 pub mod state;
 pub mod live;
 pub mod snapshot;
+pub mod tries;
 pub mod log;
 pub mod session;
 pub mod auth;

@@ -15,6 +15,7 @@ use crate::log::access::Log;
 use crate::policy::{self, Desk};
 use crate::session::{Once, Revoked, Watched};
 use crate::snapshot::Snapshot;
+use crate::tries::{Reason, Record, Tries};
 
 /// All that lives, by name. Each generation that goes live is told to it, and nothing of it is in a generation.
 #[derive(Default)]
@@ -39,6 +40,8 @@ pub struct State {
     pub throttle: Arc<Throttle>,
     /// Counts of all logins.
     pub logins: Logins,
+    /// The last attempts to log in.
+    pub tries: Tries,
     /// What may be used once only.
     pub once: Once,
     /// How long wrong logins take.
@@ -75,19 +78,27 @@ impl State {
     }
 }
 
-/// How logins ended, counted by their outcome.
+/// How logins ended, counted by outcome and reason.
 #[derive(Default)]
-pub struct Logins(Mutex<BTreeMap<&'static str, u64>>);
+pub struct Logins(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
 
 impl Logins {
     /// Counts one.
-    pub fn count(&self, outcome: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(outcome).or_default() += 1;
+    pub fn count(&self, outcome: &'static str, reason: Option<Reason>) {
+        let reason = reason.map_or("", Reason::word);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((outcome, reason)).or_default() += 1;
+    }
+
+    /// All, by outcome and reason; without a reason where somebody got in.
+    pub fn all(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All, by outcome.
-    pub fn all(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn by_outcome(&self) -> BTreeMap<&'static str, u64> {
+        let mut sums = BTreeMap::new();
+        self.all().into_iter().for_each(|((outcome, _), count)| *sums.entry(outcome).or_default() += count);
+        sums
     }
 }
 
@@ -106,6 +117,13 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// An attempt to log in has ended: the one place that its record goes through.
+    pub fn login_ended(&self, record: Record) {
+        record.write();
+        self.state.logins.count(record.outcome, record.reason);
+        self.state.tries.keep(Arc::new(record));
+    }
+
     /// Opens the files of logs anew, for who moved them away.
     pub fn reopen_logs(&self) {
         self.log.reopen();

@@ -327,13 +327,25 @@ fn what_the_documents_show_as_a_whole_configuration_is_one() {
 
 #[test]
 fn each_reason_of_a_login_is_in_its_table_and_no_other() {
-    let source = include_str!("../../host/src/login/reason.rs");
-    let words =
-        source.split("pub fn word(self)").nth(1).and_then(|rest| rest.split("\n    }\n").next()).expect("words");
+    // Its own words, and those of the problems of accounts.
+    let sources = [
+        (include_str!("../../host/src/tries/reason.rs"), "pub fn word(self)"),
+        (include_str!("../../host/src/directory/problem.rs"), "pub fn name(self)"),
+    ];
     let word = Regex::new("=> \"([a-z-]+)\"").expect("a pattern");
-    let words: BTreeSet<String> = word.captures_iter(words).map(|found| found[1].to_owned()).collect();
-    assert!(words.len() > 15, "{words:?}");
-    assert_eq!(first_column(&document("docs/operations.md"), "## Why nobody got in"), words);
+    let mut words = BTreeSet::new();
+    for (source, function) in sources {
+        let body = source.split(function).nth(1).and_then(|rest| rest.split("\n    }\n").next()).expect("words");
+        words.extend(word.captures_iter(body).map(|found| found[1].to_owned()));
+    }
+    assert!(words.len() > 20, "{words:?}");
+    let text = document("docs/operations.md");
+    assert_eq!(first_column(&text, "## Why nobody got in"), words);
+    let rows = text.split("\n## Why nobody got in\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("rows");
+    for row in rows.lines().filter(|line| line.starts_with("| `")) {
+        assert!(row.trim_matches('|').split(" | ").all(|cell| !cell.trim().is_empty()), "{row}: an empty cell");
+        assert_eq!(row.matches(" | ").count(), 3, "outcome, meaning, and what to do: {row}");
+    }
 }
 
 /// The words of the vocabulary that are names of types, each with the modules that have one.

@@ -63,7 +63,11 @@ const METRICS: &[Metric] = &[
         let labels = |listener, reason: &str| vec![("listener", listener), ("reason", reason.to_owned())];
         refused.map(|(listener, reason, count)| (labels(listener, reason), count)).collect()
     }),
-    counter("logins_total", "Logins by outcome.", |seen| by("outcome", seen.proxy.shared().state.logins.all())),
+    counter("logins_total", "Attempts to log in, by outcome and reason.", |seen| {
+        let logins = seen.proxy.shared().state.logins.all().into_iter();
+        let labels = |outcome: &str, reason: &str| vec![("outcome", outcome.to_owned()), ("reason", reason.to_owned())];
+        logins.map(|((outcome, reason), count)| (labels(outcome, reason), count)).collect()
+    }),
     counter("policy_memo_hits_total", "Decisions found again.", |seen| seen.policies(|health| health.hits)),
     counter("policy_memo_misses_total", "Decisions asked for.", |seen| seen.policies(|health| health.misses)),
     counter("policy_memo_evictions_total", "Answers that went for want of room.", |seen| {

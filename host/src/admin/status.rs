@@ -44,7 +44,7 @@ pub(super) fn status(generations: &Generations) -> Json {
         "listeners": listeners(generations),
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
         "backends": snapshot.nodes().iter().map(|node| of_node(node)).collect::<Json>(),
-        "logins": shared.state.logins.all(),
+        "logins": shared.state.logins.by_outcome(),
         "throttle": {"entries": shared.state.throttle.size()},
         "directory": snapshot.directory.servers().into_iter().map(|(url, state)| of_server(&url, state)).collect::<Json>(),
         "quarantine": quarantine,

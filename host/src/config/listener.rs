@@ -62,6 +62,15 @@ pub enum Protocol {
     Http,
 }
 
+impl Protocol {
+    /// Its word, in the configuration and in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+        }
+    }
+}
+
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -234,7 +243,7 @@ pub(super) fn listener(t: &Table<'_>, base: &Path) -> Listener {
     let octal = |text: &str| u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && text.len() <= 4);
     Listener {
         name: t.required("name"),
-        protocol: t.choice("protocol", &[("http", Protocol::Http)]).unwrap_or(Protocol::Http),
+        protocol: t.choice("protocol", &[(Protocol::Http.name(), Protocol::Http)]).unwrap_or(Protocol::Http),
         v6_only: t.flag("v6-only", false),
         mode: t.parsed("mode", "permissions such as \"0660\"", octal).unwrap_or(0o660),
         proxied: proxied(t, is_file),

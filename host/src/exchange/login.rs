@@ -11,6 +11,7 @@ use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::Problem;
 use crate::back::{ByRecipe, LoggedIn, Node, Visitor, headers};
+use crate::config::Protocol;
 use crate::limits::Allowance;
 use crate::login::{self, Attempt, Credentials, Denial, Neighbours, Outcome, Reason};
 use crate::pages::Page;
@@ -59,7 +60,7 @@ impl Exchange {
 
     /// What is known of whoever logs in.
     pub(super) fn attempt<'a>(&'a self, visit: &'a Visit, device: Option<&'a Device>) -> Attempt<'a> {
-        Attempt { host: &visit.host, site: &visit.site.name, facts: &visit.facts, device }
+        Attempt { protocol: Protocol::Http, host: &visit.host, site: &visit.site.name, facts: &visit.facts, device }
     }
 
     /// Nodes are asked by their recipes, with the headers that they get with any request of this browser.

@@ -231,7 +231,7 @@ impl Counted for Count {
 }
 
 /// The addresses that one client may be expected to have.
-fn network_of(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     let address = address.to_canonical();
     prefix(address, if address.is_ipv4() { 24 } else { 48 })
 }

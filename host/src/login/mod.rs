@@ -4,7 +4,7 @@
 //! ([`Dialogue`]). Each attempt writes one line to the log, also when its client leaves before the end. A login that
 //! fails says the same whatever failed, and takes the same time. A second factor is a state of the same machine.
 
-mod reason;
+mod denial;
 mod route;
 mod second_factor;
 #[cfg(test)]
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub use crate::auth::Credentials;
 use crate::auth::{self, Claim, Identity, Problem, Verdict};
 use crate::back::{Dialogue, LoginError, Node, Person};
-use crate::config::Mode;
+use crate::config::{Mode, Protocol};
 use crate::directory::User;
 use crate::live::Live;
 use crate::policy::{Facts, LoginCheck, LoginFacts};
@@ -25,7 +25,8 @@ use crate::reply::{Message, Refusal};
 use crate::session::{Device, Session};
 use crate::worker::Worker;
 
-pub use reason::{Denial, Reason};
+pub use crate::tries::{Reason, Record};
+pub use denial::Denial;
 pub use second_factor::{CODE_LIFETIME, Waiting, resume};
 use underway::Underway;
 
@@ -45,10 +46,12 @@ pub struct Neighbours<'a> {
 
 /// What a door saw of an attempt. Data only.
 pub struct Attempt<'a> {
+    /// What the door speaks.
+    pub protocol: Protocol,
     /// The host name that the client came to.
     pub host: &'a str,
     /// The virtual host's first name: each site has users of its own.
-    pub site: &'a str,
+    pub site: &'a Arc<str>,
     /// What policies may know: the connection, and the request where there is one.
     pub facts: &'a Facts,
     /// The device, if it has logged in before.
@@ -217,6 +220,7 @@ impl<D: Dialogue> Login<'_, D> {
     async fn prove(&self, name: &str, credentials: &Credentials, began: Instant) -> Result<Proved, Outcome<D::Opened>> {
         let Neighbours { worker, snapshot, .. } = self.neighbours;
         let user = self.neighbours.look_up(name).await.map_err(Outcome::Unavailable)?;
+        self.underway.user(user.as_ref().and_then(|user| snapshot.directory.name_of(user)));
         let mode = self.mode(name, user.as_ref())?;
         self.underway.mode(mode.name());
         let claim = Claim { name, user: user.as_ref(), credentials };
@@ -237,19 +241,25 @@ impl<D: Dialogue> Login<'_, D> {
         let mut facts = self.attempt.facts.clone();
         let failures = self.underway.failures(name);
         facts.login = Some(Arc::new(LoginFacts {
+            site: self.attempt.site.clone(),
             username: name.to_owned(),
             known: user.is_some_and(User::has_entry),
             attributes: user.map(|user| snapshot.directory.exposed(user)).unwrap_or_default(),
             failures_from_address: failures.from_network,
             failures_for_user: failures.for_user,
         }));
-        match snapshot.policies.auth_mode(&mut worker.guests.borrow_mut(), &facts) {
-            LoginCheck::Unsaid => Ok(snapshot.mode),
-            LoginCheck::By(mode) => Ok(mode),
-            LoginCheck::LeftAlone => Err(Outcome::Unavailable(Refusal::PolicyFailed)),
-            LoginCheck::Refused(text) => Err(Outcome::Refused(Denial::Policy(Message::Given(text)), Reason::Policy)),
-            LoginCheck::Failed => Err(Outcome::Refused(Denial::policy_failed(), Reason::PolicyFailed)),
-        }
+        let check = snapshot.policies.auth_mode(&mut worker.guests.borrow_mut(), &facts);
+        let (outcome, policy) = match check {
+            LoginCheck::Unsaid => return Ok(snapshot.mode),
+            LoginCheck::By(mode) => return Ok(mode),
+            LoginCheck::LeftAlone(policy) => (Outcome::Unavailable(Refusal::PolicyFailed), policy),
+            LoginCheck::Refused { policy, text } => {
+                (Outcome::Refused(Denial::Policy(Message::Given(text)), Reason::Policy), policy)
+            }
+            LoginCheck::Failed(policy) => (Outcome::Refused(Denial::policy_failed(), Reason::PolicyFailed), policy),
+        };
+        self.underway.policy(policy);
+        Err(outcome)
     }
 
     /// Finds the node, and asks it; another one where the first was remembered, and does not take the user.
@@ -269,6 +279,7 @@ impl<D: Dialogue> Login<'_, D> {
             }
             None => return Err(Outcome::Unavailable(Refusal::NoNode)),
         };
+        self.underway.node(&node);
         let Credentials::Password(secret) = credentials;
         let attributes = snapshot.directory.exposed(&proved.user);
         let person = Person { name, user: proved.identity.user(), secret, attributes: &attributes };
@@ -276,6 +287,7 @@ impl<D: Dialogue> Login<'_, D> {
         if matches!(entered, Err(LoginError::Wrong | LoginError::Refusal(_)))
             && let Some(other) = self.neighbours.other_node(name, began, &node).await
         {
+            self.underway.node(&other);
             let entered = at_node(self.dialogue, (&other, other.is_draining()), proved.mode, &person).await;
             return Ok((other, entered));
         }

@@ -65,6 +65,8 @@ pub async fn resume<D: Dialogue>(
     let user = waiting.session.user().to_owned();
     let mut underway = Underway::begin(neighbours, attempt, &user, code);
     underway.mode("second-factor");
+    underway.user(Some(user.clone()));
+    underway.node_named(waiting.backend());
     let outcome = match underway.take_once(&waiting) {
         Err(reason) => Outcome::Refused(Denial::TooLate, reason),
         // Whose code is guessed is known by now, however the name was typed.
@@ -80,7 +82,7 @@ pub async fn resume<D: Dialogue>(
 impl Underway<'_> {
     /// A state is good for one try, at its own site.
     fn take_once(&self, waiting: &Waiting) -> Result<(), Reason> {
-        let right = waiting.session.site() == self.attempt.site;
+        let right = waiting.session.site() == &**self.attempt.site;
         let first = || self.neighbours.worker.shared.state.once.first(&waiting.id, CODE_LIFETIME);
         if right && first() { Ok(()) } else { Err(Reason::CodeTooLate) }
     }

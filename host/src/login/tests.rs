@@ -78,13 +78,15 @@ impl House {
 
     async fn log_in(&self, name: &str, password: &str, node: &Fake) -> Outcome<&'static str> {
         let (facts, credentials) = (facts("192.0.2.1"), Credentials::Password(Secret::new(password.to_owned())));
-        let attempt = Attempt { host: "mail.test", site: "*", facts: &facts, device: None };
+        let site = Arc::from("*");
+        let attempt = attempt(&site, &facts);
         log_in(self.neighbours(), &attempt, (name, &credentials), node).await
     }
 
     async fn code(&self, waiting: &Waiting, code: &str, site: &str, node: &Fake) -> Outcome<&'static str> {
         let (facts, code) = (facts("192.0.2.1"), Secret::new(code.to_owned()));
-        let attempt = Attempt { host: "mail.test", site, facts: &facts, device: None };
+        let site = Arc::from(site);
+        let attempt = attempt(&site, &facts);
         // As a door does it, which seals it in between.
         let waiting = serde_json::from_str(&serde_json::to_string(waiting).unwrap()).unwrap();
         resume(self.neighbours(), &attempt, (waiting, &code), node).await
@@ -92,7 +94,7 @@ impl House {
 
     /// How many attempts ended in this way.
     fn counted(&self, outcome: &str) -> u64 {
-        self.0.shared.state.logins.all().get(outcome).copied().unwrap_or_default()
+        self.0.shared.state.logins.by_outcome().get(outcome).copied().unwrap_or_default()
     }
 
     /// How many failed of late with this name.
@@ -100,6 +102,10 @@ impl House {
         let who = crate::limits::Who { address: [192, 0, 2, 1].into(), site: "*", name, device: None };
         self.0.shared.state.throttle.failures(&who, &self.1.throttle).for_user
     }
+}
+
+fn attempt<'a>(site: &'a Arc<str>, facts: &'a Facts) -> Attempt<'a> {
+    Attempt { protocol: Protocol::Http, host: "mail.test", site, facts, device: None }
 }
 
 /// No HTTP in it.
@@ -270,7 +276,8 @@ fn a_node_that_hangs_costs_its_deadline() {
             },
             watcher: &|_| {},
         };
-        let attempt = Attempt { host: "mail.test", site: "*", facts: &facts, device: None };
+        let site = Arc::from("*");
+        let attempt = attempt(&site, &facts);
         let outcome = log_in(house.neighbours(), &attempt, ("alice", &credentials), &dialogue).await;
         assert_eq!(outcome.reason(), Some(Reason::NodeTimeout));
         assert_eq!((house.counted("failed"), house.failed("alice")), (1, 0));

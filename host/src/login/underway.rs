@@ -1,15 +1,13 @@
-//! An attempt on its way: its place in the throttle, and the one line that it writes to the log.
+//! An attempt on its way: its place in the throttle, and the one record that it leaves, however it ends.
 
-use std::cell::Cell;
-use std::time::Duration;
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::{Attempt, Neighbours, Outcome, Reason};
+use super::{Attempt, Neighbours, Outcome, Reason, Record};
+use crate::back::Node;
 use crate::limits::{Failures, LoginPermit, Who};
 use crate::secret::Secret;
 use crate::session::Device;
-
-/// So many bytes of what was typed for a name are in the log; no name is longer.
-const NAME_IN_LOG: usize = 256;
 
 /// Settles an attempt when it ends, or when its client leaves and this is dropped.
 pub(super) struct Underway<'a> {
@@ -20,9 +18,27 @@ pub(super) struct Underway<'a> {
     /// What was wrong, if it is.
     guess: &'a Secret,
     permit: Option<LoginPermit>,
-    mode: Cell<&'static str>,
+    began: Instant,
+    found: RefCell<Found>,
     is_wrong: Cell<bool>,
     is_over: bool,
+}
+
+/// How far an attempt came, for its record.
+#[derive(Default)]
+struct Found {
+    user: Option<String>,
+    policy: Option<String>,
+    mode: Option<&'static str>,
+    node: Option<String>,
+}
+
+/// What only the end of an attempt says.
+struct End {
+    outcome: &'static str,
+    reason: Option<Reason>,
+    retry_after: Option<Duration>,
+    session: Option<String>,
 }
 
 impl<'a> Underway<'a> {
@@ -32,8 +48,18 @@ impl<'a> Underway<'a> {
         typed: &'a str,
         guess: &'a Secret,
     ) -> Self {
-        let (mode, is_wrong) = (Cell::new("-"), Cell::new(false));
-        Self { neighbours, attempt, typed, guess, permit: None, mode, is_wrong, is_over: false }
+        let found = Found { user: neighbours.snapshot.directory.canonical(typed), ..Found::default() };
+        Self {
+            neighbours,
+            attempt,
+            typed,
+            guess,
+            permit: None,
+            began: Instant::now(),
+            found: RefCell::new(found),
+            is_wrong: Cell::new(false),
+            is_over: false,
+        }
     }
 
     /// Waits as long as the throttle says before anybody is asked, so that right and wrong take the same time; or says how
@@ -69,7 +95,29 @@ impl<'a> Underway<'a> {
 
     /// How it is proved who this is.
     pub(super) fn mode(&self, mode: &'static str) {
-        self.mode.set(mode);
+        self.found.borrow_mut().mode = Some(mode);
+    }
+
+    /// Whose name it is, where the directory says so.
+    pub(super) fn user(&self, user: Option<String>) {
+        if user.is_some() {
+            self.found.borrow_mut().user = user;
+        }
+    }
+
+    /// The policy that refuses it, or failed.
+    pub(super) fn policy(&self, policy: String) {
+        self.found.borrow_mut().policy = Some(policy);
+    }
+
+    /// The node that has the mailbox.
+    pub(super) fn node(&self, node: &Node) {
+        self.node_named(node.name());
+    }
+
+    /// The same, by its name.
+    pub(super) fn node_named(&self, node: &str) {
+        self.found.borrow_mut().node = Some(node.to_owned());
     }
 
     /// It is found to be wrong, and counts as that even if the client leaves before it is told.
@@ -77,7 +125,7 @@ impl<'a> Underway<'a> {
         self.is_wrong.set(true);
     }
 
-    /// The end: what failed is counted, and the line is written.
+    /// The end: what failed is counted, and the record is handed over.
     pub(super) fn end<T>(mut self, outcome: &Outcome<T>) {
         self.is_over = true;
         match (outcome.is_wrong(), outcome) {
@@ -85,36 +133,47 @@ impl<'a> Underway<'a> {
             (false, Outcome::LoggedIn { .. }) => self.permit.take().into_iter().for_each(LoginPermit::right),
             _ => {}
         }
-        let (session, wait) = match outcome {
-            Outcome::LoggedIn { session, .. } => (session.id(), None),
-            Outcome::Throttled { retry_after, .. } => (String::new(), Some(retry_after.as_secs())),
-            _ => Default::default(),
+        let (session, retry_after) = match outcome {
+            Outcome::LoggedIn { session, .. } => {
+                self.user(Some(session.user().to_owned()));
+                (Some(session.id()), None)
+            }
+            Outcome::Throttled { retry_after, .. } => (None, Some(*retry_after)),
+            _ => (None, None),
         };
-        self.write((outcome.word(), outcome.reason()), &session, wait);
+        self.leave_record(End { outcome: outcome.word(), reason: outcome.reason(), retry_after, session });
     }
 
-    /// The one line of an attempt; what is typed is escaped by the log.
-    fn write(&self, (outcome, reason): (&'static str, Option<Reason>), session: &str, wait: Option<u64>) {
-        let Neighbours { worker, id, .. } = self.neighbours;
-        worker.shared.state.logins.count(outcome);
-        let (user, host, client) = (short(self.typed), self.attempt.host, self.attempt.facts.peer.address);
-        let (reason, mode) = (reason.map_or("-", Reason::word), self.mode.get());
-        match wait {
-            Some(wait) => tracing::warn!(id, ?user, %client, %host, outcome, reason, wait, "login"),
-            None => tracing::info!(id, ?user, %client, %host, outcome, reason, mode, session, "login"),
-        }
+    fn leave_record(&self, end: End) {
+        let (Neighbours { worker, id, .. }, Attempt { protocol, host, site, facts, .. }) =
+            (self.neighbours, self.attempt);
+        let Found { user, policy, mode, node } = self.found.take();
+        worker.shared.login_ended(Record {
+            time: SystemTime::now(),
+            id: id.into(),
+            protocol: *protocol,
+            site: (*site).clone(),
+            host: (*host).to_owned(),
+            typed: Record::shortened(self.typed).to_owned(),
+            user,
+            client: facts.peer.address,
+            outcome: end.outcome,
+            reason: end.reason,
+            policy,
+            mode,
+            node,
+            took: self.began.elapsed(),
+            retry_after: end.retry_after,
+            session: end.session,
+        });
     }
-}
-
-/// A name as far as the log has it: who types a longer one has no such name, and fills no log with it.
-fn short(typed: &str) -> &str {
-    &typed[..typed.floor_char_boundary(NAME_IN_LOG)]
 }
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.write(("gone", Some(Reason::ClientGone)), "", None);
+            let reason = Some(Reason::ClientGone);
+            self.leave_record(End { outcome: "gone", reason, retry_after: None, session: None });
         }
         if let Some(permit) = self.permit.take().filter(|_| self.is_wrong.get()) {
             permit.wrong(self.guess.expose());

@@ -46,6 +46,8 @@ pub struct RequestFacts {
 /// Facts of a login attempt. There is no password here, so no policy can read one.
 #[derive(Debug, Clone, Default)]
 pub struct LoginFacts {
+    /// The virtual host's first name in the configuration; policies may be bound to it.
+    pub site: Arc<str>,
     /// The user name as typed.
     pub username: String,
     /// Whether the directory knows the user.
@@ -93,8 +95,15 @@ impl Facts {
             hidden_cookies: Arc::default(),
         });
         facts.form = Some(Form::Desktop);
-        facts.login = Some(Arc::new(LoginFacts { username: "nobody".to_owned(), ..LoginFacts::default() }));
+        facts.login =
+            Some(Arc::new(LoginFacts { site: site.into(), username: "nobody".to_owned(), ..LoginFacts::default() }));
         facts
+    }
+
+    /// The virtual host's first name: of the login, which may have no request, or else of the request.
+    pub(super) fn site(&self) -> Option<&str> {
+        let login = self.login.as_ref().map(|login| &*login.site);
+        login.or_else(|| self.request.as_ref().map(|request| &*request.site))
     }
 
     /// Seconds since 1970, frozen for the decision.

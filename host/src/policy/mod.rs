@@ -88,13 +88,18 @@ pub enum LoginCheck {
     Unsaid,
     /// In this mode.
     By(Mode),
-    /// Not at all, and with this text for the person: a key of the language files, or a sentence.
-    Refused(String),
-    /// Not at all, since a policy failed whose `on-error` says so.
-    Failed,
-    /// Not now: a policy is not asked about this client for a while, since it failed for him. Nobody gets another mode by
+    /// Not at all.
+    Refused {
+        /// The policy that says so.
+        policy: String,
+        /// For the person: a key of the language files, or a sentence.
+        text: String,
+    },
+    /// Not at all, since this policy failed, whose `on-error` says so.
+    Failed(String),
+    /// Not now: this policy is not asked about this client for a while, since it failed for him. Nobody gets another mode by
     /// that.
-    LeftAlone,
+    LeftAlone(String),
 }
 
 /// The live policies, by question, each in order of the configuration: the first opinion wins, but for access one denial is
@@ -161,13 +166,15 @@ impl Policies {
                 Ok(Some(AuthMode::LdapBind)) => return LoginCheck::By(Mode::LdapBind),
                 Ok(Some(AuthMode::LdapPassword)) => return LoginCheck::By(Mode::LdapPassword),
                 Ok(Some(AuthMode::BackEnd)) => return LoginCheck::By(Mode::BackEnd),
-                Ok(Some(AuthMode::Refuse(text))) => return LoginCheck::Refused(text.clone()),
+                Ok(Some(AuthMode::Refuse(text))) => {
+                    return LoginCheck::Refused { policy: policy.name.clone(), text: text.clone() };
+                }
                 Ok(None) => {}
                 Err(()) => match policy.on_error {
-                    OnError::Deny => return LoginCheck::Failed,
+                    OnError::Deny => return LoginCheck::Failed(policy.name.clone()),
                     OnError::Allow | OnError::Default => {
                         if policy.state.breaker().is_left_alone_with(facts.peer.address) {
-                            return LoginCheck::LeftAlone;
+                            return LoginCheck::LeftAlone(policy.name.clone());
                         }
                     }
                 },

@@ -1,7 +1,9 @@
-//! Why nobody got in: for the log, and so much of it as the person may know.
+//! Why nobody got in: for the log and for operators. What the person may know of it is the login's own affair.
+//!
+//! Pure.
 
 use crate::auth::Problem;
-use crate::reply::{Message, Refusal};
+use crate::reply::Refusal;
 
 /// Why nobody got in. Its word stands in the log's line of the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,21 +52,6 @@ pub enum Reason {
     ClientGone,
     /// A fault of our own.
     Internal,
-}
-
-/// What a person may know of a login that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Denial {
-    /// Name or password is wrong: the same for many reasons, so that nobody learns which names exist.
-    Wrong,
-    /// What is wrong with the account, whose password was right.
-    Account(Problem),
-    /// What a policy says.
-    Policy(Message),
-    /// The last of the codes that may be tried for one password was wrong.
-    WrongCode,
-    /// What was sent is too old, was used before, or belongs to another browser.
-    TooLate,
 }
 
 impl Reason {
@@ -126,40 +113,6 @@ impl Reason {
             | Refusal::SessionNeeded
             | Refusal::UnknownSite
             | Refusal::TooManyConnections => Self::Internal,
-        }
-    }
-}
-
-impl Denial {
-    /// A policy failed that refuses logins then.
-    pub(super) const fn policy_failed() -> Self {
-        Self::Policy(Message::known("login_not_possible"))
-    }
-
-    /// What the person is told.
-    pub fn message(&self) -> Message {
-        Message::known(match self {
-            Self::Policy(message) => return message.clone(),
-            Self::Wrong => "wrong",
-            Self::WrongCode => "wrong_code",
-            Self::TooLate => "code_too_late",
-            Self::Account(Problem::PasswordExpired) => "password_expired",
-            Self::Account(Problem::MustChange) => "must_change",
-            Self::Account(Problem::Locked) => "account_locked",
-            Self::Account(Problem::Disabled) => "account_disabled",
-            Self::Account(Problem::Expired) => "account_expired",
-            Self::Account(Problem::NotNow) => "account_not_now",
-        })
-    }
-
-    /// What such logins are counted as.
-    pub(super) fn word(&self) -> &'static str {
-        match self {
-            Self::Wrong => "wrong",
-            Self::Account(problem) => problem.name(),
-            Self::Policy(_) => "refused",
-            Self::WrongCode => "wrong-code",
-            Self::TooLate => "stale",
         }
     }
 }

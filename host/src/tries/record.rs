@@ -1,0 +1,82 @@
+//! The record of one attempt to log in. Every attempt has one, whatever the door and however it ended.
+//!
+//! Invariants: no password, code, cookie or token is in it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Reason;
+use crate::config::Protocol;
+
+/// So many bytes of what was typed for a name are kept; no name is longer.
+const NAME_SIZE: usize = 256;
+
+/// One attempt to log in, as far as it came.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// When it ended.
+    pub time: SystemTime,
+    /// The request id, or that of the connection of another protocol.
+    pub id: Arc<str>,
+    /// What the door speaks.
+    pub protocol: Protocol,
+    /// The virtual host's first name in the configuration.
+    pub site: Arc<str>,
+    /// The host name that the client came to.
+    pub host: String,
+    /// The name as it was typed, shortened. A stranger wrote it.
+    pub typed: String,
+    /// Whose name it is: as the directory has it, or else its canonical form. None where it cannot be one.
+    pub user: Option<String>,
+    /// Where from.
+    pub client: IpAddr,
+    /// How it ended: what it is counted as.
+    pub outcome: &'static str,
+    /// Why nobody got in.
+    pub reason: Option<Reason>,
+    /// The policy that refused it, or failed.
+    pub policy: Option<String>,
+    /// How it was checked who this is, if it came so far.
+    pub mode: Option<&'static str>,
+    /// The node that was asked, or would have been, if it came so far.
+    pub node: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+    /// The id of the session that began with it.
+    pub session: Option<String>,
+}
+
+impl Record {
+    /// A name as far as it is kept: who types a longer one has no such name, and fills nothing with it.
+    pub fn shortened(typed: &str) -> &str {
+        &typed[..typed.floor_char_boundary(NAME_SIZE)]
+    }
+
+    /// The reason's word.
+    pub fn reason_word(&self) -> Option<&'static str> {
+        self.reason.map(Reason::word)
+    }
+
+    /// Writes the security line. What is typed is escaped by the log.
+    pub(crate) fn write(&self) {
+        let Self { host, client, outcome, mode, .. } = self;
+        let id = &*self.id;
+        let (user, account, site) = (&*self.typed, self.user.as_deref(), &*self.site);
+        let (protocol, reason) = (self.protocol.name(), self.reason_word());
+        let (policy, node, session) = (self.policy.as_deref(), self.node.as_deref(), self.session.as_deref());
+        let ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        match self.retry_after.map(|wait| wait.as_secs()) {
+            Some(wait) => tracing::warn!(
+                target: "login", id, user, account, %client, site, host, protocol, outcome, reason, policy, mode, node, ms, wait,
+                "login"
+            ),
+            None => tracing::info!(
+                target: "login", id, user, account, %client, site, host, protocol, outcome, reason, policy, mode, node, ms,
+                session, "login"
+            ),
+        }
+    }
+}
