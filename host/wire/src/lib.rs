@@ -16,5 +16,6 @@ pub mod cookie_date;
 pub mod html;
 pub mod ldap;
 pub mod ldif;
+pub mod mail;
 pub mod host;
 pub mod local_path;

@@ -9,6 +9,7 @@ mod hosts;
 mod html;
 mod ldap;
 mod ldif;
+mod mail;
 mod multipart;
 mod proxy_header;
 #[cfg(feature = "program")]
@@ -284,6 +285,61 @@ pub const ALL: &[Target] = &[
             b";",
         ],
         longest: 4096,
+    },
+    Target {
+        name: "mail",
+        run: mail::commands,
+        words: &[
+            b"a LOGIN ",
+            b"a AUTHENTICATE PLAIN",
+            b"a ID (",
+            b"a NOOP\r\n",
+            b"a XYZZY ",
+            b"{3+}\r\n",
+            b"{3}\r\n",
+            b"~{8+}\r\n",
+            b"{128+}\r\n",
+            b"{129}\r\n",
+            b"{99999999999999999999+}\r\n",
+            b"bob",
+            b"\"b\\\"o\"",
+            b" NIL",
+            b")",
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b"\0",
+            b" ",
+            b"USER bob\r\n",
+            b"PASS ",
+            b"AUTH PLAIN ",
+            b"AGJvYgBwd2Q=",
+            b"EHLO a\r\n",
+            b"AUTHENTICATE \"PLAIN\" ",
+            b"NOOP \"x\"\r\n",
+            b"GET / HTTP/1.1\r\n",
+        ],
+        longest: 2048,
+    },
+    Target {
+        name: "sasl",
+        run: mail::responses,
+        words: &[
+            b"\0",
+            b"bob",
+            b"AGJvYgBwd2Q=",
+            b"=",
+            b"user=",
+            b"\x01auth=Bearer ",
+            b"\x01\x01",
+            b"n,a=",
+            b",\x01",
+            b"=2C",
+            b"=3D",
+            b"\xc3\xbc",
+            b"\r\n",
+        ],
+        longest: 512,
     },
     Target {
         name: "hosts",
