@@ -140,7 +140,7 @@ pub fn run(
         Err(Unreadable(refusal)) => (Err(refusal), Present::default(), Incoming::Empty),
     };
     let peer = head.as_ref().map_or(peer.clone(), |head| client::of(peer, &snapshot.forwarding, &head.headers));
-    let finish = Finish::begin(&worker.shared.log, &peer, head.as_deref().ok(), snapshot.generation);
+    let finish = Finish::begin(&worker, &peer, head.as_ref().ok(), snapshot.generation);
     let mut exchange = Exchange { worker, snapshot, peer, connection, finish };
     let visit = match head {
         Err(refusal) => Err(Box::new(exchange.refuse_unreadable(&refusal))),
@@ -225,6 +225,7 @@ impl Exchange {
         check::check_head(head, present)?;
         check::check_size(head, &self.snapshot.http)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
+        self.finish.site(&site.name);
         self.check_server_name(&site)?;
         let head = Arc::clone(head);
         let mut facts = Facts::of_connection(self.peer.clone());
@@ -232,7 +233,7 @@ impl Exchange {
             head: Arc::clone(&head),
             host: Arc::clone(&host),
             site: site.name.clone(),
-            id: self.finish.id_shared(),
+            id: self.finish.request_id(),
             hidden_cookies: self.snapshot.hidden_cookies.clone(),
         });
         let mut guests = self.worker.guests.borrow_mut();

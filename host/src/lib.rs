@@ -29,6 +29,7 @@ pub mod upload;
 pub mod ahead;
 pub mod password;
 pub mod peer;
+pub mod request_id;
 pub mod http1;
 pub mod reply;
 pub mod feed;

@@ -26,6 +26,8 @@ pub struct Peer {
 /// What a TLS handshake told.
 #[derive(Debug, Clone, Default)]
 pub struct PeerTls {
+    /// Its version, as `TLSv1.3`.
+    pub version: &'static str,
     /// The server name asked for (SNI), lower case.
     pub server_name: Option<String>,
     /// The subject of the client's certificate, which was verified (RFC 4514).

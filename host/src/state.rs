@@ -11,7 +11,7 @@ use crate::back::Pools;
 use crate::directory::DirectoryState;
 use crate::limits::{Flow, Refused, Room, Throttle};
 use crate::live::Live;
-use crate::log::access::Log;
+use crate::log::access::{Line, Log};
 use crate::policy::{self, Desk};
 use crate::session::{Once, Revoked, Watched};
 use crate::snapshot::Snapshot;
@@ -47,6 +47,7 @@ pub struct State {
     /// How long wrong logins take.
     pub pace: Pace,
     draining: AtomicBool,
+    over: AtomicBool,
 }
 
 /// Why a generation goes live.
@@ -75,6 +76,16 @@ impl State {
     /// Whether the process is about to end.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The time for draining is over: what has not finished is dropped.
+    pub fn give_up(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// Whether what has not finished is dropped, and its clients did not leave.
+    pub fn gave_up(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 }
 
@@ -122,6 +133,11 @@ impl Shared {
         record.write();
         self.state.logins.count(record.outcome, record.reason);
         self.state.tries.keep(Arc::new(record));
+    }
+
+    /// An exchange came to its end: the one place from which all hear of it who want to know.
+    pub fn exchange_ended(&self, line: &Line) {
+        self.log.record(line);
     }
 
     /// Opens the files of logs anew, for who moved them away.

@@ -8,6 +8,7 @@ mod words;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::ProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -26,6 +27,15 @@ pub const HTTP2: &[u8] = b"h2";
 /// ML-KEM-768, which a quantum computer does not break (docs/decisions/0011).
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// A version of TLS as it is told.
+pub fn version(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLS",
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -112,6 +112,7 @@ pub struct Rules {
 #[derive(Debug)]
 pub struct Flow {
     last: Cell<Instant>,
+    received: Cell<u64>,
     stopped: Cell<bool>,
     fault: RefCell<Option<Refusal>>,
     waker: RefCell<Option<Waker>>,
@@ -121,6 +122,7 @@ impl Default for Flow {
     fn default() -> Self {
         Self {
             last: Cell::new(Instant::now()),
+            received: Cell::default(),
             stopped: Cell::new(false),
             fault: RefCell::default(),
             waker: RefCell::default(),
@@ -132,6 +134,11 @@ impl Flow {
     /// When its last bytes moved.
     pub fn last(&self) -> Instant {
         self.last.get()
+    }
+
+    /// Bytes that came of it.
+    pub fn received(&self) -> u64 {
+        self.received.get()
     }
 
     fn touch(&self) {
@@ -171,7 +178,6 @@ pub struct Cut;
 pub struct Upload<B = Incoming> {
     body: B,
     rules: Rules,
-    received: u64,
     progress: Progress,
     /// What was read before the node could have it.
     ahead: Option<Box<Ahead>>,
@@ -184,7 +190,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
     /// A body that keeps to rules.
     pub fn new(body: B, rules: Rules) -> Self {
         let (progress, flow) = (Progress::default(), Rc::default());
-        Self { body, rules, received: 0, progress, ahead: None, place: None, flow }
+        Self { body, rules, progress, ahead: None, place: None, flow }
     }
 
     /// How it goes.
@@ -245,7 +251,7 @@ impl<B: Body<Data = Bytes> + Unpin> Upload<B> {
 
     /// Whether what came, and what is known to come, is more than there may be.
     fn is_too_large(&self) -> bool {
-        self.received.saturating_add(self.body.size_hint().lower()) > self.rules.limit.1
+        self.flow.received().saturating_add(self.body.size_hint().lower()) > self.rules.limit.1
     }
 
     fn cut_as_too_large(&self) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -293,7 +299,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Upload<B> {
         };
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         this.progress.moves(length);
-        this.received += length;
+        this.flow.received.set(this.flow.received() + length);
         if this.is_too_large() {
             return this.cut_as_too_large();
         }

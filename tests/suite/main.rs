@@ -16,6 +16,7 @@ mod interface;
 mod pages;
 mod directory;
 mod ending;
+mod endings;
 mod sessions;
 mod throttle;
 mod forwarding;

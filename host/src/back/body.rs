@@ -128,7 +128,16 @@ pub(super) enum Source {
     /// It was read to its end.
     Ended,
     /// It broke off.
-    Broken,
+    Broken(Fault),
+}
+
+/// Why an answer broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("the node's answer broke off")]
+    Node,
+    #[error("the node fell silent in the middle of its answer")]
+    Silence,
 }
 
 /// What an answer holds until its end.
@@ -187,6 +196,11 @@ impl NodeBody {
         self.ahead = Some(ahead);
     }
 
+    /// Whether it broke off since the node sent nothing for too long.
+    pub fn fell_silent(&self) -> bool {
+        matches!(self.source, Source::Broken(Fault::Silence))
+    }
+
     /// The gate of which it takes a place.
     pub fn place(&self) -> Option<&Gate> {
         self.held.as_ref().map(|held| held.permit.gate())
@@ -223,14 +237,17 @@ impl NodeBody {
                 self.finish();
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Err(error))) => error,
+            Poll::Ready(Some(Err(error))) => (Fault::Node, error),
             Poll::Pending => {
                 ready!(self.poll_silence(cx));
-                "the node fell silent in the middle of its answer".into()
+                (Fault::Silence, Fault::Silence.into())
             }
         };
-        (self.source, self.held) = (Source::Broken, None);
-        Poll::Ready(Some(Err(broken)))
+        let (fault, error) = broken;
+        // Who comes later hears of it too.
+        let fault = if let Source::Broken(before) = self.source { before } else { fault };
+        (self.source, self.held) = (Source::Broken(fault), None);
+        Poll::Ready(Some(Err(error)))
     }
 
     /// Whether the node has been silent for too long.
@@ -254,7 +271,7 @@ impl Source {
             Self::Single(exchange) => exchange.poll_frame(cx).map_err(Into::into),
             Self::Shared(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Ended => Poll::Ready(None),
-            Self::Broken => Poll::Ready(Some(Err("the node's answer broke off".into()))),
+            Self::Broken(fault) => Poll::Ready(Some(Err((*fault).into()))),
         }
     }
 
@@ -263,7 +280,7 @@ impl Source {
             Self::Single(exchange) => exchange.is_done(),
             Self::Shared(body) => body.is_end_stream(),
             Self::Ended => true,
-            Self::Broken => false,
+            Self::Broken(_) => false,
         }
     }
 
@@ -272,7 +289,7 @@ impl Source {
             Self::Single(exchange) => exchange.size_hint(),
             Self::Shared(body) => body.size_hint(),
             Self::Ended => SizeHint::with_exact(0),
-            Self::Broken => SizeHint::default(),
+            Self::Broken(_) => SizeHint::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 
 use super::login::{self, LoggedIn, LoginError, Pending, Person, Visitor, Watcher};
-use super::{Hop, Idle, Node};
+use super::{Hop, Idle, Node, Times};
 use crate::limits::{Allowance, Holder};
 use crate::peer::Peer;
 use crate::secret::Secret;
@@ -57,7 +57,14 @@ impl Dialogue for ByRecipe<'_> {
 
     async fn log_in(&self, node: &Arc<Node>, person: &Person<'_>) -> Result<LoggedIn, LoginError> {
         let allowance = (self.allowance)(Holder::login(person.name));
-        let hop = Hop { node, idle: self.idle, peer: self.peer, owner: None, allowance: &allowance };
+        let hop = Hop {
+            node,
+            idle: self.idle,
+            peer: self.peer,
+            owner: None,
+            allowance: &allowance,
+            times: &Times::default(),
+        };
         login::log_in(hop, &(self.headers)(node), (person, &self.visitor), self.watcher).await
     }
 
@@ -68,7 +75,14 @@ impl Dialogue for ByRecipe<'_> {
         (pending, code): (&Pending, &Secret),
     ) -> Result<LoggedIn, LoginError> {
         let allowance = (self.allowance)(Holder::user(user));
-        let hop = Hop { node, idle: self.idle, peer: self.peer, owner: None, allowance: &allowance };
+        let hop = Hop {
+            node,
+            idle: self.idle,
+            peer: self.peer,
+            owner: None,
+            allowance: &allowance,
+            times: &Times::default(),
+        };
         login::second_factor(hop, &(self.headers)(node), pending, code, self.watcher).await
     }
 }

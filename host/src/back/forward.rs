@@ -3,7 +3,8 @@
 //! Invariants: a request is sent twice only where that cannot be seen: nothing of it was sent, or it is idempotent and has
 //! no body (RFC 9110, section 9.2.2).
 
-use std::pin::Pin;
+use std::cell::Cell;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -38,6 +39,52 @@ pub struct Hop<'a> {
     pub owner: Option<&'a Owner>,
     /// Who takes the place, and what may be read of his before it is wanted.
     pub allowance: &'a Rc<Allowance>,
+    /// Where it is told how long was waited for what.
+    pub times: &'a Times,
+}
+
+/// How long requests waited on their way; of several, each wait in the line counts, and the last answer.
+#[derive(Debug, Default)]
+pub struct Times {
+    queue: Cell<Duration>,
+    first_byte: Cell<Option<Duration>>,
+}
+
+impl Times {
+    /// For a place at the node.
+    pub fn queue(&self) -> Duration {
+        self.queue.get()
+    }
+
+    /// From then on until the head of the node's answer was there; none as long as there was none.
+    pub fn first_byte(&self) -> Option<Duration> {
+        self.first_byte.get()
+    }
+
+    /// Waits for a place. Where there is no wait, nobody looks at a clock.
+    async fn queueing<T>(&self, entering: impl Future<Output = T>) -> T {
+        let (mut entering, mut wait) = (pin!(entering), None);
+        std::future::poll_fn(|cx| {
+            let polled = entering.as_mut().poll(cx);
+            if polled.is_pending() {
+                wait.get_or_insert_with(|| Wait { since: Instant::now(), sum: &self.queue });
+            }
+            polled
+        })
+        .await
+    }
+}
+
+/// A wait, which counts also when the client leaves.
+struct Wait<'a> {
+    since: Instant,
+    sum: &'a Cell<Duration>,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.sum.set(self.sum.get() + self.since.elapsed());
+    }
 }
 
 /// What a node answers.
@@ -82,7 +129,7 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<NodeAn
         // Places are scarce: the node is not kept waiting for what comes slowly.
         Box::pin(upload.read_ahead(hop.allowance)).await?;
     }
-    let permit = gate.enter(hop.allowance.holder).await.map_err(|shut| match shut {
+    let permit = hop.times.queueing(gate.enter(hop.allowance.holder)).await.map_err(|shut| match shut {
         Shut::Full => Refusal::QueueFull,
         Shut::TimedOut => Refusal::QueueTimeout,
         Shut::InVain => Refusal::NodeAway,
@@ -97,8 +144,11 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<NodeAn
     let flow = outbound.request.body().flow();
     let asked = outbound.request.headers().get(header::UPGRADE).cloned();
     let (head, source) = {
-        let sending = std::pin::pin!(send(hop, outbound, flow.as_deref()));
-        within_timeout(response_timeout, flow.as_deref(), &hop.idle.timers, sending).await?
+        let (began, sending) = (Instant::now(), pin!(send(hop, outbound, flow.as_deref())));
+        let waits = (began, response_timeout);
+        let answered = within_timeout(waits, flow.as_deref(), &hop.idle.timers, sending).await?;
+        hop.times.first_byte.set(Some(began.elapsed()));
+        answered
     };
     let (idle, owner) = (hop.idle.clone(), hop.owner.cloned());
     let allowance = hop.allowance.clone();
@@ -111,7 +161,7 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<NodeAn
             let (line, read) = exchange.into_parts();
             Ok(NodeAnswer::Tunnel(head, Tunnel { line, read, _held: held }))
         }
-        Source::Single(_) | Source::Shared(_) | Source::Ended | Source::Broken => {
+        Source::Single(_) | Source::Shared(_) | Source::Ended | Source::Broken(_) => {
             tracing::warn!(backend = node.name(), "a node changes to a protocol that it was not asked for");
             Err(Refusal::NodeBroken)
         }
@@ -287,12 +337,12 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Waits for an answer for as long as bytes move: a long upload is no silence.
 async fn within_timeout<T>(
-    response_timeout: Duration,
+    (began, response_timeout): (Instant, Duration),
     flow: Option<&Flow>,
     timers: &Timers,
     mut answer: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
 ) -> Result<T, Refusal> {
-    let (began, mut timer) = (Instant::now(), timers.lend());
+    let mut timer = timers.lend();
     let last = || flow.map_or(began, |flow| flow.last().max(began));
     std::future::poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(answer),

@@ -1,7 +1,6 @@
 //! A connection that is no HTTP any more: bytes go both ways until one side ends it, or both are silent.
 
 use std::cell::Cell;
-use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -24,62 +23,91 @@ pub struct Tunnel {
     pub(super) _held: Held,
 }
 
+/// How much went through a tunnel.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// Bytes that the client sent.
+    pub received: Cell<u64>,
+    /// Bytes that the client got.
+    pub sent: Cell<u64>,
+}
+
+/// Why a tunnel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// One side had no more to say.
+    InOrder,
+    /// The client is gone.
+    Client,
+    /// The node is gone.
+    Node,
+    /// Nothing moved for too long, or it may go on no longer.
+    Deadline,
+}
+
 impl Tunnel {
     /// Copies both ways, `early` first towards the node. Ends when one side ends, when nothing moved for `idle`, or when
-    /// it is over. How many bytes the client got.
+    /// it is over. `moved` counts meanwhile.
     pub async fn run<S: AsyncRead + AsyncWrite>(
         self,
         client: S,
         early: &[u8],
-        idle: Duration,
+        (idle, moved): (Duration, &Moved),
         over: impl Future<Output = ()>,
-    ) -> u64 {
-        let (last, sent) = (Cell::new(Instant::now()), Cell::new(0));
+    ) -> Closed {
+        let last = Cell::new(Instant::now());
         let (mut from_client, mut to_client) = tokio::io::split(client);
         let (mut from_node, mut to_node) = tokio::io::split(self.line);
+        let count = |to: &Cell<u64>, bytes: usize| {
+            last.set(Instant::now());
+            to.set(to.get() + bytes as u64);
+        };
         let up = async {
-            to_node.write_all(early).await?;
-            copy(&mut from_client, &mut to_node, |_| last.set(Instant::now())).await
+            to_node.write_all(early).await.map_err(|_| Closed::Node)?;
+            count(&moved.received, early.len());
+            let ends = (Closed::Client, Closed::Node);
+            copy(&mut from_client, &mut to_node, ends, |bytes| count(&moved.received, bytes)).await
         };
         let down = async {
-            to_client.write_all(&self.read).await?;
-            sent.set(self.read.len() as u64);
-            copy(&mut from_node, &mut to_client, |bytes| {
-                last.set(Instant::now());
-                sent.set(sent.get() + bytes);
-            })
-            .await
+            to_client.write_all(&self.read).await.map_err(|_| Closed::Client)?;
+            count(&moved.sent, self.read.len());
+            let ends = (Closed::Node, Closed::Client);
+            copy(&mut from_node, &mut to_client, ends, |bytes| count(&moved.sent, bytes)).await
         };
         let silence = async {
             while last.get().elapsed() < idle {
                 tokio::time::sleep_until(last.get() + idle).await;
             }
         };
-        tokio::select! {
-            _ = up => {}
-            _ = down => {}
-            () = over => {}
-            () = silence => tracing::debug!("a tunnel was silent for too long"),
-        }
+        let closed = tokio::select! {
+            ended = up => ended.err().unwrap_or(Closed::InOrder),
+            ended = down => ended.err().unwrap_or(Closed::InOrder),
+            () = over => Closed::Deadline,
+            () = silence => {
+                tracing::debug!("a tunnel was silent for too long");
+                Closed::Deadline
+            }
+        };
         let _ = tokio::join!(to_client.shutdown(), to_node.shutdown());
-        sent.get()
+        closed
     }
 }
 
-async fn copy<R, W>(from: &mut R, to: &mut W, moved: impl Fn(u64)) -> io::Result<()>
+/// Copies until there is no more, or one of both ends breaks: which of them.
+async fn copy<R, W>(from: &mut R, to: &mut W, ends: (Closed, Closed), moved: impl Fn(usize)) -> Result<(), Closed>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let read = from.read(&mut buffer).await?;
+        let read = from.read(&mut buffer).await.map_err(|_| ends.0)?;
         if read == 0 {
             return Ok(());
         }
-        to.write_all(&buffer[..read]).await?;
-        to.flush().await?;
-        moved(read as u64);
+        to.write_all(&buffer[..read]).await.map_err(|_| ends.1)?;
+        to.flush().await.map_err(|_| ends.1)?;
+        moved(read);
     }
 }
 

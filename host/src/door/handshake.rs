@@ -36,6 +36,7 @@ pub(super) async fn secure(
         Ok(Ok(Channel::Tls(stream))) => {
             let session = stream.get_ref().1;
             let told = PeerTls {
+                version: tls::version(session.protocol_version()),
                 server_name: session.server_name().map(str::to_ascii_lowercase),
                 client_subject: session.peer_certificates().and_then(|chain| tls::subject(chain.first()?)),
             };

@@ -140,7 +140,7 @@ impl Exchange {
             head: Arc::clone(head),
             host: Arc::clone(&host),
             site: site.name.clone(),
-            id: self.finish.id_shared(),
+            id: self.finish.request_id(),
             hidden_cookies: self.snapshot.hidden_cookies.clone(),
         });
         let detected = || match sound {

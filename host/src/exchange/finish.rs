@@ -1,22 +1,25 @@
-//! The end of an exchange: a body that knows when it was sent, and the one access line.
+//! The end of an exchange: a body that knows what became of it, and the one record of what the exchange was.
 
+use std::cell::OnceCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use hyper::http::request::Parts;
 
 use super::Ending;
-use crate::back::NodeBody;
+use crate::back::{NodeBody, Times};
 use crate::limits::{FlowPermit, Gate};
-use crate::log::access::{Line, Log};
+use crate::log::access::{Ended, Line};
 use crate::peer::Peer;
+use crate::request_id::RequestId;
 use crate::session::Session;
+use crate::upload::Flow;
+use crate::worker::Worker;
 
 /// An answer's body.
 pub struct Body {
@@ -29,86 +32,109 @@ enum Content {
     Node(NodeBody),
 }
 
-/// Writes the access line when it is dropped: after the last byte, or when the client left.
+/// Hands over what the exchange was when it is dropped: after the last byte, or when the client left.
 pub(super) struct Finish {
-    id: Arc<str>,
-    /// The client's place, where a proxy names it: until the answer was sent.
-    place: Option<Rc<FlowPermit>>,
     /// Boxed, since it goes with the answer wherever that goes.
-    line: Option<Box<(Log, Line, Instant)>>,
+    record: Box<Record>,
 }
 
-/// Requests since the start; with the start's random part they make ids that no two processes share.
-static REQUESTS: AtomicU64 = AtomicU64::new(0);
+/// An exchange that is under way.
+struct Record {
+    /// Its worker, with all that wants to know how it ends.
+    worker: Rc<Worker>,
+    /// The client's place, where a proxy names it: until the answer was sent.
+    place: Option<Rc<FlowPermit>>,
+    line: Line,
+    since: Instant,
+    times: Times,
+    /// The client's body.
+    flow: OnceCell<Rc<Flow>>,
+    /// How it ended, once somebody knows.
+    ended: Option<Ended>,
+}
 
 impl Finish {
-    /// Begins an exchange. A request that could not be read has neither method nor path.
-    pub(super) fn begin(log: &Log, peer: &Arc<Peer>, head: Option<&Parts>, generation: u64) -> Self {
-        let id = request_id(start_mark(), REQUESTS.fetch_add(1, Ordering::Relaxed));
-        let line = log.on().then(|| {
-            let line = Line {
-                id: id.clone(),
-                peer: peer.clone(),
-                host: None,
-                request: head.map(|head| (head.method.clone(), head.uri.clone())),
-                status: 0,
-                bytes: 0,
-                took: Duration::ZERO,
-                session: None,
-                generation,
-            };
-            Box::new((log.clone(), line, Instant::now()))
-        });
-        Self { id, place: None, line }
+    /// Begins an exchange. A request that could not be read has no head.
+    pub(super) fn begin(worker: &Rc<Worker>, peer: &Arc<Peer>, head: Option<&Arc<Parts>>, generation: u64) -> Self {
+        let record = Record {
+            worker: worker.clone(),
+            place: None,
+            line: Line::begin(peer, head, generation),
+            since: Instant::now(),
+            times: Times::default(),
+            flow: OnceCell::new(),
+            ended: None,
+        };
+        Self { record: Box::new(record) }
     }
 
-    /// The request id.
+    /// The request id, as it is written.
     pub(super) fn id(&self) -> &str {
-        &self.id
+        self.record.line.id.as_str()
     }
 
     /// The same, to keep.
-    pub(super) fn id_shared(&self) -> Arc<str> {
-        self.id.clone()
+    pub(super) fn request_id(&self) -> RequestId {
+        self.record.line.id
     }
 
     /// The client holds its place to the end of the exchange.
     pub(super) fn hold(&mut self, place: Rc<FlowPermit>) {
-        self.place = Some(place);
+        self.record.place = Some(place);
+    }
+
+    /// The host was found.
+    pub(super) fn host(&mut self, host: &Arc<str>) {
+        self.record.line.host = Some(host.clone());
     }
 
     /// The virtual host was found.
-    pub(super) fn host(&mut self, host: &Arc<str>) {
-        self.note(|line| line.host = Some(host.clone()));
+    pub(super) fn site(&mut self, name: &Arc<str>) {
+        self.record.line.site = Some(name.clone());
     }
 
     /// The session was found.
     pub(super) fn session(&mut self, session: &Arc<Session>) {
-        self.note(|line| line.session = Some(session.clone()));
+        self.record.line.session = Some(session.clone());
+    }
+
+    /// The client sends a body.
+    pub(super) fn receives(&self, flow: Rc<Flow>) {
+        // A request has one body.
+        let _ = self.record.flow.set(flow);
+    }
+
+    /// Where it is told how long was waited for the node.
+    pub(super) fn times(&self) -> &Times {
+        &self.record.times
     }
 
     /// So many bytes were sent after the answer's head.
     pub(super) fn sent(&mut self, bytes: u64) {
-        self.note(|line| line.bytes += bytes);
+        self.record.line.sent += bytes;
     }
 
-    fn note(&mut self, note: impl FnOnce(&mut Line)) {
-        if let Some(noted) = &mut self.line {
-            note(&mut noted.1);
-        }
+    /// So many bytes of the client went through a tunnel.
+    pub(super) fn received(&mut self, bytes: u64) {
+        self.record.line.received += bytes;
     }
 
-    /// Ties the line to the answer's body, or to the tunnel behind it.
+    /// It ended so. Whoever knows it first is right.
+    pub(super) fn ends(&mut self, ended: Ended) {
+        self.record.ended.get_or_insert(ended);
+    }
+
+    /// Ties the record to the answer's body, or to the tunnel behind it.
     pub(super) fn end(mut self, ending: &mut Ending) {
         match ending {
             Ending::Answer(answer) | Ending::Http11Needed(answer) => {
-                let status = answer.status().as_u16();
-                self.note(|line| line.status = status);
+                self.record.line.status = answer.status().as_u16();
                 answer.body_mut().finish = Some(self);
             }
             Ending::Tunnel(head, tunnel) => {
-                let status = head.status().as_u16();
-                self.note(|line| line.status = status);
+                self.record.line.status = head.status().as_u16();
+                // It may last for hours.
+                self.record.line.keep_little();
                 tunnel.finish = Some(self);
             }
         }
@@ -117,26 +143,16 @@ impl Finish {
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        if let Some(noted) = self.line.take() {
-            let (log, mut line, since) = *noted;
-            line.took = since.elapsed();
-            log.record(&line);
-        }
+        let Record { worker, line, since, times, flow, ended, .. } = &mut *self.record;
+        line.took = since.elapsed();
+        line.queue = times.queue();
+        line.first_byte = times.first_byte();
+        line.received += flow.get().map_or(0, |flow| flow.received());
+        // What nobody ended was dropped: the client left, unless all that was left was dropped.
+        let dropped = || if worker.shared.state.gave_up() { Ended::Drain } else { Ended::Client };
+        line.ended = ended.unwrap_or_else(dropped);
+        worker.shared.exchange_ended(line);
     }
-}
-
-/// Sixteen hexadecimal digits: the process's mark, and the request's number. Written by hand, since every request has one.
-fn request_id(mark: u32, number: u64) -> Arc<str> {
-    let bytes = (u64::from(mark) << 32 | number & 0xffff_ffff).to_be_bytes();
-    let half = |at: usize| if at.is_multiple_of(2) { bytes[at / 2] >> 4 } else { bytes[at / 2] & 15 };
-    let digits: [u8; 16] = std::array::from_fn(|at| b"0123456789abcdef"[usize::from(half(at))]);
-    Arc::from(std::str::from_utf8(&digits).unwrap_or_default())
-}
-
-/// A random number of this process, for request ids only.
-fn start_mark() -> u32 {
-    static MARK: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
-    *MARK.get_or_init(|| getrandom::u32().unwrap_or_default())
 }
 
 impl Body {
@@ -154,6 +170,13 @@ impl Body {
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
         if let Content::Node(body) = &mut self.content {
             body.poll_ahead(cx);
+        }
+    }
+
+    /// What becomes of the exchange, once somebody knows.
+    pub fn ends(&mut self, ended: Ended) {
+        if let Some(finish) = &mut self.finish {
+            finish.ends(ended);
         }
     }
 
@@ -175,9 +198,18 @@ impl HttpBody for Body {
             Content::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Content::Node(body) => Pin::new(body).poll_frame(cx),
         };
-        if let (Poll::Ready(Some(Ok(frame))), Some(finish)) = (&frame, &mut self.finish) {
-            let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-            finish.sent(size);
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let Some(finish) = &mut self.finish {
+                    finish.sent(size);
+                }
+            }
+            Poll::Ready(Some(Err(_))) => {
+                let silent = matches!(&self.content, Content::Node(body) if body.fell_silent());
+                self.ends(if silent { Ended::Timeout } else { Ended::Node });
+            }
+            Poll::Ready(None) | Poll::Pending => {}
         }
         frame
     }
@@ -194,16 +226,5 @@ impl HttpBody for Body {
             Content::Whole(body) => body.size_hint(),
             Content::Node(body) => body.size_hint(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_id_has_sixteen_digits() {
-        assert_eq!(&*request_id(0xab, 0x1_0000_00ff), "000000ab000000ff");
-        assert_eq!(&*request_id(u32::MAX, 1), "ffffffff00000001");
     }
 }

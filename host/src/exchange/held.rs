@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Exchange, Visit};
 use crate::session::{Purpose, Session};
-use crate::upload::{Incoming, Upload};
+use crate::upload::Incoming;
 use doorward_wire::multipart::{self, Event, Parser};
 
 /// More fields than any form here has.
@@ -39,7 +39,7 @@ impl Exchange {
         let user = sessions.find_expired(&visit.head.headers, scheme, &visit.site.name, revoked)?.user().to_owned();
         let target = local_path(visit.head.uri.path_and_query()?.as_str())?.to_owned();
         let media_type = visit.head.headers.get(header::CONTENT_TYPE)?.to_str().ok()?.to_owned();
-        let body = Upload::new(body, self.rules(("hold-max-size", most))).whole().await.ok()?;
+        let body = self.incoming(body, ("hold-max-size", most)).whole().await.ok()?;
         let mut fields = match multipart::boundary(&media_type) {
             Some(boundary) => parts(&boundary, &body)?,
             None if media_type.starts_with("application/x-www-form-urlencoded") => form::read(&body),

@@ -18,7 +18,7 @@ use crate::pages::Page;
 use crate::reply::{Message, Refusal};
 use crate::secret::Secret;
 use crate::session::{self, Cookie, Device, Session};
-use crate::upload::{Incoming, Upload};
+use crate::upload::Incoming;
 
 /// A login form has a name, a password, a token and a path: this is plenty. What is held comes on top.
 pub(super) const FORM_SIZE: u64 = 16 << 10;
@@ -41,7 +41,7 @@ impl Exchange {
         // Sealed, written in base64 and encoded for a form, what is held is less than twice as long.
         let (name, size) = self.snapshot.http.login_form(FORM_SIZE);
         let limit = (name, size.saturating_add(self.snapshot.hold_max_size.saturating_mul(2)));
-        let form = Form::read(&Upload::new(body, self.rules(limit)).whole().await?);
+        let form = Form::read(&self.incoming(body, limit).whole().await?);
         let device = self.device(visit);
         if !self.is_our_form(visit, &form.token) {
             return Ok(Box::pin(self.not_our_form(visit, &form, device.as_ref())).await);

@@ -32,7 +32,7 @@ impl Exchange {
             return Ok(Outgoing::nothing());
         }
         let limit = self.snapshot.http.session_body();
-        let body = Upload::new(body, self.rules(limit));
+        let body = self.incoming(body, limit);
         if content_length(&visit.head).is_some_and(|length| length > limit.1) {
             if self.snapshot.http.allow_large_incoming_data {
                 // So that a browser which sends it all before it reads gets to see the answer.
@@ -45,7 +45,7 @@ impl Exchange {
 
     /// The way to a node for requests of our own.
     pub(super) fn hop<'a>(&'a self, node: &'a Arc<Node>, allowance: &'a Rc<Allowance>) -> Hop<'a> {
-        Hop { node, idle: &self.worker.idle, peer: &self.peer, owner: None, allowance }
+        Hop { node, idle: &self.worker.idle, peer: &self.peer, owner: None, allowance, times: self.finish.times() }
     }
 
     /// What somebody may take of what all share.
@@ -192,10 +192,18 @@ impl Exchange {
         Ending::Tunnel(head, Box::new(Tunnel { node: tunnel, terms, finish: None }))
     }
 
-    /// What a body must keep to.
-    pub(super) fn rules(&self, limit: Limit) -> Rules {
+    /// A client's body, with what it must keep to.
+    pub(super) fn incoming(&self, body: Incoming, limit: Limit) -> Upload {
         let http = &self.snapshot.http;
-        Rules { limit, timeout: http.body_timeout, min_rate: http.body_min_rate, scarce_min_rate: http.scarce_min_rate }
+        let rules = Rules {
+            limit,
+            timeout: http.body_timeout,
+            min_rate: http.body_min_rate,
+            scarce_min_rate: http.scarce_min_rate,
+        };
+        let upload = Upload::new(body, rules);
+        self.finish.receives(upload.flow());
+        upload
     }
 }
 

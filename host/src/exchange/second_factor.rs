@@ -17,7 +17,7 @@ use crate::pages::Page;
 use crate::reply::Refusal;
 use crate::secret::Secret;
 use crate::session::Purpose;
-use crate::upload::{Incoming, Upload};
+use crate::upload::Incoming;
 
 /// A sealed state, with the node's cookies in it, may be so long.
 const STATE_SIZE: usize = 24 << 10;
@@ -75,7 +75,7 @@ impl Exchange {
     pub(super) async fn take_second_factor(&mut self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
         let (name, size) = self.snapshot.http.login_form(FORM_SIZE);
         let limit = (name, size.saturating_add(2 * self.most_state() as u64));
-        let sent = CodeForm::read(&Upload::new(body, self.rules(limit)).whole().await?);
+        let sent = CodeForm::read(&self.incoming(body, limit).whole().await?);
         let state = self.snapshot.sessions.unseal(Purpose::SecondFactor, &sent.state, CODE_LIFETIME);
         let ours =
             |state: &CodeState<'_>| self.is_our_form(visit, &sent.token) && state.browser == self.form_cookie(visit);

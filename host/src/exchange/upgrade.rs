@@ -9,7 +9,8 @@ use hyper::{Method, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::finish::Finish;
-use crate::back::{self, headers};
+use crate::back::{self, Closed, Moved, headers};
+use crate::log::access::Ended;
 use crate::session::Session;
 use crate::state::Shared;
 
@@ -46,10 +47,31 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 impl Tunnel {
     /// Copies both ways to the end; `early` is what the client sent before it had the answer.
-    pub async fn run<S: AsyncRead + AsyncWrite>(mut self, client: S, early: &[u8]) {
-        let sent = self.node.run(client, early, self.terms.idle, self.terms.over()).await;
+    pub async fn run<S: AsyncRead + AsyncWrite>(self, client: S, early: &[u8]) {
+        let mut passing = Passing { finish: self.finish, moved: Moved::default() };
+        let closed = self.node.run(client, early, (self.terms.idle, &passing.moved), self.terms.over()).await;
+        if let Some(finish) = &mut passing.finish {
+            finish.ends(match closed {
+                Closed::InOrder => Ended::Whole,
+                Closed::Client => Ended::Client,
+                Closed::Node => Ended::Node,
+                Closed::Deadline => Ended::Timeout,
+            });
+        }
+    }
+}
+
+/// What goes through a tunnel, which is told however it ends.
+struct Passing {
+    finish: Option<Finish>,
+    moved: Moved,
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
         if let Some(finish) = &mut self.finish {
-            finish.sent(sent);
+            finish.received(self.moved.received.get());
+            finish.sent(self.moved.sent.get());
         }
     }
 }

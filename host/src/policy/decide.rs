@@ -363,7 +363,7 @@ impl Policy {
             time: SystemTime::now(),
             generation,
             policy: self.clone(),
-            request: facts.request.as_ref().map(|request| request.id.clone()),
+            request: facts.request.as_ref().map(|request| request.id),
             site: facts.request.as_ref().map(|request| request.site.clone()),
             trace,
             outcome,

@@ -13,6 +13,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue
 use hyper::http::request::Parts;
 
 use crate::peer::Peer;
+use crate::request_id::RequestId;
 
 /// The facts of one decision. Cheap to clone: a guest keeps a copy while it decides.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub struct RequestFacts {
     /// The virtual host's first name in the configuration; policies may be bound to it.
     pub site: Arc<str>,
     /// The request's id, for records.
-    pub id: Arc<str>,
+    pub id: RequestId,
     /// Cookies that hold a session; no policy reads them.
     pub hidden_cookies: Arc<HashSet<String>>,
 }
@@ -91,7 +92,7 @@ impl Facts {
             head: Arc::new(head),
             host: host.into(),
             site: site.into(),
-            id: "0000000000000000".into(),
+            id: RequestId::NONE,
             hidden_cookies: Arc::default(),
         });
         facts.form = Some(Form::Desktop);

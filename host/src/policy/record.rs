@@ -13,6 +13,7 @@ use super::Policy;
 use crate::config;
 use crate::feed::Show;
 use crate::files::{Lines, Manner};
+use crate::request_id::RequestId;
 
 /// Records that may wait for the writer: with a kilobyte each, 8 MiB.
 const WAITING: usize = 8192;
@@ -30,7 +31,7 @@ pub struct Record {
     /// The policy that was asked.
     pub policy: Arc<Policy>,
     /// The request that it was made for.
-    pub request: Option<Arc<str>>,
+    pub request: Option<RequestId>,
     /// The virtual host of that request.
     pub site: Option<Arc<str>>,
     /// What was read.
@@ -169,7 +170,7 @@ impl Record {
         };
         record[key] = value;
         if let Some(request) = &self.request {
-            record["request"] = json!(&**request);
+            record["request"] = json!(request.as_str());
         }
         if let Some(site) = &self.site {
             record["site"] = json!(&**site);
@@ -189,7 +190,7 @@ pub(super) struct Decided {
 
 impl Show for Decided {
     fn request(&self) -> Option<Arc<str>> {
-        self.record.request.clone()
+        self.record.request.map(|id| id.as_str().into())
     }
 
     fn show(&self) -> Json {

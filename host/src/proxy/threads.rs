@@ -140,6 +140,7 @@ impl Threads {
         if let Ok(clean) = all_done.recv_timeout(timeout) {
             return clean;
         }
+        self.shared.state.give_up();
         self.phase.send_replace(Phase::Ended);
         // A worker that is in a guest's hands comes back within that guest's time.
         let _ = all_done.recv_timeout(DROPPING);

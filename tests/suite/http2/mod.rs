@@ -1,6 +1,7 @@
 //! HTTP/2 in frames of our own: what has no place in it is refused, and nobody holds a stream for ever.
 
 mod cases;
+mod endings;
 
 use harness::{Answer, Backend, Certs, Connection, Proxy};
 
@@ -54,14 +55,17 @@ impl Front {
     }
 
     fn with_idle_timeout(idle: &str, extra: &str) -> Self {
-        let (certs, node) = (
-            Certs::new(),
-            webmail(|request| match request.what().1 {
-                "/big" => Answer::text("x".repeat(3 << 20)),
-                "/hangs" => Answer::hang(),
-                _ => Answer::text(format!("{} bytes", request.body().len())),
-            }),
-        );
+        let node = webmail(|request| match request.what().1 {
+            "/big" => Answer::text("x".repeat(3 << 20)),
+            "/hangs" => Answer::hang(),
+            _ => Answer::text(format!("{} bytes", request.body().len())),
+        });
+        Self::in_front_of(node, idle, extra, "")
+    }
+
+    /// In front of this node, with settings of it.
+    fn in_front_of(node: Backend, idle: &str, extra: &str, settings: &str) -> Self {
+        let certs = Certs::new();
         let pair = certs.server(&["mail.test"]);
         let read = |path: &std::path::Path| std::fs::read(path).expect("a PEM file");
         let listener = format!(
@@ -75,7 +79,7 @@ impl Front {
             .file("people.ldif", people.concat())
             .file("a.pem", read(&pair.chain))
             .file("a.key", read(&pair.key));
-        let proxy = setup.serve(&config(&format!("{extra}\n{listener}"), &[("node-a", &node, "")]));
+        let proxy = setup.serve(&config(&format!("{extra}\n{listener}"), &[("node-a", &node, settings)]));
         let mut client = proxy.client().site("mail.test").tls(certs.ca());
         last(client.login("alice", "alice-secret"));
         let cookie = format!("__Host-doorward={}", client.cookie("__Host-doorward").expect("a session"));

@@ -23,6 +23,7 @@ use crate::door::drain::{Phase, poll_stop, stopped};
 use crate::exchange::{self, Body, Caller, Ending, Inbound, Tunnel, Unreadable};
 use crate::http1::{Asked, Encoder, Known, request_of, write_answer};
 use crate::limits::{Demand, Progress};
+use crate::log::access::Ended;
 use crate::peer::Peer;
 use crate::reply::Refusal;
 use crate::upload::Incoming;
@@ -122,7 +123,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     write_answer(&mut line.borrow_mut().out, &head.into_parts().0, &SizeHint::with_exact(0), &mut asked);
-    if !written(&line).await {
+    if written(&line).await.is_err() {
         return;
     }
     if let Some(line) = Rc::into_inner(line) {
@@ -155,7 +156,7 @@ fn keeps(version: Version, asked: &HeaderMap) -> bool {
 async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     line: &RefCell<Line<S>>,
     parts: &Parts,
-    (body, demand): (Body, Demand),
+    (mut body, demand): (Body, Demand),
     mut asked: Asked,
     stopping: bool,
 ) -> After {
@@ -167,65 +168,73 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
         asked.keeps &= !stopping && !endless && line.is_read();
         write_answer(&mut line.out, parts, &size, &mut asked)
     };
-    let whole = match encoder {
-        Some(encoder) => send_body(line, body, encoder, &demand).await,
-        None => written(line).await,
+    let ended = match encoder {
+        Some(encoder) => send_body(line, &mut body, encoder, &demand).await,
+        None => written(line).await.map_err(|error| of_write(&error)),
     };
-    match whole {
-        false => After::Broken,
-        true if asked.keeps => After::Next,
-        true => After::End,
+    body.ends(ended.err().unwrap_or(Ended::Whole));
+    // With it goes its place at the node.
+    drop(body);
+    match ended {
+        Ok(()) if asked.keeps => After::Next,
+        Ok(()) => After::End,
+        Err(ended) => {
+            // What there is of it goes out; that it is not all shows by its framing.
+            if ended != Ended::Timeout {
+                let _ = written(line).await;
+            }
+            After::Broken
+        }
     }
 }
 
-/// Whether all of a body was written. While the client is slow, the rest is read ahead.
+/// Who is to blame that nothing more can be written: the client is gone, or takes nothing in time.
+fn of_write(error: &std::io::Error) -> Ended {
+    if error.kind() == std::io::ErrorKind::TimedOut { Ended::Timeout } else { Ended::Client }
+}
+
+/// Writes all of a body, or says why not. While the client is slow, the rest is read ahead.
 async fn send_body<S: AsyncRead + AsyncWrite + Unpin>(
     line: &RefCell<Line<S>>,
-    mut body: Body,
+    body: &mut Body,
     mut encoder: Encoder,
     demand: &Demand,
-) -> bool {
-    let (mut ended, mut progress, mut overdue) = (false, Progress::default(), false);
-    let all = std::future::poll_fn(|cx| {
+) -> Result<(), Ended> {
+    let (mut ended, mut progress) = (false, Progress::default());
+    std::future::poll_fn(|cx| {
         loop {
             let mut waits = false;
             while !ended && !waits && line.borrow().out.waiting() < AHEAD {
-                match gather(line, &mut body, &mut encoder, cx) {
+                match gather(line, body, &mut encoder, cx) {
                     Poll::Ready(Ok(last)) => ended = last,
-                    Poll::Ready(Err(())) => return Poll::Ready(false),
+                    Poll::Ready(Err(())) => return Poll::Ready(Err(Ended::Node)),
                     Poll::Pending => waits = true,
                 }
             }
             let written = write(line, &mut progress, cx);
             if written.is_pending() {
-                overdue = progress.poll_overdue(demand, body.place(), cx).is_ready();
+                if progress.poll_overdue(demand, body.place(), cx).is_ready() {
+                    tracing::debug!("a client takes its answer too slowly");
+                    return Poll::Ready(Err(Ended::Timeout));
+                }
                 if progress.is_slow() {
                     body.poll_ahead(cx);
                 }
-                return if overdue { Poll::Ready(false) } else { Poll::Pending };
+                return Poll::Pending;
             }
-            if ready!(written).is_err() {
-                return Poll::Ready(false);
+            if let Err(error) = ready!(written) {
+                return Poll::Ready(Err(of_write(&error)));
             }
             if ended {
-                return Poll::Ready(true);
+                return Poll::Ready(Ok(()));
             }
             if waits {
                 // A client may leave in the middle of a long answer.
-                return line.borrow_mut().poll_left(cx).map(|()| false);
+                return line.borrow_mut().poll_left(cx).map(|()| Err(Ended::Client));
             }
         }
-    });
-    let whole = all.await;
-    // With it goes its place at the node.
-    drop(body);
-    if overdue {
-        tracing::debug!("a client takes its answer too slowly");
-    } else if !whole {
-        // What there is of it goes out; that it is not all shows by its framing.
-        written(line).await;
-    }
-    whole
+    })
+    .await
 }
 
 /// Writes what waits, and counts it.
@@ -275,9 +284,9 @@ fn gather<S: AsyncRead + AsyncWrite + Unpin>(
     Poll::Ready(Ok(ended))
 }
 
-/// Writes what waits. Whether that worked.
-async fn written<S: AsyncRead + AsyncWrite + Unpin>(line: &RefCell<Line<S>>) -> bool {
-    std::future::poll_fn(|cx| line.borrow_mut().poll_write(cx)).await.is_ok()
+/// Writes what waits.
+async fn written<S: AsyncRead + AsyncWrite + Unpin>(line: &RefCell<Line<S>>) -> std::io::Result<()> {
+    std::future::poll_fn(|cx| line.borrow_mut().poll_write(cx)).await
 }
 
 /// Closes a connection on which nothing is under way. Where there is TLS, it says so.

@@ -17,6 +17,7 @@ use super::trailers::Trailers;
 use crate::door::client::Client;
 use crate::door::drain::{poll_stop, stopped};
 use crate::exchange::{self, Caller, Ending, Inbound};
+use crate::log::access::Ended;
 use crate::upload;
 
 /// HTTP/2 streams of one connection: a browser's page needs fewer, and rapid resets are bounded by it.
@@ -59,7 +60,10 @@ where
             match answering.await {
                 Ending::Answer(answer) => Ok(answer.map(|body| StreamBody::new(BusyBody::new(body, busy), stall))),
                 // Clients that know the code try again over HTTP/1.1, as they do with IIS.
-                Ending::Http11Needed(_) => Err(h2::Error::from(h2::Reason::HTTP_1_1_REQUIRED)),
+                Ending::Http11Needed(mut answer) => {
+                    answer.body_mut().ends(Ended::Whole);
+                    Err(h2::Error::from(h2::Reason::HTTP_1_1_REQUIRED))
+                }
                 // Only HTTP/1.1 asks for another protocol.
                 Ending::Tunnel(..) => Err(h2::Error::from(h2::Reason::INTERNAL_ERROR)),
             }

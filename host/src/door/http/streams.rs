@@ -14,6 +14,7 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use super::timed::BusyBody;
 use crate::exchange::Body;
 use crate::limits::{Demand, Progress};
+use crate::log::access::Ended;
 
 /// A stream's body, and whether the client is waited for. None as long as there is no answer.
 #[derive(Clone, Default)]
@@ -51,6 +52,9 @@ impl<F: Future<Output = ()>> Future for Running<F> {
         if progress.poll_overdue(&this.demand, place, cx).is_ready() {
             // Ending the stream resets it.
             tracing::debug!("a client does not take what it asked for");
+            if let Some(body) = body.as_mut() {
+                body.inner().ends(Ended::Timeout);
+            }
             return Poll::Ready(());
         }
         if progress.is_slow()
@@ -133,7 +137,12 @@ impl Drop for StreamBody {
     /// Who sends the stream is done with it, or gone: what it holds goes, and its being busy.
     fn drop(&mut self) {
         self.0.0.waits.set(false);
-        *self.0.0.body.borrow_mut() = None;
+        let Some(mut body) = self.0.0.body.borrow_mut().take() else { return };
+        if body.is_end_stream() {
+            body.inner().ends(Ended::Whole);
+        } else if body.timed_out() {
+            body.inner().ends(Ended::Timeout);
+        }
     }
 }
 

@@ -37,6 +37,8 @@ struct Activity {
     head: Cell<bool>,
     /// When the present wait began.
     since: Cell<Instant>,
+    /// The client took nothing in time.
+    overdue: Cell<bool>,
 }
 
 /// One request being answered, until this is dropped.
@@ -95,6 +97,7 @@ impl<S> Timed<S> {
             fresh: Cell::new(true),
             head: Cell::new(false),
             since: Cell::new(Instant::now()),
+            overdue: Cell::new(false),
         });
         let starter = Starter(activity.clone());
         (Self { stream, activity, head_timeout, idle_timeout, reading: None, writing: None }, starter)
@@ -143,6 +146,7 @@ impl<S> Timed<S> {
         let wait = self.idle_timeout;
         let timer = self.writing.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
         ready!(timer.as_mut().poll(cx));
+        self.activity.overdue.set(true);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client read nothing in time")))
     }
 }
@@ -189,13 +193,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 /// An answer's body, which ends the request's being busy with its last byte.
 pub(super) struct BusyBody<B> {
     body: B,
-    _busy: Busy,
+    busy: Busy,
 }
 
 impl<B> BusyBody<B> {
     /// A body that keeps the connection busy.
     pub(super) fn new(body: B, busy: Busy) -> Self {
-        Self { body, _busy: busy }
+        Self { body, busy }
+    }
+
+    /// Whether the client took nothing on its connection in time.
+    pub(super) fn timed_out(&self) -> bool {
+        self.busy.0.overdue.get()
     }
 
     /// The body itself.
