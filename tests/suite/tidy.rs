@@ -131,8 +131,8 @@ const LEFT: &[(&str, &str)] = &[
     ("author/src/build/javascript.rs", "author/src/build/mod.rs"),
     ("author/src/build/mod.rs", "author/src/build/python.rs"),
     ("author/src/build/mod.rs", "author/src/build/rust.rs"),
-    ("author/src/main.rs", "author/src/new.rs"),
-    ("author/src/main.rs", "author/src/wit.rs"),
+    ("author/src/lib.rs", "author/src/new.rs"),
+    ("author/src/lib.rs", "author/src/wit.rs"),
 ];
 
 #[test]

@@ -1,0 +1,63 @@
+//! `doorward-package`: what a package has beside the program, made of what the program itself knows: man pages of its
+//! commands and its configuration, completions for shells, and the list of the parts that it is built of.
+
+mod bill;
+mod commands;
+mod manual;
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Parser;
+
+/// Writes what a package of Doorward has beside the program.
+#[derive(Debug, Parser)]
+#[command(name = "doorward-package", version, about)]
+enum Command {
+    /// Man pages and completions, into folders `man` and `completions`.
+    Pages {
+        /// The folder to write to.
+        dir: PathBuf,
+    },
+    /// The parts that the program is built of, as CycloneDX, and their licences' texts: from `cargo metadata` on standard
+    /// input.
+    Bill {
+        /// The folder to write to.
+        dir: PathBuf,
+    },
+}
+
+/// The source of doorward.toml(5).
+const CONFIGURATION: &str = include_str!("../../../docs/config.md");
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Pages { dir } => pages(&dir),
+        Command::Bill { dir } => {
+            let mut metadata = String::new();
+            std::io::stdin().read_to_string(&mut metadata)?;
+            let bill = bill::of(&serde_json::from_str(&metadata)?)?;
+            write(&dir.join("sbom.cdx.json"), bill.list.as_bytes())?;
+            write(&dir.join("licences.txt"), bill.licences.as_bytes())
+        }
+    }
+}
+
+fn pages(dir: &Path) -> anyhow::Result<()> {
+    for (name, page) in commands::manual_pages()? {
+        write(&dir.join("man/man1").join(name), &page)?;
+    }
+    write(&dir.join("man/man5/doorward.toml.5"), manual::page("doorward.toml", CONFIGURATION).as_bytes())?;
+    for (name, text) in commands::completions() {
+        write(&dir.join("completions").join(name), &text)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let named = || path.display().to_string();
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).with_context(named)?;
+    let mut file = std::fs::File::create(path).with_context(named)?;
+    file.write_all(bytes).with_context(named)
+}
