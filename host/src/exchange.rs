@@ -36,7 +36,7 @@ use crate::own_path::OwnPath;
 use crate::peer::{Peer, Scheme};
 use crate::policy::{Action, Facts, Filtered, Form, RequestFacts, TypedAnswer as _};
 use crate::reply::Refusal;
-use crate::session::Session;
+use crate::session::{Search, Session};
 use crate::snapshot::Site;
 use crate::upload::Incoming;
 use crate::worker::Worker;
@@ -324,13 +324,23 @@ impl Exchange {
 
     /// The live session, and its node, if both are there.
     fn session(&mut self, visit: &Visit) -> Option<(Arc<Session>, Arc<Node>)> {
-        let (scheme, revoked) = (self.scheme(), &self.worker.shared.state.revoked);
-        let opened = &mut self.worker.opened.borrow_mut();
-        let session = self.snapshot.sessions.find(&visit.head.headers, scheme, &visit.site.name, revoked, opened)?;
+        let session = self.find_session(visit)?;
         let node = self.snapshot.node(session.backend())?.clone();
         self.worker.shared.state.watched.touch(&session);
         self.finish.session(&session);
         Some((session, node))
+    }
+
+    /// The live session.
+    fn find_session(&self, visit: &Visit) -> Option<Arc<Session>> {
+        let state = &self.worker.shared.state;
+        let search = Search {
+            revoked: &state.revoked,
+            sightings: &state.sightings,
+            opened: &mut self.worker.opened.borrow_mut(),
+            client: self.peer.address,
+        };
+        self.snapshot.sessions.find(&visit.head.headers, self.scheme(), &visit.site.name, search)
     }
 
     /// Without a session: a person gets the login page, a script is told.

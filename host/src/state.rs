@@ -13,7 +13,7 @@ use crate::limits::{Flow, Refused, Room, Throttle};
 use crate::live::Live;
 use crate::log::access::{Line, Log};
 use crate::policy::{self, Desk};
-use crate::session::{Once, Revoked, Watched};
+use crate::session::{Once, Revoked, Sighting, Sightings, Watched};
 use crate::snapshot::Snapshot;
 use crate::tries::{Reason, Record, Tries};
 
@@ -34,6 +34,8 @@ pub struct State {
     pub read_ahead: Arc<Room>,
     /// Sessions with tunnels.
     pub watched: Watched,
+    /// Sessions seen of late.
+    pub sightings: Sightings,
     /// Sessions that were ended early.
     pub revoked: Revoked,
     /// Counts of failed logins.
@@ -128,6 +130,18 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The live sessions that were seen of late.
+    pub fn sessions(&self) -> Vec<Arc<Sighting>> {
+        self.live.load().sessions.seen(&self.state.sightings, &self.state.revoked).collect()
+    }
+
+    /// How many of them there are at each node.
+    pub fn sessions_by_node(&self) -> BTreeMap<String, u64> {
+        let mut nodes = BTreeMap::new();
+        self.sessions().iter().for_each(|one| *nodes.entry(one.session().backend().to_owned()).or_default() += 1);
+        nodes
+    }
+
     /// An attempt to log in has ended: the one place that its record goes through.
     pub fn login_ended(&self, record: Record) {
         record.write();

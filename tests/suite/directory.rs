@@ -141,6 +141,8 @@ fn a_silent_server_costs_one_deadline_and_not_one_for_each_login() {
     let well = LdapServer::start(people);
     let times = "timeout = \"1s\"\nretry-interval = \"600s\"";
     let proxy = serve(&[&silent, &well], times, &node);
+    let unknown = |server: &serde_json::Value| server["state"] == "unknown";
+    assert!(proxy.status()["directory"].as_array().expect("servers").iter().all(unknown), "nobody was asked yet");
     std::thread::scope(|scope| {
         for _ in 0..8 {
             let mut client = proxy.client();
@@ -154,7 +156,8 @@ fn a_silent_server_costs_one_deadline_and_not_one_for_each_login() {
         assert_eq!(log_in(&proxy, "alice", "alice-secret").status, 303);
     }
     assert_eq!(silent.accepted(), tried);
-    assert_eq!(proxy.status()["directory"][0]["silent"], true);
+    let states = |status: &serde_json::Value| [0, 1].map(|server| status["directory"][server]["state"].clone());
+    assert_eq!(states(&proxy.status()), ["silent", "up"]);
     let log = proxy.log();
     assert_eq!(log.iter().filter(|line| line.contains("passed over")).count(), 1, "told once");
 }

@@ -168,7 +168,7 @@ fn expect(stack: &Stack, proxies: &[(&str, Proxy)], when: &str, [alice, bob, wro
 fn wait_for_primary(stack: &Stack, proxies: &[(&str, Proxy)]) {
     let started = std::time::Instant::now();
     for (mode, proxy) in proxies {
-        while proxy.status()["directory"][0]["up"] != true {
+        while proxy.status()["directory"][0]["state"] != "up" {
             let mut client = proxy.client().site("localhost").tls(stack.ca());
             crate::support::post_login(&mut client, "/", "alice", "not-it");
             assert!(

@@ -300,3 +300,29 @@ fn a_browser_without_cookies_is_told_so() {
     let forged = proxy.client().post_form(&form.action, &[("username", "alice"), ("token", "x")]);
     assert!(forged.status == 403 && forged.text().contains("too old"), "{forged:?}");
 }
+
+#[test]
+fn sessions_are_counted_in_all_and_at_their_nodes_until_they_end() {
+    let node = inbox();
+    let proxy = proxy(ADMIN, &[("node-a", &node, ""), ("node-b", &node, "")]);
+    let counts = || {
+        let status = proxy.status();
+        let of = |index: usize| status["backends"][index]["sessions"].as_u64();
+        (status["sessions"].as_u64(), of(0), of(1))
+    };
+    assert_eq!(counts(), (Some(0), Some(0), Some(0)));
+    let (mut alice, mut bob) = (log_in(&proxy, "alice"), log_in(&proxy, "bob"));
+    for client in [&mut alice, &mut bob, &mut log_in(&proxy, "alice")] {
+        client.get("/").expect(200);
+        client.get("/").expect(200);
+    }
+    assert_eq!(counts(), (Some(3), Some(2), Some(1)));
+    let metrics = proxy.admin("GET", "/metrics").1;
+    for line in ["doorward_sessions 3", "doorward_backend_sessions{backend=\"node-a\"} 2"] {
+        assert!(metrics.lines().any(|one| one == line), "{line} in {metrics}");
+    }
+    assert_eq!(alice.get("/logout").status, 303);
+    assert_eq!(counts(), (Some(2), Some(1), Some(1)), "who logged out is not there");
+    assert_eq!(proxy.admin("POST", "/revoke?user=alice").0, 200);
+    assert_eq!(counts(), (Some(1), Some(0), Some(1)));
+}

@@ -68,6 +68,14 @@ const METRICS: &[Metric] = &[
         let labels = |outcome: &str, reason: &str| vec![("outcome", outcome.to_owned()), ("reason", reason.to_owned())];
         logins.map(|((outcome, reason), count)| (labels(outcome, reason), count)).collect()
     }),
+    gauge("sessions", "Live sessions seen since the start.", |seen| {
+        one(seen.proxy.shared().sessions_by_node().values().sum())
+    }),
+    gauge("backend_sessions", "Of these, those of each back-end.", |seen| {
+        let sessions = seen.proxy.shared().sessions_by_node();
+        let of = |name: &str| sessions.get(name).copied().unwrap_or_default();
+        by("backend", seen.live.nodes().iter().map(|node| (node.name(), of(node.name()))))
+    }),
     counter("policy_memo_hits_total", "Decisions found again.", |seen| seen.policies(|health| health.hits)),
     counter("policy_memo_misses_total", "Decisions asked for.", |seen| seen.policies(|health| health.misses)),
     counter("policy_memo_evictions_total", "Answers that went for want of room.", |seen| {

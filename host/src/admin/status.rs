@@ -1,5 +1,6 @@
 //! The status that the admin socket shows, as JSON.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -25,6 +26,7 @@ pub(super) fn status(generations: &Generations) -> Json {
         .into_iter()
         .map(|(digest, why)| (format!("sha256:{digest}"), json!(why)))
         .collect();
+    let sessions = shared.sessions_by_node();
     let (accepting, retiring) = generations.proxy().workers();
     let lives = generations.lives();
     let mut past: Vec<u64> =
@@ -43,7 +45,8 @@ pub(super) fn status(generations: &Generations) -> Json {
         "threads": {"accepting": accepting, "retiring": retiring},
         "listeners": listeners(generations),
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
-        "backends": snapshot.nodes().iter().map(|node| of_node(node)).collect::<Json>(),
+        "backends": snapshot.nodes().iter().map(|node| of_node(node, &sessions)).collect::<Json>(),
+        "sessions": sessions.values().sum::<u64>(),
         "logins": shared.state.logins.by_outcome(),
         "throttle": {"entries": shared.state.throttle.size()},
         "directory": snapshot.directory.servers().into_iter().map(|(url, state)| of_server(&url, state)).collect::<Json>(),
@@ -85,7 +88,7 @@ fn listeners(generations: &Generations) -> Json {
     generations.proxy().listening().iter().map(one).collect()
 }
 
-fn of_node(node: &Node) -> Json {
+fn of_node(node: &Node, sessions: &BTreeMap<String, u64>) -> Json {
     let (status, [requests, waiting, long_polls]) = (node.status(), node.load());
     json!({
         "name": node.name(),
@@ -94,17 +97,14 @@ fn of_node(node: &Node) -> Json {
         "requests": requests,
         "waiting": waiting,
         "long-polls": long_polls,
+        "sessions": sessions.get(node.name()).copied().unwrap_or_default(),
         "failed-connects": status.failed,
         "downs": status.downs,
     })
 }
 
 fn of_server(url: &str, state: State) -> Json {
-    let (up, silent) = match state {
-        State::Well => (true, false),
-        State::Failed { silent, .. } => (false, silent),
-    };
-    json!({"url": url, "up": up, "silent": silent})
+    json!({"url": url, "state": state.word()})
 }
 
 fn of_policy(policy: &Policy) -> Json {

@@ -32,6 +32,11 @@ impl Network {
         (network.bits <= most && prefix(address, network.bits) == address).then_some(network)
     }
 
+    /// Its first address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Whether every address is in it.
     pub fn is_everybody(&self) -> bool {
         self.bits == 0

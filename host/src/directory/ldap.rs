@@ -4,6 +4,8 @@
 //! question has a deadline; referrals are not followed (`ldap3` hands them back, and they are dropped); a password that a
 //! server may have heard is sent no second time, since servers count wrong ones.
 
+mod each;
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -139,19 +141,8 @@ impl Servers {
         filter: &str,
         wanted: &[&str],
     ) -> Result<Vec<User>, Error> {
-        let ask = async |ldap: &mut Ldap| {
-            let ldap = ldap.with_search_options(SearchOptions::new().sizelimit(2));
-            let found = ldap.search(base, scope, filter, wanted.to_vec()).await?;
-            let result = well(found.1)?;
-            let real = found.0.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
-            Ok((real.map(|entry| user(SearchEntry::construct(entry))).collect(), result))
-        };
-        let (users, result): (Vec<User>, _) = self.with_connection(pool, Use::Search, ask).await?;
-        match result.rc {
-            0 | SIZE_LIMIT_EXCEEDED => Ok(users),
-            NO_SUCH_OBJECT => Ok(Vec::new()),
-            _ => Err(Error::Refused(told(&result))),
-        }
+        let ask = async |ldap: &mut Ldap| search_on(ldap, base, scope, filter, wanted).await;
+        found(self.with_connection(pool, Use::Search, ask).await?).map_err(Error::Refused)
     }
 
     /// Whether the server takes this password for this name.
@@ -159,25 +150,13 @@ impl Servers {
         if dn.is_empty() || secret.is_blank() {
             return Ok(Bound::Wrong);
         }
-        let ask = async |ldap: &mut Ldap| {
-            let policy = RawControl { ctype: PASSWORD_POLICY.to_owned(), crit: false, val: None };
-            well(ldap.with_controls(policy).simple_bind(dn, secret.expose()).await?)
-        };
+        let ask = async |ldap: &mut Ldap| bind_on(ldap, dn, secret).await;
         let result = self.with_connection(pool, Use::UserBind, ask).await?;
-        let response = result.ctrls.iter().find(|control| control.1.ctype == PASSWORD_POLICY);
-        let problem = response.and_then(|control| Problem::of_policy(control.1.val.as_deref()?));
-        Ok(match result.rc {
-            0 => problem.map_or(Bound::Right, Bound::Account),
-            INVALID_CREDENTIALS => {
-                problem.or_else(|| Problem::of_active_directory(&result.text)).map_or(Bound::Wrong, Bound::Account)
-            }
-            NO_SUCH_OBJECT | INAPPROPRIATE_AUTHENTICATION => Bound::Wrong,
-            // "Unwilling" and its like are about this account: an outage for one user would tell that it exists.
-            _ => {
-                tracing::warn!(dn, result = told(&result), "the directory refuses a bind");
-                Bound::Wrong
-            }
-        })
+        Ok(bound(&result).unwrap_or_else(|| {
+            tracing::warn!(dn, result = told(&result), "the directory refuses a bind");
+            // It is about this account: an outage for one user would tell that it exists.
+            Bound::Wrong
+        }))
     }
 
     /// Asks the first server that stands well; where none does, those that said no at once, and those that are being tried.
@@ -190,7 +169,7 @@ impl Servers {
         let mut last = String::new();
         let mut passed_over = Vec::new();
         for server in &self.servers {
-            if server.standing.state() != State::Well {
+            if !server.standing.state().is_asked() {
                 if let Some(probe) = server.standing.probe() {
                     self.try_again(&server.target, probe);
                 }
@@ -205,7 +184,8 @@ impl Servers {
         let deadline = Instant::now() + self.spec.settings.timeout;
         for server in passed_over {
             server.standing.probed(deadline).await;
-            if !matches!(server.standing.state(), State::Well | State::Failed { silent: false, .. }) {
+            let state = server.standing.state();
+            if !state.is_asked() && !matches!(state, State::Failed { silent: false, .. }) {
                 continue;
             }
             match self.ask(server, pool, usage, &ask).await {
@@ -222,7 +202,7 @@ impl Servers {
                 self.try_again(&server.target, probe);
             }
             server.standing.probed(deadline).await;
-            if server.standing.state() != State::Well {
+            if !server.standing.state().is_asked() {
                 continue;
             }
             match self.ask(server, pool, usage, &ask).await {
@@ -282,7 +262,7 @@ impl Servers {
             Err(Trouble::Failed(error) | Trouble::Lost(error)) => (false, error),
         };
         // Nobody is told twice of the same outage: a server that fails while it is passed over was told of.
-        if server.standing.state() == State::Well {
+        if server.standing.state().is_asked() {
             tracing::warn!(url, error, "a directory server is passed over for now");
         }
         server.standing.failed(silent, self.spec.settings.retry_interval);
@@ -399,6 +379,51 @@ impl Servers {
             }
         }
         Ok(ldap)
+    }
+}
+
+/// Entries that one connection has.
+async fn search_on(
+    ldap: &mut Ldap,
+    base: &str,
+    scope: Scope,
+    filter: &str,
+    wanted: &[&str],
+) -> Result<(Vec<User>, LdapResult), LdapError> {
+    let ldap = ldap.with_search_options(SearchOptions::new().sizelimit(2));
+    let found = ldap.search(base, scope, filter, wanted.to_vec()).await?;
+    let result = well(found.1)?;
+    let real = found.0.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
+    Ok((real.map(|entry| user(SearchEntry::construct(entry))).collect(), result))
+}
+
+/// What a search found, or what the server says against it.
+fn found((users, result): (Vec<User>, LdapResult)) -> Result<Vec<User>, String> {
+    match result.rc {
+        0 | SIZE_LIMIT_EXCEEDED => Ok(users),
+        NO_SUCH_OBJECT => Ok(Vec::new()),
+        _ => Err(told(&result)),
+    }
+}
+
+/// A user's bind on one connection.
+async fn bind_on(ldap: &mut Ldap, dn: &str, secret: &Secret) -> Result<LdapResult, LdapError> {
+    let policy = RawControl { ctype: PASSWORD_POLICY.to_owned(), crit: false, val: None };
+    well(ldap.with_controls(policy).simple_bind(dn, secret.expose()).await?)
+}
+
+/// What a bind says of the password; nothing where it says something else ("unwilling" and its like).
+fn bound(result: &LdapResult) -> Option<Bound> {
+    let response = result.ctrls.iter().find(|control| control.1.ctype == PASSWORD_POLICY);
+    let problem = response.and_then(|control| Problem::of_policy(control.1.val.as_deref()?));
+    match result.rc {
+        0 => Some(problem.map_or(Bound::Right, Bound::Account)),
+        INVALID_CREDENTIALS => {
+            let problem = problem.or_else(|| Problem::of_active_directory(&result.text));
+            Some(problem.map_or(Bound::Wrong, Bound::Account))
+        }
+        NO_SUCH_OBJECT | INAPPROPRIATE_AUTHENTICATION => Some(Bound::Wrong),
+        _ => None,
     }
 }
 

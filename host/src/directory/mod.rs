@@ -1,5 +1,6 @@
 //! Finds users and checks their passwords: in LDAP servers, or in a file that behaves the same.
 
+mod each;
 mod filter;
 mod ldap;
 mod ldif;
@@ -19,6 +20,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use each::Asked;
 pub use pool::Connections;
 pub use problem::Problem;
 pub use shrunk::Shrink;
@@ -164,10 +166,7 @@ impl Directory {
     }
 
     async fn search(&self, connections: &Connections, name: &str) -> Result<Option<User>, Error> {
-        let filter = self.spec.filter.fill(name);
-        let mut wanted: Vec<&str> = self.spec.config.exposed_attributes.iter().map(String::as_str).collect();
-        wanted.push(&self.spec.config.host_attribute);
-        wanted.extend(self.spec.config.name_attribute.as_deref());
+        let (filter, wanted) = (self.spec.filter.fill(name), self.wanted());
         let mut found = match &self.source {
             Source::Ldif(ldif) => ldif.search(&filter, &wanted),
             Source::Ldap(servers) => servers.search(connections, &filter, &wanted).await?,
@@ -179,7 +178,16 @@ impl Directory {
         Ok(found.pop())
     }
 
-    fn mapped(&self, name: &str) -> Option<String> {
+    /// The attributes that an entry is asked for.
+    fn wanted(&self) -> Vec<&str> {
+        let mut wanted: Vec<&str> = self.spec.config.exposed_attributes.iter().map(String::as_str).collect();
+        wanted.push(&self.spec.config.host_attribute);
+        wanted.extend(self.spec.config.name_attribute.as_deref());
+        wanted
+    }
+
+    /// The back-end that the map names for a canonical name.
+    pub fn mapped(&self, name: &str) -> Option<String> {
         self.spec.map.as_ref()?.node_of(name).map(str::to_owned)
     }
 

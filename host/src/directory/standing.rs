@@ -16,7 +16,9 @@ pub(super) struct Standing(watch::Sender<State>);
 /// How a server stands, for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// It is asked.
+    /// Nobody has asked it yet.
+    Unknown,
+    /// It is asked, and answers.
     Well,
     /// It failed, and is passed over until then.
     Failed {
@@ -35,6 +37,21 @@ pub enum State {
 pub(super) struct Probe(Arc<Standing>);
 
 impl State {
+    /// Its word in the status.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Well => "up",
+            Self::Failed { silent: true, .. } => "silent",
+            Self::Failed { silent: false, .. } => "failed",
+        }
+    }
+
+    /// Whether it is asked: nothing speaks against it.
+    pub(super) fn is_asked(self) -> bool {
+        matches!(self, Self::Unknown | Self::Well)
+    }
+
     fn failed(silent: bool, interval: Duration) -> Self {
         let since = Instant::now();
         Self::Failed { since, until: since + interval, silent, probed: false }
@@ -43,7 +60,7 @@ impl State {
 
 impl Default for Standing {
     fn default() -> Self {
-        Self(watch::Sender::new(State::Well))
+        Self(watch::Sender::new(State::Unknown))
     }
 }
 
@@ -65,7 +82,12 @@ impl Standing {
 
     /// It gave an answer; whether that is news, since it was passed over.
     pub(super) fn answered(&self) -> bool {
-        self.0.send_if_modified(|state| std::mem::replace(state, State::Well) != State::Well)
+        let mut before = State::Well;
+        self.0.send_if_modified(|state| {
+            before = std::mem::replace(state, State::Well);
+            before != State::Well
+        });
+        matches!(before, State::Failed { .. })
     }
 
     /// The right to try it, if its time has come and nobody does.
@@ -131,7 +153,7 @@ impl Drop for Probe {
     fn drop(&mut self) {
         self.0.0.send_if_modified(|state| match state {
             State::Failed { probed, .. } => std::mem::replace(probed, false),
-            State::Well => false,
+            State::Unknown | State::Well => false,
         });
     }
 }

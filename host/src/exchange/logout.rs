@@ -51,12 +51,7 @@ impl Exchange {
     /// Whoever was logged in here before with a session that no cookie holds is logged out at the node too. A node that
     /// does not answer soon keeps nobody waiting.
     pub(super) async fn log_out_former(&self, visit: &Visit) {
-        let (scheme, shared, headers) = (self.scheme(), &self.worker.shared, &visit.head.headers);
-        let former = {
-            let opened = &mut self.worker.opened.borrow_mut();
-            self.snapshot.sessions.find(headers, scheme, &visit.site.name, &shared.state.revoked, opened)
-        };
-        let Some(former) = former else { return };
+        let Some(former) = self.find_session(visit) else { return };
         let Some(node) = self.snapshot.node(former.backend()).filter(|node| node.recipe.ends_by_call()) else { return };
         let headers = self.headers_for_node(visit, node);
         let allowance = self.allowance(Holder::user(former.user()));
@@ -70,9 +65,8 @@ impl Exchange {
     /// set must not reach the new one.
     pub(super) fn end_former(&self, answer: &mut Answer, visit: &Visit, node: &Node, new: &[String]) {
         let (scheme, shared, sessions) = (self.scheme(), &self.worker.shared, &self.snapshot.sessions);
-        let opened = &mut self.worker.opened.borrow_mut();
         let headers = &visit.head.headers;
-        if let Some(former) = sessions.find(headers, scheme, &visit.site.name, &shared.state.revoked, opened) {
+        if let Some(former) = self.find_session(visit) {
             sessions.end(&former, &shared.state.revoked);
             tracing::info!(user = former.user(), session = former.id(), "a new login ends the former session");
         }

@@ -8,11 +8,15 @@
 //! Invariants: the same wrong password again counts once; no table grows without bound; no password is kept, and of its
 //! keyed hash only so much as tells ten apart.
 
+mod desk;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+pub use desk::ShutOut;
 
 use crate::config::{Throttle as Settings, prefix};
 
@@ -155,7 +159,11 @@ impl Throttle {
     }
 
     fn user(&self, who: &Who<'_>) -> u64 {
-        self.hasher.hash_one((who.site, who.name.trim().to_lowercase()))
+        self.user_of(who.site, who.name)
+    }
+
+    fn user_of(&self, site: &str, name: &str) -> u64 {
+        self.hasher.hash_one((site, name.trim().to_lowercase()))
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {

@@ -4,28 +4,30 @@
 
 mod cookie;
 mod device;
+mod find;
 mod keys;
 mod once;
 mod opened;
 mod revoked;
+mod sighting;
 mod watched;
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 pub use cookie::{Cookie, clear as clear_cookie, is_ours};
 pub use device::Device;
+pub use find::Search;
 pub use keys::{Keys, Purpose};
 pub use once::Once;
 pub use opened::Opened;
 pub use revoked::{Past, Revocation, Revoked, parse_id};
+pub use sighting::{Sighting, Sightings};
 pub use watched::Watched;
 
 use crate::auth::Identity;
@@ -146,27 +148,6 @@ impl Sessions {
         Self { keys, idle: config.idle_timeout.as_secs(), absolute: config.absolute_timeout.as_secs() }
     }
 
-    /// The live session of a request, if it has one: sealed by us, of this site, neither idle, old nor ended.
-    pub fn find(
-        &self,
-        headers: &HeaderMap,
-        scheme: Scheme,
-        site: &str,
-        revoked: &Revoked,
-        opened: &mut Opened,
-    ) -> Option<Arc<Session>> {
-        let session = opened.get(sealed_in(headers, scheme)?, |sealed| self.open(sealed))?;
-        let now = seconds_now();
-        let young = now.saturating_sub(session.started) < self.absolute && now.saturating_sub(session.seen) < self.idle;
-        (young && session.site == site && !revoked.has(&session)).then_some(session)
-    }
-
-    /// The session of a request that ended by itself, if the request still has its cookie: it was not ended by anybody.
-    pub fn find_expired(&self, headers: &HeaderMap, scheme: Scheme, site: &str, revoked: &Revoked) -> Option<Session> {
-        let session = self.open(sealed_in(headers, scheme)?)?;
-        (session.site == site && !revoked.has(&session)).then_some(session)
-    }
-
     fn open(&self, sealed: &str) -> Option<Session> {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         serde_json::from_slice(&self.keys.open(Purpose::Session, &sealed)?).ok()
@@ -237,13 +218,6 @@ impl Sessions {
     }
 }
 
-/// The session's cookie. Two copies: somebody put one there, and neither is believed.
-fn sealed_in(headers: &HeaderMap, scheme: Scheme) -> Option<&str> {
-    let mut copies = Cookie::Session.values(headers, scheme);
-    let sealed = copies.next()?;
-    copies.next().is_none().then_some(sealed)
-}
-
 /// A login page may lie open for a day before it is sent.
 const FORM_LIFETIME: Duration = Duration::from_secs(86_400);
 
@@ -261,6 +235,7 @@ pub fn seconds_now() -> u64 {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use hyper::HeaderMap;
     use hyper::header::{COOKIE, HeaderValue};
 
     use super::*;
@@ -273,6 +248,18 @@ pub(crate) mod tests {
         let now = seconds_now();
         let (site, user, backend) = ("a.test".to_owned(), "zoë".to_owned(), "node-a".to_owned());
         Written { id: [7; 16], site, user, backend, started: now, seen: now, kept: Values::default() }.into()
+    }
+
+    pub(crate) fn session_of(user: &str, number: u32) -> Session {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        let now = seconds_now();
+        let (site, user, backend) = ("a.test".to_owned(), user.to_owned(), "node-a".to_owned());
+        Written { id, site, user, backend, started: now, seen: now, kept: Values::default() }.into()
+    }
+
+    fn search<'a>(revoked: &'a Revoked, sightings: &'a Sightings, opened: &'a mut Opened) -> Search<'a> {
+        Search { revoked, sightings, opened, client: [192, 0, 2, 1].into() }
     }
 
     fn headers(cookies: &[&str]) -> HeaderMap {
@@ -290,11 +277,14 @@ pub(crate) mod tests {
         let cookie = ours.cookie(&session(), Scheme::Https);
         assert!(cookie.starts_with("__Host-doorward=") && cookie.contains("Secure") && cookie.contains("HttpOnly"));
         let sent = headers(&[&cookie]);
-        let mut opened = Opened::default();
+        let (mut opened, seen) = (Opened::default(), Sightings::default());
         let mut find = |sessions: &Sessions, sent: &HeaderMap, scheme, site| {
-            let first = sessions.find(sent, scheme, site, &ended, &mut Opened::default());
+            let first = sessions.find(sent, scheme, site, search(&ended, &seen, &mut Opened::default()));
             // What was opened before says the same.
-            assert_eq!(sessions.find(sent, scheme, site, &ended, &mut opened).is_some(), first.is_some());
+            assert_eq!(
+                sessions.find(sent, scheme, site, search(&ended, &seen, &mut opened)).is_some(),
+                first.is_some()
+            );
             first.as_deref().cloned()
         };
         assert_eq!(find(&ours, &sent, Scheme::Https, "a.test"), Some(session()));
@@ -303,15 +293,18 @@ pub(crate) mod tests {
         assert_eq!(find(&ours, &headers(&[&cookie, &cookie]), Scheme::Https, "a.test"), None);
         let (half, _) = cookie.split_at(40);
         assert_eq!(find(&ours, &headers(&[half]), Scheme::Https, "a.test"), None);
-        assert_eq!(theirs.find(&sent, Scheme::Https, "a.test", &ended, &mut Opened::default()), None);
+        let mut opened = Opened::default();
+        assert_eq!(theirs.find(&sent, Scheme::Https, "a.test", search(&ended, &seen, &mut opened)), None);
+        assert_eq!(ours.seen(&seen, &ended).count(), 1, "it was seen, and what was refused was not");
     }
 
     #[test]
     fn sessions_end_by_idleness_age_and_word() {
         let (all, ended) = (sessions(900, 9000), Revoked::default());
-        let mut opened = Opened::default();
+        let (mut opened, seen) = (Opened::default(), Sightings::default());
         let mut find = |session: &Session| {
-            all.find(&headers(&[&all.cookie(session, Scheme::Http)]), Scheme::Http, "a.test", &ended, &mut opened)
+            let sent = headers(&[&all.cookie(session, Scheme::Http)]);
+            all.find(&sent, Scheme::Http, "a.test", search(&ended, &seen, &mut opened))
         };
         let ago = |seen, started| Session { seen: seconds_now() - seen, started: seconds_now() - started, ..session() };
         assert!(find(&ago(899, 899)).is_some());

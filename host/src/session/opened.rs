@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::Session;
+use super::{Session, Sighting};
 use crate::limits::Hashed;
 
 /// Two tables of so many take turns: when the young one is full, the old one goes. About 1 MiB each.
@@ -27,7 +27,15 @@ pub struct Opened {
 }
 
 /// By a part of the cookie's seal; of two with the same the later stays.
-type Table = HashMap<u64, (Zeroizing<Box<str>>, Arc<Session>), BuildHasherDefault<Hashed>>;
+type Table = HashMap<u64, Remembered, BuildHasherDefault<Hashed>>;
+
+/// A session whose cookie was opened.
+pub(super) struct Remembered {
+    sealed: Zeroizing<Box<str>>,
+    pub(super) session: Arc<Session>,
+    /// Where it is noted that it was seen, once it was found alive.
+    pub(super) sighting: Option<Arc<Sighting>>,
+}
 
 /// Where a cookie is: a part of its seal, which is as good as random, since only what a key of ours has sealed gets into a
 /// table. The product spreads the few bits that characters of base64 have.
@@ -37,25 +45,32 @@ fn place(sealed: &str) -> u64 {
 }
 
 impl Opened {
-    /// The session of a cookie; `open` is asked when it is not known.
-    pub(super) fn get(&mut self, sealed: &str, open: impl FnOnce(&str) -> Option<Session>) -> Option<Arc<Session>> {
+    /// What `look` says of the session of a cookie; `open` is asked when it is not known.
+    pub(super) fn get<T>(
+        &mut self,
+        sealed: &str,
+        open: impl FnOnce(&str) -> Option<Session>,
+        look: impl FnOnce(&mut Remembered) -> T,
+    ) -> Option<T> {
         let hash = place(sealed);
-        if let Some((known, session)) = self.young.get(&hash)
-            && ***known == *sealed
+        if let Some(known) = self.young.get_mut(&hash)
+            && **known.sealed == *sealed
         {
-            return Some(session.clone());
+            return Some(look(known));
         }
-        let entry = match self.old.remove(&hash).filter(|(known, _)| ***known == *sealed) {
+        let mut entry = match self.old.remove(&hash).filter(|known| **known.sealed == *sealed) {
             Some(entry) => entry,
             None if sealed.len() > LONGEST => return None,
-            None => (Zeroizing::new(sealed.into()), Arc::new(open(sealed)?)),
+            None => {
+                Remembered { sealed: Zeroizing::new(sealed.into()), session: Arc::new(open(sealed)?), sighting: None }
+            }
         };
         if self.young.len() >= KEPT {
             self.old = std::mem::take(&mut self.young);
         }
-        let session = entry.1.clone();
+        let said = look(&mut entry);
         self.young.insert(hash, entry);
-        Some(session)
+        Some(said)
     }
 
     /// Forgets all.
@@ -89,14 +104,17 @@ mod tests {
                 kept: crate::secret::Values::default(),
             })
         };
-        assert!(opened.get("forged", |_| None).is_none());
+        assert!(opened.get("forged", |_| None, |_| ()).is_none());
         for number in 0..3 * KEPT {
-            assert!(opened.get(&sealed("first"), |_| Some(session()).filter(|_| number == 0)).is_some(), "{number}");
-            opened.get(&sealed(&number.to_string()), |_| Some(session())).unwrap();
+            assert!(
+                opened.get(&sealed("first"), |_| Some(session()).filter(|_| number == 0), |_| ()).is_some(),
+                "{number}"
+            );
+            opened.get(&sealed(&number.to_string()), |_| Some(session()), |_| ()).unwrap();
             assert!(opened.young.len() <= KEPT && opened.old.len() <= KEPT);
         }
-        assert!(opened.get(&sealed("0"), |_| None).is_none(), "long ago");
+        assert!(opened.get(&sealed("0"), |_| None, |_| ()).is_none(), "long ago");
         opened.clear();
-        assert!(opened.get(&sealed("first"), |_| None).is_none());
+        assert!(opened.get(&sealed("first"), |_| None, |_| ()).is_none());
     }
 }
