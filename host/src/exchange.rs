@@ -394,7 +394,7 @@ impl Exchange {
             false => String::new(),
         };
         if let Some(logout) = self.logged_out(visit, node, &response, &page) {
-            self.end_session(session);
+            self.end_session(session, "node");
             if matches!(logout, own::Gone::LoggedOut) && visit.is_script() {
                 let answer = self.fitted(visit, node, response);
                 return Ok(Ending::Answer(self.without_sessions(answer, node)));

@@ -34,6 +34,7 @@ pub mod http1;
 pub mod reply;
 pub mod feed;
 pub mod limits;
+pub mod counters;
 pub mod tls;
 pub mod shortage;
 pub mod config;

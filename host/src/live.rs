@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::back::Node;
+use crate::counters::OfSite;
 use crate::directory::Directory;
 use crate::policy::Policies;
 use crate::snapshot::Snapshot;
@@ -20,6 +21,8 @@ pub struct Live {
     pub directory: Arc<Directory>,
     /// The back-ends, each at its number.
     pub(crate) nodes: Vec<Arc<Node>>,
+    /// What is counted of each site, at its number; the last one is of no site.
+    pub(crate) counted: Vec<Arc<OfSite>>,
 }
 
 impl Live {
@@ -33,6 +36,12 @@ impl Live {
         let mut nodes = self.snapshot.default_nodes.iter().filter_map(|number| self.nodes.get(*number));
         let first = nodes.clone().next();
         nodes.find(|node| node.status().up && !node.is_draining()).or(first)
+    }
+
+    /// What is counted of a site, or of requests that are for none.
+    pub fn counted(&self, site: Option<usize>) -> Option<&OfSite> {
+        let last = self.counted.len().checked_sub(1)?;
+        self.counted.get(site.unwrap_or(last)).map(AsRef::as_ref)
     }
 
     /// All nodes.

@@ -81,11 +81,15 @@ pub struct Listener {
     pub config: config::Listener,
     /// TLS; none for plain HTTP.
     pub tls: Option<TlsAcceptor>,
+    /// When the certificates that it shows end, each by the file of its chain: seconds since 1970.
+    pub certificate_ends: Vec<(PathBuf, i64)>,
 }
 
 /// A virtual host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
+    /// Its place in the configuration.
+    pub number: usize,
     /// Its first name.
     pub name: Arc<str>,
     /// Template when no policy picks one.
@@ -97,6 +101,8 @@ pub struct Site {
 /// Virtual hosts by exact name, by wildcard, and the one for all others.
 #[derive(Debug, Default)]
 struct Sites {
+    /// Their first names, each at its number.
+    names: Vec<Arc<str>>,
     exact: HashMap<String, Arc<Site>>,
     wildcard: HashMap<String, Arc<Site>>,
     other: Option<Arc<Site>>,
@@ -136,7 +142,9 @@ impl Snapshot {
         let tickets = faults.keep(tickets(config, materials));
         let listeners = config.listeners.iter().filter_map(|listener| {
             let tls = faults.keep(tls::server(listener, tickets.as_ref()?).map_err(Faults::from))?;
-            let listener = Listener { config: listener.clone(), tls: tls.map(TlsAcceptor::from) };
+            let chains = listener.certificates.iter().map(|certificate| &certificate.chain);
+            let certificate_ends = chains.filter_map(|chain| Some((chain.clone(), tls::chain_end(chain)?))).collect();
+            let listener = Listener { config: listener.clone(), tls: tls.map(TlsAcceptor::from), certificate_ends };
             Some((listener.config.name.clone(), Arc::new(listener)))
         });
         let listeners = listeners.collect();
@@ -200,6 +208,11 @@ impl Snapshot {
     /// The virtual host of a name: exact, then the longest wildcard, then the one for all others.
     pub fn site(&self, host: &str) -> Option<&Arc<Site>> {
         self.sites.find(host)
+    }
+
+    /// The first names of all sites, each at its site's number.
+    pub fn site_names(&self) -> &[Arc<str>] {
+        &self.sites.names
     }
 
     /// The limits of a scope of connections: those of a class, or of a listener.
@@ -303,10 +316,12 @@ fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {
 impl Sites {
     fn build(sites: &[config::Site]) -> Self {
         let mut built = Self::default();
-        for (index, config) in sites.iter().enumerate() {
-            let name = Arc::from(config.hosts.first().map_or("", String::as_str));
-            let site = Arc::new(Site { name, template: config.template.as_str().into(), title: config.title.clone() });
-            if index == 0 {
+        for (number, config) in sites.iter().enumerate() {
+            let name: Arc<str> = Arc::from(config.hosts.first().map_or("", String::as_str));
+            built.names.push(name.clone());
+            let (template, title) = (config.template.as_str().into(), config.title.clone());
+            let site = Arc::new(Site { number, name, template, title });
+            if number == 0 {
                 built.first = site.clone();
             }
             for host in &config.hosts {

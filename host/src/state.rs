@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::auth::Pace;
 use crate::back::Pools;
+use crate::counters::Counters;
 use crate::directory::DirectoryState;
 use crate::limits::{Flow, Refused, Room, Throttle};
 use crate::live::Live;
@@ -44,6 +45,8 @@ pub struct State {
     pub logins: Logins,
     /// The last attempts to log in.
     pub tries: Tries,
+    /// What is counted of the whole process.
+    pub counters: Counters,
     /// What may be used once only.
     pub once: Once,
     /// How long wrong logins take.
@@ -51,6 +54,9 @@ pub struct State {
     draining: AtomicBool,
     over: AtomicBool,
 }
+
+/// What metrics call the site of requests that are for none.
+const NO_SITE: &str = "none";
 
 /// Why a generation goes live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +73,10 @@ impl State {
         let policies = self.policies.follow(&next.policies, cause == Cause::Operator);
         let nodes = self.pools.follow(&next.nodes);
         let directory = self.directory.follow(&next.directory);
-        Arc::new(Live { snapshot: next.clone(), policies, directory, nodes })
+        let no_site = NO_SITE.into();
+        let sites = next.site_names().iter().chain([&no_site]);
+        let counted = sites.map(|site| self.counters.sites.of(site)).collect();
+        Arc::new(Live { snapshot: next.clone(), policies, directory, nodes, counted })
     }
 
     /// From now on balancers are told to send no more.

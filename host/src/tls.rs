@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use client::{client, system_authorities, to_node};
-pub use dates::{authorities_trouble, chain_trouble, covers, names};
+pub use dates::{authorities_trouble, chain_end, chain_trouble, covers, names};
 pub use server::{Tickets, server, subject};
 pub use words::words;
 

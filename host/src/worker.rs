@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use crate::back::Idle;
+use crate::counters::Seat;
 use crate::directory::Connections;
 use crate::live::Live;
 use crate::policy::Guests;
@@ -26,6 +27,8 @@ pub struct Worker {
     pub idle: Rc<Idle>,
     /// The generation seen last; only this worker writes it.
     seen: Arc<AtomicU64>,
+    /// Where it counts.
+    _seat: Seat,
 }
 
 impl Worker {
@@ -40,6 +43,7 @@ impl Worker {
             opened: RefCell::default(),
             idle: Rc::default(),
             seen,
+            _seat: Seat::take(),
         }
     }
 

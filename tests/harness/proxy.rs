@@ -296,11 +296,17 @@ impl Proxy {
     /// Asks at its admin socket, which the configuration must name `admin.sock`: status and body.
     #[track_caller]
     pub fn admin(&self, method: &str, path: &str) -> (u16, String) {
+        self.admin_with(method, path, "Accept: */*")
+    }
+
+    /// The same with another header.
+    #[track_caller]
+    pub fn admin_with(&self, method: &str, path: &str, header: &str) -> (u16, String) {
         use std::io::{Read as _, Write as _};
         let socket = self.dir().join("admin.sock");
         let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("the admin socket");
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            .expect("a request");
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{header}\r\n");
+        write!(stream, "{head}Content-Length: 0\r\nConnection: close\r\n\r\n").expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));

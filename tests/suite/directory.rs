@@ -82,6 +82,12 @@ fn a_login_is_one_search_and_one_bind_and_a_request_is_nothing() {
     let search = connection(|asked| matches!(asked, Asked::Search { .. }));
     let bind = connection(|asked| matches!(asked, Asked::Bind { dn, .. } if dn.starts_with("uid=alice")));
     assert_ne!(search, bind, "a user's bind is on a connection that never searches");
+    let metrics = proxy.admin("GET", "/metrics").1;
+    for operation in ["search", "bind"] {
+        let labels = format!("server=\"{}\",operation=\"{operation}\",result=\"answered\"", server.url());
+        let line = format!("doorward_directory_duration_seconds_count{{{labels}}} 1\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
 }
 
 #[test]

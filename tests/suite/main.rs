@@ -37,6 +37,7 @@ mod at_once;
 mod pinned;
 mod connecting;
 mod health;
+mod metrics;
 mod access;
 mod listeners;
 mod guests;

@@ -6,20 +6,21 @@ use hyper::StatusCode;
 use serde_json::json;
 
 use super::call::{Answer, Call, Content};
-use super::{metrics, status};
+use super::metrics::{self, FORMAT, Format};
+use super::status;
 use crate::directory::Shrink;
 use crate::session::{self, Revocation};
-
-/// The kind of Prometheus' text format.
-const METRICS: &str = "text/plain; version=0.0.4";
 
 pub(super) async fn status(call: Call) -> Answer {
     Answer::told(status::status(call.control.generations()))
 }
 
 pub(super) async fn metrics(call: Call) -> Answer {
-    let text = metrics::metrics(call.control.generations());
-    Answer { status: StatusCode::OK, content: Content::Text(METRICS, text) }
+    let Some(format) = Format::named(call.parameter(FORMAT).unwrap_or_default()) else {
+        return Answer::refused(StatusCode::BAD_REQUEST, "format is prometheus or openmetrics");
+    };
+    let text = metrics::metrics(call.control.generations(), format);
+    Answer { status: StatusCode::OK, content: Content::Text(format.content_type(), text) }
 }
 
 /// A reload that was not refused, with the warnings of what is live then.

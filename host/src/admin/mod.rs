@@ -17,7 +17,7 @@ use std::time::Duration;
 use doorward_wire::form;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -111,7 +111,11 @@ async fn answer(control: &Handle, caller: Caller, request: &Request<Incoming>) -
         let why = format!("{} needs the role {}", verb.name, verb.role.name());
         return response(Answer::refused(StatusCode::FORBIDDEN, why));
     }
-    let parameters = form::read(request.uri().query().unwrap_or_default().as_bytes());
+    let mut parameters = form::read(request.uri().query().unwrap_or_default().as_bytes());
+    if verb.takes(metrics::FORMAT) && !parameters.iter().any(|(name, _)| name == metrics::FORMAT) {
+        let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        parameters.push((metrics::FORMAT.to_owned(), metrics::Format::of(accept).name().to_owned()));
+    }
     if let Some((unknown, _)) = parameters.iter().find(|(name, _)| !verb.takes(name)) {
         let why = format!("{} takes no \"{}\"", verb.name, unknown.escape_debug());
         return response(Answer::refused(StatusCode::BAD_REQUEST, why));

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value as Json, json};
 
+use super::metrics::sums;
 use crate::back::Node;
 use crate::control::Generations;
 use crate::directory::State;
@@ -48,6 +49,9 @@ pub(super) fn status(generations: &Generations) -> Json {
         "backends": snapshot.nodes().iter().map(|node| of_node(node, &sessions)).collect::<Json>(),
         "sessions": sessions.values().sum::<u64>(),
         "logins": shared.state.logins.by_outcome(),
+        "sessions-opened": shared.state.counters.sessions_opened.sum(),
+        "sessions-ended": sums(generations, "doorward_sessions_ended_total", "reason"),
+        "tls-handshakes": sums(generations, "doorward_tls_handshakes_total", "result"),
         "throttle": {"entries": shared.state.throttle.size()},
         "directory": snapshot.directory.servers().into_iter().map(|(url, state)| of_server(&url, state)).collect::<Json>(),
         "quarantine": quarantine,

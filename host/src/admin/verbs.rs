@@ -12,7 +12,7 @@ use hyper::Method;
 
 use super::call::{Answer, Call};
 use super::caller::Role;
-use super::commands;
+use super::{commands, metrics};
 
 /// A verb: a row of the table.
 pub struct Verb {
@@ -112,7 +112,7 @@ impl Verb {
 /// All verbs. docs/operations.md has the same table; a test compares them.
 pub static VERBS: &[Verb] = &[
     look("status", Role::Viewer, &[], |call| Box::pin(commands::status(call))),
-    look("metrics", Role::Viewer, &[], |call| Box::pin(commands::metrics(call))),
+    look("metrics", Role::Viewer, &[metrics::FORMAT], |call| Box::pin(commands::metrics(call))),
     change("reload", Role::Operator, &["accept-shrink"], |call| Box::pin(commands::reload(call))),
     change("rollback", Role::Operator, &["generation"], |call| Box::pin(commands::rollback(call))),
     change("purge-routes", Role::Operator, &["user"], |call| Box::pin(commands::purge_routes(call))).personal(),

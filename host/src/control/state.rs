@@ -14,6 +14,10 @@ pub(super) fn revoke(generations: &Generations, what: Revocation, answer: Answer
         Revocation::All => tracing::warn!("all sessions of all users are revoked"),
     }
     let shared = generations.proxy().shared().clone();
+    if matches!(what, Revocation::Session(_)) {
+        // Of how many sessions a user has, or all have, nobody knows.
+        shared.state.counters.sessions_ended.mine().of("", ["revoked", ""]).add(1);
+    }
     spawn_blocking(move || {
         let lifetime = shared.live.load().sessions.lifetime();
         let _ = answer.send(shared.state.revoked.revoke(&what, lifetime));

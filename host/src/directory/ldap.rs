@@ -22,6 +22,7 @@ use super::problem::Problem;
 use super::spec::LdapSpec;
 use super::standing::{Probe, Standing, State};
 use super::{Bound, Error, Stored, User};
+use crate::counters::{ByLabel, Histogram, PerWorker, Scale};
 use crate::secret::Secret;
 use crate::{shortage, tls};
 
@@ -49,6 +50,8 @@ pub(super) struct Servers {
 struct Server {
     target: Target,
     standing: Arc<Standing>,
+    /// What it was asked, by usage and result, and how long that took.
+    asked: Arc<PerWorker<ByLabel<Histogram>>>,
 }
 
 /// A question that one server left without an answer.
@@ -89,9 +92,10 @@ impl Servers {
     pub(super) fn next(spec: &Arc<LdapSpec>, before: Option<&Self>) -> Self {
         let known = before.map_or(&[][..], |before| &before.servers);
         let server = |target: &Target| {
-            let standing =
-                known.iter().find(|known| known.target.url == target.url).map(|known| known.standing.clone());
-            Server { target: target.clone(), standing: standing.unwrap_or_default() }
+            let known = known.iter().find(|known| known.target.url == target.url);
+            let (standing, asked) =
+                known.map_or_else(Default::default, |known| (known.standing.clone(), known.asked.clone()));
+            Server { target: target.clone(), standing, asked }
         };
         let same_way = before.filter(|before| before.spec.is_reached_as(spec));
         Self {
@@ -104,6 +108,11 @@ impl Servers {
     /// How each server stands, by its URL.
     pub(super) fn states(&self) -> impl Iterator<Item = (&str, State)> {
         self.servers.iter().map(|server| (server.target.url.as_str(), server.standing.state()))
+    }
+
+    /// What each server was asked, by its URL.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (&str, &PerWorker<ByLabel<Histogram>>)> {
+        self.servers.iter().map(|server| (server.target.url.as_str(), &*server.asked))
     }
 
     /// A name that nobody has, to bind to for a user who is not there.
@@ -235,12 +244,18 @@ impl Servers {
     ) -> Result<T, Unanswered> {
         let url = &server.target.url;
         let given_up = Standing::silenced(server.standing.changes());
-        let heard = Cell::new(false);
+        let (heard, began) = (Cell::new(false), Instant::now());
         let answer = tokio::select! {
             answer = self.ask_on_a_connection(server, pool, (usage, &heard), ask) => answer,
             () = given_up => Err(Trouble::GivenUp),
         };
         let unanswered = |error: String| Err(Unanswered { error: format!("{url}: {error}"), heard: heard.get() });
+        let result = match &answer {
+            Ok(_) => "answered",
+            Err(Trouble::Silent(_) | Trouble::GivenUp) => "silent",
+            Err(Trouble::Failed(_) | Trouble::Lost(_) | Trouble::LostKept(_) | Trouble::Ours(_)) => "failed",
+        };
+        server.asked.mine().of("", [usage.name(), result]).observe(Scale::Network, began.elapsed());
         let (silent, error) = match answer {
             Ok(answer) => {
                 if server.standing.answered() {

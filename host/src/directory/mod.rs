@@ -28,6 +28,7 @@ pub use spec::DirectorySpec;
 pub use standing::State;
 pub use state::DirectoryState;
 
+use crate::counters::{ByLabel, Histogram, Labels, Observed, PerWorker};
 use crate::password::{Busy, Hashing};
 use crate::secret::Secret;
 use ldap::Servers;
@@ -244,6 +245,16 @@ impl Directory {
     async fn fits(&self, stored: Stored, secret: &Secret) -> Result<Bound, Error> {
         let right = self.hashing.any_fits(stored.values, secret.clone()).await?;
         Ok(if right { stored.problem.map_or(Bound::Right, Bound::Account) } else { Bound::Wrong })
+    }
+
+    /// What each server was asked, by its URL, what for and with what result, and how long that took; nothing for a file.
+    pub fn asked(&self) -> Vec<(Labels, Observed)> {
+        let Source::Ldap(servers) = &self.source else { return Vec::new() };
+        let of = |(url, asked): (&str, &PerWorker<ByLabel<Histogram>>)| {
+            let sums = asked.sums(Observed::add).into_iter();
+            sums.map(|((_, words), observed)| ((url.to_owned(), words), observed)).collect::<Vec<_>>()
+        };
+        servers.asked().flat_map(of).collect()
     }
 
     /// How each server stands, by its URL; nothing for a file.

@@ -23,6 +23,16 @@ pub(super) enum Use {
     UserBind,
 }
 
+impl Use {
+    /// Its word in metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Search => "search",
+            Self::UserBind => "bind",
+        }
+    }
+}
+
 /// A connection that is nobody's at the moment.
 pub(super) struct Kept {
     pub(super) ldap: Ldap,

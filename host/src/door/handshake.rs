@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::{HandshakeKind, ProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -32,9 +33,15 @@ pub(super) async fn secure(
     let Some(acceptor) = &listener.tls else { return Some(Channel::Clear(stream)) };
     // Boxed, so that a connection without TLS has no room for it.
     let handshake = Box::pin(tokio::time::timeout(listener.config.handshake_timeout, handshake(acceptor, stream)));
+    let shared = &worker.shared;
+    let count = |version, result| {
+        shared.state.counters.handshakes.mine().of(&listener.config.name, [version, result]).add(1);
+    };
     match handshake.await {
         Ok(Ok(Channel::Tls(stream))) => {
             let session = stream.get_ref().1;
+            let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+            count(version_of(session.protocol_version()), if is_resumed { "resumed" } else { "full" });
             let told = PeerTls {
                 version: tls::version(session.protocol_version()),
                 server_name: session.server_name().map(str::to_ascii_lowercase),
@@ -44,14 +51,32 @@ pub(super) async fn secure(
             return Some(Channel::Tls(stream));
         }
         Ok(Ok(other)) => {
-            worker.shared.state.refused.count(&peer.listener, "tls-handshake");
+            count(NO_VERSION, "not-tls");
+            shared.state.refused.count(&peer.listener, "tls-handshake");
             return Some(other);
         }
-        Ok(Err(error)) => tracing::debug!(client = %peer.address, %error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!(client = %peer.address, "a TLS handshake took too long"),
+        Ok(Err(error)) => {
+            count(NO_VERSION, "failed");
+            tracing::debug!(client = %peer.address, %error, "a TLS handshake failed");
+        }
+        Err(_) => {
+            count(NO_VERSION, "timeout");
+            tracing::debug!(client = %peer.address, "a TLS handshake took too long");
+        }
     }
-    worker.shared.state.refused.count(&peer.listener, "tls-handshake");
+    shared.state.refused.count(&peer.listener, "tls-handshake");
     None
+}
+
+/// The version in metrics of a handshake that came to none.
+const NO_VERSION: &str = "none";
+
+fn version_of(version: Option<ProtocolVersion>) -> &'static str {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => "1.3",
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        _ => NO_VERSION,
+    }
 }
 
 async fn handshake(acceptor: &TlsAcceptor, mut stream: Stream) -> std::io::Result<Channel> {

@@ -206,6 +206,7 @@ impl Exchange {
                 answer.headers_mut().append(header::SET_COOKIE, fitted);
             }
         }
+        self.worker.shared.state.counters.sessions_opened.mine().add(1);
         append(&mut answer, header::SET_COOKIE, &self.snapshot.sessions.cookie(session, scheme));
         append(&mut answer, header::SET_COOKIE, &Cookie::Form.clear(scheme));
         answer

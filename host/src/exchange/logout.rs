@@ -38,13 +38,20 @@ impl Exchange {
         if let Err(refusal) = back::log_out(hop, &headers, session.user(), session.kept()).await {
             tracing::warn!(backend = node.name(), ?refusal, "the node was not told of a logout");
         }
-        self.end_session(&session);
+        self.end_session(&session, "logout");
         self.after_logout(own::Gone::LoggedOut, visit, &node)
     }
 
-    /// The user is logged out: the session is dead wherever its cookie turns up.
-    pub(super) fn end_session(&self, session: &Session) {
-        self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
+    /// A session is dead from now on, wherever its cookie turns up; `why` is what metrics tell.
+    pub(super) fn end(&self, session: &Session, why: &'static str) {
+        let state = &self.worker.shared.state;
+        self.snapshot.sessions.end(session, &state.revoked);
+        state.counters.sessions_ended.mine().of("", [why, ""]).add(1);
+    }
+
+    /// The user is logged out.
+    pub(super) fn end_session(&self, session: &Session, why: &'static str) {
+        self.end(session, why);
         tracing::info!(user = session.user(), client = %self.peer.address, "logged out");
     }
 
@@ -64,10 +71,10 @@ impl Exchange {
     /// Whoever was logged in here before is not any more, wherever copies of the cookie are; and what the former node
     /// set must not reach the new one.
     pub(super) fn end_former(&self, answer: &mut Answer, visit: &Visit, node: &Node, new: &[String]) {
-        let (scheme, shared, sessions) = (self.scheme(), &self.worker.shared, &self.snapshot.sessions);
+        let scheme = self.scheme();
         let headers = &visit.head.headers;
         if let Some(former) = self.find_session(visit) {
-            sessions.end(&former, &shared.state.revoked);
+            self.end(&former, "new-login");
             tracing::info!(user = former.user(), session = former.id(), "a new login ends the former session");
         }
         let stale = self.snapshot.nodes().iter().flat_map(|node| &node.recipe.session_cookies);

@@ -32,7 +32,7 @@ impl Exchange {
 
     /// The new node knows nothing of the old one's session: a login is needed.
     pub(super) fn after_move(&self, visit: &Visit, session: &Session, away: &Arc<Node>) -> Answer {
-        self.snapshot.sessions.end(session, &self.worker.shared.state.revoked);
+        self.end(session, "moved");
         self.after_logout(Gone::Moved, visit, away)
     }
 }

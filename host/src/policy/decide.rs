@@ -16,6 +16,7 @@ use super::facts::Facts;
 use super::record::Record;
 use super::{Policies, Policy};
 use crate::config::Recording;
+use crate::counters::{Histogram, Scale};
 
 /// The answer; or nothing, for a reason that was told.
 pub(super) type Outcome = Result<Arc<Answer>, ()>;
@@ -61,6 +62,8 @@ pub(super) struct Tally {
     pub evictions: AtomicU64,
     /// Bytes held.
     pub bytes: AtomicU64,
+    /// How long the policy took for an answer.
+    pub took: Histogram,
 }
 
 impl Tally {
@@ -78,6 +81,7 @@ impl Tally {
             for (sum, one) in [(&sum.hits, &one.hits), (&sum.misses, &one.misses), (&sum.evictions, &one.evictions)] {
                 sum.fetch_add(one.load(Ordering::Relaxed), Ordering::Relaxed);
             }
+            sum.took.absorb(&one.took);
             false
         });
         all.push(self);
@@ -217,6 +221,7 @@ impl Policy {
                 (outcome.map(Arc::new), trace)
             }
         };
+        shelf.tally.took.observe(Scale::Compute, now.elapsed());
         match &outcome {
             Ok(answer) => {
                 self.answered(facts);

@@ -37,6 +37,7 @@ pub use state::{Policy, States};
 pub use trial::{Figures, Told, Trial};
 
 use crate::config::{Mode, OnError, Question};
+use crate::counters::Observed;
 
 /// How a policy does: for the status, and for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Health {
     pub evictions: u64,
     /// Bytes of memory.
     pub bytes: u64,
+    /// How long it took for an answer, where none was remembered.
+    pub took: Observed,
     /// Questions that it failed to answer.
     pub failures: u64,
     /// Questions that it was not asked, since its breaker was open.

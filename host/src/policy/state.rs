@@ -12,6 +12,7 @@ use super::decide::Tally;
 use super::spec::{PolicySpec, PolicySpecs};
 use super::{Health, Policies};
 use crate::config::Question;
+use crate::counters::{Observed, Scale};
 
 /// A live policy: what the generation says of it, and what lives of it.
 pub struct Policy {
@@ -123,6 +124,7 @@ impl Policy {
             misses: sum(|tally| &tally.misses),
             evictions: sum(|tally| &tally.evictions),
             bytes: sum(|tally| &tally.bytes),
+            took: Observed::sum(Scale::Compute, tallies.iter().map(|tally| &tally.took)),
             failures: of(&counts.failures),
             shut_out: of(&counts.shut_out),
             audits: of(&counts.audits),

@@ -19,6 +19,16 @@ pub fn chain_trouble(path: &Path, now: i64) -> Option<String> {
     chain.iter().find_map(|certificate| trouble(certificate, now))
 }
 
+/// When the first certificate of a chain ends: seconds since 1970; nothing of a chain that cannot be read.
+pub fn chain_end(path: &Path) -> Option<i64> {
+    let chain = certificates(path).ok()?;
+    let ends = chain.iter().filter_map(|certificate| {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    });
+    ends.min()
+}
+
 /// Why authorities hardly do: when not one of them is good.
 pub fn authorities_trouble(path: &Path, now: i64) -> Option<String> {
     let authorities = certificates(path).ok()?;
