@@ -225,7 +225,7 @@ impl Exchange {
         check::check_head(head, present)?;
         check::check_size(head, &self.snapshot.http)?;
         let site = self.snapshot.site(&host).ok_or(Refusal::UnknownSite)?.clone();
-        self.finish.site(&site.name);
+        self.finish.site(&site);
         self.check_server_name(&site)?;
         let head = Arc::clone(head);
         let mut facts = Facts::of_connection(self.peer.clone());

@@ -21,8 +21,16 @@ pub struct Live {
     pub directory: Arc<Directory>,
     /// The back-ends, each at its number.
     pub(crate) nodes: Vec<Arc<Node>>,
-    /// What is counted of each site, at its number; the last one is of no site.
-    pub(crate) counted: Vec<Arc<OfSite>>,
+    /// What is counted of each site.
+    pub(crate) counted: Counted,
+}
+
+/// What is counted of each site.
+pub(crate) struct Counted {
+    /// Each at its number.
+    pub(crate) sites: Vec<Arc<OfSite>>,
+    /// Of requests that are for none.
+    pub(crate) none: Arc<OfSite>,
 }
 
 impl Live {
@@ -39,9 +47,8 @@ impl Live {
     }
 
     /// What is counted of a site, or of requests that are for none.
-    pub fn counted(&self, site: Option<usize>) -> Option<&OfSite> {
-        let last = self.counted.len().checked_sub(1)?;
-        self.counted.get(site.unwrap_or(last)).map(AsRef::as_ref)
+    pub fn counted(&self, site: Option<usize>) -> &OfSite {
+        site.and_then(|number| self.counted.sites.get(number)).unwrap_or(&self.counted.none)
     }
 
     /// All nodes.

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use hyper::StatusCode;
 
 use crate::auth::Pace;
 use crate::back::Pools;
-use crate::counters::Counters;
+use crate::counters::{Answered, Counters, ENDS, Logins, OTHER, class_of, method_of};
 use crate::directory::DirectoryState;
 use crate::limits::{Flow, Refused, Room, Throttle};
-use crate::live::Live;
-use crate::log::access::{Line, Log};
+use crate::live::{Counted, Live};
+use crate::log::access::{Ended, Line, Log};
 use crate::policy::{self, Desk};
 use crate::session::{Once, Revoked, Sighting, Sightings, Watched};
 use crate::snapshot::Snapshot;
-use crate::tries::{Reason, Record, Tries};
+use crate::tries::{Record, Tries};
 
 /// All that lives, by name. Each generation that goes live is told to it, and nothing of it is in a generation.
 #[derive(Default)]
@@ -58,6 +59,9 @@ pub struct State {
 /// What metrics call the site of requests that are for none.
 const NO_SITE: &str = "none";
 
+/// There is a counter for each way to end.
+const _: () = assert!(Ended::ALL.len() == ENDS);
+
 /// Why a generation goes live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -73,9 +77,8 @@ impl State {
         let policies = self.policies.follow(&next.policies, cause == Cause::Operator);
         let nodes = self.pools.follow(&next.nodes);
         let directory = self.directory.follow(&next.directory);
-        let no_site = NO_SITE.into();
-        let sites = next.site_names().iter().chain([&no_site]);
-        let counted = sites.map(|site| self.counters.sites.of(site)).collect();
+        let of = |site: &Arc<str>| self.counters.sites.of(site);
+        let counted = Counted { sites: next.site_names().iter().map(of).collect(), none: of(&NO_SITE.into()) };
         Arc::new(Live { snapshot: next.clone(), policies, directory, nodes, counted })
     }
 
@@ -97,30 +100,6 @@ impl State {
     /// Whether what has not finished is dropped, and its clients did not leave.
     pub fn gave_up(&self) -> bool {
         self.over.load(Ordering::Acquire)
-    }
-}
-
-/// How logins ended, counted by outcome and reason.
-#[derive(Default)]
-pub struct Logins(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
-
-impl Logins {
-    /// Counts one.
-    pub fn count(&self, outcome: &'static str, reason: Option<Reason>) {
-        let reason = reason.map_or("", Reason::word);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((outcome, reason)).or_default() += 1;
-    }
-
-    /// All, by outcome and reason; without a reason where somebody got in.
-    pub fn all(&self) -> BTreeMap<(&'static str, &'static str), u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// All, by outcome.
-    pub fn by_outcome(&self) -> BTreeMap<&'static str, u64> {
-        let mut sums = BTreeMap::new();
-        self.all().into_iter().for_each(|((outcome, _), count)| *sums.entry(outcome).or_default() += count);
-        sums
     }
 }
 
@@ -154,13 +133,33 @@ impl Shared {
     /// An attempt to log in has ended: the one place that its record goes through.
     pub fn login_ended(&self, record: Record) {
         record.write();
-        self.state.logins.count(record.outcome, record.reason);
+        let reason = record.reason_word().unwrap_or_default();
+        self.state.logins.count((record.outcome, reason), record.mode.unwrap_or("none"), record.took);
         self.state.tries.keep(Arc::new(record));
     }
 
     /// An exchange came to its end: the one place from which all hear of it who want to know.
     pub fn exchange_ended(&self, line: &Line) {
+        self.count(line);
         self.log.record(line);
+    }
+
+    fn count(&self, line: &Line) {
+        let answered = Answered {
+            method: line.method().map_or(OTHER, |method| method_of(method.as_str())),
+            class: class_of(line.status),
+            ended: line.ended as usize,
+            took: (line.status != StatusCode::SWITCHING_PROTOCOLS).then_some(line.took),
+            received: line.received,
+            sent: line.sent,
+        };
+        let live = self.live.load();
+        if live.generation == line.generation {
+            return live.counted(line.site_number).count(&answered);
+        }
+        // A reload came in between, and numbers of sites may be others.
+        let name = line.site.clone().unwrap_or_else(|| NO_SITE.into());
+        self.state.counters.sites.of(&name).count(&answered);
     }
 
     /// Opens the files of logs anew, for who moved them away.

@@ -1,9 +1,12 @@
 //! What is counted, and how it is told: by the judges of both formats, and by clients that counted themselves.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use harness::{Answer, Backend, Certs, Proxy};
+use harness::{Answer, Backend, Certs, Proxy, Request};
 
 use crate::support::{config, log_in, setup, webmail};
 
@@ -104,5 +107,131 @@ fn sessions_are_counted_as_they_begin_and_end() {
     let metrics = scrape(&proxy, "*/*");
     assert_eq!(value(&metrics, "doorward_sessions_opened_total"), 2.0);
     assert_eq!(value(&metrics, "doorward_sessions_ended_total{reason=\"logout\"}"), 1.0);
-    assert_eq!(proxy.status()["sessions"], serde_json::json!({"opened": 2, "ended": {"logout": 1}}));
+    assert_eq!(proxy.status()["sessions-ended"], serde_json::json!({"logout": 1}));
+}
+
+/// The names and labels of all series.
+fn series(metrics: &str) -> BTreeSet<String> {
+    let lines = metrics.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+}
+
+/// The sum of all series of a metric whose labels have this part.
+fn sum(metrics: &str, name: &str, part: &str) -> f64 {
+    let of = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']) && line.contains(part);
+    metrics.lines().filter(of).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn what_clients_make_up_adds_no_series() {
+    let node = webmail(|_| Answer::text("inbox"));
+    let named = "[[site]]\nhosts = [\"mail.test\"]\n";
+    let proxy = setup().serve(&format!("{}{named}", config(ADMIN, &[("node-a", &node, "")])));
+    let ask = |method: &str, host: &str, path: &str| {
+        format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nX-Requested-With: x\r\n\r\n")
+    };
+    // One of each sort.
+    let mut connection = proxy.client().connect();
+    for (method, host) in [("GET", "mail.test"), ("GET", "a.test"), ("MADEUP", "a.test"), ("MADEUP", "mail.test")] {
+        connection.write(ask(method, host, "x"));
+        assert_eq!(connection.read_response(method).expect("an answer").status, 401);
+    }
+    let wait_for = |count: f64| {
+        let began = std::time::Instant::now();
+        loop {
+            let metrics = scrape(&proxy, "*/*");
+            let counted = sum(&metrics, "doorward_requests_total", "");
+            if counted >= count {
+                assert_eq!(counted, count);
+                return metrics;
+            }
+            assert!(began.elapsed() < Duration::from_secs(120), "{counted} of {count}: {metrics}");
+        }
+    };
+    let before = series(&wait_for(4.0));
+    std::thread::scope(|scope| {
+        for thread in 0..4_u32 {
+            let proxy = &proxy;
+            scope.spawn(move || {
+                let mut connection = proxy.client().connect();
+                for batch in 0..50_u32 {
+                    let one = |n: u32| {
+                        let seed = (thread * 10_000 + batch * 50 + n).wrapping_mul(2_654_435_761);
+                        let host = if n.is_multiple_of(5) { "mail.test".to_owned() } else { format!("h{seed:x}.test") };
+                        let method = if n.is_multiple_of(3) { "GET".to_owned() } else { format!("M{seed:X}") };
+                        (method.clone(), ask(&method, &host, &format!("p{seed:x}?q={seed}")))
+                    };
+                    let requests: Vec<_> = (0..50).map(one).collect();
+                    connection.write(requests.iter().map(|(_, request)| request.as_str()).collect::<String>());
+                    for (method, _) in &requests {
+                        assert_eq!(connection.read_response(method).expect("an answer").status, 401);
+                    }
+                }
+            });
+        }
+    });
+    let metrics = wait_for(10_004.0);
+    let bounds = |series: &str| !series.contains("_bucket{");
+    let (before, after) = (before.iter(), series(&metrics));
+    let before: BTreeSet<_> = before.filter(|series| bounds(series)).cloned().collect();
+    let after: BTreeSet<_> = after.into_iter().filter(|series| bounds(series)).collect();
+    assert_eq!(after.difference(&before).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(sum(&metrics, "doorward_requests_total", "site=\"mail.test\""), 2.0 + 2_000.0);
+    assert_eq!(sum(&metrics, "doorward_requests_total", "method=\"GET\""), 2.0 + 4.0 * 50.0 * 17.0);
+}
+
+#[test]
+fn counters_equal_what_clients_count_over_reloads_and_with_workers_that_come_and_go() {
+    let node = webmail(|request| Answer::text("x".repeat(request.body().len())));
+    let extra = format!("{ADMIN}[threads]\nmin = 1\nmax = 3\ngrow-after = \"250ms\"\nshrink-after = \"250ms\"\n");
+    let (before, after) =
+        ("[[site]]\nhosts = [\"a.test\"]\n[[site]]\nhosts = [\"b.test\"]\n", "[[site]]\nhosts = [\"b.test\"]\n");
+    let text = config(&extra, &[("node-a", &node, "")]);
+    let proxy = setup().serve(&format!("{text}{before}"));
+    let mut clients: Vec<_> = (0..4).map(|_| log_in(&proxy, "alice")).collect();
+    let logins = 2.0 * 4.0;
+    let (stop, counted) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for client in &mut clients {
+            let (stop, counted) = (&stop, &counted);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = client.send(Request::new("POST", "/x").body("1234567"));
+                    assert_eq!((answer.status, answer.body.len()), (200, 7));
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..6 {
+            // Sites get other numbers.
+            let sites = if round % 2 == 0 { after } else { before };
+            proxy.write("doorward.toml", format!("{text}{sites}"));
+            proxy.admin("POST", "/reload");
+            let (from, began) = (counted.load(Ordering::Relaxed), std::time::Instant::now());
+            while counted.load(Ordering::Relaxed) < from + 200 {
+                assert!(began.elapsed() < Duration::from_secs(120));
+                std::thread::yield_now();
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let posts = counted.load(Ordering::Relaxed) as f64;
+    let began = std::time::Instant::now();
+    let metrics = loop {
+        let metrics = scrape(&proxy, "*/*");
+        if sum(&metrics, "doorward_requests_total", "ended=\"whole\"") >= posts + logins {
+            break metrics;
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "{posts}: {metrics}");
+    };
+    let requests = |part: &str| sum(&metrics, "doorward_requests_total", part);
+    assert_eq!((requests(""), requests("method=\"POST\"")), (posts + logins, posts + 4.0), "{metrics}");
+    assert_eq!(requests("site=\"*\""), posts + logins);
+    assert_eq!(sum(&metrics, "doorward_request_duration_seconds_count", ""), posts + logins);
+    let of_logins = sum(&metrics, "doorward_received_bytes_total", "") - 7.0 * posts;
+    assert!(of_logins > 0.0 && of_logins < 4.0 * 1000.0, "{of_logins}");
+    assert_eq!(sum(&metrics, "doorward_backend_queue_seconds_count", ""), posts + 4.0);
+    assert_eq!(sum(&metrics, "doorward_backend_first_byte_seconds_count", ""), posts + 4.0);
+    assert_eq!(value(&metrics, "doorward_logins_total{outcome=\"in\",reason=\"\"}"), 4.0);
+    assert_eq!(sum(&metrics, "doorward_login_duration_seconds_count", "outcome=\"in\""), 4.0);
 }

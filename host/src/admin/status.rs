@@ -49,6 +49,10 @@ pub(super) fn status(generations: &Generations) -> Json {
         "backends": snapshot.nodes().iter().map(|node| of_node(node, &sessions)).collect::<Json>(),
         "sessions": sessions.values().sum::<u64>(),
         "logins": shared.state.logins.by_outcome(),
+        "requests": {
+            "by-status": sums(generations, "doorward_requests_total", "status"),
+            "by-end": sums(generations, "doorward_requests_total", "ended"),
+        },
         "sessions-opened": shared.state.counters.sessions_opened.sum(),
         "sessions-ended": sums(generations, "doorward_sessions_ended_total", "reason"),
         "tls-handshakes": sums(generations, "doorward_tls_handshakes_total", "result"),

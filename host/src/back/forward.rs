@@ -129,7 +129,10 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<NodeAn
         // Places are scarce: the node is not kept waiting for what comes slowly.
         Box::pin(upload.read_ahead(hop.allowance)).await?;
     }
-    let permit = hop.times.queueing(gate.enter(hop.allowance.holder)).await.map_err(|shut| match shut {
+    let before = hop.times.queue();
+    let entered = hop.times.queueing(gate.enter(hop.allowance.holder)).await;
+    node.queued(hop.times.queue() - before);
+    let permit = entered.map_err(|shut| match shut {
         Shut::Full => Refusal::QueueFull,
         Shut::TimedOut => Refusal::QueueTimeout,
         Shut::InVain => Refusal::NodeAway,
@@ -147,7 +150,9 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<NodeAn
         let (began, sending) = (Instant::now(), pin!(send(hop, outbound, flow.as_deref())));
         let waits = (began, response_timeout);
         let answered = within_timeout(waits, flow.as_deref(), &hop.idle.timers, sending).await?;
-        hop.times.first_byte.set(Some(began.elapsed()));
+        let took = began.elapsed();
+        hop.times.first_byte.set(Some(took));
+        node.answered(gate, took);
         answered
     };
     let (idle, owner) = (hop.idle.clone(), hop.owner.cloned());

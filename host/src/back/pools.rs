@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::NodeSpec;
 use super::health::{Health, NodeStatus, Transition};
+use crate::counters::{Histogram, Observed, PerWorker, Scale};
 use crate::limits::Gate;
 
 /// A live node: what the generation says of it, and what lives of it.
@@ -32,6 +33,16 @@ struct Pool {
     long_polls: Gate,
     /// The health of the live node, for which requests wait here.
     health: Mutex<Arc<Health>>,
+    waits: Waits,
+}
+
+/// How long requests waited for a node.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// For a place.
+    queue: PerWorker<Histogram>,
+    /// From then on until the head of its answer was there.
+    first_byte: PerWorker<Histogram>,
 }
 
 /// Ids of ways to nodes.
@@ -108,6 +119,7 @@ impl Node {
                 gate: Gate::new(shares, patience),
                 long_polls: Gate::new(polls, none),
                 health: Mutex::new(health.clone()),
+                waits: Waits::default(),
             }),
         };
         Arc::new(Self { id, spec: spec.clone(), pool, health })
@@ -125,6 +137,25 @@ impl Node {
         } else {
             (&self.pool.gate, self.config.rw_timeout)
         }
+    }
+
+    /// A request waited so long for a place.
+    pub(super) fn queued(&self, time: Duration) {
+        self.pool.waits.queue.mine().observe(Scale::Network, time);
+    }
+
+    /// It took so long for an answer to a request that went through a gate. That to a long poll takes as long as there is
+    /// nothing to say.
+    pub(super) fn answered(&self, gate: &Gate, time: Duration) {
+        if std::ptr::eq(gate, &raw const self.pool.gate) {
+            self.pool.waits.first_byte.mine().observe(Scale::Network, time);
+        }
+    }
+
+    /// How long requests waited for a place, and how long for an answer.
+    pub fn waits(&self) -> [Observed; 2] {
+        let waits = &self.pool.waits;
+        [&waits.queue, &waits.first_byte].map(|parts| Observed::sum(Scale::Network, parts.all()))
     }
 
     /// How it is.

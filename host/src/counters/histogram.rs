@@ -76,7 +76,8 @@ impl Histogram {
     /// Counts one; only in one's own part ([`Counter::add`]).
     pub fn observe(&self, scale: Scale, took: Duration) {
         // To the nearest microsecond, so that short ones are not told as nothing.
-        let micros = u64::try_from((took.as_nanos() + 500) / 1000).unwrap_or(u64::MAX);
+        let micros =
+            took.as_secs().saturating_mul(1_000_000).saturating_add(u64::from((took.subsec_nanos() + 500) / 1000));
         let bounds = scale.bounds();
         let bucket = bounds.iter().position(|(bound, _)| micros <= *bound).unwrap_or(BOUNDS);
         self.buckets[bucket].add(1);

@@ -6,13 +6,15 @@
 
 mod histogram;
 mod labels;
+mod logins;
 mod parts;
 mod sites;
 
 pub use histogram::{Histogram, Observed, Scale};
 pub use labels::{ByLabel, Labels};
+pub use logins::Logins;
 pub use parts::{Counter, PerWorker, Seat};
-pub use sites::{Answered, CLASSES, ENDS, METHODS, OfSite, Sites, class_of, method_of};
+pub use sites::{Answered, CLASSES, ENDS, METHODS, OTHER, OfSite, Sites, class_of, method_of};
 
 /// What is counted of the whole process; what a node, a policy or a directory server has counts of, it keeps itself.
 #[derive(Debug, Default)]

@@ -14,12 +14,15 @@ pub const METHODS: [&str; 10] =
 /// The classes of statuses; the last one is no answer.
 pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
-/// How exchanges end.
-pub const ENDS: [&str; 5] = ["whole", "client", "node", "timeout", "drain"];
+/// In how many ways exchanges end.
+pub const ENDS: usize = 5;
+
+/// The place of all other methods in [`METHODS`].
+pub const OTHER: usize = METHODS.len() - 1;
 
 /// The method's place in [`METHODS`].
 pub fn method_of(method: &str) -> usize {
-    METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len() - 1)
+    METHODS.iter().position(|known| *known == method).unwrap_or(OTHER)
 }
 
 /// The status's place in [`CLASSES`].
@@ -37,7 +40,7 @@ pub struct Answered {
     pub method: usize,
     /// Its place in [`CLASSES`].
     pub class: usize,
-    /// Its place in [`ENDS`].
+    /// How it ended: a number below [`ENDS`].
     pub ended: usize,
     /// How long it took; none of a tunnel, which is no question with an answer.
     pub took: Option<Duration>,
@@ -50,7 +53,7 @@ pub struct Answered {
 /// What one worker counted of a site.
 #[derive(Debug, Default)]
 struct Part {
-    answers: [[[Counter; ENDS.len()]; CLASSES.len()]; METHODS.len()],
+    answers: [[[Counter; ENDS]; CLASSES.len()]; METHODS.len()],
     took: Histogram,
     received: Counter,
     sent: Counter,
@@ -77,7 +80,7 @@ impl OfSite {
         let mut found = Vec::new();
         for method in 0..METHODS.len() {
             for class in 0..CLASSES.len() {
-                for ended in 0..ENDS.len() {
+                for ended in 0..ENDS {
                     let sum = self.0.all().map(|part| part.answers[method][class][ended].get()).sum();
                     if sum > 0 {
                         found.push(([method, class, ended], sum));

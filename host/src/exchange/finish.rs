@@ -18,6 +18,7 @@ use crate::log::access::{Ended, Line};
 use crate::peer::Peer;
 use crate::request_id::RequestId;
 use crate::session::Session;
+use crate::snapshot::Site;
 use crate::upload::Flow;
 use crate::worker::Worker;
 
@@ -89,8 +90,9 @@ impl Finish {
     }
 
     /// The virtual host was found.
-    pub(super) fn site(&mut self, name: &Arc<str>) {
-        self.record.line.site = Some(name.clone());
+    pub(super) fn site(&mut self, site: &Site) {
+        self.record.line.site = Some(site.name.clone());
+        self.record.line.site_number = Some(site.number);
     }
 
     /// The session was found.

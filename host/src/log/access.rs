@@ -61,6 +61,8 @@ pub struct Line {
     pub peer: Arc<Peer>,
     /// The virtual host's first name in the configuration, once it is found.
     pub site: Option<Arc<str>>,
+    /// Its place there, in the generation that served it.
+    pub site_number: Option<usize>,
     /// The host that was asked for.
     pub host: Option<Arc<str>>,
     /// None when it could not be read.
@@ -92,6 +94,7 @@ impl Line {
             id: RequestId::next(),
             peer: peer.clone(),
             site: None,
+            site_number: None,
             host: None,
             head: head.cloned(),
             status: 0,

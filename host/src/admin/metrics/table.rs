@@ -7,9 +7,10 @@ use super::process::{self, Process};
 use super::row::{Kind, Labels, Metric, Value, Values};
 use crate::back::Node;
 use crate::control::Generations;
-use crate::counters::{Counter, Counters, Observed};
+use crate::counters::{CLASSES, Counter, Counters, METHODS, Observed, OfSite};
 use crate::live::Live;
 use crate::log;
+use crate::log::access::Ended;
 use crate::policy::Health;
 use crate::proxy::Proxy;
 
@@ -62,7 +63,7 @@ pub(super) const METRICS: &[Row] = &[
     counter("doorward_logins_total", "Attempts to log in, by outcome and reason.", |seen| {
         let logins = seen.proxy.shared().state.logins.all().into_iter();
         let labels = |outcome: &str, reason: &str| vec![("outcome", outcome.to_owned()), ("reason", reason.to_owned())];
-        logins.map(|((outcome, reason), count)| (labels(outcome, reason), count.into())).collect()
+        logins.map(|([outcome, reason], count)| (labels(outcome, reason), count.into())).collect()
     }),
     gauge("doorward_sessions", "Live sessions seen since the start.", |seen| {
         one(seen.proxy.shared().sessions_by_node().values().sum::<u64>())
@@ -133,6 +134,45 @@ pub(super) const METRICS: &[Row] = &[
     }),
     gauge("doorward_last_reload_faults", "Faults that the last reload was refused for; 0 when it was good.", |seen| {
         seen.generations.last_reload().map_or_else(Values::new, |last| one(last.faults.unwrap_or_default() as u64))
+    }),
+    counter("doorward_requests_total", "Requests, by site, method, class of the status, and how they ended.", |seen| {
+        let of = |(name, site): (Arc<str>, Arc<OfSite>)| {
+            let answers = site.answers().into_iter();
+            answers.map(move |([method, class, ended], count)| {
+                let words =
+                    [("method", METHODS[method]), ("status", CLASSES[class]), ("ended", Ended::ALL[ended].name())];
+                let words = words.map(|(label, word)| (label, word.to_owned()));
+                ([("site", name.to_string())].into_iter().chain(words).collect(), count.into())
+            })
+        };
+        seen.counters().sites.all().into_iter().flat_map(of).collect()
+    }),
+    histogram("doorward_request_duration_seconds", "From a request's head to the end of its answer.", |seen| {
+        seen.sites(OfSite::took)
+    }),
+    counter("doorward_received_bytes_total", "Bytes of requests' bodies.", |seen| seen.sites(|site| site.bytes()[0])),
+    counter("doorward_sent_bytes_total", "Bytes of answers' bodies.", |seen| seen.sites(|site| site.bytes()[1])),
+    histogram("doorward_backend_queue_seconds", "How long requests waited for a place at a back-end.", |seen| {
+        seen.nodes(|node| {
+            let [queue, _] = node.waits();
+            queue
+        })
+    }),
+    histogram(
+        "doorward_backend_first_byte_seconds",
+        "From then on until its answer began, but for long polls.",
+        |seen| {
+            seen.nodes(|node| {
+                let [_, first_byte] = node.waits();
+                first_byte
+            })
+        },
+    ),
+    histogram("doorward_login_duration_seconds", "Attempts to log in, by mode and outcome.", |seen| {
+        let row = |([mode, outcome], observed): ([&str; 2], Observed)| {
+            (vec![("mode", mode.to_owned()), ("outcome", outcome.to_owned())], observed.into())
+        };
+        seen.proxy.shared().state.logins.took().into_iter().map(row).collect()
     }),
     counter("doorward_tls_handshakes_total", "TLS handshakes, by listener, version and result.", |seen| {
         let sums = seen.counters().handshakes.sums(|sum: &mut u64, counter: &Counter| *sum += counter.get());
@@ -206,6 +246,10 @@ impl Seen<'_> {
         &self.proxy.shared().state.counters
     }
 
+    fn sites<V: Into<Value>>(&self, of: fn(&OfSite) -> V) -> Values {
+        by("site", self.counters().sites.all().into_iter().map(|(name, site)| (name.to_string(), of(&site))))
+    }
+
     fn process<V: Into<Value>>(&self, of: fn(&Process) -> V) -> Values {
         self.process.as_ref().map_or_else(Values::new, |process| one(of(process)))
     }
@@ -214,7 +258,7 @@ impl Seen<'_> {
         by("policy", self.live.policies.all().iter().map(|policy| (policy.name.clone(), of(&policy.health()))))
     }
 
-    fn nodes(&self, of: fn(&Node) -> u64) -> Values {
+    fn nodes<V: Into<Value>>(&self, of: fn(&Node) -> V) -> Values {
         by("backend", self.live.nodes().iter().map(|node| (node.name(), of(node))))
     }
 
