@@ -2,6 +2,7 @@
 //!
 //! Invariants: every request ends in exactly one response and one access line, whatever happens to its client.
 
+mod assets;
 mod check;
 mod client;
 mod early;
@@ -345,7 +346,7 @@ impl Exchange {
 
     /// Without a session: a person gets the login page, a script is told.
     async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
-        if let Some(name) = own::of_programs(visit.head.uri.path()) {
+        if let Some(name) = assets::of_programs(visit.head.uri.path()) {
             return self.asset(visit, &format!("{}/{name}", visit.look));
         }
         if visit.is_script() {
