@@ -313,11 +313,14 @@ impl Exchange {
             OwnPath::LoggedOut if reads => Ok(self.logged_out_page(visit)),
             OwnPath::Preferences if reads => self.prefer(visit),
             OwnPath::Asset(file) if reads => self.asset(visit, file),
+            OwnPath::SiteLogo | OwnPath::SiteStyle if reads => self.site_asset(visit, own),
             OwnPath::SecondFactor | OwnPath::Nothing if reads => Err(Refusal::NotFound),
             OwnPath::Login
             | OwnPath::SecondFactor
             | OwnPath::LoggedOut
             | OwnPath::Preferences
+            | OwnPath::SiteLogo
+            | OwnPath::SiteStyle
             | OwnPath::Asset(_)
             | OwnPath::Nothing => Err(Refusal::MethodRefused),
         }
@@ -346,8 +349,8 @@ impl Exchange {
 
     /// Without a session: a person gets the login page, a script is told.
     async fn ask_for_login(&self, visit: &Visit, body: Incoming) -> Result<Answer, Refusal> {
-        if let Some(name) = assets::of_programs(visit.head.uri.path()) {
-            return self.asset(visit, &format!("{}/{name}", visit.look));
+        if let Some(answer) = self.asset_of_programs(visit) {
+            return answer;
         }
         if visit.is_script() {
             return Ok(self.session_needed(visit));

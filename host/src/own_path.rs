@@ -20,6 +20,10 @@ pub enum OwnPath<'p> {
     Logout,
     /// Where a person chooses language and version.
     Preferences,
+    /// The site's own picture.
+    SiteLogo,
+    /// The style sheet with the site's colour.
+    SiteStyle,
     /// A file that pages refer to, by its look and name.
     Asset(&'p str),
     /// Nothing.
@@ -27,8 +31,15 @@ pub enum OwnPath<'p> {
 }
 
 /// Those with a path of their own.
-const NAMED: [OwnPath<'static>; 5] =
-    [OwnPath::Login, OwnPath::SecondFactor, OwnPath::LoggedOut, OwnPath::Logout, OwnPath::Preferences];
+const NAMED: [OwnPath<'static>; 7] = [
+    OwnPath::Login,
+    OwnPath::SecondFactor,
+    OwnPath::LoggedOut,
+    OwnPath::Logout,
+    OwnPath::Preferences,
+    OwnPath::SiteLogo,
+    OwnPath::SiteStyle,
+];
 
 impl<'p> OwnPath<'p> {
     /// What is at a path; none where it is not one of Doorward's own.
@@ -53,6 +64,8 @@ impl<'p> OwnPath<'p> {
             Self::LoggedOut => "/.doorward/logged-out",
             Self::Logout => "/.doorward/logout",
             Self::Preferences => "/.doorward/preferences",
+            Self::SiteLogo => "/.doorward/site/logo",
+            Self::SiteStyle => "/.doorward/site/style.css",
             Self::Asset(_) => ASSETS,
             Self::Nothing => PREFIX,
         }

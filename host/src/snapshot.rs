@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::back::NodeSpec;
 use crate::config::{self, Collector, Config, Fault, Faults, Limits};
 use crate::directory::{DirectorySpec, Shrink};
-use crate::pages::{Languages, Pages};
+use crate::pages::{Branding, Languages, Pages};
 use crate::policy::{self, Compiler, PolicySpec, PolicySpecs, Quarantine};
 use crate::session::{Cookie, Keys, Sessions};
 use crate::tls;
@@ -96,6 +96,8 @@ pub struct Site {
     pub template: Arc<str>,
     /// Shown on its pages.
     pub title: String,
+    /// What its pages have of its own.
+    pub branding: Branding,
 }
 
 /// Virtual hosts by exact name, by wildcard, and the one for all others.
@@ -157,6 +159,9 @@ impl Snapshot {
         if let Some(pages) = &pages {
             check_templates(config, pages, &faults);
         }
+        let brandings = languages.as_ref().map(|languages| {
+            config.sites.iter().map(|site| Branding::build(site, languages, &faults)).collect::<Vec<_>>()
+        });
         let is_node = |name: &str| {
             config.backends.iter().any(|backend| backend.names().any(|known| known.eq_ignore_ascii_case(name)))
         };
@@ -194,7 +199,7 @@ impl Snapshot {
             default_nodes: config.default_backends.iter().filter_map(|name| hosts.find(name)).collect(),
             hosts,
             nodes,
-            sites: Sites::build(&config.sites),
+            sites: Sites::build(&config.sites, brandings.unwrap_or_default()),
             key_files: config.session.key_file.iter().chain(&config.ticket_key_file).cloned().collect(),
             warnings: Vec::new(),
         };
@@ -314,13 +319,13 @@ fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {
 }
 
 impl Sites {
-    fn build(sites: &[config::Site]) -> Self {
+    fn build(sites: &[config::Site], brandings: Vec<Branding>) -> Self {
         let mut built = Self::default();
-        for (number, config) in sites.iter().enumerate() {
+        for (number, (config, branding)) in std::iter::zip(sites, brandings).enumerate() {
             let name: Arc<str> = Arc::from(config.hosts.first().map_or("", String::as_str));
             built.names.push(name.clone());
             let (template, title) = (config.template.as_str().into(), config.title.clone());
-            let site = Arc::new(Site { number, name, template, title });
+            let site = Arc::new(Site { number, name, template, title, branding });
             if number == 0 {
                 built.first = site.clone();
             }
@@ -358,9 +363,16 @@ mod tests {
             hosts: vec![name.to_owned()],
             template: "blue".to_owned(),
             title: name.to_owned(),
+            logo: None,
+            accent_color: None,
+            links: Vec::new(),
+            announcement: None,
+            announcement_until: None,
+            shared_computer: config::SharedComputer::Never,
             place: place.clone(),
         };
-        let sites = Sites::build(&[site("mail.a.test"), site("*.a.test"), site("*.b.a.test")]);
+        let build = |sites: &[config::Site]| Sites::build(sites, vec![Branding::default(); sites.len()]);
+        let sites = build(&[site("mail.a.test"), site("*.a.test"), site("*.b.a.test")]);
         let check = |host: &str, title: Option<&str>| {
             assert_eq!(sites.find(host).map(|site| site.title.as_str()), title, "{host}");
         };
@@ -370,6 +382,6 @@ mod tests {
         check("x.b.a.test", Some("*.b.a.test"));
         check("a.test", None);
         check("", None);
-        assert_eq!(Sites::build(&[site("*")]).find("x").map(|site| site.title.as_str()), Some("*"));
+        assert_eq!(build(&[site("*")]).find("x").map(|site| site.title.as_str()), Some("*"));
     }
 }

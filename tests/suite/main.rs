@@ -14,6 +14,7 @@ mod redirects;
 mod forms;
 mod interface;
 mod pages;
+mod branding;
 mod directory;
 mod ending;
 mod endings;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::link::{LINK, link};
 use super::{Place, Table};
 
 /// `[directory]`.
@@ -160,15 +161,10 @@ pub(super) fn directory(t: &Table<'_>, base: &Path) -> Directory {
     }
 }
 
-/// A link for each problem; a page is all that it can lead to.
+/// A link for each problem.
 fn account_help(t: &Table<'_>) -> BTreeMap<String, String> {
-    let is_link = |link: &str| {
-        let host = link.strip_prefix("https://").or(link.strip_prefix("http://"));
-        let host = host.filter(|host| !host.is_empty() && !host.starts_with('/'));
-        host.filter(|_| link.bytes().all(|byte| byte.is_ascii_graphic())).map(|_| link.to_owned())
-    };
-    let link = |name: &str| Some((name.to_owned(), t.parsed(name, "an http:// or https:// URL", is_link)?));
-    PROBLEMS.into_iter().filter_map(link).collect()
+    let help = |name: &str| Some((name.to_owned(), t.parsed(name, LINK, link)?));
+    PROBLEMS.into_iter().filter_map(help).collect()
 }
 
 fn ldap(t: &Table<'_>, base: &Path) -> Ldap {

@@ -8,11 +8,13 @@ mod directory;
 mod fault;
 mod fixed;
 mod forwarding;
+mod link;
 mod listener;
 mod network;
 mod policy;
 mod reader;
 mod session;
+mod site;
 #[cfg(test)]
 mod tests;
 pub mod units;
@@ -25,7 +27,6 @@ use std::time::Duration;
 pub use backend::{Backend, Health, ProxyProtocol, Tls};
 pub use directory::{Directory, DirectoryKind, Ldap, Routes};
 pub use doorward_vectors::{Question, nearest};
-use doorward_wire::host::host_name;
 pub use fault::{Collector, Fault, Faults, Place, Severity, Source};
 pub use fixed::Fixed;
 pub use forwarding::{Forwarding, Style};
@@ -37,6 +38,7 @@ pub use policy::{GRANTS, is_compile_time};
 pub use reader::{Table, read, read_anyway};
 pub use session::{Session, Throttle};
 use session::{authentication, default_session, session};
+pub use site::{Link, SharedComputer, Site, Wording};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -341,19 +343,6 @@ impl Mode {
     }
 }
 
-/// `[[site]]`: a virtual host.
-#[derive(Debug, Clone)]
-pub struct Site {
-    /// Names, `*.domain` wildcards, or `*` for every other.
-    pub hosts: Vec<String>,
-    /// Template when no policy picks one.
-    pub template: String,
-    /// Shown on its pages.
-    pub title: String,
-    /// Where it stands.
-    pub place: Place,
-}
-
 impl Config {
     /// Every file and folder that this configuration names: what is watched.
     pub fn files(&self) -> Vec<PathBuf> {
@@ -361,6 +350,7 @@ impl Config {
         files.extend(self.policies.iter().flat_map(|policy| [&policy.file, &policy.shadow]).flatten().cloned());
         files.extend(self.templates.clone());
         files.extend(self.languages.clone());
+        files.extend(self.sites.iter().filter_map(|site| site.logo.clone()));
         for certificate in self.listeners.iter().flat_map(|listener| &listener.certificates) {
             files.extend([certificate.chain.clone(), certificate.key.clone()]);
             files.extend(certificate.ocsp.clone());
@@ -455,7 +445,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         session: t.table("session", |t| session(t, base)).unwrap_or_else(|| default_session(t.place())),
         backends: t.tables("backend", |t| backend::backend(t, base)),
         default_backends: t.texts("default-backend"),
-        sites: t.tables("site", site),
+        sites: t.tables("site", |t| site::site(t, base)),
         warnings: Vec::new(),
     };
     check_whole(t, &config);
@@ -639,25 +629,5 @@ fn http(t: &Table<'_>, base: &Path) -> Http {
         acme_challenge_directory: t.text("acme-challenge-directory").map(|path| base.join(path)),
         upgrades: upgrades(t, default.upgrades),
         tunnel_idle_timeout: t.duration("tunnel-idle-timeout", default.tunnel_idle_timeout),
-    }
-}
-
-fn site(t: &Table<'_>) -> Site {
-    let hosts: Vec<String> =
-        t.texts("hosts").iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
-    if hosts.is_empty() {
-        t.fault("hosts", "nothing", "at least one host name, \"*.domain\", or \"*\"");
-    }
-    for host in &hosts {
-        let name = host.strip_prefix("*.").unwrap_or(host);
-        if host != "*" && host_name(name).as_deref() != Some(name) {
-            t.fault("hosts", format!("\"{host}\""), "a host name without port, \"*.domain\", or \"*\"");
-        }
-    }
-    Site {
-        template: t.text("template").unwrap_or_else(|| "blue".to_owned()),
-        title: t.text("title").unwrap_or_else(|| "Webmail".to_owned()),
-        hosts,
-        place: t.place(),
     }
 }

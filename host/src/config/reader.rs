@@ -165,6 +165,14 @@ impl<'a> Table<'a> {
             .unwrap_or(default)
     }
 
+    /// A day and a time of it, with its offset from UTC (RFC 3339, as TOML has it), in seconds since 1970.
+    pub fn moment(&self, key: &str) -> Option<u64> {
+        let value = self.take(key)?;
+        let moment = if let DeValue::Datetime(time) = value.get_ref() { units::moment(time) } else { None };
+        moment
+            .or_else(|| self.wrong(key, value, "a time with its offset, such as 2026-12-01T08:00:00Z, without quotes"))
+    }
+
     /// A size with its unit, in bytes.
     pub fn size(&self, key: &str, default: u64) -> u64 {
         #[cfg(test)]
@@ -289,6 +297,11 @@ impl<'a> Table<'a> {
             found.push(self.below(path, item.span(), entries, &mut read));
         }
         found
+    }
+
+    /// Whether the key is written as a table.
+    pub fn is_table(&self, key: &str) -> bool {
+        matches!(self.peek(key).map(Spanned::get_ref), Some(DeValue::Table(_)))
     }
 
     /// Whether the key is written as a list.

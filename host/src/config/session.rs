@@ -10,6 +10,8 @@ use super::{Authentication, Mode, Place, Table};
 pub struct Session {
     /// A session unused for so long ends.
     pub idle_timeout: Duration,
+    /// The same at a computer that others use too.
+    pub shared_idle_timeout: Duration,
     /// No session lives longer.
     pub absolute_timeout: Duration,
     /// File with the sealing keys; made when missing. Without one, sessions end with the process.
@@ -63,6 +65,7 @@ impl Default for Throttle {
 pub(super) fn default_session(place: Place) -> Session {
     Session {
         idle_timeout: Duration::from_secs(900),
+        shared_idle_timeout: Duration::from_secs(300),
         absolute_timeout: Duration::from_secs(216_000),
         key_file: None,
         revocations_file: None,
@@ -83,6 +86,7 @@ pub(super) fn session(t: &Table<'_>, base: &Path) -> Session {
     }
     Session {
         idle_timeout: t.duration("idle-timeout", default.idle_timeout),
+        shared_idle_timeout: t.duration("shared-idle-timeout", default.shared_idle_timeout),
         absolute_timeout: t.duration("absolute-timeout", default.absolute_timeout),
         key_file: t.text("key-file").map(|path| base.join(path)),
         revocations_file: t.text("revocations-file").map(|path| base.join(path)),

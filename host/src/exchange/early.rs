@@ -124,9 +124,11 @@ impl Exchange {
         if *refusal != Refusal::UnknownSite || !visit.reads() {
             return None;
         }
-        match OwnPath::of(visit.head.uri.path())? {
+        let own = OwnPath::of(visit.head.uri.path())?;
+        match own {
             OwnPath::Preferences => self.prefer(visit).ok(),
             OwnPath::Asset(file) => self.asset(visit, file).ok(),
+            OwnPath::SiteLogo | OwnPath::SiteStyle => self.site_asset(visit, own).ok(),
             OwnPath::Login | OwnPath::SecondFactor | OwnPath::LoggedOut | OwnPath::Logout | OwnPath::Nothing => None,
         }
     }

@@ -11,7 +11,7 @@ use super::own::{self, Filled, append, redirect};
 use super::{Answer, Exchange, Visit};
 use crate::auth::Problem;
 use crate::back::{ByRecipe, LoggedIn, Node, Visitor, headers};
-use crate::config::Protocol;
+use crate::config::{Protocol, SharedComputer};
 use crate::limits::Allowance;
 use crate::login::{self, Attempt, Credentials, Denial, Neighbours, Outcome, Reason};
 use crate::pages::Page;
@@ -34,6 +34,8 @@ struct Form {
     next: String,
     /// What was kept for the user until the login, sealed.
     held: String,
+    /// Whether others use this computer too.
+    shared: bool,
 }
 
 impl Exchange {
@@ -92,11 +94,14 @@ impl Exchange {
         let again = |status, message| self.login_form(visit, status, filled, Some(message));
         match outcome {
             Outcome::LoggedIn { name, session, node, opened } => {
-                let session = Arc::new(session.keeping(opened.kept.clone()));
+                let shared = self.is_shared(visit, filled);
+                let session = Arc::new(session.keeping(opened.kept.clone()).at(shared));
                 self.finish.session(&session);
                 self.log_out_former(visit).await;
                 let mut answer = self.hand_over(visit, filled, &session, &opened, &node);
-                self.remember_device(&mut answer, visit, device, &name);
+                if !shared {
+                    self.remember_device(&mut answer, visit, device, &name);
+                }
                 Ok(answer)
             }
             Outcome::SecondFactor(waiting) => self.ask_for_code(visit, filled, waiting),
@@ -110,6 +115,15 @@ impl Exchange {
                 own::retry_after(&mut answer, &look);
                 Ok(answer)
             }
+        }
+    }
+
+    /// Whether others use this computer too: the person says so where the login page asks, and else the site.
+    fn is_shared(&self, visit: &Visit, filled: &Filled<'_>) -> bool {
+        match visit.site.branding.shared_computer {
+            SharedComputer::Never => false,
+            SharedComputer::Ask => filled.shared,
+            SharedComputer::Always => true,
         }
     }
 
@@ -225,7 +239,7 @@ fn language(visit: &Visit) -> &str {
 impl Form {
     /// What the next login form is filled with if this one does not lead in.
     fn filled(&self) -> Filled<'_> {
-        Filled { username: &self.name, next: &self.next, held: &self.held }
+        Filled { username: &self.name, next: &self.next, held: &self.held, shared: self.shared }
     }
 
     fn read(body: &[u8]) -> Self {
@@ -235,6 +249,7 @@ impl Form {
             token: String::new(),
             next: String::new(),
             held: String::new(),
+            shared: false,
         };
         let mut typed = false;
         for (name, value) in form::read(body) {
@@ -248,6 +263,7 @@ impl Form {
                 "token" => form.token = value,
                 "next" => form.next = value,
                 "held" => form.held = value,
+                "shared" => form.shared = true,
                 _ => {}
             }
         }

@@ -105,6 +105,8 @@ pub(super) struct Filled<'a> {
     pub(super) next: &'a str,
     /// What is kept until then, sealed.
     pub(super) held: &'a str,
+    /// Whether the person said that others use this computer too.
+    pub(super) shared: bool,
 }
 
 /// How the end of a node's session shows.
@@ -164,6 +166,8 @@ impl Exchange {
             state: String::new(),
             held: String::new(),
             action: String::new(),
+            shared: false,
+            branded: visit.site.branding.shown(language, visit.facts.now()),
             fields: Vec::new(),
             status: 200,
             reason: String::new(),
@@ -214,7 +218,7 @@ impl Exchange {
         let uri = &visit.head.uri;
         let note = uri.query().filter(|_| OwnPath::of(uri.path()) == Some(OwnPath::Login)).and_then(Gone::noted);
         let message = note.map(Gone::message);
-        self.login_form(visit, StatusCode::OK, &Filled { username: "", next, held }, message.as_ref())
+        self.login_form(visit, StatusCode::OK, &Filled { username: "", next, held, shared: false }, message.as_ref())
     }
 
     /// The page after a logout, with the form to log in again.
@@ -223,7 +227,7 @@ impl Exchange {
             visit,
             StatusCode::OK,
             Page::LoggedOut,
-            &Filled { username: "", next: "/", held: "" },
+            &Filled { username: "", next: "/", held: "", shared: false },
             None,
             None,
         )
@@ -256,6 +260,7 @@ impl Exchange {
         let mut answer = self.page(visit, status, page, filled.next, |content, language| {
             filled.username.clone_into(&mut content.username);
             filled.held.clone_into(&mut content.held);
+            content.shared = filled.shared;
             content.message = message.map(|message| language.say(message));
             content.link = link;
             content.token = self.snapshot.sessions.form_token(&cookie);

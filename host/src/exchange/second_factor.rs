@@ -29,6 +29,8 @@ struct CodeState<'a> {
     browser: Cow<'a, str>,
     next: Cow<'a, str>,
     held: Cow<'a, str>,
+    #[serde(default)]
+    shared: bool,
     waiting: Box<Waiting>,
 }
 
@@ -51,7 +53,8 @@ impl Exchange {
         let status = if wrong.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
         let user = waiting.user().to_owned();
         let (sessions, browser) = (&self.snapshot.sessions, self.form_cookie(visit));
-        let state = CodeState { browser: browser.into(), next: filled.next.into(), held: filled.held.into(), waiting };
+        let (browser_, next, held) = (browser.into(), filled.next.into(), filled.held.into());
+        let state = CodeState { browser: browser_, next, held, shared: filled.shared, waiting };
         let sealed = sessions.seal(Purpose::SecondFactor, &state);
         if sealed.len() > self.most_state() {
             let backend = state.waiting.backend();
@@ -80,14 +83,14 @@ impl Exchange {
         let ours =
             |state: &CodeState<'_>| self.is_our_form(visit, &sent.token) && state.browser == self.form_cookie(visit);
         let device = self.device(visit);
-        let Some(CodeState { next, held, waiting, .. }) = state.filter(ours) else {
+        let Some(CodeState { next, held, shared, waiting, .. }) = state.filter(ours) else {
             let reason = Reason::CodeTooLate;
             login::turn_away(self.neighbours(), &self.attempt(visit, device.as_ref()), "", reason);
             let message = Denial::TooLate.message();
             return Ok(self.login_form(
                 visit,
                 StatusCode::FORBIDDEN,
-                &Filled { username: "", next: "/", held: "" },
+                &Filled { username: "", next: "/", held: "", shared: false },
                 Some(&message),
             ));
         };
@@ -96,7 +99,7 @@ impl Exchange {
             let (attempt, dialogue) = (self.attempt(visit, device.as_ref()), self.dialogue(visit, &next));
             login::resume(self.neighbours(), &attempt, (*waiting, &sent.code), &dialogue).await
         };
-        self.after_login(visit, &Filled { username: &user, next: &next, held: &held }, device, outcome).await
+        self.after_login(visit, &Filled { username: &user, next: &next, held: &held, shared }, device, outcome).await
     }
 }
 

@@ -88,6 +88,11 @@ impl Languages {
         self.all.contains_key(&tag.to_lowercase())
     }
 
+    /// The tag of the one where nobody asks for another.
+    pub fn default_tag(&self) -> &str {
+        self.all.get(&*self.default).map_or("", |language| language.tag.as_str())
+    }
+
     /// All of them, by tag.
     pub fn all(&self) -> impl Iterator<Item = &Language> {
         self.all.values()

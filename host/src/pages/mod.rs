@@ -1,20 +1,24 @@
 //! What a person sees of Doorward itself: pages by look and device, rendered from templates that escape by default.
 
+mod asset;
+mod branding;
+mod color;
 mod languages;
+mod logo;
 mod page;
 mod prove;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use hyper::body::Bytes;
 use include_dir::{Dir, include_dir};
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::config::{Fault, Place};
-use crate::text::hex;
+pub use asset::Asset;
+use asset::media_type;
+pub use branding::{Branded, Branding, Said};
 pub use languages::{Language, Languages};
 pub use page::Page;
 
@@ -28,13 +32,17 @@ const FILE_SIZE: u64 = 1 << 20;
 /// A folder of templates may hold so many files.
 const FILES: usize = 1000;
 
-/// What stands behind `#` in the address that a person asked for is known to the browser only: the script sends it along
-/// with the form and the choices, and browsers keep it over the redirects that follow (RFC 9110, section 10.2.2). An empty
-/// `action` would do without a script, but then a password goes to the path of a page, and to a node if another tab has logged
-/// in meanwhile. A page without the script works all the same. It stands in the page as it is, for its digest is in the policy
-/// of the page, and it goes when it has run.
-pub const SCRIPT: &str = "{const k=u=>u.split('#')[0]+location.hash;\
-    addEventListener('submit',e=>{e.target.action=k(e.target.action)});\
+/// The one script. What stands behind `#` in the address that a person asked for is known to the browser only: the script
+/// sends it along with the form and the choices, and browsers keep it over the redirects that follow (RFC 9110, section
+/// 10.2.2). An empty `action` would do without a script, but then a password goes to the path of a page, and to a node if
+/// another tab has logged in meanwhile. It also shows the box with which a person sees the password that they type; when the
+/// form is sent it is a password again, so that no browser keeps it as a text. A page without the script works all the same.
+/// It stands in the page as it is, for its digest is in the policy of the page, and it goes when it has run.
+pub const SCRIPT: &str = "{const k=u=>u.split('#')[0]+location.hash,q=s=>document.querySelector(s),\
+    p=q('input[type=password]'),r=q('[data-reveal]'),b=r&&r.querySelector('input'),\
+    s=()=>{p.type=b.checked?'text':'password'};\
+    if(p&&b){p.spellcheck=false;r.hidden=false;b.addEventListener('change',s)}\
+    addEventListener('submit',e=>{e.target.action=k(e.target.action);if(p&&b){b.checked=false;s()}});\
     addEventListener('click',e=>{const a=e.target.closest('.choices a');if(a)a.href=k(a.href)});\
     document.currentScript.remove()}";
 
@@ -86,6 +94,11 @@ pub struct Content {
     pub held: String,
     /// Where such a form goes when it is sent again.
     pub action: String,
+    /// Whether the person said that others use this computer too.
+    pub shared: bool,
+    /// What the site has of its own.
+    #[serde(flatten)]
+    pub branded: Branded,
     /// Its fields: names and texts.
     pub fields: Vec<(String, String)>,
     /// Status code.
@@ -106,17 +119,6 @@ pub struct Content {
     pub script: &'static str,
 }
 
-/// A file that pages refer to.
-#[derive(Debug, Clone)]
-pub struct Asset {
-    /// Its media type.
-    pub media_type: &'static str,
-    /// Its bytes.
-    pub bytes: Bytes,
-    /// What tells this version from others (RFC 9110, section 8.8.3).
-    pub tag: String,
-}
-
 /// All looks of a Snapshot.
 #[derive(Debug)]
 pub struct Pages {
@@ -126,6 +128,8 @@ pub struct Pages {
     assets: BTreeMap<String, Asset>,
     /// Pages that render, and that nobody can use.
     doubts: Vec<String>,
+    /// Settings of sites that a look does not show: its name and the setting's.
+    unshown: BTreeSet<(String, &'static str)>,
 }
 
 impl Pages {
@@ -154,8 +158,7 @@ impl Pages {
                     .map_err(|error| place.fault(format!("{name}: {error:#}"), "a template that parses"))?;
                 names.insert(name);
             } else if let Some(media_type) = media_type(&name) {
-                let tag = hex(&Sha256::digest(&bytes)[..8]);
-                assets.insert(name, Asset { media_type, bytes: bytes.into(), tag: format!("\"{tag}\"") });
+                assets.insert(name, Asset::new(media_type, bytes));
             }
         }
         if let Some(lost) = prove::lost_block(&texts) {
@@ -163,14 +166,19 @@ impl Pages {
             let known = lost.known.iter().map(String::as_str);
             return Err(fault.none_of(&lost.block, &format!("one of the blocks of {}", lost.above), known));
         }
-        let mut pages = Self { environment, names, looks, assets, doubts: Vec::new() };
-        pages.doubts = pages.prove(languages, place)?;
+        let mut pages = Self { environment, names, looks, assets, doubts: Vec::new(), unshown: BTreeSet::new() };
+        pages.prove(languages, place)?;
         Ok(pages)
     }
 
     /// Pages that render, and that nobody can use: which, and what they lack.
     pub fn doubts(&self) -> &[String] {
         &self.doubts
+    }
+
+    /// Whether a look shows what a setting of a site says, by the setting's key.
+    pub fn shows(&self, look: &str, key: &str) -> bool {
+        !self.unshown.iter().any(|(of, unshown)| of == look && *unshown == key)
     }
 
     /// Whether there is a look of that name.
@@ -202,23 +210,24 @@ impl Pages {
         self.assets.get(&format!("{look}/assets/{file}"))
     }
 
-    fn prove(&self, languages: &Languages, place: &Place) -> Result<Vec<String>, Fault> {
-        let mut doubts = Vec::new();
+    /// Renders every page of every look once.
+    fn prove(&mut self, languages: &Languages, place: &Place) -> Result<(), Fault> {
+        let mut doubts = BTreeSet::new();
+        let mut unshown = BTreeSet::new();
         for (look, language) in self.looks.iter().flat_map(|look| languages.all().map(move |l| (look, l))) {
             for (form, page) in ["desktop", "mobile"].into_iter().flat_map(|form| Page::ALL.map(|page| (form, page))) {
                 let content = sample(look, form, page);
                 let html = self.render(&content, language).map_err(|error| {
                     place.fault(format!("{look}/{form}/{}: {error:#}", page.file()), "a template that renders")
                 })?;
-                doubts.extend(
-                    prove::missing(page, &html).map(|lacks| format!("{look}/{form}/{} without {lacks}", page.file())),
-                );
+                let lacks = prove::missing(page, &html);
+                doubts.extend(lacks.map(|lacks| format!("{look}/{form}/{} without {lacks}", page.file())));
+                unshown.extend(prove::unshown(page, &html).map(|key| (look.clone(), key)));
             }
         }
         // It lacks the same in each language.
-        doubts.sort();
-        doubts.dedup();
-        Ok(doubts)
+        (self.doubts, self.unshown) = (doubts.into_iter().collect(), unshown);
+        Ok(())
     }
 }
 
@@ -242,6 +251,8 @@ fn sample(look: &str, form: &'static str, page: Page) -> Content {
         state: "state".to_owned(),
         held: "held".to_owned(),
         action: "/".to_owned(),
+        shared: true,
+        branded: branding::sample(),
         fields: vec![("name".to_owned(), "text".to_owned())],
         status: 503,
         reason: "Service Unavailable".to_owned(),
@@ -288,20 +299,4 @@ fn collect(root: &Path, at: &Path, files: &mut BTreeMap<String, Vec<u8>>, depth:
         }
     }
     Ok(())
-}
-
-fn media_type(name: &str) -> Option<&'static str> {
-    Some(match name.rsplit_once('.')?.1 {
-        "css" => "text/css; charset=utf-8",
-        "svg" => "image/svg+xml",
-        "png" => "image/png",
-        "ico" => "image/x-icon",
-        "woff2" => "font/woff2",
-        "jpg" | "jpeg" => "image/jpeg",
-        "txt" => "text/plain; charset=utf-8",
-        "json" | "webmanifest" => "application/json",
-        "xml" => "application/xml",
-        "webp" => "image/webp",
-        _ => return None,
-    })
 }

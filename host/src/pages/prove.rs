@@ -96,6 +96,21 @@ pub(super) fn missing(page: Page, html: &str) -> Option<String> {
     absent.map(|field| format!("the field \"{field}\" in its form"))
 }
 
+/// What a site may set and its login page shows, by the setting's key, with what shows it in a page of the sample.
+const SETTINGS: [(&str, &str); 5] = [
+    ("logo", "sample-logo"),
+    ("accent-color", "sample-accent-color"),
+    ("links", "sample-links"),
+    ("announcement", "sample-announcement"),
+    ("shared-computer", "name=\"shared\""),
+];
+
+/// Settings of sites that a rendered login page does not show.
+pub(super) fn unshown(page: Page, html: &str) -> impl Iterator<Item = &'static str> {
+    let settings = SETTINGS.iter().filter(move |(_, sign)| page == Page::Login && !html.contains(sign));
+    settings.map(|(key, _)| *key)
+}
+
 /// Whether a tag has an attribute of this value, in one of the ways of HTML to write it.
 fn has(tag: &str, name: &str, value: &str) -> bool {
     tag.match_indices(name).any(|(at, _)| {

@@ -27,9 +27,7 @@ impl Sessions {
         let Search { revoked, sightings, opened, client } = search;
         let look = |known: &mut Remembered| {
             let (session, now) = (&known.session, seconds_now());
-            let young =
-                now.saturating_sub(session.started) < self.absolute && now.saturating_sub(session.seen) < self.idle;
-            if !young || session.site != site || revoked.has(session) {
+            if self.is_over(session, session.seen, now) || session.site != site || revoked.has(session) {
                 return None;
             }
             known.sighting.get_or_insert_with(|| sightings.of(session)).touch(now, client);

@@ -50,6 +50,9 @@ pub struct Session {
     /// What requests to the node need; most often nothing.
     #[serde(skip_serializing_if = "Values::is_empty")]
     kept: Values,
+    /// Whether others use the computer too: then it ends sooner when it is not used.
+    #[serde(skip_serializing_if = "is_false")]
+    shared: bool,
     /// Whose shares it takes. Of the user's name, so that not each request has to hash that.
     #[serde(skip_serializing)]
     holder: Holder,
@@ -66,13 +69,20 @@ struct Written {
     seen: u64,
     #[serde(default)]
     kept: Values,
+    #[serde(default)]
+    shared: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl From<Written> for Session {
     fn from(written: Written) -> Self {
-        let Written { id, site, user, backend, started, seen, kept } = written;
+        let Written { id, site, user, backend, started, seen, kept, shared } = written;
         let holder = Holder::user(&user);
-        Self { id, site, user, backend, started, seen, kept, holder }
+        Self { id, site, user, backend, started, seen, kept, shared, holder }
     }
 }
 
@@ -83,7 +93,7 @@ impl Session {
         keys::fill_random(&mut id);
         let now = seconds_now();
         let (site, user, backend) = (site.to_owned(), identity.user().to_owned(), backend.to_owned());
-        Written { id, site, user, backend, started: now, seen: now, kept: Values::default() }.into()
+        Written { id, site, user, backend, started: now, seen: now, kept: Values::default(), shared: false }.into()
     }
 
     /// What the log calls it, and what `ctl revoke` takes. It opens nothing.
@@ -100,6 +110,12 @@ impl Session {
     #[must_use]
     pub fn keeping(self, kept: Values) -> Self {
         Self { kept, ..self }
+    }
+
+    /// The same session at a computer that others use too, or at one that they do not.
+    #[must_use]
+    pub fn at(self, shared: bool) -> Self {
+        Self { shared, ..self }
     }
 
     /// The same session, which begins only now.
@@ -139,13 +155,27 @@ impl Session {
 pub struct Sessions {
     keys: Keys,
     idle: u64,
+    /// The same at computers that others use too.
+    shared_idle: u64,
     absolute: u64,
 }
 
 impl Sessions {
     /// Sessions sealed with these keys.
     pub fn new(keys: Keys, config: &config::Session) -> Self {
-        Self { keys, idle: config.idle_timeout.as_secs(), absolute: config.absolute_timeout.as_secs() }
+        let idle = config.idle_timeout.as_secs();
+        let shared_idle = config.shared_idle_timeout.as_secs().min(idle);
+        Self { keys, idle, shared_idle, absolute: config.absolute_timeout.as_secs() }
+    }
+
+    /// Seconds after which a session ends that is not used.
+    fn idle(&self, session: &Session) -> u64 {
+        if session.shared { self.shared_idle } else { self.idle }
+    }
+
+    /// Whether a session that was last used at a time has been idle for too long by now, or is too old.
+    fn is_over(&self, session: &Session, used: u64, now: u64) -> bool {
+        now.saturating_sub(session.started) >= self.absolute || now.saturating_sub(used) >= self.idle(session)
     }
 
     fn open(&self, sealed: &str) -> Option<Session> {
@@ -181,7 +211,7 @@ impl Sessions {
 
     /// Whether a session's cookie is old enough to be renewed; `now` is in seconds since 1970.
     pub fn is_due(&self, session: &Session, now: u64) -> bool {
-        now.saturating_sub(session.seen) > self.idle / 10
+        now.saturating_sub(session.seen) > self.idle(session) / 10
     }
 
     /// Ends a session for good.
@@ -196,9 +226,7 @@ impl Sessions {
 
     /// Whether a session that has a tunnel is still alive: it was not ended, and is neither idle nor too old.
     pub fn is_alive(&self, session: &Session, revoked: &Revoked, watched: &Watched) -> bool {
-        let now = seconds_now();
-        let idle = now.saturating_sub(watched.seen(session));
-        now.saturating_sub(session.started) < self.absolute && idle < self.idle && !revoked.has(session)
+        !self.is_over(session, watched.seen(session), seconds_now()) && !revoked.has(session)
     }
 
     /// Seconds that a session lives at most.
@@ -241,13 +269,14 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn sessions(idle: u64, absolute: u64) -> Sessions {
-        Sessions { keys: Keys::random(), idle, absolute }
+        Sessions { keys: Keys::random(), idle, shared_idle: idle / 3, absolute }
     }
 
     fn session() -> Session {
         let now = seconds_now();
         let (site, user, backend) = ("a.test".to_owned(), "zoë".to_owned(), "node-a".to_owned());
-        Written { id: [7; 16], site, user, backend, started: now, seen: now, kept: Values::default() }.into()
+        Written { id: [7; 16], site, user, backend, started: now, seen: now, kept: Values::default(), shared: false }
+            .into()
     }
 
     pub(crate) fn session_of(user: &str, number: u32) -> Session {
@@ -255,7 +284,7 @@ pub(crate) mod tests {
         id[..4].copy_from_slice(&number.to_le_bytes());
         let now = seconds_now();
         let (site, user, backend) = ("a.test".to_owned(), user.to_owned(), "node-a".to_owned());
-        Written { id, site, user, backend, started: now, seen: now, kept: Values::default() }.into()
+        Written { id, site, user, backend, started: now, seen: now, kept: Values::default(), shared: false }.into()
     }
 
     fn search<'a>(revoked: &'a Revoked, sightings: &'a Sightings, opened: &'a mut Opened) -> Search<'a> {
@@ -310,6 +339,8 @@ pub(crate) mod tests {
         assert!(find(&ago(899, 899)).is_some());
         assert!(find(&ago(901, 901)).is_none());
         assert!(find(&ago(10, 9001)).is_none());
+        assert!(find(&ago(299, 299).at(true)).is_some() && find(&ago(301, 301).at(true)).is_none());
+        assert!(all.touch(&ago(40, 40).at(true), Scheme::Http).is_some());
         assert!(all.touch(&ago(10, 10), Scheme::Http).is_none() && all.touch(&ago(100, 100), Scheme::Http).is_some());
         all.end(&session(), &ended);
         assert!(find(&session()).is_none());

@@ -102,6 +102,7 @@ mod tests {
                 started: 1,
                 seen: 1,
                 kept: crate::secret::Values::default(),
+                shared: false,
             })
         };
         assert!(opened.get("forged", |_| None, |_| ()).is_none());

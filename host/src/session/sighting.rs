@@ -121,8 +121,7 @@ impl Sessions {
         let now = seconds_now();
         sightings.all().filter(move |sighting| {
             let session = &sighting.session;
-            let idle = now.saturating_sub(sighting.last());
-            idle < self.idle && now.saturating_sub(session.started) < self.absolute && !revoked.has(session)
+            !self.is_over(session, sighting.last(), now) && !revoked.has(session)
         })
     }
 }

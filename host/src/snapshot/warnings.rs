@@ -6,7 +6,7 @@ use rustix::fs::{Access, access};
 use serde_json::Value as Json;
 
 use super::Snapshot;
-use crate::config::{AccessLog, Address, Collector, Config, DirectoryKind, Place, Policy};
+use crate::config::{AccessLog, Address, Collector, Config, DirectoryKind, Place, Policy, SharedComputer};
 use crate::{session, shortage, tls};
 
 /// Adds all of them.
@@ -20,8 +20,28 @@ pub(super) fn add(config: &Config, snapshot: &Snapshot, warnings: &Collector) {
     for doubt in snapshot.pages.doubts() {
         warnings.add(config.place.key("templates").warning(doubt.as_str(), "a page that people can use"));
     }
+    unshown(config, snapshot, warnings);
     for policy in config.policies.iter().filter(|policy| policy.file.is_none()) {
         settings(config, snapshot, policy, warnings);
+    }
+}
+
+/// Settings of a site that its look's own templates do not show.
+fn unshown(config: &Config, snapshot: &Snapshot, warnings: &Collector) {
+    for site in &config.sites {
+        let asks = site.shared_computer == SharedComputer::Ask;
+        let said = [
+            ("logo", site.logo.is_some()),
+            ("accent-color", site.accent_color.is_some()),
+            ("links", !site.links.is_empty()),
+            ("announcement", site.announcement.is_some()),
+            ("shared-computer", asks),
+        ];
+        for (key, _) in said.iter().filter(|(key, is_said)| *is_said && !snapshot.pages.shows(&site.template, key)) {
+            let found = format!("what the login page of the look \"{}\" does not show", site.template);
+            let expected = "a look whose login page has the variables for it";
+            warnings.add(site.place.key(key).warning(found, expected));
+        }
     }
 }
 

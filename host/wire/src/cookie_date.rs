@@ -49,7 +49,7 @@ fn month_of(token: &str) -> Option<i64> {
 }
 
 /// Days since 1970 of a date of the Gregorian calendar. Years begin in March here, so that a leap day is the last one.
-fn days(year: i64, month: i64, day: i64) -> i64 {
+pub fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468
 }

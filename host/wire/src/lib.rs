@@ -14,6 +14,7 @@ pub mod percent;
 pub mod cookie;
 pub mod cookie_date;
 pub mod html;
+pub mod svg;
 pub mod ldap;
 pub mod ldif;
 pub mod mail;

@@ -12,6 +12,7 @@ mod ldif;
 mod mail;
 mod multipart;
 mod proxy_header;
+mod svg;
 #[cfg(feature = "program")]
 mod program;
 
@@ -210,6 +211,31 @@ pub const ALL: &[Target] = &[
             b"<svg>",
         ],
         longest: 4096,
+    },
+    Target {
+        name: "svg",
+        run: svg::svg,
+        words: &[
+            b"<svg xmlns=\"http://www.w3.org/2000/svg\">",
+            b"</svg>",
+            b"<script>",
+            b"<svg:script/>",
+            b"<![CDATA[",
+            b"]]>",
+            b"<!--",
+            b"-->",
+            b"<?",
+            b"?>",
+            b" onload=",
+            b" xlink:href=",
+            b"javascript:",
+            b"&#106;",
+            b"<!ENTITY",
+            b"<style>",
+            b"<title>",
+            b"/>",
+        ],
+        longest: 2048,
     },
     Target {
         name: "ldap",

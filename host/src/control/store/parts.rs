@@ -23,6 +23,7 @@ pub(super) enum Kind {
     Policy,
     Templates,
     Languages,
+    Logo,
     Recipe,
 }
 
@@ -86,6 +87,11 @@ pub(super) fn parts(config: &Config) -> Result<Vec<Part>> {
             parts.push(read(Kind::Recipe, &path, PathBuf::from(format!("recipes/{index}.toml")))?);
         }
     }
+    for (index, site) in config.sites.iter().enumerate() {
+        if let Some(path) = &site.logo {
+            parts.push(read(Kind::Logo, path, PathBuf::from(format!("logos/{index}")))?);
+        }
+    }
     match parts.iter().map(|part| part.bytes.len()).sum::<usize>() {
         size if size > LARGEST => Err(Error::other(format!("its files have {size} bytes, and {LARGEST} are kept"))),
         _ => Ok(parts.into_iter().map(|part| Part { path: absolute(&part.path), ..part }).collect()),
@@ -103,6 +109,10 @@ pub(super) fn put(config: &mut Config, file: &File, folder: &Path, own: &Path) {
         }
         Kind::Templates => config.templates = Some(own.join("templates")),
         Kind::Languages => config.languages = Some(own.join("languages")),
+        Kind::Logo => {
+            let logos = config.sites.iter_mut().map(|site| &mut site.logo);
+            logos.filter(|path| is_meant(path)).for_each(|path| *path = Some(own.join(&file.kept)));
+        }
         Kind::Recipe => {
             let base = config.base.clone();
             let named = |recipe: &str| absolute(&base.join(recipe)) == file.path;

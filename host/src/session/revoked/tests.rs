@@ -14,7 +14,7 @@ fn session(id: u8, user: &str, ago: u64) -> Session {
     let started = seconds_now() - ago;
     let (site, user, backend) = ("a.test".to_owned(), user.to_owned(), "node-a".to_owned());
     let kept = crate::secret::Values::default();
-    Written { id: [id; 16], site, user, backend, started, seen: started, kept }.into()
+    Written { id: [id; 16], site, user, backend, started, seen: started, kept, shared: false }.into()
 }
 
 fn kept_in(path: &Path, past: Past) -> Revoked {
