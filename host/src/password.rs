@@ -34,8 +34,7 @@ impl Default for Hashing {
     fn default() -> Self {
         // As many as there are cores: more only wait for each other, each with its memory (an Argon2 may want a gigabyte).
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let decoy = Secret::new(stored::NOBODY.to_owned());
-        Self { gate: Gate::undivided(cores, WAITING, PATIENCE), decoy: Arc::new(Mutex::new(decoy)) }
+        Self::of(cores, WAITING)
     }
 }
 
@@ -48,6 +47,12 @@ impl Hashing {
 }
 
 impl Hashing {
+    /// A place where so many are checked at once, and so many may wait.
+    pub fn of(places: usize, waiting: usize) -> Self {
+        let decoy = Secret::new(stored::NOBODY.to_owned());
+        Self { gate: Gate::undivided(places, waiting, PATIENCE), decoy: Arc::new(Mutex::new(decoy)) }
+    }
+
     /// Whether any of the stored values is that of the password. Without any, the same work is done in vain.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub use self::outcome::Error;
-pub use self::sockets::NewSockets;
 use self::sockets::Sockets;
+pub use self::sockets::{AdminSockets, NewSockets};
 use self::threads::Threads;
 use self::upgrade::{Before, Legacy};
 pub use self::upgrade::{Stop, give_up, is_upgrade};
@@ -199,6 +199,16 @@ impl Proxy {
         snapshot.listeners.iter().filter_map(one).collect()
     }
 
+    /// Where the admin address is bound, where there is one.
+    pub fn admin_address(&self) -> Option<String> {
+        self.sockets.admin_address()
+    }
+
+    /// The socket of the admin address.
+    pub fn admin_sockets(&self) -> AdminSockets {
+        self.sockets.admin()
+    }
+
     /// How many workers accept, and how many only serve the connections that they have.
     pub fn workers(&self) -> (usize, usize) {
         self.threads.counts()
@@ -249,7 +259,7 @@ impl Proxy {
             |source| Error::Io { what: "the new process does not serve, the old one serves on".to_owned(), source };
         let (handed, link) = (self.sockets.hand_over().map_err(io)?, self.shared.state.revoked.link().map_err(io)?);
         let (process, version) = upgrade::start(program, &handed, link, stop, upgrade::PATIENCE).map_err(io)?;
-        self.sockets.leave_files();
+        self.sockets.leave();
         let from = env!("CARGO_PKG_VERSION");
         tracing::info!(process, from, to = version, "another process serves, this one retires");
         Ok(process)

@@ -31,6 +31,10 @@ pub struct Snapshot {
     pub fingerprint: Option<Fingerprint>,
     /// Addresses to listen on, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
+    /// How operators reach it.
+    pub admin: config::Admin,
+    /// Where they do, with its TLS.
+    pub admin_listener: Option<Arc<Listener>>,
     /// Limits of all connections together.
     pub flow: config::Flow,
     /// Limit classes that access policies may pick.
@@ -142,14 +146,16 @@ impl Snapshot {
         let nodes = nodes(config, &faults);
         let policies = policies(config, materials, &faults);
         let tickets = faults.keep(tickets(config, materials));
-        let listeners = config.listeners.iter().filter_map(|listener| {
+        let listener = |listener: &config::Listener| {
             let tls = faults.keep(tls::server(listener, tickets.as_ref()?).map_err(Faults::from))?;
             let chains = listener.certificates.iter().map(|certificate| &certificate.chain);
             let certificate_ends = chains.filter_map(|chain| Some((chain.clone(), tls::chain_end(chain)?))).collect();
-            let listener = Listener { config: listener.clone(), tls: tls.map(TlsAcceptor::from), certificate_ends };
-            Some((listener.config.name.clone(), Arc::new(listener)))
-        });
-        let listeners = listeners.collect();
+            let tls = tls.map(TlsAcceptor::from);
+            Some(Arc::new(Listener { config: listener.clone(), tls, certificate_ends }))
+        };
+        let listeners = config.listeners.iter().filter_map(listener);
+        let listeners = listeners.map(|listener| (listener.config.name.clone(), listener)).collect();
+        let admin_listener = config.admin.listener.as_ref().and_then(listener).map(speaking_http1);
         let languages = Languages::build(config.languages.as_deref(), &config.default_language, &config.place);
         let languages = faults.keep(languages);
         let pages = languages.as_ref().and_then(|languages| {
@@ -180,6 +186,8 @@ impl Snapshot {
             generation: materials.generation,
             fingerprint: None,
             listeners,
+            admin: config.admin.clone(),
+            admin_listener,
             flow: config.flow,
             classes: config.classes.clone(),
             http: config.http.clone(),
@@ -253,6 +261,15 @@ impl Snapshot {
     pub fn has_keys_of(&self, path: &Path) -> bool {
         self.key_files.iter().any(|known| known == path)
     }
+}
+
+/// A listener of the admin plane, which knows HTTP/1.1 only.
+fn speaking_http1(listener: Arc<Listener>) -> Arc<Listener> {
+    let Some(acceptor) = &listener.tls else { return listener };
+    let mut tls = rustls::ServerConfig::clone(acceptor.config());
+    tls.alpn_protocols = vec![tls::HTTP1.to_vec()];
+    let (config, certificate_ends) = (listener.config.clone(), listener.certificate_ends.clone());
+    Arc::new(Listener { config, tls: Some(TlsAcceptor::from(Arc::new(tls))), certificate_ends })
 }
 
 /// The policies. Those that the live generation has are proved already.

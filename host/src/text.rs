@@ -55,6 +55,14 @@ pub fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
     out.extend_from_slice(&text);
 }
 
+/// The same as a text of its own.
+pub fn timestamp(time: SystemTime) -> String {
+    let mut text = Vec::with_capacity(24);
+    rfc3339(&mut text, time);
+    // Digits and punctuation.
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// Year, month and day of a day since 1970, by the Gregorian calendar. Years begin in March here, so that a leap day is
 /// the last one.
 fn civil(days: u64) -> (u64, u64, u64) {

@@ -40,6 +40,7 @@ mod connecting;
 mod health;
 mod metrics;
 mod access;
+mod admin;
 mod listeners;
 mod guests;
 mod policies;

@@ -61,6 +61,15 @@ impl Answer {
         Self { status, content: Content::Json(json!({"error": why.to_string()})) }
     }
 
+    /// The same, with what is asked for: `reason`, or `password`.
+    #[must_use]
+    pub fn asking(mut self, what: &str) -> Self {
+        if let Content::Json(told) = &mut self.content {
+            told["needs"] = what.into();
+        }
+        self
+    }
+
     /// A command that changed nothing, and why.
     pub fn failed(error: &Error) -> Self {
         match error {

@@ -46,6 +46,8 @@ pub enum Proof {
     Token(String),
     /// A client certificate, of the account with its subject.
     Certificate(String),
+    /// An address from which metrics may be read.
+    Network,
 }
 
 impl Proof {
@@ -56,6 +58,7 @@ impl Proof {
             Self::Session(_) => "session",
             Self::Token(_) => "token",
             Self::Certificate(_) => "certificate",
+            Self::Network => "network",
         }
     }
 }
@@ -65,6 +68,7 @@ impl fmt::Display for Proof {
         match self {
             Self::Socket(uid) => write!(f, "uid {uid}"),
             Self::Session(name) | Self::Token(name) | Self::Certificate(name) => f.write_str(name),
+            Self::Network => f.write_str("metrics-from"),
         }
     }
 }

@@ -7,9 +7,12 @@ use serde_json::json;
 
 use super::call::{Answer, Call, Content};
 use super::metrics::{self, FORMAT, Format};
-use super::status;
+use super::{audit, status};
 use crate::directory::Shrink;
 use crate::session::{self, Revocation};
+
+/// Lines of the audit log that are shown at once.
+const MOST_LINES: usize = 1000;
 
 pub(super) async fn status(call: Call) -> Answer {
     Answer::told(status::status(call.control.generations()))
@@ -82,5 +85,21 @@ pub(super) async fn revoke(call: Call) -> Answer {
             let error = format!("revoked, but not kept over a restart yet: {error}; it is tried again");
             Answer::refused(StatusCode::INTERNAL_SERVER_ERROR, error)
         }
+    }
+}
+
+/// The newest lines of the audit log, the newest last.
+pub(super) async fn audit(call: Call) -> Answer {
+    let lines = call.parameter("lines").map_or(Ok(200), str::parse::<usize>);
+    let Ok(lines) = lines.map(|lines| lines.min(MOST_LINES)) else {
+        return Answer::refused(StatusCode::BAD_REQUEST, "lines is no number");
+    };
+    let Some(path) = call.control.generations().proxy().shared().live.load().admin.audit.clone() else {
+        return Answer::refused(StatusCode::NOT_FOUND, "[admin] audit names no file");
+    };
+    let read = tokio::task::spawn_blocking(move || audit::newest(&path, lines)).await;
+    match read.map_err(std::io::Error::other).flatten() {
+        Ok(lines) => Answer::told(json!({"lines": lines})),
+        Err(error) => Answer::refused(StatusCode::INTERNAL_SERVER_ERROR, error),
     }
 }

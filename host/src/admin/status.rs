@@ -45,6 +45,7 @@ pub(super) fn status(generations: &Generations) -> Json {
         "workers": workers,
         "threads": {"accepting": accepting, "retiring": retiring},
         "listeners": listeners(generations),
+        "admin": generations.proxy().admin_address(),
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
         "backends": snapshot.nodes().iter().map(|node| of_node(node, &sessions)).collect::<Json>(),
         "sessions": sessions.values().sum::<u64>(),

@@ -27,6 +27,10 @@ pub struct Verb {
     pub danger: Danger,
     /// Whether it shows or touches what is known of single people: then the audit log has it, also where it only looks.
     pub personal: bool,
+    /// Whether a new generation comes of it: of two who ask at once, and say which generation they saw, one is refused.
+    pub makes_generation: bool,
+    /// Bytes that may be sent with it.
+    pub body: usize,
     /// What may be said besides.
     pub parameters: &'static [&'static str],
     /// Does it.
@@ -61,12 +65,22 @@ pub const REASON: &str = "reason";
 
 /// A verb that only looks.
 const fn look(name: &'static str, role: Role, parameters: &'static [&'static str], run: fn(Call) -> Doing) -> Verb {
-    Verb { name, kind: Kind::Look, role, danger: Danger::Never, personal: false, parameters, run }
+    Verb { kind: Kind::Look, ..change(name, role, parameters, run) }
 }
 
 /// A verb that changes something.
 const fn change(name: &'static str, role: Role, parameters: &'static [&'static str], run: fn(Call) -> Doing) -> Verb {
-    Verb { name, kind: Kind::Change, role, danger: Danger::Never, personal: false, parameters, run }
+    Verb {
+        name,
+        kind: Kind::Change,
+        role,
+        danger: Danger::Never,
+        personal: false,
+        makes_generation: false,
+        body: 0,
+        parameters,
+        run,
+    }
 }
 
 impl Verb {
@@ -78,6 +92,11 @@ impl Verb {
     /// It is about single people.
     const fn personal(self) -> Self {
         Self { personal: true, ..self }
+    }
+
+    /// A new generation comes of it.
+    const fn making_a_generation(self) -> Self {
+        Self { makes_generation: true, ..self }
     }
 
     /// The method of its requests.
@@ -113,7 +132,8 @@ impl Verb {
 pub static VERBS: &[Verb] = &[
     look("status", Role::Viewer, &[], |call| Box::pin(commands::status(call))),
     look("metrics", Role::Viewer, &[metrics::FORMAT], |call| Box::pin(commands::metrics(call))),
-    change("reload", Role::Operator, &["accept-shrink"], |call| Box::pin(commands::reload(call))),
+    look("audit", Role::Operator, &["lines"], |call| Box::pin(commands::audit(call))).personal(),
+    change("reload", Role::Operator, &["accept-shrink"], |call| Box::pin(commands::reload(call))).making_a_generation(),
     change("rollback", Role::Operator, &["generation"], |call| Box::pin(commands::rollback(call))),
     change("purge-routes", Role::Operator, &["user"], |call| Box::pin(commands::purge_routes(call))).personal(),
     change("revoke", Role::Operator, &["user", "session", "all"], |call| Box::pin(commands::revoke(call)))

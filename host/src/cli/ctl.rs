@@ -111,7 +111,7 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
         (None, Some(file)) => {
             let config = config::load_anyway(file)?.0;
             let none = || format!("{} names no admin socket ([admin] socket)", file.display());
-            (config.admin_socket.with_context(none)?, config.state_directory)
+            (config.admin.socket.with_context(none)?, config.state_directory)
         }
         (None, None) => bail!("--socket or --config is needed"),
     };

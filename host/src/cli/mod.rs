@@ -1,7 +1,9 @@
 //! The commands: what is typed, and what is printed.
 
+mod admin;
 mod arguments;
 mod ask;
+mod audit;
 mod author;
 mod ctl;
 mod init;
@@ -36,6 +38,12 @@ enum Command {
     Check(arguments::Check),
     /// Ask a running Doorward, or tell it something, by its admin socket.
     Ctl(ctl::Ctl),
+    /// Accounts and tokens of the admin address.
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    /// The audit log.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Keys of session cookies and session tickets.
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -71,6 +79,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => run::serve(&serve),
         Command::Check(check) => run::check(&check),
         Command::Ctl(ctl) => ctl::run(&ctl),
+        Command::Admin(admin) => admin::run(admin),
+        Command::Audit(audit) => audit::run(&audit),
         Command::Keys(keys) => keys::run(&keys),
         Command::Compile { time, memory, niceness } => {
             Ok(ExitCode::from(crate::policy::compile_run(time, memory, niceness)))

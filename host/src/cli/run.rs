@@ -11,9 +11,9 @@ use serde_json::json;
 use super::arguments::{Check, Serve};
 use super::ctl;
 use super::print::say;
-use crate::admin::Socket;
+use crate::admin::{self, Socket};
 use crate::config::{self, Config, Fault, Faults, Level, Severity};
-use crate::control::{self, Control, Handle, Source};
+use crate::control::{self, Control, Source};
 use crate::demo::{Demo, SITES, USERS};
 use crate::directory::Shrink;
 use crate::log;
@@ -39,7 +39,7 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let admin = admin_socket(&started.config, &started.proxy)?;
     let address = started.proxy.listening().first().and_then(|(_, address, _)| address.parse().ok()).unwrap_or(listen);
     say(&if json { demo_json(address) } else { demo_text(address) });
-    Ok(control.run(started, watch, source, async |handle| serve_admin(admin, handle).await))
+    Ok(control.run(started, watch, source, |handle| admin::serve(admin, handle)))
 }
 
 fn demo_json(address: SocketAddr) -> String {
@@ -96,7 +96,8 @@ fn serve_here(path: &Path, json: bool, strict: bool) -> anyhow::Result<ExitCode>
     if json {
         let one = |(name, address, tls): &(String, String, bool)| json!({"name": name, "address": address, "tls": tls});
         let listeners: Vec<_> = listening.iter().map(one).collect();
-        say(&json!({"listeners": listeners, "generation": proxy.generation()}).to_string());
+        let (admin, generation) = (proxy.admin_address(), proxy.generation());
+        say(&json!({"listeners": listeners, "admin": admin, "generation": generation}).to_string());
     } else {
         for (name, address, tls) in listening {
             let scheme = if tls { "https" } else { "http" };
@@ -107,8 +108,12 @@ fn serve_here(path: &Path, json: bool, strict: bool) -> anyhow::Result<ExitCode>
                 format!("{name}: listening on {scheme}://{address}/")
             });
         }
+        if let Some(address) = proxy.admin_address() {
+            let secure = proxy.shared().live.load().admin_listener.as_ref().is_some_and(|admin| admin.tls.is_some());
+            say(&format!("admin: listening on {}://{address}/", if secure { "https" } else { "http" }));
+        }
     }
-    Ok(control.run(started, watch, source, async |handle| serve_admin(admin, handle).await))
+    Ok(control.run(started, watch, source, |handle| admin::serve(admin, handle)))
 }
 
 /// Makes the key files that are missing, before they are looked at with the other files: the first start is no reason to
@@ -130,7 +135,7 @@ fn no_core_dumps() {
 /// Takes the place of the process before this one, if there is one, and binds the admin socket: before anything is
 /// announced, so that whoever reads the announcement can ask.
 fn admin_socket(config: &Config, proxy: &Proxy) -> anyhow::Result<Option<Socket>> {
-    let Some(path) = &config.admin_socket else { return Ok(proxy.take_over().map(|()| None)?) };
+    let Some(path) = &config.admin.socket else { return Ok(proxy.take_over().map(|()| None)?) };
     let named = || format!("the admin socket {}", path.display());
     if !proxy.takes_over() {
         proxy.take_over()?;
@@ -140,12 +145,6 @@ fn admin_socket(config: &Config, proxy: &Proxy) -> anyhow::Result<Option<Socket>
     let prepared = Socket::prepare(path).with_context(named)?;
     proxy.take_over()?;
     Ok(Some(Socket::of(prepared).with_context(named)?))
-}
-
-async fn serve_admin(socket: Option<Socket>, handle: Handle) {
-    if let Some(socket) = socket {
-        socket.serve(handle).await;
-    }
 }
 
 /// `doorward check`.
@@ -193,7 +192,7 @@ pub(super) fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
     let trouble = quarantine.trouble().map(|trouble| {
         config.place.key("state-directory").warning(trouble, "a quarantine that can be read and written")
     });
-    let running = config.admin_socket.as_deref().map(ctl::started_with).unwrap_or_default();
+    let running = config.admin.socket.as_deref().map(ctl::started_with).unwrap_or_default();
     let of_parts = Snapshot::build(&config, &materials);
     let of_parts = of_parts.map_or_else(|Faults(faults)| faults, |snapshot| snapshot.warnings);
     // Where a key was wrong its default stands in; what is wrong with that is no news.

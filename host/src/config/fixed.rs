@@ -20,7 +20,7 @@ impl Config {
         let (threads, log) = (&self.threads, &self.log);
         let mut all: Vec<(Place, Fixed)> = [
             ("state-directory", path(&self.state_directory)),
-            ("admin.socket", path(&self.admin_socket)),
+            ("admin.socket", path(&self.admin.socket)),
             ("threads.min", threads.min.to_string()),
             ("threads.max", threads.max.to_string()),
             ("threads.grow-after", format!("{:?}", threads.grow_after)),

@@ -3,6 +3,7 @@
 //! Invariants: a `Config` has passed every check that needs no other file; what needs one (certificates, policies,
 //! recipes, templates) is checked when the Snapshot is built, and reported with the place kept here.
 
+mod admin;
 mod backend;
 mod directory;
 mod fault;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use admin::Admin;
 pub use backend::{Backend, Health, ProxyProtocol, Tls};
 pub use directory::{Directory, DirectoryKind, Ldap, Routes};
 pub use doorward_vectors::{Question, nearest};
@@ -57,8 +59,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// A folder of our own: compiled policies, and what must outlive a restart.
     pub state_directory: Option<PathBuf>,
-    /// Unix socket of `doorward ctl`.
-    pub admin_socket: Option<PathBuf>,
+    /// `[admin]`.
+    pub admin: Admin,
     /// `[[listener]]`.
     pub listeners: Vec<Listener>,
     /// `[tls] ticket-key-file`: keys of session tickets that several front doors share.
@@ -356,6 +358,7 @@ impl Config {
             files.extend(certificate.ocsp.clone());
         }
         files.extend(self.listeners.iter().filter_map(|listener| listener.tls.client_ca.clone()));
+        files.extend(self.admin.files().cloned());
         files.extend(self.ticket_key_file.clone());
         files.extend(self.directory.files().cloned());
         files.extend(self.session.key_file.clone());
@@ -425,7 +428,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         drain_delay: t.duration_or_none("drain-delay", Duration::ZERO),
         drain_timeout: t.duration_or_none("drain-timeout", Duration::from_secs(30)),
         state_directory: t.text("state-directory").map(|path| base.join(path)),
-        admin_socket: t.table("admin", |t| t.text("socket").map(|path| base.join(path))).flatten(),
+        admin: t.table("admin", |t| admin::admin(t, base)).unwrap_or_else(|| Admin::none(t.place())),
         listeners: t.tables("listener", |t| listener::listener(t, base)),
         ticket_key_file: t.table("tls", |t| t.text("ticket-key-file").map(|path| base.join(path))).flatten(),
         flow,
@@ -477,6 +480,10 @@ fn check_whole(t: &Table<'_>, config: &Config) {
         if let Some(earlier) = config.listeners.iter().take(index).find(|earlier| earlier.is_in_the_way_of(listener)) {
             let found = format!("{}, where the listener \"{}\" listens", listener.address, earlier.name);
             t.collector().add(listener.place.key("address").fault(found, "an address that no other listener has"));
+        }
+        if let Some(admin) = config.admin.listener.as_ref().filter(|admin| admin.is_in_the_way_of(listener)) {
+            let found = format!("{}, where the listener \"{}\" listens", admin.address, listener.name);
+            t.collector().add(admin.place.key("address").fault(found, "an address of its own"));
         }
     }
     let is_known = |name: &&String| config.backends.iter().any(|backend| backend.names().any(|known| known == *name));

@@ -46,6 +46,7 @@ impl Default {
 
 /// Every table that there is, with nothing in it.
 const EMPTY: &str = "\
+[admin]
 [threads]
 [log]
 [http]

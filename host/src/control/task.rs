@@ -72,20 +72,16 @@ impl Control {
     }
 
     /// Runs the loop until the process is told to end, and drains it then; after an upgrade it retires, which the same
-    /// signals cut short. `beside` gets what sends commands, and runs as long.
-    pub fn run<F>(self, started: Started, watch: Watch, source: Source, beside: F) -> ExitCode
-    where
-        F: AsyncFnOnce(Handle) + 'static,
-    {
+    /// signals cut short. `beside` gets what sends commands, and what it gives is kept as long.
+    pub fn run<T>(self, started: Started, watch: Watch, source: Source, beside: impl FnOnce(Handle) -> T) -> ExitCode {
         let config = started.config.clone();
         let generations = Arc::new(Generations::of(started));
         let Self { runtime, program, signals } = self;
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let beside = beside(Handle { generations: generations.clone(), commands: sender.clone() });
         generations.proxy().serves();
         systemd::ready();
         let retired = LocalSet::new().block_on(&runtime, async {
-            let (sender, commands) = mpsc::channel(COMMANDS);
-            let handle = Handle { generations: generations.clone(), commands: sender.clone() };
-            spawn_local(beside(handle));
             // It keeps a sender, so that `commands` is never closed.
             let background = spawn_local(background::run(generations.clone(), sender));
             let keeping = generations.clone();
@@ -116,6 +112,7 @@ impl Control {
                 tracing::warn!("not every request came to its end before the drain deadline");
             }
         }
+        drop(beside);
         // A reload may still be compiling; nobody waits for it.
         runtime.shutdown_background();
         ExitCode::SUCCESS

@@ -56,6 +56,14 @@ impl Journal {
         })
     }
 
+    /// Keeps every other process out that asks for the same, until this is dropped. Waits for one that is in.
+    ///
+    /// # Errors
+    /// The system says no.
+    pub fn lock(&self) -> Result<()> {
+        Ok(rustix::fs::flock(&self.file, rustix::fs::FlockOperation::LockExclusive)?)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

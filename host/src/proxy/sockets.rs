@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use listenfd::ListenFd;
 use socket2::{Domain, Protocol, Type};
+use tokio::sync::watch;
 
 use super::upgrade::Handed;
 use crate::config::{Address, Collector, Faults, Listener};
@@ -31,9 +32,16 @@ pub(super) enum Socket {
 /// Sockets by the listener's name, with the address asked for (whose port may be 0).
 pub(super) type ByName = HashMap<String, (Address, Arc<Socket>)>;
 
+/// The socket of the admin address, with the address asked for.
+type AdminSocket = Option<(Address, Arc<Socket>)>;
+
+/// The name by which that socket is handed over: no listener has an empty one.
+const ADMIN: &str = "";
+
 /// The sockets of a generation that is not live yet.
 pub struct NewSockets {
     sockets: ByName,
+    admin: AdminSocket,
     /// Files of Unix sockets that stay, with their listeners and the modes that they get.
     modes: Vec<(String, PathBuf, u32)>,
 }
@@ -42,6 +50,8 @@ pub struct NewSockets {
 #[derive(Default)]
 pub(super) struct Sockets {
     live: Mutex<ByName>,
+    /// No worker accepts from it.
+    admin: watch::Sender<AdminSocket>,
     /// What systemd handed over, by name. It stays open, for a later configuration may ask for it again.
     handed: HashMap<String, Arc<Socket>>,
 }
@@ -70,7 +80,8 @@ impl Sockets {
             let socket = Socket::from_descriptor(one.socket).ok()?;
             Some((one.listener, (Address::parse(&one.address, Path::new(""))?, Arc::new(socket))))
         });
-        Self { live: Mutex::new(live.collect()), handed }
+        let mut live: ByName = live.collect();
+        Self { admin: watch::Sender::new(live.remove(ADMIN)), live: Mutex::new(live), handed }
     }
 
     /// Copies of the live sockets, for the process after this one.
@@ -83,7 +94,18 @@ impl Sockets {
             };
             Ok(Handed { listener: listener.clone(), address: address.to_string(), socket })
         };
-        live.iter().map(one).collect()
+        let admin = self.admin.borrow().as_ref().map(|one_of| (ADMIN.to_owned(), one_of.clone()));
+        live.iter().chain(admin.iter().map(|(name, socket)| (name, socket))).map(one).collect()
+    }
+
+    /// The socket of the admin address, and whatever takes its place.
+    pub(super) fn admin(&self) -> AdminSockets {
+        AdminSockets(self.admin.subscribe())
+    }
+
+    /// Where operators reach it: the address that was bound.
+    pub(super) fn admin_address(&self) -> Option<String> {
+        self.admin.borrow().as_ref().map(|(configured, socket)| socket.address(configured))
     }
 
     /// The process before this one is leaving: the files of Unix sockets are ours now.
@@ -95,8 +117,9 @@ impl Sockets {
         }
     }
 
-    /// The process after this one has them now.
-    pub(super) fn leave_files(&self) {
+    /// The process after this one has them now; that one also answers at the admin address.
+    pub(super) fn leave(&self) {
+        self.admin.send_replace(None);
         for (_, socket) in self.live().values() {
             if let Socket::Unix(_, file) = &**socket {
                 file.get().inspect(|file| file.leave());
@@ -118,13 +141,18 @@ impl Sockets {
         let live = self.live();
         let faults = Collector::default();
         let (mut sockets, mut modes) = (ByName::new(), Vec::new());
+        // One that moves between a listener and the admin address is kept too.
+        let admin = self.admin.borrow().clone();
+        let by_address = |address: &Address| {
+            let any_port = matches!(address, Address::Net(address) if address.port() == 0);
+            let found = live.values().chain(&admin).find(|(of, _)| of == address && !any_port);
+            found.map(|(_, socket)| socket.clone())
+        };
         for listener in next.listeners.values().map(|listener| &listener.config) {
             let address = &listener.address;
             // By name first; a listener that only got another name keeps its socket too.
             let by_name = live.get(&listener.name).filter(|(of, _)| of == address);
-            let any_port = matches!(address, Address::Net(address) if address.port() == 0);
-            let by_address = || live.values().find(|(of, _)| of == address && !any_port);
-            let kept = by_name.or_else(by_address).map(|(_, socket)| socket.clone());
+            let kept = by_name.map(|(_, socket)| socket.clone()).or_else(|| by_address(address));
             if let (Some(_), Address::Unix(path)) = (&kept, address) {
                 modes.push((listener.name.clone(), path.clone(), listener.mode));
             }
@@ -136,18 +164,30 @@ impl Sockets {
                 sockets.insert(listener.name.clone(), (address.clone(), socket));
             }
         }
+        let admin = next.admin_listener.as_ref().and_then(|listener| {
+            let address = &listener.config.address;
+            let kept = admin.iter().find(|(of, _)| of == address).map(|(_, socket)| socket.clone());
+            let kept = kept.or_else(|| by_address(address));
+            faults
+                .keep(kept.map_or_else(|| self.open(&listener.config), Ok).map_err(|error| {
+                    let found = format!("{address}: {error}");
+                    Faults::from(listener.config.place.key("address").fault(found, "an address that is free here"))
+                }))
+                .map(|socket| (address.clone(), socket))
+        });
         faults.finish()?;
-        Ok(NewSockets { sockets, modes })
+        Ok(NewSockets { sockets, admin, modes })
     }
 
     /// Listens there from now on.
-    pub(super) fn commit(&self, NewSockets { sockets, modes }: NewSockets) {
+    pub(super) fn commit(&self, NewSockets { sockets, admin, modes }: NewSockets) {
         for (listener, path, mode) in modes {
             if let Err(error) = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)) {
                 tracing::warn!(listener, %error, "the socket's mode cannot be set");
             }
         }
         *self.live() = sockets;
+        self.admin.send_replace(admin);
     }
 
     fn open(&self, listener: &Listener) -> std::io::Result<Arc<Socket>> {
@@ -161,6 +201,29 @@ impl Sockets {
                 let names: Vec<&str> = self.handed.keys().map(String::as_str).collect();
                 std::io::Error::other(format!("systemd handed over no socket of that name, but [{}]", names.join(", ")))
             }),
+        }
+    }
+}
+
+/// The socket of the admin address: the one that there is now, and news of another.
+pub struct AdminSockets(watch::Receiver<AdminSocket>);
+
+impl AdminSockets {
+    /// A copy to accept from; none where there is no admin address, or where the process after this one answers there.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn current(&mut self) -> std::io::Result<Option<TcpListener>> {
+        match self.0.borrow_and_update().as_ref().map(|(_, socket)| &**socket) {
+            Some(Socket::Net(socket)) => socket.try_clone().map(Some),
+            Some(Socket::Unix(..)) | None => Ok(None),
+        }
+    }
+
+    /// Waits for another one.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -24,11 +24,14 @@ pub enum Cookie {
     Language,
     /// The version that the person chose, for phones or for desktops.
     View,
+    /// An operator's session at the admin address. Browsers send it to every port of a host, and so to the webmail too, where
+    /// nobody is to see it.
+    Admin,
 }
 
 impl Cookie {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Session, Self::Form, Self::Device, Self::Language, Self::View];
+    pub const ALL: [Self; 6] = [Self::Session, Self::Form, Self::Device, Self::Language, Self::View, Self::Admin];
 
     /// Its name.
     pub const fn name(self, scheme: Scheme) -> &'static str {
@@ -43,13 +46,15 @@ impl Cookie {
             (Self::Language, Scheme::Http) => "doorward-language",
             (Self::View, Scheme::Https) => "__Host-doorward-view",
             (Self::View, Scheme::Http) => "doorward-view",
+            (Self::Admin, Scheme::Https) => "__Host-doorward-admin",
+            (Self::Admin, Scheme::Http) => "doorward-admin",
         }
     }
 
     /// Whether it lets its bearer do something: then no policy reads it.
     pub const fn is_secret(self) -> bool {
         match self {
-            Self::Session | Self::Form | Self::Device => true,
+            Self::Session | Self::Form | Self::Device | Self::Admin => true,
             Self::Language | Self::View => false,
         }
     }
@@ -67,7 +72,9 @@ impl Cookie {
 
     /// The `Set-Cookie` that gives it to a browser, until that is closed.
     pub fn set(self, value: &str, scheme: Scheme) -> String {
-        set(self.name(scheme), value, "/", scheme)
+        let cookie = set(self.name(scheme), value, "/", scheme);
+        // A link from elsewhere leads a user into the mail, and an operator to the login.
+        if self == Self::Admin { cookie.replace("SameSite=Lax", "SameSite=Strict") } else { cookie }
     }
 
     /// The same for a while.
@@ -121,6 +128,10 @@ mod tests {
         assert_eq!(
             Cookie::Device.set_for("x", Scheme::Https, day),
             "__Host-doorward-device=x; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=86400"
+        );
+        assert_eq!(
+            Cookie::Admin.set("x", Scheme::Https),
+            "__Host-doorward-admin=x; Path=/; HttpOnly; SameSite=Strict; Secure"
         );
         assert_eq!(Cookie::Form.set("x", Scheme::Http), "doorward-form=x; Path=/; HttpOnly; SameSite=Lax");
         assert_eq!(Cookie::View.clear(Scheme::Http), "doorward-view=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");

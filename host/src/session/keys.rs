@@ -192,6 +192,13 @@ pub(super) fn fill_random(bytes: &mut [u8]) {
     }
 }
 
+/// Random bytes, which nobody guesses.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    fill_random(&mut bytes);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

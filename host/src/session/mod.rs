@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 pub use cookie::{Cookie, clear as clear_cookie, is_ours};
 pub use device::Device;
 pub use find::Search;
-pub use keys::{Keys, Purpose};
+pub use keys::{Keys, Purpose, random};
 pub use once::Once;
 pub use opened::Opened;
 pub use revoked::{Past, Revocation, Revoked, parse_id};

@@ -118,7 +118,8 @@ fn folders(config: &Config, warnings: &Collector) {
     let root = &config.place;
     let file = |path: &Option<std::path::PathBuf>, place: Place| path.clone().map(|path| (path, place));
     let mut written = vec![
-        file(&config.admin_socket, root.key("admin.socket")),
+        file(&config.admin.socket, root.key("admin.socket")),
+        file(&config.admin.audit, root.key("admin.audit")),
         file(&config.log.decisions, root.key("log.decisions")),
         file(&config.session.key_file, config.session.place.key("key-file")).filter(|(path, _)| !path.exists()),
         file(&config.session.revocations_file, config.session.place.key("revocations-file")),

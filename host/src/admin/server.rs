@@ -1,0 +1,190 @@
+//! Who comes to the admin plane: by the Unix socket, and by the admin address. On a thread and a runtime of its own, so that
+//! nothing here delays a command, a probe or a request.
+//!
+//! Invariants: connections are bounded, in all and by address; a head, a body and a handshake have to come in time.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+
+use super::plane::{Connection, Plane};
+use super::reply::Reply;
+use super::router;
+use crate::peer::Scheme;
+use crate::proxy::AdminSockets;
+use crate::snapshot::Listener;
+use crate::tls;
+
+/// Who asks has to write a head of some hundred bytes; nobody may hold a connection for longer without one.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a head.
+const HEAD: usize = 32 << 10;
+/// Connections of the admin address, in all and from one address.
+const ALL: usize = 128;
+const EACH: usize = 32;
+/// How long one may last, whatever is shown on it.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// A pause where no descriptor is left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves whoever comes by the socket.
+pub(super) async fn serve_socket(plane: Arc<Plane>, listener: UnixListener) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the admin socket cannot accept");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(peer) = stream.peer_cred() else { continue };
+        let plane = plane.clone();
+        tokio::task::spawn_local(async move {
+            let serve = async |request| router::last(router::answer_socket(&plane, peer.uid(), request).await);
+            serve_connection(stream, serve).await;
+        });
+    }
+}
+
+/// Serves whoever comes by the admin address, wherever that is by now.
+pub(super) async fn serve_address(plane: Arc<Plane>, mut sockets: AdminSockets) {
+    let places = Arc::new(Places::default());
+    loop {
+        let listener = sockets.current().and_then(|socket| socket.map(TcpListener::from_std).transpose());
+        let listener = listener.unwrap_or_else(|error| {
+            tracing::error!(%error, "the admin address cannot be served");
+            None
+        });
+        let accepting = async {
+            match &listener {
+                Some(listener) => accept(&plane, listener, &places).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = sockets.changed() => {}
+        }
+    }
+}
+
+async fn accept(plane: &Arc<Plane>, listener: &TcpListener, places: &Arc<Places>) {
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
+            Err(error) => {
+                tracing::debug!(%error, "the admin address cannot accept");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Some(place) = places.enter(address) else { continue };
+        let (plane, snapshot) = (plane.clone(), plane.snapshot());
+        let Some(live) = snapshot.admin_listener.clone() else { continue };
+        tokio::task::spawn_local(async move {
+            let _place = place;
+            let _ = tokio::time::timeout(LONGEST, secure_and_serve(plane, &live, stream, address)).await;
+        });
+    }
+}
+
+async fn secure_and_serve(plane: Arc<Plane>, listener: &Listener, stream: TcpStream, address: IpAddr) {
+    let _ = stream.set_nodelay(true);
+    let connection = |scheme, subject| Connection { address, scheme, subject };
+    let Some(acceptor) = &listener.tls else {
+        return serve(plane, connection(Scheme::Http, None), stream).await;
+    };
+    match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let certificates = stream.get_ref().1.peer_certificates();
+            let subject = certificates.and_then(|chain| tls::subject(chain.first()?));
+            serve(plane, connection(Scheme::Https, subject), stream).await;
+        }
+        Ok(Err(error)) => tracing::debug!(client = %address, %error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(client = %address, "a TLS handshake took too long"),
+    }
+}
+
+async fn serve<S>(plane: Arc<Plane>, connection: Connection, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    serve_connection(stream, async |request| router::answer(&plane, &connection, request).await).await;
+}
+
+/// HTTP/1.1 on a connection.
+async fn serve_connection<S>(stream: S, answer: impl AsyncFn(Request<Incoming>) -> Reply)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request| {
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
+    // Whoever leaves needs to know of nothing.
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Connections, by address.
+#[derive(Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection's place, until it is dropped.
+struct Place(Arc<Places>, IpAddr);
+
+impl Places {
+    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = inside.values().sum();
+        if all >= ALL || inside.get(&address).is_some_and(|count| *count >= EACH) {
+            return None;
+        }
+        *inside.entry(address).or_default() += 1;
+        Some(Place(self.clone(), address))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inside = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = inside.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                inside.remove(&self.1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_all_places_and_each_comes_back() {
+        let places = Arc::<Places>::default();
+        let address = |last| IpAddr::from([192, 0, 2, last]);
+        let mut inside: Vec<Place> = (0..EACH).map(|_| places.enter(address(1)).unwrap()).collect();
+        assert!(places.enter(address(1)).is_none());
+        let other = places.enter(address(2)).unwrap();
+        inside.pop();
+        assert!(places.enter(address(1)).is_some());
+        drop((inside, other));
+        assert!(places.0.lock().unwrap().is_empty());
+        let all: Vec<Place> = (0..255).filter_map(|last| places.enter(address(last))).collect();
+        assert_eq!(all.len(), ALL);
+    }
+}
