@@ -48,15 +48,25 @@ fn each_signal_that_stops_drains() {
 }
 
 #[test]
-fn usr1_opens_the_files_of_logs_anew() {
+fn usr1_and_reopen_logs_open_the_files_of_logs_anew() {
+    opens_anew(|proxy| send(proxy, 10));
+    opens_anew(|proxy| {
+        let socket = proxy.dir().join("admin.sock").display().to_string();
+        let ran = harness::Setup::new().run(&["ctl", "--socket", &socket, "reopen-logs"]);
+        assert!(ran.status.success() && ran.stdout.contains("reopened"), "{}{}", ran.stdout, ran.stderr);
+    });
+}
+
+fn opens_anew(told: impl Fn(&mut harness::Proxy)) {
     let node = webmail(|_| Answer::text("inbox"));
-    let proxy = setup().serve(&config("[log]\naccess = \"access.log\"", &[("node-a", &node, "")]));
+    let text = "[log]\naccess = \"access.log\"\n[admin]\nsocket = \"admin.sock\"";
+    let proxy = setup().serve(&config(text, &[("node-a", &node, "")]));
     let (log, old) = (proxy.dir().join("access.log"), proxy.dir().join("access.log.1"));
     proxy.client().get("/first").expect(200);
     crate::support::wait_for_file(&log, |text| text.contains("path=/first"));
     std::fs::rename(&log, &old).expect("a rename");
     let mut proxy = proxy;
-    send(&mut proxy, 10);
+    told(&mut proxy);
     proxy.wait_for_log("opened anew", LONG);
     proxy.client().get("/second").expect(200);
     crate::support::wait_for_file(&log, |text| text.contains("path=/second"));

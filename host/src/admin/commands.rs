@@ -45,6 +45,12 @@ pub(super) async fn upgrade(call: Call) -> Answer {
     call.control.upgrade().await.map_or_else(|error| Answer::failed(&error), |process| Answer::done("pid", process))
 }
 
+/// For who moved the files of logs away, as `SIGUSR1`.
+pub(super) async fn reopen_logs(call: Call) -> Answer {
+    call.control.generations().proxy().shared().reopen_logs();
+    Answer::done("reopened", true)
+}
+
 pub(super) async fn rollback(call: Call) -> Answer {
     let Ok(to) = call.parameter("generation").map(str::parse::<u64>).transpose() else {
         return Answer::refused(StatusCode::BAD_REQUEST, "generation is no number");

@@ -134,6 +134,7 @@ pub static VERBS: &[Verb] = &[
     look("metrics", Role::Viewer, &[metrics::FORMAT], |call| Box::pin(commands::metrics(call))),
     look("audit", Role::Operator, &["lines"], |call| Box::pin(commands::audit(call))).personal(),
     change("reload", Role::Operator, &["accept-shrink"], |call| Box::pin(commands::reload(call))).making_a_generation(),
+    change("reopen-logs", Role::Operator, &[], |call| Box::pin(commands::reopen_logs(call))),
     change("rollback", Role::Operator, &["generation"], |call| Box::pin(commands::rollback(call))),
     change("purge-routes", Role::Operator, &["user"], |call| Box::pin(commands::purge_routes(call))).personal(),
     change("revoke", Role::Operator, &["user", "session", "all"], |call| Box::pin(commands::revoke(call)))

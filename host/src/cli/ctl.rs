@@ -42,6 +42,8 @@ enum Verb {
         #[arg(long)]
         accept_shrink: bool,
     },
+    /// Open the files of logs anew, after they were moved away.
+    ReopenLogs,
     /// Start the program on disk anew, with the same sockets; this process goes when that one serves.
     Upgrade,
     /// Make an earlier generation live again; one that is kept on disk is built first.
@@ -82,6 +84,7 @@ impl Verb {
             Self::Metrics => ("metrics", Vec::new()),
             Self::Reload { accept_shrink: false } => ("reload", Vec::new()),
             Self::Reload { accept_shrink: true } => ("reload", vec![("accept-shrink", "1".to_owned())]),
+            Self::ReopenLogs => ("reopen-logs", Vec::new()),
             Self::Upgrade => ("upgrade", Vec::new()),
             Self::Rollback { generation } => {
                 ("rollback", generation.iter().map(|to| ("generation", to.to_string())).collect())
