@@ -146,8 +146,10 @@ impl Snapshot {
         let nodes = nodes(config, &faults);
         let policies = policies(config, materials, &faults);
         let tickets = faults.keep(tickets(config, materials));
+        // Without its keys nothing goes live, but the other files are looked at.
+        let of_listeners: Arc<dyn tls::Tickets> = tickets.unwrap_or_else(|| materials.tickets.clone());
         let listener = |listener: &config::Listener| {
-            let tls = faults.keep(tls::server(listener, tickets.as_ref()?).map_err(Faults::from))?;
+            let tls = faults.keep(tls::server(listener, &of_listeners))?;
             let chains = listener.certificates.iter().map(|certificate| &certificate.chain);
             let certificate_ends = chains.filter_map(|chain| Some((chain.clone(), tls::chain_end(chain)?))).collect();
             let tls = tls.map(TlsAcceptor::from);
@@ -156,18 +158,7 @@ impl Snapshot {
         let listeners = config.listeners.iter().filter_map(listener);
         let listeners = listeners.map(|listener| (listener.config.name.clone(), listener)).collect();
         let admin_listener = config.admin.listener.as_ref().and_then(listener).map(speaking_http1);
-        let languages = Languages::build(config.languages.as_deref(), &config.default_language, &config.place);
-        let languages = faults.keep(languages);
-        let pages = languages.as_ref().and_then(|languages| {
-            let place = config.place.key("templates");
-            faults.keep(Pages::build(config.templates.as_deref(), languages, &place).map_err(Faults::from))
-        });
-        if let Some(pages) = &pages {
-            check_templates(config, pages, &faults);
-        }
-        let brandings = languages.as_ref().map(|languages| {
-            config.sites.iter().map(|site| Branding::build(site, languages, &faults)).collect::<Vec<_>>()
-        });
+        let shown = shown(config, &faults);
         let is_node = |name: &str| {
             config.backends.iter().any(|backend| backend.names().any(|known| known.eq_ignore_ascii_case(name)))
         };
@@ -177,7 +168,7 @@ impl Snapshot {
         let keys = faults.keep(keys(config, materials));
         config.warnings.iter().for_each(|warning| faults.add(warning.clone()));
         let warnings = faults.finish()?;
-        let (Some(pages), Some(languages), Some(directory), Some(keys)) = (pages, languages, directory, keys) else {
+        let (Some((languages, pages, brandings)), Some(directory), Some(keys)) = (shown, directory, keys) else {
             return Err(Faults::default());
         };
         let hosts = Hosts::build(&nodes);
@@ -207,7 +198,7 @@ impl Snapshot {
             default_nodes: config.default_backends.iter().filter_map(|name| hosts.find(name)).collect(),
             hosts,
             nodes,
-            sites: Sites::build(&config.sites, brandings.unwrap_or_default()),
+            sites: Sites::build(&config.sites, brandings),
             key_files: config.session.key_file.iter().chain(&config.ticket_key_file).cloned().collect(),
             warnings: Vec::new(),
         };
@@ -327,6 +318,18 @@ fn check_trust(config: &Config, nodes: &[Arc<NodeSpec>], faults: &Collector) {
             faults.add(backend.place.key("recipe").fault(format!("\"{}\"", backend.recipe), expected));
         }
     }
+}
+
+/// What people see of Doorward itself: texts, pages, and what each site has of its own.
+fn shown(config: &Config, faults: &Collector) -> Option<(Languages, Pages, Vec<Branding>)> {
+    let languages = Languages::build(config.languages.as_deref(), &config.default_language, &config.place);
+    let languages = faults.keep(languages)?;
+    let place = config.place.key("templates");
+    let pages = faults.keep(Pages::build(config.templates.as_deref(), &languages, &place).map_err(Faults::from));
+    let brandings = config.sites.iter().map(|site| Branding::build(site, &languages, faults)).collect();
+    let pages = pages?;
+    check_templates(config, &pages, faults);
+    Some((languages, pages, brandings))
 }
 
 fn check_templates(config: &Config, pages: &Pages, faults: &Collector) {

@@ -123,6 +123,54 @@ template = \"pink\"
     }
 }
 
+/// A fault of one file hides none of another.
+#[test]
+fn each_broken_file_is_told_and_not_only_the_first() {
+    let certs = harness::Certs::new();
+    let right = certs.server(&["a.test"]);
+    let (chain, key) = (right.chain.display(), right.key.display());
+    let text = format!(
+        "[tls]\nticket-key-file = \"keys\"\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\ncertificates = [\n\
+         {{ chain = \"none.pem\", key = \"{key}\" }},\n{{ chain = \"broken.pem\", key = \"{key}\" }},\n\
+         {{ chain = \"{chain}\", key = \"{key}\", ocsp = \"keys\" }},\n]\n[listener.tls]\nclient-auth = \"required\"\n\
+         client-ca = \"broken.pem\"\n[[backend]]\nname = \"b\"\nurl = \"http://127.0.0.1:99999/\"\nrecipe = \"non\"\n\
+         [[backend]]\nname = \"c\"\nurl = \"https://127.0.0.1:1/\"\nrecipe = \"non\"\n[backend.tls]\nca = \"broken.pem\"\n\
+         [[backend]]\nname = \"d\"\nurl = \"http://me:secret@127.0.0.1/\"\nrecipe = \"form\"\n[[site]]\nhosts = [\"*\"]\n"
+    );
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let setup = Setup::new().file("doorward.toml", text).file("broken.pem", broken).file("keys", "no key\n");
+    let expected = [
+        (2, "tls.ticket-key-file"),
+        (7, "listener[0].certificates[0].chain"),
+        (8, "listener[0].certificates[1].chain"),
+        (9, "listener[0].certificates[2].ocsp"),
+        (13, "listener[0].tls.client-ca"),
+        (16, "backend[0].url"),
+        (17, "backend[0].recipe"),
+        (21, "backend[1].recipe"),
+        (23, "backend[1].tls.ca"),
+        (26, "backend[2].url"),
+    ];
+    assert_eq!(told(&setup, "faults"), expected.map(|(line, key)| (line, key.to_owned())));
+}
+
+#[test]
+fn what_a_policy_expects_of_its_settings_is_told_as_for_other_keys() {
+    let policy = "[[policy]]\nname = \"auth-mode\"\nasks = \"auth-mode\"\n[policy.settings]\nrules = [\n{ mode = \"ldap-bindd\" } ]\n";
+    let ran = Setup::new().file("doorward.toml", small(policy)).run(&["check", "--config", "doorward.toml"]);
+    let told = "doorward.toml:6: policy[0].settings.rules[0].mode: found unknown variant `ldap-bindd`, expected one of \
+                `ldap-bind`, `ldap-password`, `back-end`; did you mean \"ldap-bind\"?";
+    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+}
+
+#[test]
+fn tls_of_a_back_end_without_tls_is_warned_of() {
+    let setup = Setup::new()
+        .file("doorward.toml", small("").replace("[[site]]", "[backend.tls]\nmin-version = \"1.3\"\n[[site]]"));
+    assert_eq!(told(&setup, "faults"), []);
+    assert_eq!(told(&setup, "warnings"), [(9, "backend[0].tls".to_owned())]);
+}
+
 #[test]
 fn a_file_that_is_no_toml_is_told_with_its_line() {
     let ran = Setup::new().file("wrong.toml", "a = 1\n[[listener\nb = 2\n").run(&["check", "--config", "wrong.toml"]);

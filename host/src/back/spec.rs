@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::recipe::{Choice, Recipe};
 use super::urls::{self, Fitting};
-use crate::config::{self, Faults};
+use crate::config::{self, Collector, Faults};
 use crate::limits::Shares;
 use crate::reserved::Reserved;
 use crate::secret::Secret;
@@ -40,31 +40,29 @@ impl NodeSpec {
     /// Every fault of its URL, TLS files and recipe.
     pub fn build(config: &config::Backend, base: &Path) -> Result<Self, Faults> {
         let place = &config.place;
+        let faults = Collector::default();
+        let recipe = faults.keep(recipe(config, base));
         let wrong = || place.key("url").fault(format!("\"{}\"", config.url), "http://HOST:PORT/ or https://HOST:PORT/");
-        let url: Uri = config.url.parse().map_err(|_| wrong())?;
-        let (Some(scheme), Some(host)) = (url.scheme_str(), url.host()) else { return Err(wrong().into()) };
-        let secure = match scheme {
-            "http" => false,
-            "https" => true,
-            _ => return Err(wrong().into()),
-        };
+        let at = faults.keep(at(&config.url).ok_or_else(|| wrong().into()));
+        let (secure, host, port, path) = at.unwrap_or((true, String::new(), 443, String::new()));
         if config.tls.insecure {
             tracing::warn!(backend = config.name, "the node's certificate is not checked: insecure = true");
         }
         let name = config.tls.name.clone().unwrap_or_else(|| host.trim_matches(['[', ']']).to_owned());
-        let tls = if secure {
-            let name = ServerName::try_from(name.clone())
-                .map_err(|error| place.key("tls.name").fault(error.to_string(), "a host name or address"))?;
+        let tls = if secure && !name.is_empty() {
+            let server = ServerName::try_from(name.clone())
+                .map_err(|error| place.key("tls.name").fault(error.to_string(), "a host name or address").into());
             let protocol = if config.http2 { tls::HTTP2 } else { tls::HTTP1 };
-            Some((tls::to_node(&config.tls, protocol, &place.key("tls"))?, name))
+            let tls = tls::to_node(&config.tls, protocol, &place.key("tls")).map_err(Faults::from);
+            faults.keep(tls).zip(faults.keep(server))
         } else {
             None
         };
-        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let recipe = recipe(config, base)?;
+        faults.finish()?;
+        let Some(recipe) = recipe else { return Err(Faults::default()) };
         Ok(Self {
             authority: format!("{host}:{port}"),
-            own: urls::Own::new(host, port, config.names().chain([name.as_str()]), url.path()),
+            own: urls::Own::new(&host, port, config.names().chain([name.as_str()]), &path),
             tls,
             files: config.tls.files().map(|path| digest(path)).collect(),
             reserved: recipe.identity_headers(),
@@ -167,6 +165,23 @@ impl std::fmt::Debug for NodeSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NodeSpec").field("config", &self.config).finish_non_exhaustive()
     }
+}
+
+/// What a URL says of a node: whether by TLS, host, port and path.
+fn at(url: &str) -> Option<(bool, String, u16, String)> {
+    let url: Uri = url.parse().ok()?;
+    let secure = match url.scheme_str()? {
+        "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    // No user stands before the host, and what stands behind it is a port that there is.
+    let port = match url.authority()?.as_str().strip_prefix(url.host()?)?.strip_prefix(':') {
+        Some(port) => port.parse().ok()?,
+        None if secure => 443,
+        None => 80,
+    };
+    Some((secure, url.host()?.to_owned(), port, url.path().to_owned()))
 }
 
 /// The digest of a file, which may be a key; none of one that cannot be read.

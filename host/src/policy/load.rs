@@ -202,17 +202,25 @@ fn refused(config: &config::Policy, error: &Error) -> Faults {
     let settings = config.place.key("settings");
     match error {
         Error::Settings(problems) if !problems.is_empty() => Faults(
-            problems
-                .iter()
-                .map(|problem| {
-                    let found = problem.message.clone();
-                    settings.key(&problem.path).fault(found, format!("settings that {} accepts", config.name))
-                })
-                .collect(),
+            problems.iter().map(|problem| told(&settings.key(&problem.path), &problem.message, &config.name)).collect(),
         ),
         Error::Settings(_) => settings.fault("settings that it refuses", "settings that it accepts").into(),
         other => at_file(config)
             .fault(format!("{}: {other}", origin(config)), "a component that starts and takes its settings")
             .into(),
     }
+}
+
+/// A problem that a policy found in its settings. Most say what they expect, as serde does, and put words in backticks.
+fn told(place: &config::Place, message: &str, policy: &str) -> Fault {
+    let Some((found, expected)) = message.split_once(", expected ") else {
+        return place.fault(message, format!("settings that {policy} accepts"));
+    };
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let (word, known) = (quoted(found), quoted(expected));
+    let mut fault = place.fault(found, expected);
+    if let [word] = &word[..] {
+        fault.meant = config::nearest(word, known.iter().map(String::as_str)).map(Box::from);
+    }
+    fault
 }

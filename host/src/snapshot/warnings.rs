@@ -6,7 +6,7 @@ use rustix::fs::{Access, access};
 use serde_json::Value as Json;
 
 use super::Snapshot;
-use crate::config::{AccessLog, Address, Collector, Config, DirectoryKind, Place, Policy, SharedComputer};
+use crate::config::{AccessLog, Address, Collector, Config, DirectoryKind, Place, Policy, SharedComputer, Tls};
 use crate::{session, shortage, tls};
 
 /// Adds all of them.
@@ -72,6 +72,10 @@ fn certificates(config: &Config, warnings: &Collector) {
     }
     for backend in &config.backends {
         let place = backend.place.key("tls");
+        if backend.tls != Tls::default() && backend.url.starts_with("http:") {
+            warnings
+                .add(place.warning("settings of TLS for a back-end without TLS", "a url that begins with https://"));
+        }
         backend.tls.certificate.iter().for_each(|file| chain(place.key("certificate"), file));
         backend.tls.ca.iter().for_each(|file| authorities(place.key("ca"), file));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, Error, RootCertStore, SupportedProtocolVersion};
 
 use super::words::of_tls;
 use super::{certificates, private_key, provider};
@@ -47,7 +47,10 @@ fn build(tls: &config::Tls, place: &Place) -> Result<ClientConfig, Fault> {
     };
     let certificates = certificates(chain).map_err(|error| fault("certificate", chain, error))?;
     let private = private_key(key).map_err(|error| fault("key", key, error))?;
-    builder.with_client_auth_cert(certificates, private).map_err(|error| fault("key", key, of_tls(&error)))
+    builder.with_client_auth_cert(certificates, private).map_err(|error| match error {
+        Error::InvalidCertificate(_) => fault("certificate", chain, of_tls(&error)),
+        error => fault("key", key, of_tls(&error)),
+    })
 }
 
 /// The authorities that this system trusts, as they are now.
@@ -59,9 +62,13 @@ fn roots(ca: Option<&Path>, place: &Place) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
-            let found = certificates(path)
-                .map_err(|error| place.key("ca").fault(format!("{}: {error}", path.display()), "a PEM file"))?;
-            roots.add_parsable_certificates(found);
+            let fault = |error: String| {
+                place.key("ca").fault(format!("{}: {error}", path.display()), "a PEM file of authorities")
+            };
+            let (taken, _) = roots.add_parsable_certificates(certificates(path).map_err(fault)?);
+            if taken == 0 {
+                return Err(fault("no certificate of an authority in it".to_owned()));
+            }
         }
         None => {
             roots.add_parsable_certificates(system_authorities());
@@ -82,7 +89,7 @@ impl rustls::client::danger::ServerCertVerifier for TrustAnyone {
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+    ) -> Result<rustls::client::danger::ServerCertVerified, Error> {
         Ok(rustls::client::danger::ServerCertVerified::assertion())
     }
 
@@ -91,7 +98,7 @@ impl rustls::client::danger::ServerCertVerifier for TrustAnyone {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, Error> {
         let algorithms = &self.0.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
     }
@@ -101,7 +108,7 @@ impl rustls::client::danger::ServerCertVerifier for TrustAnyone {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, Error> {
         let algorithms = &self.0.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
     }

@@ -10,13 +10,13 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoClientAuth, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{Error, RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::words::of_tls;
 use super::{HTTP1, HTTP2, certificates, private_key, provider};
-use crate::config::{self, ClientAuth, Fault, Protocol};
+use crate::config::{self, ClientAuth, Collector, Fault, Faults, Protocol};
 
 /// Seals and opens what a ticket holds.
 pub trait Tickets: std::fmt::Debug + Send + Sync {
@@ -30,21 +30,25 @@ pub trait Tickets: std::fmt::Debug + Send + Sync {
 ///
 /// # Errors
 /// The certificate that cannot be read, or whose key does not fit.
-pub fn server(listener: &config::Listener, tickets: &Arc<dyn Tickets>) -> Result<Option<Arc<ServerConfig>>, Fault> {
+pub fn server(listener: &config::Listener, tickets: &Arc<dyn Tickets>) -> Result<Option<Arc<ServerConfig>>, Faults> {
     if listener.certificates.is_empty() {
         return Ok(None);
     }
+    let faults = Collector::default();
     let mut by_name = HashMap::new();
     let mut default = None;
     for certificate in &listener.certificates {
-        let key = Arc::new(certified_key(certificate)?);
+        let key = faults.keep(certified_key(certificate).map_err(Faults::from));
+        let Some(key) = key.map(Arc::new) else { continue };
         for name in &certificate.names {
             by_name.insert(name.to_ascii_lowercase(), key.clone());
         }
         default = default.or(Some(key));
     }
     let versions = if listener.tls.only_1_3 { &[&TLS13][..] } else { &[&TLS13, &TLS12] };
-    let (verifier, context) = client_auth(&listener.tls)?;
+    let client_auth = faults.keep(client_auth(&listener.tls).map_err(Faults::from));
+    faults.finish()?;
+    let Some((verifier, context)) = client_auth else { return Err(Faults::default()) };
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .map_err(|error| listener.place.fault(of_tls(&error), "a usable TLS set-up"))?
@@ -88,8 +92,10 @@ fn certified_key(certificate: &config::Certificate) -> Result<CertifiedKey, Faul
     let chain = certificates(&certificate.chain).map_err(|error| fault("chain", &certificate.chain, error))?;
     let key = private_key(&certificate.key).map_err(|error| fault("key", &certificate.key, error))?;
     // `from_der` compares both, where that can be done.
-    let mut key = CertifiedKey::from_der(chain, key, &provider())
-        .map_err(|error| fault("key", &certificate.key, of_tls(&error)))?;
+    let mut key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
+        Error::InvalidCertificate(_) => fault("chain", &certificate.chain, of_tls(&error)),
+        error => fault("key", &certificate.key, of_tls(&error)),
+    })?;
     if let Some(path) = &certificate.ocsp {
         let response = std::fs::read(path).map_err(|error| fault("ocsp", path, error.to_string()))?;
         // An OCSPResponse is a SEQUENCE (RFC 6960, section 4.2.1); what it says is for browsers to judge.
