@@ -52,7 +52,7 @@ fn prose(text: &str) -> String {
 }
 
 /// The anchors of a document's headings, as GitHub makes them.
-fn anchors(text: &str) -> BTreeSet<String> {
+pub(crate) fn anchors(text: &str) -> BTreeSet<String> {
     let headings = prose(text);
     let headings = headings.lines().filter(|line| line.starts_with('#'));
     let slug = |heading: &str| {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use harness::{Answer, Backend, Certs, Proxy, Request};
 
+use crate::documents::{anchors, document};
 use crate::support::{config, log_in, setup, webmail};
 
 /// The metrics in the format of an `Accept`.
@@ -234,4 +235,54 @@ fn counters_equal_what_clients_count_over_reloads_and_with_workers_that_come_and
     assert_eq!(sum(&metrics, "doorward_backend_first_byte_seconds_count", ""), posts + 4.0);
     assert_eq!(value(&metrics, "doorward_logins_total{outcome=\"in\",reason=\"\"}"), 4.0);
     assert_eq!(sum(&metrics, "doorward_login_duration_seconds_count", "outcome=\"in\""), 4.0);
+}
+
+/// What is shipped for those who watch: the text of a file.
+fn shipped(name: &str) -> String {
+    document(&format!("host/package/{name}"))
+}
+
+/// Every metric that a text names, without the suffixes of histograms' series.
+fn named(text: &str) -> BTreeSet<String> {
+    let name = regex_lite::Regex::new(r"\b(?:doorward|process)_[a-z0-9_]+\b").expect("a pattern");
+    let plain = |name: &str| name.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum").to_owned();
+    name.find_iter(text).map(|found| plain(found.as_str())).collect()
+}
+
+#[test]
+fn rules_and_dashboard_name_what_there_is_and_lead_to_what_to_do() {
+    let (_node, proxy) = served();
+    let there: BTreeSet<String> = scrape(&proxy, "*/*")
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("# TYPE ")?.split(' ').next()?.to_owned()))
+        .collect();
+    let (rules, dashboard) = (shipped("prometheus/doorward.rules.yml"), shipped("grafana/doorward.json"));
+    for text in [&rules, &dashboard] {
+        assert!(named(text).len() > 15, "{:?}", named(text));
+        assert_eq!(named(text).difference(&there).collect::<Vec<_>>(), Vec::<&String>::new());
+    }
+    serde_json::from_str::<serde_json::Value>(&dashboard).expect("JSON");
+    let anchors = anchors(&document("docs/operations.md"));
+    let links: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")).collect();
+    assert_eq!(links.len(), rules.matches("- alert: ").count());
+    for link in links {
+        let anchor = link.strip_prefix("operations.md#").expect("a heading of operations.md");
+        assert!(anchors.contains(anchor), "{link} has no such heading");
+    }
+}
+
+/// What promtool says of a file of `host/package/prometheus`, or of `tests/suite`.
+fn promtool(arguments: &[&str], file: &str) -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = Command::new("promtool").args(arguments).arg(root.join(file)).output();
+    let output = output.expect("promtool: tests/run packages installs it");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn the_rules_are_right_and_fire_when_they_should() {
+    promtool(&["check", "rules"], "host/package/prometheus/doorward.rules.yml");
+    promtool(&["test", "rules"], "tests/suite/alerts.yml");
 }
