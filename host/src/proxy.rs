@@ -214,6 +214,11 @@ impl Proxy {
         self.threads.counts()
     }
 
+    /// Whether it takes connections: no other process does in its place, and it was not told to end.
+    pub fn is_accepting(&self) -> bool {
+        self.threads.are_accepting() && !self.shared.state.is_draining()
+    }
+
     /// The live generation.
     pub fn generation(&self) -> u64 {
         self.shared.live.load().generation

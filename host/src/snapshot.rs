@@ -147,14 +147,8 @@ impl Snapshot {
         let policies = policies(config, materials, &faults);
         let tickets = faults.keep(tickets(config, materials));
         // Without its keys nothing goes live, but the other files are looked at.
-        let of_listeners: Arc<dyn tls::Tickets> = tickets.unwrap_or_else(|| materials.tickets.clone());
-        let listener = |listener: &config::Listener| {
-            let tls = faults.keep(tls::server(listener, &of_listeners))?;
-            let chains = listener.certificates.iter().map(|certificate| &certificate.chain);
-            let certificate_ends = chains.filter_map(|chain| Some((chain.clone(), tls::chain_end(chain)?))).collect();
-            let tls = tls.map(TlsAcceptor::from);
-            Some(Arc::new(Listener { config: listener.clone(), tls, certificate_ends }))
-        };
+        let tickets: Arc<dyn tls::Tickets> = tickets.unwrap_or_else(|| materials.tickets.clone());
+        let listener = |config: &config::Listener| listener(config, &tickets, &faults);
         let listeners = config.listeners.iter().filter_map(listener);
         let listeners = listeners.map(|listener| (listener.config.name.clone(), listener)).collect();
         let admin_listener = config.admin.listener.as_ref().and_then(listener).map(speaking_http1);
@@ -261,6 +255,13 @@ fn speaking_http1(listener: Arc<Listener>) -> Arc<Listener> {
     tls.alpn_protocols = vec![tls::HTTP1.to_vec()];
     let (config, certificate_ends) = (listener.config.clone(), listener.certificate_ends.clone());
     Arc::new(Listener { config, tls: Some(TlsAcceptor::from(Arc::new(tls))), certificate_ends })
+}
+
+fn listener(config: &config::Listener, tickets: &Arc<dyn tls::Tickets>, faults: &Collector) -> Option<Arc<Listener>> {
+    let tls = faults.keep(tls::server(config, tickets))?;
+    let chains = config.certificates.iter().map(|certificate| &certificate.chain);
+    let certificate_ends = chains.filter_map(|chain| Some((chain.clone(), tls::chain_end(chain)?))).collect();
+    Some(Arc::new(Listener { config: config.clone(), tls: tls.map(TlsAcceptor::from), certificate_ends }))
 }
 
 /// The policies. Those that the live generation has are proved already.

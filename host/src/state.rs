@@ -141,7 +141,9 @@ impl Shared {
     /// An exchange came to its end: the one place from which all hear of it who want to know.
     pub fn exchange_ended(&self, line: &Line) {
         self.count(line);
-        self.log.record(line);
+        if !line.quiet {
+            self.log.record(line);
+        }
     }
 
     fn count(&self, line: &Line) {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use harness::{Answer, Backend, Request};
+use harness::{Answer, Backend, Certs, Request};
 
-use crate::support::{body_attribute, config, log_in, proxy, setup, webmail};
+use crate::http2::{END_HEADERS, END_STREAM, HEADERS, block, frame};
+use crate::support::{body_attribute, config, log_in, proxy, setup, wait_for_file, webmail};
 
 fn inbox() -> Backend {
     webmail(|_| Answer::text("inbox"))
@@ -42,6 +43,49 @@ fn a_balancer_is_answered_whatever_it_says_as_host() {
     }
     proxy.client().host("mail.test").get("/").expect(200);
     assert!(proxy.program().wait(Duration::from_secs(30)).success());
+}
+
+#[test]
+fn a_balancer_is_answered_behind_a_proxy_header_and_over_http2_and_writes_no_line() {
+    let (certs, node) = (Certs::new(), inbox());
+    let pair = certs.server(&["mail.test"]);
+    let read = |path: &std::path::Path| std::fs::read(path).expect("a PEM file");
+    let listener = |name: &str, settings: &str| {
+        format!("[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\nhealth-path = \"/healthz\"\n{settings}\n")
+    };
+    let listeners = [
+        listener("told", "proxy-protocol = \"required\"\nproxy-protocol-from = [\"127.0.0.1\"]"),
+        listener("tls", "certificates = [{ chain = \"a.pem\", key = \"a.key\" }]"),
+        listener("loud", "health-log = true"),
+    ];
+    let extra = format!("[log]\naccess = \"access.log\"\n[admin]\nsocket = \"admin.sock\"\n{}", listeners.concat());
+    let mut proxy = setup()
+        .file("a.pem", read(&pair.chain))
+        .file("a.key", read(&pair.key))
+        .serve(&config(&extra, &[("node-a", &node, "")]).replace("hosts = [\"*\"]", "hosts = [\"mail.test\"]"));
+    let check = "GET /healthz HTTP/1.0\r\n\r\n";
+    let told = proxy.client_of("told").preamble(b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\n").raw(check);
+    assert!(told[8..].starts_with(b" 200 "), "{}", String::from_utf8_lossy(&told));
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "10.0.0.1"), (":path", "/healthz")];
+    let request = frame(HEADERS, END_STREAM | END_HEADERS, 1, &block(&fields));
+    let mut connection = proxy.client_of("tls").site("mail.test").tls(certs.ca()).alpn("h2").connect();
+    connection.write([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[])[..], &request].concat());
+    let mut answer = Vec::new();
+    // `:status: 200` is the eighth entry of the static table (RFC 7541, appendix A).
+    let is_answer = |bytes: &[u8]| bytes[3] == HEADERS && bytes[5..10] == [0, 0, 0, 1, 0x88];
+    while !answer.windows(10).any(is_answer) {
+        let more = connection.read_some().expect("more of the answer");
+        assert!(!more.is_empty(), "{answer:?}");
+        answer.extend(more);
+    }
+    proxy.client_of("loud").raw(check);
+    let log = proxy.dir().join("access.log");
+    let lines = wait_for_file(&log, |text| text.contains("listener=loud"));
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    let metrics = proxy.admin("GET", "/metrics").1;
+    let all = "doorward_requests_total{site=\"none\",method=\"GET\",status=\"2xx\",ended=\"whole\"} 3\n";
+    assert!(metrics.contains(all), "{metrics}");
+    assert!(proxy.terminate().success());
 }
 
 #[test]

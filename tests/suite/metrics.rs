@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use harness::{Answer, Backend, Certs, Proxy, Request};
 
+use crate::admin::Desk;
 use crate::documents::{anchors, document};
 use crate::support::{config, log_in, setup, webmail};
 
@@ -109,6 +110,18 @@ fn sessions_are_counted_as_they_begin_and_end() {
     assert_eq!(value(&metrics, "doorward_sessions_opened_total"), 2.0);
     assert_eq!(value(&metrics, "doorward_sessions_ended_total{reason=\"logout\"}"), 1.0);
     assert_eq!(proxy.status()["sessions-ended"], serde_json::json!({"logout": 1}));
+}
+
+#[test]
+fn an_orchestrator_is_told_to_send_no_more_while_it_drains_and_that_it_lives() {
+    let desk = Desk::start(&format!("drain-delay = \"1h\"\n{}", crate::admin::ADMIN));
+    let ask = |path: &str| desk.client().get(path).status;
+    assert_eq!((ask("/live"), ask("/ready")), (200, 200));
+    desk.proxy.begin_to_terminate();
+    while ask("/ready") != 503 {
+        std::thread::yield_now();
+    }
+    assert_eq!(ask("/live"), 200);
 }
 
 /// The names and labels of all series.
@@ -245,7 +258,8 @@ fn shipped(name: &str) -> String {
 /// Every metric that a text names, without the suffixes of histograms' series.
 fn named(text: &str) -> BTreeSet<String> {
     let name = regex_lite::Regex::new(r"\b(?:doorward|process)_[a-z0-9_]+\b").expect("a pattern");
-    let plain = |name: &str| name.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum").to_owned();
+    let plain =
+        |name: &str| name.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum").to_owned();
     name.find_iter(text).map(|found| plain(found.as_str())).collect()
 }
 

@@ -80,9 +80,9 @@ async fn behind_the_host(plane: &Arc<Plane>, connection: &Connection, request: R
 const TEXT: &str = "text/plain; charset=utf-8";
 
 fn ready(plane: &Plane) -> Reply {
-    match plane.control().generations().proxy().shared().state.is_draining() {
-        false => of_kind(StatusCode::OK, TEXT, "ok\n"),
-        true => of_kind(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n"),
+    match plane.control().generations().proxy().is_accepting() {
+        true => of_kind(StatusCode::OK, TEXT, "ok\n"),
+        false => of_kind(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not accepting\n"),
     }
 }
 

@@ -132,6 +132,7 @@ fn listener(t: &Table<'_>, base: &Path) -> Option<Listener> {
         tls: ListenerTls { only_1_3: false, client_auth, client_ca, place: t.place() },
         redirect_to_https: None,
         health_path: None,
+        health_log: false,
         idle_timeout: Duration::ZERO,
         handshake_timeout: Duration::from_secs(10),
         limits: Limits::NONE,

@@ -31,6 +31,8 @@ pub struct Listener {
     pub redirect_to_https: Option<u16>,
     /// The path of health checks.
     pub health_path: Option<String>,
+    /// Whether health checks have access lines.
+    pub health_log: bool,
     /// How long a connection may be idle.
     pub idle_timeout: Duration,
     /// How long a TLS handshake may take.
@@ -258,6 +260,7 @@ pub(super) fn listener(t: &Table<'_>, base: &Path) -> Listener {
         tls: t.table("tls", |t| tls(t, base)).unwrap_or_else(|| no_tls(t.place())),
         redirect_to_https: redirect(t),
         health_path: t.parsed("health-path", "a path such as \"/healthz\"", health_path),
+        health_log: t.flag("health-log", false),
         idle_timeout: t.duration("idle-timeout", Duration::from_secs(300)),
         handshake_timeout: t.duration("handshake-timeout", Duration::from_secs(10)),
         limits: t.table("limits", |t| limits(t, Limits::default())).unwrap_or_default(),

@@ -24,7 +24,7 @@ const CHALLENGE_SIZE: u64 = 4 << 10;
 
 impl Exchange {
     /// The answer to what needs neither a site nor policies: whatever `Host` it has, or none.
-    pub(super) fn early(&self, head: &Parts) -> Option<Answer> {
+    pub(super) fn early(&mut self, head: &Parts) -> Option<Answer> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return None;
         }
@@ -55,9 +55,12 @@ impl Exchange {
     }
 
     /// What a balancer is told: whether it should send more.
-    fn health(&self, path: &str) -> Option<Answer> {
+    fn health(&mut self, path: &str) -> Option<Answer> {
         let listener = self.snapshot.listeners.get(&self.peer.listener)?;
         listener.config.health_path.as_deref().filter(|health| *health == path)?;
+        if !listener.config.health_log {
+            self.finish.quiet();
+        }
         let (status, word) = match self.worker.shared.state.is_draining() {
             false => (StatusCode::OK, "serving\n"),
             true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),

@@ -95,6 +95,11 @@ impl Finish {
         self.record.line.site_number = Some(site.number);
     }
 
+    /// Nobody wants to read of it.
+    pub(super) fn quiet(&mut self) {
+        self.record.line.quiet = true;
+    }
+
     /// The session was found.
     pub(super) fn session(&mut self, session: &Arc<Session>) {
         self.record.line.session = Some(session.clone());

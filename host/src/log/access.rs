@@ -81,6 +81,8 @@ pub struct Line {
     pub took: Duration,
     /// The session: its user, and the node that has the mailbox.
     pub session: Option<Arc<Session>>,
+    /// Whether nobody wants to read of it.
+    pub quiet: bool,
     /// How it ended.
     pub ended: Ended,
     /// Generation of the Snapshot that served it.
@@ -104,6 +106,7 @@ impl Line {
             first_byte: None,
             took: Duration::ZERO,
             session: None,
+            quiet: false,
             ended: Ended::Client,
             generation,
         }

@@ -99,6 +99,11 @@ impl Threads {
         });
     }
 
+    /// Whether they take connections.
+    pub(super) fn are_accepting(&self) -> bool {
+        *self.phase.borrow() == Phase::Accepting
+    }
+
     /// Tells workers that there is another generation.
     pub(super) fn follow(&self, generation: u64) {
         self.generation.send_replace(generation);

@@ -183,10 +183,10 @@ pub(super) const METRICS: &[Row] = &[
         sums.into_iter().map(row).collect()
     }),
     gauge("doorward_certificate_end_timestamp_seconds", "When a chain of certificates ends.", |seen| {
-        let chains =
-            seen.live.listeners.iter().flat_map(|(name, listener)| {
-                listener.certificate_ends.iter().map(move |(file, end)| (name, file, *end))
-            });
+        let listeners = seen.live.listeners.iter().map(|(name, listener)| (name.as_str(), listener));
+        let listeners = listeners.chain(seen.live.admin_listener.iter().map(|listener| ("admin address", listener)));
+        let chains = listeners
+            .flat_map(|(name, listener)| listener.certificate_ends.iter().map(move |(file, end)| (name, file, *end)));
         let labels = |listener: &str, file: String| vec![("listener", listener.to_owned()), ("file", file)];
         chains.map(|(name, file, end)| (labels(name, file.display().to_string()), (end as f64).into())).collect()
     }),
