@@ -53,7 +53,7 @@ pub use http2::Http2Node;
 pub use ldap::{Asked, LdapServer, Question as LdapQuestion, Reply};
 pub use message::{Body, Request, Response};
 pub use program::Program;
-pub use proxy::{Demo, DemoSite, DemoUser, Listener, Proxy, Ran, Setup, binary};
+pub use proxy::{Demo, DemoAdmin, DemoSite, DemoUser, Listener, Proxy, Ran, Setup, binary};
 pub use stack::{Node, Stack, User};
 pub use tempfile::TempDir;
 pub use wire::{Headers, hex};

@@ -362,6 +362,18 @@ struct DemoStarted {
     url: String,
     sites: Vec<DemoSite>,
     users: Vec<DemoUser>,
+    admin: DemoAdmin,
+}
+
+/// Where operators of the demo come to, and the account that was made for them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DemoAdmin {
+    /// The operator's page.
+    pub url: String,
+    /// Its account, where one was made.
+    pub name: Option<String>,
+    /// The password of that.
+    pub password: Option<String>,
 }
 
 /// One virtual host of the demo.
@@ -432,6 +444,11 @@ impl Demo {
     /// Its virtual hosts.
     pub fn sites(&self) -> &[DemoSite] {
         &self.started.sites
+    }
+
+    /// Where operators come to.
+    pub fn admin(&self) -> &DemoAdmin {
+        &self.started.admin
     }
 
     /// Its users.

@@ -135,6 +135,30 @@ fn it_ends_cleanly_and_finishes_what_it_has_begun() {
 }
 
 #[test]
+fn the_operators_page_is_there_at_once_with_an_account_that_is_told_once() {
+    let folder = harness::temp_dir();
+    let dir = folder.path().to_str().expect("a path");
+    let in_folder = || Demo::start_in(harness::Setup::new().arg("--dir").arg(dir));
+    let passwords: Vec<String> = [Demo::start(), in_folder()]
+        .iter()
+        .map(|demo| {
+            let admin = demo.admin();
+            let (name, password) =
+                (admin.name.as_deref().expect("a name"), admin.password.clone().expect("a password"));
+            let mut client = Client::new(admin.url.trim_start_matches("http://").parse().expect("an address"));
+            client.get("/").expect(401);
+            let login = [("name", name), ("password", password.as_str()), ("next", "/")];
+            let request = Request::new("POST", "/login").form(&login).header("Origin", &admin.url);
+            client.send(request).expect(303);
+            client.get("/").expect(200);
+            password
+        })
+        .collect();
+    assert!(passwords[0] != passwords[1] && passwords[0].len() >= 20, "nobody knows it from another demo");
+    assert_eq!(in_folder().admin().password, None, "the file has its account already");
+}
+
+#[test]
 fn the_configuration_that_it_writes_is_one_for_check_and_serve_too() {
     let folder = harness::temp_dir();
     let (dir, file) = (folder.path().to_str().expect("a path"), folder.path().join("doorward.toml"));

@@ -177,12 +177,17 @@ pub fn read<T: Entry>(path: &Path) -> Result<Option<Vec<T>>, String> {
 /// # Errors
 /// It cannot be written.
 pub fn write<T: Entry>(path: &Path, entries: &[T]) -> std::io::Result<()> {
+    files::replace(path, text_of(entries).as_bytes())
+}
+
+/// What a file of these entries says.
+pub fn text_of<T: Entry>(entries: &[T]) -> zeroize::Zeroizing<String> {
     let mut text = zeroize::Zeroizing::new(T::HEAD.to_owned());
     for entry in entries {
         let _ = write!(text, "\n[[{}]]\n", T::KEY);
         entry.write(&mut text);
     }
-    files::replace(path, text.as_bytes())
+    text
 }
 
 /// A password as an account has it.

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::arguments::{Check, Serve};
 use super::ctl;
 use super::print::say;
+use crate::admin::people::{self, Account, Token};
 use crate::admin::{self, Socket};
 use crate::config::{self, Config, Fault, Faults, Level, Severity};
 use crate::control::{self, Control, Source};
@@ -19,6 +20,7 @@ use crate::directory::Shrink;
 use crate::log;
 use crate::policy::{Compiler, Quarantine, Suspect};
 use crate::proxy::{Proxy, give_up};
+use crate::secret::Secret;
 use crate::session::Keys;
 use crate::shortage;
 use crate::snapshot::{Materials, Snapshot};
@@ -32,25 +34,35 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     log::start(if json { Level::Warn } else { Level::Info });
     shortage::raise_open_files();
     let mut control = Control::start(None)?;
-    let source = Demo::start(listen, folder).context("the demo's nodes do not start")?.source();
+    let demo = Demo::start(listen, folder).context("the demo does not start")?;
+    let source = demo.source();
     let started = control::start(&source, true)?;
     let watch = Watch::start(started.config.files());
     control.hear_stop()?;
     let admin = admin_socket(&started.config, &started.proxy)?;
     let address = started.proxy.listening().first().and_then(|(_, address, _)| address.parse().ok()).unwrap_or(listen);
-    say(&if json { demo_json(address) } else { demo_text(address) });
+    let operators = started.proxy.admin_address();
+    let operators = operators.as_deref().map(|address| (address, demo.operator.as_ref()));
+    say(&if json { demo_json(address, operators) } else { demo_text(address, operators) });
     Ok(control.run(started, watch, source, |handle| admin::serve(admin, handle)))
 }
 
-fn demo_json(address: SocketAddr) -> String {
+/// Where operators of a demo come to, and the account that was made for them.
+type Operators<'a> = Option<(&'a str, Option<&'a (&'static str, Secret)>)>;
+
+fn demo_json(address: SocketAddr, operators: Operators<'_>) -> String {
     let sites: Vec<_> = SITES.iter().map(|(host, template)| json!({"host": host, "template": template})).collect();
     let user =
         |(name, password, node, ..): &crate::demo::User| json!({"name": name, "password": password, "node": node});
     let users: Vec<_> = USERS.iter().map(user).collect();
-    json!({"url": format!("http://{address}"), "sites": sites, "users": users}).to_string()
+    let admin = operators.map(|(address, account)| {
+        let (name, password) = account.map(|(name, password)| (*name, password.expose())).unzip();
+        json!({"url": format!("http://{address}"), "name": name, "password": password})
+    });
+    json!({"url": format!("http://{address}"), "sites": sites, "users": users, "admin": admin}).to_string()
 }
 
-fn demo_text(address: SocketAddr) -> String {
+fn demo_text(address: SocketAddr, operators: Operators<'_>) -> String {
     let mut text =
         format!("Doorward's front door is open: http://{address}/\n\nVirtual hosts, each with its own look:\n");
     for (host, template) in SITES {
@@ -60,6 +72,13 @@ fn demo_text(address: SocketAddr) -> String {
     for (name, password, node, _, mail) in USERS {
         let node = node.unwrap_or(if name == "dora" { "- (locked)" } else { "- (no mailbox)" });
         text.push_str(&format!("  {name:8} {mail:24} {password:14} {node}\n"));
+    }
+    if let Some((address, account)) = operators {
+        text.push_str(&format!("\nThe operator's page: http://{address}/\n"));
+        text.push_str(&match account {
+            Some((name, password)) => format!("  {name:8} {}\n", password.expose()),
+            None => "  with the accounts that its file has\n".to_owned(),
+        });
     }
     text.push_str("\nCtrl-C ends it.");
     text
@@ -167,6 +186,22 @@ pub(super) fn check(check: &Check) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(bad)))
 }
 
+/// Files of accounts and tokens that let nobody in. That hinders no start and no reload.
+fn operators(admin: &config::Admin) -> Vec<Fault> {
+    let told = |key: &str, path: &Option<PathBuf>, read: fn(&Path) -> Result<bool, String>| {
+        let path = path.as_ref()?;
+        let trouble = match read(path) {
+            Ok(true) => return None,
+            Ok(false) => format!("{}: there is no such file", path.display()),
+            Err(trouble) => trouble,
+        };
+        Some(admin.place.key(key).warning(trouble, "a file that `doorward admin` made"))
+    };
+    let accounts = told("accounts", &admin.accounts, |path| Ok(people::read::<Account>(path)?.is_some()));
+    let tokens = told("tokens", &admin.tokens, |path| Ok(people::read::<Token>(path)?.is_some()));
+    accounts.into_iter().chain(tokens).collect()
+}
+
 /// All that can be said of a configuration and of the files that it names, by place.
 pub(super) fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
     let compiler =
@@ -198,7 +233,12 @@ pub(super) fn told_of(path: &Path) -> anyhow::Result<Vec<Fault>> {
     // Where a key was wrong its default stands in; what is wrong with that is no news.
     let told: Vec<String> = faults.iter().filter(|f| f.severity == Severity::Error).map(|f| f.key.clone()).collect();
     let news = of_parts.into_iter().filter(|fault| !told.iter().any(|key| fault.key.starts_with(key)));
-    let found = faults.into_iter().chain(trouble).chain(news).chain(config.needs_restart(&running));
+    let found = faults
+        .into_iter()
+        .chain(trouble)
+        .chain(operators(&config.admin))
+        .chain(news)
+        .chain(config.needs_restart(&running));
     let mut all: Vec<Fault> = found.collect();
     all.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     Ok(all)

@@ -3,14 +3,20 @@
 pub mod webmail;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
+use crate::admin::caller::Role;
+use crate::admin::people;
 use crate::config::{self, Config, Source};
 use crate::control;
+use crate::secret::Secret;
+use crate::session::random;
+use crate::text::hex;
 use webmail::{Account, Webmail};
 
 /// The configuration, with placeholders for addresses.
@@ -40,13 +46,24 @@ pub const SITES: [(&str, &str); 2] = [("blue.localhost", "blue"), ("green.localh
 const FILE: &str = "doorward.toml";
 
 /// What only a configuration in a folder of its own has.
-const ADMIN: &str = "[admin]\nsocket = \"doorward.sock\"  # doorward ctl --config doorward.toml status\n\n";
+const ADMIN: &str = "[admin]\nsocket = \"doorward.sock\"  # doorward ctl --config doorward.toml status\n\
+    audit = \"audit.jsonl\"     # doorward audit verify audit.jsonl\n";
+
+/// Where operators reach the demo, if nobody else listens there.
+const OPERATORS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9443);
+
+/// The account that the demo makes.
+const OPERATOR: &str = "admin";
 
 /// Where the configuration comes from: a file, or else the text.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Demo {
     file: Option<PathBuf>,
     text: String,
+    /// The account that was made, with its password; none where there is one already.
+    pub operator: Option<(&'static str, Secret)>,
+    /// What stands for the file of accounts where there is no folder.
+    _accounts: Option<OwnedFd>,
 }
 
 impl Demo {
@@ -64,10 +81,27 @@ impl Demo {
         };
         let nodes = [sockets[0].local_addr()?, sockets[1].local_addr()?];
         let mut text = filled(listen, nodes);
-        if let (Some(folder), Some(file), None) = (&folder, &file, &written) {
-            std::fs::create_dir_all(folder)?;
-            text.insert_str(text.find("[threads]").unwrap_or_default(), ADMIN);
-            std::fs::write(file, &text)?;
+        let (mut operator, mut accounts) = (None, None);
+        match (&folder, &file, &written) {
+            (_, _, Some((config, _))) => {
+                // A folder that is taken up again, perhaps one from before there was an admin address.
+                if let Some(path) = config.admin.accounts.as_ref().filter(|path| !path.exists()) {
+                    operator = Some(make_operator(path)?);
+                }
+            }
+            (Some(folder), Some(file), None) => {
+                std::fs::create_dir_all(folder)?;
+                operator = Some(make_operator(&folder.join(ACCOUNTS))?);
+                insert(&mut text, &format!("{ADMIN}{}", address_and_accounts(listen, ACCOUNTS)));
+                std::fs::write(file, &text)?;
+            }
+            _ => {
+                let (descriptor, path) = file_in_memory()?;
+                let (account, secret) = new_operator()?;
+                std::fs::write(&path, people::text_of(&[account]).as_bytes())?;
+                (operator, accounts) = (Some((OPERATOR, secret)), Some(descriptor));
+                insert(&mut text, &format!("[admin]\n{}", address_and_accounts(listen, &path.display().to_string())));
+            }
         }
         std::thread::Builder::new().name("demo-nodes".to_owned()).spawn(move || {
             match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -75,7 +109,7 @@ impl Demo {
                 Err(error) => tracing::error!(%error, "the demo's nodes do not start"),
             }
         })?;
-        Ok(Self { file, text })
+        Ok(Self { file, text, operator, _accounts: accounts })
     }
 
     /// Where its configuration comes from.
@@ -88,6 +122,43 @@ impl Demo {
             }
         }
     }
+}
+
+/// The file of accounts in a folder.
+const ACCOUNTS: &str = "admins.toml";
+
+/// Puts a table in front of the first one.
+fn insert(text: &mut String, table: &str) {
+    text.insert_str(text.find("[threads]").unwrap_or_default(), table);
+}
+
+/// Where operators come to: at a free port where the demo itself has one, or where the usual one is taken.
+fn address_and_accounts(listen: SocketAddr, accounts: &str) -> String {
+    let is_free = listen.port() != 0 && std::net::TcpListener::bind(OPERATORS).is_ok();
+    let address = if is_free { OPERATORS } else { ANY_PORT };
+    format!(
+        "address = \"{address}\"     # the operator's page\naccounts = \"{accounts}\"     # doorward admin passwd\n\n"
+    )
+}
+
+/// An account with a password that nobody knows yet.
+fn new_operator() -> anyhow::Result<(people::Account, Secret)> {
+    let secret = Secret::new(hex(&random::<10>()));
+    let password = Some(people::hashed(&secret).map_err(|error| anyhow::anyhow!(error))?);
+    Ok((people::Account { name: OPERATOR.to_owned(), role: Role::Admin, password, subject: None }, secret))
+}
+
+fn make_operator(path: &Path) -> anyhow::Result<(&'static str, Secret)> {
+    let (account, secret) = new_operator()?;
+    people::write(path, &[account])?;
+    Ok((OPERATOR, secret))
+}
+
+/// A file that is nowhere on a disk and goes with the process, and the path by which it is read.
+fn file_in_memory() -> std::io::Result<(OwnedFd, PathBuf)> {
+    let descriptor = rustix::fs::memfd_create("doorward-admins", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()));
+    Ok((descriptor, path))
 }
 
 /// The configuration with its addresses.
@@ -147,7 +218,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_users_are_those_of_the_directory() {
-        let config = Demo { file: None, text: filled(ANY_PORT, ["127.0.0.1:1".parse().unwrap(); 2]) };
+        let text = filled(ANY_PORT, ["127.0.0.1:1".parse().unwrap(); 2]);
+        let config = Demo { file: None, text, operator: None, _accounts: None };
         let spec = DirectorySpec::build(
             &config.source().load().unwrap().directory,
             (None, crate::directory::Shrink::Refused),
