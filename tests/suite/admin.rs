@@ -479,3 +479,154 @@ fn a_broken_file_of_accounts_ends_the_pages_sessions_and_nothing_else() {
     manage(desk.proxy.dir(), &["remove", "admin", "--token", "--file", "tokens.toml"], "");
     desk.program("admin").get("/api/status").expect(401);
 }
+
+#[test]
+fn a_back_end_is_drained_for_a_while_and_taken_up_again() {
+    let desk = Desk::start(ADMIN);
+    let node = || desk.proxy.status()["backends"][0].clone();
+    assert_eq!(node()["drained-until"], Json::Null);
+    let mut known = log_in(&desk.proxy, "alice");
+    let drain = |query: &str| desk.program("operator").send(Request::new("POST", &format!("/api/drain?{query}")));
+    drain("backend=nobody").expect(404);
+    for time in ["x", "1s", "31d", "soon"] {
+        drain(&format!("backend=node-a&for={time}")).expect(400);
+    }
+    assert_eq!(drain("backend=node-a&for=30m").expect(200).json()["seconds"], 1800);
+    assert_eq!(node()["draining"], true);
+    assert!(node()["drained-until"].as_u64().is_some(), "{}", node());
+    // Over a reload too.
+    let text = std::fs::read_to_string(desk.proxy.dir().join("doorward.toml")).expect("the configuration");
+    desk.proxy.write("doorward.toml", format!("drain-timeout = \"7s\"\n{text}"));
+    assert_eq!(desk.proxy.admin("POST", "/reload").0, 200);
+    assert_eq!(node()["draining"], true);
+    assert_eq!(known.get("/").expect(200).text(), "inbox", "who is there stays");
+    let answer = crate::support::post_login(&mut desk.proxy.client(), "/", "alice", "alice-secret");
+    assert_ne!(answer.status, 303, "nobody new is let in");
+    assert_eq!(desk.proxy.admin("POST", "/undrain?backend=node-a").0, 200);
+    log_in(&desk.proxy, "alice");
+    desk.assert_audited(&[("verb", "drain"), ("who", "operator"), ("outcome", "done")]);
+}
+
+#[test]
+fn the_address_moves_by_a_reload_and_is_handed_over_in_an_upgrade_which_shows_both_processes() {
+    let mut desk = Desk::start(ADMIN);
+    let (first, file) = (desk.address, desk.proxy.dir().join("doorward.toml"));
+    // Another address, and none: each as the files say, with the sessions that there are.
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    let mut person = desk.person("operator");
+    let cookie = format!("doorward-admin={}", person.cookie("doorward-admin").expect("a session"));
+    person.close();
+    desk.proxy
+        .write("doorward.toml", text.replace("address = \"127.0.0.1:0\"\naccounts", "address = \"[::1]:0\"\naccounts"));
+    assert_eq!(desk.proxy.admin("POST", "/reload").0, 200);
+    desk.address = desk.proxy.status()["admin"].as_str().expect("an address").parse().expect("an address");
+    assert!(desk.address.is_ipv6());
+    desk.client().header("Cookie", &cookie).get("/").expect(200);
+    desk.proxy.write("doorward.toml", text.replace("address = \"127.0.0.1:0\"\naccounts", "accounts"));
+    assert_eq!(desk.proxy.admin("POST", "/reload").0, 200);
+    assert_eq!(desk.proxy.status()["admin"], Json::Null);
+    assert!(Client::new(first).try_send(Request::new("GET", "/live")).is_err(), "nobody listens there");
+    desk.proxy.write("doorward.toml", &text);
+    assert_eq!(desk.proxy.admin("POST", "/reload").0, 200);
+    desk.address = desk.proxy.status()["admin"].as_str().expect("an address").parse().expect("an address");
+    let process = |desk: &Desk| desk.program("viewer").get("/api/status").expect(200).json();
+    let old = process(&desk)["pid"].clone();
+    assert_eq!(process(&desk)["older-process"], Json::Null);
+    // Somebody is still there, at the process that retires.
+    let mut user = log_in(&desk.proxy, "alice");
+    user.get("/").expect(200);
+    let answer = desk.program("admin").send(Request::new("POST", "/api/upgrade?reason=a+new+version"));
+    let new = answer.expect(200).json()["pid"].clone();
+    desk.proxy.wait_for_log("another process serves, this one retires", std::time::Duration::from_secs(60));
+    let status = desk.proxy.wait_for_status("both processes", |status| status["older-process"] == old);
+    assert_eq!(status["pid"], new);
+    assert_eq!(process(&desk)["pid"], new, "at the same address");
+    user.close();
+    desk.proxy.wait_for_status("one process", |status| status["older-process"] == Json::Null);
+    // The chain goes on over processes.
+    desk.assert_audited(&[("verb", "upgrade"), ("reason", "a new version"), ("outcome", "done")]);
+    let path = desk.proxy.dir().join("audit.jsonl");
+    let verify = Command::new(harness::binary()).args(["audit", "verify"]).arg(path).output().expect("an end");
+    assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stdout));
+    let process = new.as_u64().and_then(|process| rustix::process::Pid::from_raw(process as i32));
+    rustix::process::kill_process(process.expect("a process"), rustix::process::Signal::TERM).expect("it runs");
+}
+
+#[test]
+fn a_client_certificate_lets_its_account_in_and_a_dangerous_verb_asks_for_the_password_too() {
+    let certs = Certs::new();
+    let (server, alice, eve) = (certs.server(&["doors.test"]), certs.client("alice"), certs.client("eve"));
+    let read = |path: &Path| std::fs::read(path).expect("a PEM file");
+    let setup = setup()
+        .file("admin.pem", read(&server.chain))
+        .file("admin.key", read(&server.key))
+        .file("ca.pem", read(certs.ca()));
+    let tls = "certificates = [{ chain = \"admin.pem\", key = \"admin.key\" }]\nhosts = [\"doors.test\"]\n\
+        client-ca = \"ca.pem\"\n";
+    let desk = Desk::start_in(setup, &format!("{ADMIN}{tls}"));
+    let arguments = ["passwd", "alice", "--role", "admin", "--subject", "CN=alice", "--file", "admins.toml"];
+    manage(desk.proxy.dir(), &arguments, "alice-secret-phrase\n");
+    let client = |own| desk.client().site("doors.test").tls_as(certs.ca(), own);
+    client(&eve).get("/").expect(401);
+    client(&eve).get("/api/status").expect(401);
+    desk.client().site("doors.test").tls(certs.ca()).get("/").expect(401);
+    client(&alice).get("/api/status").expect(200);
+    let mut person = client(&alice);
+    let token = token_of(&mut person);
+    let origin = format!("https://doors.test:{}", desk.address.port());
+    let lift = |more: &[(&str, &str)]| {
+        let fields = [&[("token", token.as_str()), ("digest", "sha256:00")], more].concat();
+        let request = Request::new("POST", "/do/lift").form(&fields).header("Origin", &origin);
+        client(&alice).send(request)
+    };
+    lift(&[]).expect(400);
+    let asked = lift(&[("reason", "a test")]).expect(403).text();
+    assert!(asked.contains("password"), "{asked}");
+    lift(&[("reason", "a test"), ("password", "wrong")]).expect(403);
+    lift(&[("reason", "a test"), ("password", "alice-secret-phrase")]).expect(404);
+    desk.assert_audited(&[("who", "alice"), ("how", "certificate"), ("verb", "lift"), ("outcome", "failed")]);
+    desk.assert_audited(&[("who", "alice"), ("verb", "confirm"), ("outcome", "refused")]);
+    // A browser sends the certificate by itself, to whoever's page asks it to.
+    let foreign = Request::new("POST", "/api/reload").header("Origin", "https://evil.test");
+    client(&alice).send(foreign).expect(403);
+    desk.assert_audited(&[("who", "alice"), ("verb", "reload"), ("error", "a page of another origin")]);
+    // Who logs in at the page over TLS has a cookie that no other host can set and no script can read.
+    let mut operator = desk.client().site("doors.test").tls(certs.ca());
+    let fields = [("name", "operator"), ("password", "operator-secret-phrase"), ("next", "//evil.test")];
+    let answer = operator.send(Request::new("POST", "/login").form(&fields).header("Origin", &origin)).expect(303);
+    assert_eq!(answer.header("location"), Some("/"), "nobody is led elsewhere");
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    for word in ["__Host-doorward-admin=", "Path=/", "HttpOnly", "Secure", "SameSite=Strict"] {
+        assert!(cookie.contains(word), "{cookie}");
+    }
+}
+
+#[test]
+fn a_viewer_sees_no_name_address_or_secret_whatever_he_asks_for() {
+    let secret = "a-key-that-nobody-sees";
+    let metrics_from = format!("{ADMIN}metrics-from = [\"127.0.0.0/8\"]\n");
+    let setup = setup().file("session.keys", "");
+    std::fs::remove_file(setup.dir().join("session.keys")).expect("it was there");
+    let desk = Desk::start_in(setup, &format!("[session]\nkey-file = \"session.keys\"\n{metrics_from}"));
+    log_in(&desk.proxy, "alice");
+    crate::support::post_login(&mut desk.proxy.client(), "/", "bob@b.test", secret);
+    let key = std::fs::read_to_string(desk.proxy.dir().join("session.keys")).expect("the keys");
+    let hidden = ["alice", "bob", secret, key.trim(), "argon2id", "sha256:00", "127.0.0.1:1"];
+    let mut seen = vec![desk.client().get("/metrics").expect(200).text()];
+    for [name, ..] in verbs() {
+        for method in ["GET", "POST"] {
+            let request = Request::new(method, &format!("/api/{name}?user=x"));
+            seen.push(desk.program("viewer").send(request).text());
+            seen.push(desk.program("viewer").send(Request::new(method, &format!("/api/{name}"))).text());
+        }
+    }
+    seen.push(desk.person("viewer").get("/").expect(200).text());
+    for text in seen {
+        for hidden in hidden {
+            assert!(!text.contains(hidden), "{hidden} is in {text}");
+        }
+    }
+    // Elsewhere than the metrics that network opens nothing.
+    desk.client().get("/api/metrics").expect(401);
+    desk.client().get("/api/status").expect(401);
+}

@@ -1,6 +1,7 @@
 //! What the verbs do that change or show the whole: each asks `control`, and says in words what came of it.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::json;
@@ -8,14 +9,23 @@ use serde_json::json;
 use super::call::{Answer, Call, Content};
 use super::metrics::{self, FORMAT, Format};
 use super::{audit, status};
+use crate::config::units;
 use crate::directory::Shrink;
 use crate::session::{self, Revocation};
 
 /// Lines of the audit log that are shown at once.
 const MOST_LINES: usize = 1000;
 
+/// How long a back-end is drained where nobody says so, and the shortest and longest time that may be said: what is
+/// switched without a file ends by itself.
+const DRAIN: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
 pub(super) async fn status(call: Call) -> Answer {
-    Answer::told(status::status(call.control.generations()))
+    let generations = call.control.generations();
+    let sees_people = call.caller.sees_people();
+    Answer::told(if sees_people { status::status(generations) } else { status::without_people(generations) })
 }
 
 pub(super) async fn metrics(call: Call) -> Answer {
@@ -107,5 +117,28 @@ pub(super) async fn audit(call: Call) -> Answer {
     match read.map_err(std::io::Error::other).flatten() {
         Ok(lines) => Answer::told(json!({"lines": lines})),
         Err(error) => Answer::refused(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+/// A back-end that takes no new logins for a while.
+pub(super) async fn drain(call: Call) -> Answer {
+    let time = call.parameter("for").map_or(Some(DRAIN), units::duration);
+    let Some(time) = time.filter(|time| (MINUTE..=MONTH).contains(time)) else {
+        return Answer::refused(StatusCode::BAD_REQUEST, "for takes a time from 1m to 30d");
+    };
+    drain_for(&call, Some(time)).await
+}
+
+/// The same back-end takes new logins again, unless the configuration says otherwise.
+pub(super) async fn undrain(call: Call) -> Answer {
+    drain_for(&call, None).await
+}
+
+async fn drain_for(call: &Call, time: Option<Duration>) -> Answer {
+    let backend = call.parameter("backend").unwrap_or_default();
+    match call.control.drain(backend, time).await {
+        Err(error) => Answer::failed(&error),
+        Ok(false) => Answer::refused(StatusCode::NOT_FOUND, "there is no such back-end"),
+        Ok(true) => Answer::told(json!({"backend": backend, "seconds": time.map_or(0, |time| time.as_secs())})),
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::metrics::sums;
 use crate::back::Node;
+use crate::config::Fault;
 use crate::control::Generations;
 use crate::directory::State;
 use crate::log;
@@ -36,6 +37,7 @@ pub(super) fn status(generations: &Generations) -> Json {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
+        "older-process": shared.state.revoked.older(),
         "generation": snapshot.generation,
         "past": past,
         "history": lives,
@@ -72,6 +74,24 @@ pub(super) fn status(generations: &Generations) -> Json {
     })
 }
 
+/// The same for those who see no people: what was found in files, and what policies said when they failed, may name some.
+pub(super) fn without_people(generations: &Generations) -> Json {
+    let mut status = status(generations);
+    let warnings = &generations.proxy().shared().live.load_full().snapshot.warnings;
+    let place = |warning: &Fault| format!("{}:{}: warning: {}", warning.file.display(), warning.line, warning.key);
+    status["warnings"] = warnings.iter().map(place).collect();
+    if let Some(fallback) = status["fallback"].as_object_mut() {
+        fallback.insert("error".to_owned(), json!(HIDDEN));
+    }
+    for reason in status["quarantine"].as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
+        *reason = json!(HIDDEN);
+    }
+    status
+}
+
+/// What stands where somebody may not look.
+const HIDDEN: &str = "operators see it";
+
 /// What is wrong with each of the files that Doorward writes; nothing, where it is well.
 pub(super) fn troubles(generations: &Generations) -> [(String, Json); 5] {
     let shared = generations.proxy().shared();
@@ -103,6 +123,7 @@ fn of_node(node: &Node, sessions: &BTreeMap<String, u64>) -> Json {
         "name": node.name(),
         "up": status.up,
         "draining": node.is_draining(),
+        "drained-until": node.drained_until(),
         "requests": requests,
         "waiting": waiting,
         "long-polls": long_polls,

@@ -136,6 +136,8 @@ pub static VERBS: &[Verb] = &[
     change("reload", Role::Operator, &["accept-shrink"], |call| Box::pin(commands::reload(call))).making_a_generation(),
     change("reopen-logs", Role::Operator, &[], |call| Box::pin(commands::reopen_logs(call))),
     change("rollback", Role::Operator, &["generation"], |call| Box::pin(commands::rollback(call))),
+    change("drain", Role::Operator, &["backend", "for"], |call| Box::pin(commands::drain(call))),
+    change("undrain", Role::Operator, &["backend"], |call| Box::pin(commands::undrain(call))),
     change("purge-routes", Role::Operator, &["user"], |call| Box::pin(commands::purge_routes(call))).personal(),
     change("revoke", Role::Operator, &["user", "session", "all"], |call| Box::pin(commands::revoke(call)))
         .personal()

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::NodeSpec;
 use super::health::{Health, NodeStatus, Transition};
@@ -34,6 +34,8 @@ struct Pool {
     /// The health of the live node, for which requests wait here.
     health: Mutex<Arc<Health>>,
     waits: Waits,
+    /// Until when an operator lets nobody in there: seconds since 1970.
+    drained_until: AtomicU64,
 }
 
 /// How long requests waited for a node.
@@ -82,8 +84,19 @@ impl Pools {
 
 impl Pool {
     fn is_used(&self) -> bool {
-        [&self.gate, &self.long_polls].iter().any(|gate| gate.inside() + gate.waiting() > 0)
+        self.drained_until().is_some()
+            || [&self.gate, &self.long_polls].iter().any(|gate| gate.inside() + gate.waiting() > 0)
     }
+
+    fn drained_until(&self) -> Option<u64> {
+        let until = self.drained_until.load(Ordering::Relaxed);
+        (until > 0 && until > seconds_of(SystemTime::now())).then_some(until)
+    }
+}
+
+/// Seconds since 1970.
+fn seconds_of(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Node {
@@ -119,6 +132,7 @@ impl Node {
                 gate: Gate::new(shares, patience),
                 long_polls: Gate::new(polls, none),
                 health: Mutex::new(health.clone()),
+                drained_until: AtomicU64::new(0),
                 waits: Waits::default(),
             }),
         };
@@ -156,6 +170,23 @@ impl Node {
     pub fn waits(&self) -> [Observed; 2] {
         let waits = &self.pool.waits;
         [&waits.queue, &waits.first_byte].map(|parts| Observed::sum(Scale::Network, parts.all()))
+    }
+
+    /// Whether it takes no new logins: the configuration says so, or an operator does for a while.
+    pub fn is_draining(&self) -> bool {
+        self.spec.config.drain || self.drained_until().is_some()
+    }
+
+    /// Until when an operator lets nobody in there: seconds since 1970.
+    pub fn drained_until(&self) -> Option<u64> {
+        self.pool.drained_until()
+    }
+
+    /// It takes no new logins for so long; or, without a time, as many as before. Holds behind its name, over reloads, as
+    /// long as the process lives.
+    pub fn drain(&self, time: Option<Duration>) {
+        let until = time.map_or(0, |time| seconds_of(SystemTime::now()).saturating_add(time.as_secs()));
+        self.pool.drained_until.store(until, Ordering::Relaxed);
     }
 
     /// How it is.

@@ -108,11 +108,6 @@ impl NodeSpec {
         self.config.long_poll.iter().any(|beginning| path.starts_with(beginning.as_str()))
     }
 
-    /// Whether it takes no new logins.
-    pub fn is_draining(&self) -> bool {
-        self.config.drain
-    }
-
     /// Its name.
     pub fn name(&self) -> &str {
         &self.config.name

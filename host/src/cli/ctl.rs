@@ -64,6 +64,19 @@ enum Verb {
         #[arg(long, group = "whose")]
         all: bool,
     },
+    /// Let nobody new in at a back-end for a while; who is there stays.
+    Drain {
+        /// Its name.
+        backend: String,
+        /// How long, such as "30m"; an hour, if missing.
+        #[arg(long = "for")]
+        time: Option<String>,
+    },
+    /// Let people in again at a back-end that was drained.
+    Undrain {
+        /// Its name.
+        backend: String,
+    },
     /// Forget which back-end a user is on, so that the directory is asked again.
     PurgeRoutes {
         /// The user's name; all users, if missing.
@@ -97,6 +110,11 @@ impl Verb {
                 };
                 ("revoke", vec![pair])
             }
+            Self::Drain { backend, time } => {
+                let time = time.iter().map(|time| ("for", time.clone()));
+                ("drain", [("backend", backend.clone())].into_iter().chain(time).collect())
+            }
+            Self::Undrain { backend } => ("undrain", vec![("backend", backend.clone())]),
             Self::PurgeRoutes { user } => ("purge-routes", user.iter().map(|user| ("user", user.clone())).collect()),
             Self::Lift { digest } => ("lift", vec![("digest", digest.clone())]),
         }

@@ -17,6 +17,7 @@ mod task;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -59,6 +60,8 @@ pub enum Command {
     Lift(String, Answer<bool>),
     /// Forget on which back-end a user is, or all users: how many are forgotten.
     PurgeRoutes(Option<String>, Answer<usize>),
+    /// Let nobody new in at a back-end for a while; without a time, let them in again: whether there is such a back-end.
+    Drain(String, Option<Duration>, Answer<bool>),
 }
 
 /// Sends commands to the loop, and shows what is live.
@@ -112,6 +115,15 @@ impl Handle {
     /// The process ends.
     pub async fn lift(&self, digest: &str) -> Result<bool, Error> {
         self.ask(|answer| Command::Lift(digest.to_owned(), answer)).await
+    }
+
+    /// Lets nobody new in at a back-end for a while; without a time, lets them in again. False when there is no such
+    /// back-end.
+    ///
+    /// # Errors
+    /// The process ends.
+    pub async fn drain(&self, backend: &str, time: Option<Duration>) -> Result<bool, Error> {
+        self.ask(|answer| Command::Drain(backend.to_owned(), time, answer)).await
     }
 
     /// Forgets on which back-end a user is, or all users: how many.

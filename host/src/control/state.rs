@@ -1,5 +1,7 @@
 //! Commands that change what lives, and no generation: done at once, whatever else is under way.
 
+use std::time::Duration;
+
 use tokio::task::spawn_blocking;
 
 use super::{Answer, Generations};
@@ -41,4 +43,19 @@ pub(super) fn purge_routes(generations: &Generations, user: Option<&str>, answer
     let directory = &generations.proxy().shared().live.load().directory;
     let name = user.map(|typed| directory.canonical(typed).unwrap_or_default());
     let _ = answer.send(directory.purge(name.as_deref()));
+}
+
+/// Lets nobody new in at a back-end for a while, or lets them in again: whether there is such a back-end.
+pub(super) fn drain(generations: &Generations, backend: &str, time: Option<Duration>, answer: Answer<bool>) {
+    let live = generations.proxy().shared().live.load();
+    let node = live.nodes().iter().find(|node| node.name().eq_ignore_ascii_case(backend));
+    if let Some(node) = node {
+        node.drain(time);
+        let backend = node.name();
+        match time {
+            Some(time) => tracing::warn!(backend, seconds = time.as_secs(), "an operator drains a node"),
+            None => tracing::warn!(backend, "an operator drains a node no more"),
+        }
+    }
+    let _ = answer.send(node.is_some());
 }

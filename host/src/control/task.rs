@@ -237,7 +237,9 @@ impl Task {
             Command::Upgrade(answer) => self.want_upgrade(Some(answer)),
             Command::RollBack(to, answer) => self.roll_back(to, answer).await,
             Command::PolicyFailed(policy) => self.assess(policy),
-            Command::Revoke(..) | Command::Lift(..) | Command::PurgeRoutes(..) => self.change_state(command),
+            Command::Revoke(..) | Command::Lift(..) | Command::PurgeRoutes(..) | Command::Drain(..) => {
+                self.change_state(command)
+            }
         }
     }
 
@@ -246,6 +248,7 @@ impl Task {
         match command {
             Command::Revoke(what, answer) => state::revoke(&self.generations, what, answer),
             Command::Lift(digest, answer) => state::lift(&self.generations, digest, answer),
+            Command::Drain(backend, time, answer) => state::drain(&self.generations, &backend, time, answer),
             Command::PurgeRoutes(user, answer) => state::purge_routes(&self.generations, user.as_deref(), answer),
             // Who asks for another generation when there will be none hears that this process ends.
             Command::Reload(..) | Command::RollBack(..) | Command::PolicyFailed(_) | Command::Upgrade(_) => {}

@@ -182,6 +182,17 @@ impl Revoked {
     }
 }
 
+impl Revoked {
+    /// The number of that process, where there is one.
+    pub fn older(&self) -> Option<u32> {
+        let links = lock(&self.0.links);
+        let older = links.iter().find(|link| link.other == Other::Older)?;
+        // The one that made the pair of sockets.
+        let peer = rustix::net::sockopt::socket_peercred(&older.socket).ok()?;
+        u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
+    }
+}
+
 impl Inner {
     /// Reads what other processes have said, and says it to the others.
     fn hear(&self) {
