@@ -300,12 +300,7 @@ fn every_line_of_the_log_is_explained_and_no_other() {
 
 #[test]
 fn the_unit_of_systemd_is_one_that_debian_12_understands() {
-    let text = document("docs/operations.md");
-    let unit = text
-        .split("/etc/systemd/system/doorward.service\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next())
-        .expect("a unit");
+    let unit = document("host/package/systemd/doorward.service");
     let has = |line: &str| assert!(unit.lines().any(|one| one == line), "{line} in {unit}");
     // `notify-reload` is of systemd 253.
     has("Type=notify");
@@ -314,6 +309,7 @@ fn the_unit_of_systemd_is_one_that_debian_12_understands() {
     assert!(unit.lines().any(|line| line.starts_with("ExecReload=")), "{unit}");
     // Compiled policies are written before they are run.
     assert!(!unit.lines().any(|line| line == "MemoryDenyWriteExecute=yes"), "{unit}");
+    assert!(document("docs/operations.md").contains("](../host/package/systemd/doorward.service)"));
 }
 
 #[test]

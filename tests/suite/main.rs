@@ -20,6 +20,7 @@ mod ending;
 mod endings;
 mod sessions;
 mod throttle;
+mod fail2ban;
 mod forwarding;
 mod early;
 mod named_clients;
