@@ -21,6 +21,7 @@ mod endings;
 mod sessions;
 mod throttle;
 mod fail2ban;
+mod confined;
 mod forwarding;
 mod early;
 mod named_clients;
