@@ -15,6 +15,7 @@ mod forms;
 mod interface;
 mod pages;
 mod branding;
+mod pictures;
 mod directory;
 mod ending;
 mod endings;
