@@ -8,7 +8,7 @@ mod threads;
 mod upgrade;
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub use self::upgrade::{Stop, give_up, is_upgrade};
 use crate::config::{Config, Faults};
 use crate::directory::Shrink;
 use crate::door::Phase;
-use crate::log::{self, access::Log};
+use crate::log::{self, Decisions, Prepared};
 use crate::policy::{Compiler, Desk, Suspect};
 use crate::session::{Keys, Past};
 use crate::snapshot::{Listener, Materials, Renewed, Snapshot};
@@ -39,6 +39,8 @@ pub struct Proxy {
     threads: Arc<Threads>,
     before: Mutex<Option<Before>>,
     takes_over: bool,
+    /// As it was at the start: another one needs a restart.
+    state_directory: Option<PathBuf>,
 }
 
 /// How long a process that ends waits for the reader of a log.
@@ -80,7 +82,7 @@ impl Ground {
         let folder = config.state_directory.as_deref();
         let compiler = Compiler::start(folder).map_err(|error| Error::Engine(format!("{error:#}")))?;
         before.iter().for_each(|before| before.tell_of(compiler.compiling()));
-        let desk = Desk::start(&config.log, folder)
+        let desk = Desk::start(&config.log, folder, Decisions)
             .map_err(|source| Error::Io { what: "the decision log cannot be opened".to_owned(), source })?;
         let (keys, tickets, sockets) = (Keys::random(), Arc::default(), Sockets::from_environment(handed));
         Ok(Self { before, link, compiler, keys, tickets, desk, sockets })
@@ -121,8 +123,8 @@ impl Ground {
         log::warnings(&snapshot.warnings);
         sockets.commit(new);
         let sockets = Arc::new(sockets);
-        let log = Log::start(&config.log.access)
-            .map_err(|source| Error::Io { what: "the access log cannot be opened".to_owned(), source })?;
+        let logs = log::prepare(&snapshot.log.to, config.state_directory.as_deref()).map_err(Faults::from)?;
+        logs.commit();
         let state = State::default();
         // While the process before this one still serves, it writes to the file as it is.
         if let Some(link) = link {
@@ -130,13 +132,14 @@ impl Ground {
         }
         keep_revocations(&state, config, if before.is_none() { Past::Goes } else { Past::Stays })?;
         let live = ArcSwap::new(state.follow(&Arc::new(snapshot), Cause::Operator));
-        let shared = Arc::new(Shared { live, state, log, desk, seen: Mutex::default() });
+        let shared = Arc::new(Shared { live, state, desk, seen: Mutex::default() });
         let takes_over = before.is_some();
         let phase = if takes_over { Phase::Waiting } else { Phase::Accepting };
         let threads = Threads::start(shared.clone(), sockets.clone(), config.threads, phase)
             .map_err(|source| Error::Io { what: "no thread for a worker".to_owned(), source })?;
         let before = Mutex::new(before);
-        Ok(Proxy { shared, compiler, keys, tickets, sockets, threads, before, takes_over })
+        let state_directory = config.state_directory.clone();
+        Ok(Proxy { shared, compiler, keys, tickets, sockets, threads, before, takes_over, state_directory })
     }
 }
 
@@ -163,6 +166,14 @@ impl Proxy {
         self.sockets.prepare(next)
     }
 
+    /// Targets of the log for a generation: those that stay, and new ones. Without them nothing has changed.
+    ///
+    /// # Errors
+    /// A target that cannot be opened.
+    pub fn logs_for(&self, next: &Snapshot) -> Result<Prepared, Faults> {
+        log::prepare(&next.log.to, self.state_directory.as_deref()).map_err(Faults::from)
+    }
+
     /// Ended sessions are kept in the file that this configuration names.
     ///
     /// # Errors
@@ -171,9 +182,11 @@ impl Proxy {
         keep_revocations(&self.shared.state, config, Past::Stays)
     }
 
-    /// Makes a generation live, with its sockets: the one that was live. Nothing of this can fail.
-    pub fn switch(&self, next: &Arc<Snapshot>, sockets: NewSockets, cause: Cause) -> Arc<Snapshot> {
+    /// Makes a generation live, with its sockets and logs: the one that was live. Nothing of this can fail.
+    pub fn switch(&self, next: &Arc<Snapshot>, (sockets, logs): (NewSockets, Prepared), cause: Cause) -> Arc<Snapshot> {
         self.sockets.commit(sockets);
+        self.shared.desk.records.follow(&next.log);
+        logs.commit();
         let live = self.shared.live.swap(self.shared.state.follow(next, cause));
         self.threads.follow(next.generation);
         live.snapshot.clone()
@@ -295,8 +308,8 @@ impl Proxy {
         std::thread::sleep(delay);
         self.sockets.live().clear();
         let clean = self.threads.drain(timeout);
-        self.shared.log.flush(FLUSH);
         self.shared.desk.records.flush(FLUSH);
+        log::flush(FLUSH);
         self.settle();
         clean
     }

@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::back::NodeSpec;
 use crate::config::{self, Collector, Config, Fault, Faults, Limits};
 use crate::directory::{DirectorySpec, Shrink};
+use crate::log;
 use crate::pages::{Branding, Languages, Pages};
 use crate::policy::{self, Compiler, PolicySpec, PolicySpecs, Quarantine};
 use crate::session::{Cookie, Keys, Sessions};
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub http: config::Http,
     /// Who a request is from.
     pub forwarding: config::Forwarding,
+    /// What is logged where.
+    pub log: config::Log,
     /// How long Doorward goes on as before when it is to stop, but for what it tells balancers.
     pub drain_delay: std::time::Duration,
     /// How long requests may take to finish when Doorward stops.
@@ -160,6 +163,7 @@ impl Snapshot {
         let directory =
             faults.keep(DirectorySpec::build(&config.directory, (previous_directory, materials.shrink), &is_node));
         let keys = faults.keep(keys(config, materials));
+        faults.keep(log::check(&config.log.to, config.state_directory.as_deref()).map_err(Faults::from));
         config.warnings.iter().for_each(|warning| faults.add(warning.clone()));
         let warnings = faults.finish()?;
         let (Some((languages, pages, brandings)), Some(directory), Some(keys)) = (shown, directory, keys) else {
@@ -177,6 +181,7 @@ impl Snapshot {
             classes: config.classes.clone(),
             http: config.http.clone(),
             forwarding: config.forwarding.clone(),
+            log: config.log.clone(),
             drain_delay: config.drain_delay,
             drain_timeout: config.drain_timeout,
             policies: PolicySpecs::new(policies),

@@ -13,7 +13,8 @@ use crate::counters::{Answered, Counters, ENDS, Logins, OTHER, class_of, method_
 use crate::directory::DirectoryState;
 use crate::limits::{Flow, Refused, Room, Throttle};
 use crate::live::{Counted, Live};
-use crate::log::access::{Ended, Line, Log};
+use crate::log;
+use crate::log::access::{Ended, Line};
 use crate::policy::{self, Desk};
 use crate::session::{Once, Revoked, Sighting, Sightings, Watched};
 use crate::snapshot::Snapshot;
@@ -109,8 +110,6 @@ pub struct Shared {
     pub live: ArcSwap<Live>,
     /// What outlives it.
     pub state: State,
-    /// Where access lines go.
-    pub log: Log,
     /// Where decisions are recorded and decided again.
     pub desk: Arc<Desk>,
     /// The generation that each worker has seen last.
@@ -142,7 +141,7 @@ impl Shared {
     pub fn exchange_ended(&self, line: &Line) {
         self.count(line);
         if !line.quiet {
-            self.log.record(line);
+            log::exchange(line);
         }
     }
 
@@ -166,8 +165,7 @@ impl Shared {
 
     /// Opens the files of logs anew, for who moved them away.
     pub fn reopen_logs(&self) {
-        self.log.reopen();
-        self.desk.records.reopen();
+        log::reopen();
         tracing::info!("the files of logs are opened anew");
     }
 }

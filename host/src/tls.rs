@@ -13,7 +13,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-pub use client::{client, system_authorities, to_node};
+pub use client::{client, system_authorities, to_log_host, to_node};
 pub use dates::{authorities_trouble, chain_end, chain_trouble, covers, names};
 pub use server::{Tickets, server, subject};
 pub use words::words;

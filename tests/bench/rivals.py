@@ -97,7 +97,7 @@ class Rivals(Bench):
         }[name.split("-")[0]])
 
     def start_doorward(self, key, logged):
-        log = f'[log]\naccess = "{self.folder}/doorward-access.log"\n' if logged else ""
+        log = f'[[log.to]]\nwhat = ["access"]\ntarget = "{self.folder}/doorward-access.log"\n' if logged else ""
         tls = self.ports[f"{key}-tls"]
         more = TLS.format(tls=tls, unlimited=UNLIMITED, log=log)
         self.cookies[key] = self.doorward(key, self.program, self.policies, more=more)

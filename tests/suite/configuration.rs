@@ -191,6 +191,8 @@ nope = 1
 nope = 1
 [log]
 nope = 1
+[[log.to]]
+nope = 1
 [http]
 nope = 1
 [session]
@@ -386,8 +388,7 @@ fn keys_that_a_reload_cannot_apply_are_named_by_the_reload_and_by_check() {
     let node = webmail(|_| harness::Answer::text(""));
     let admin = "[admin]\nsocket = \"admin.sock\"\n";
     let proxy = setup().serve(&config(admin, &[("node-a", &node, "")]));
-    let next =
-        "state-directory = \"state\"\n[log]\nlevel = \"warn\"\naccess = \"access.log\"\n[threads]\nmin = 2\nmax = 3\n";
+    let next = "state-directory = \"state\"\n[threads]\nmin = 2\nmax = 3\n";
     // Ours alone, as it has to be.
     let mut folder = std::fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700).create(proxy.dir().join("state")).expect("a folder");
@@ -402,10 +403,10 @@ fn keys_that_a_reload_cannot_apply_are_named_by_the_reload_and_by_check() {
     let warned: Vec<_> =
         report["warnings"].as_array().expect("a list").iter().map(|warning| warning["key"].clone()).collect();
     let warned: Vec<_> = warned.into_iter().filter(|key| key != "directory.file").collect();
-    assert_eq!(warned, ["state-directory", "log.level", "log.access", "threads.min", "threads.max"]);
+    assert_eq!(warned, ["state-directory", "threads.min", "threads.max"]);
     let (status, body) = proxy.admin("POST", "/reload");
     assert_eq!(status, 200, "{body}");
-    for key in ["state-directory", "log.level", "log.access", "threads.min", "threads.max"] {
+    for key in ["state-directory", "threads.min", "threads.max"] {
         assert!(body.contains(key), "{key} in {body}");
         let line = format!("the configuration is taken, with a warning.*key=\"{key}\"");
         proxy.wait_for_log(&line, std::time::Duration::from_secs(10));

@@ -172,7 +172,7 @@ fn first_column(text: &str, heading: &str) -> BTreeSet<String> {
 /// Two listeners, a policy with a shadow, a directory server, a back-end, and a login: whatever has numbers has some.
 fn served() -> (harness::Backend, harness::Proxy) {
     let node = webmail(|_| Answer::text("inbox"));
-    let extra = "[admin]\nsocket = \"admin.sock\"\n[log]\naccess = \"access.log\"\n\
+    let extra = "[admin]\nsocket = \"admin.sock\"\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"\n\
         [[policy]]\nname = \"device-detection\"\nasks = \"device\"\nshadow = \"shadow.wasm\"\n\
         [limits.office]\nmax-connections = 1\n";
     let shadow = std::fs::read(root().join("policies/dist/device-detection.wasm")).expect("a component");

@@ -58,7 +58,10 @@ fn a_balancer_is_answered_behind_a_proxy_header_and_over_http2_and_writes_no_lin
         listener("tls", "certificates = [{ chain = \"a.pem\", key = \"a.key\" }]"),
         listener("loud", "health-log = true"),
     ];
-    let extra = format!("[log]\naccess = \"access.log\"\n[admin]\nsocket = \"admin.sock\"\n{}", listeners.concat());
+    let extra = format!(
+        "[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"\n[admin]\nsocket = \"admin.sock\"\n{}",
+        listeners.concat()
+    );
     let mut proxy = setup()
         .file("a.pem", read(&pair.chain))
         .file("a.key", read(&pair.key))
@@ -173,7 +176,7 @@ fn strangers_are_refused_in_the_look_and_language_of_the_first_site() {
 #[test]
 fn every_answer_has_its_request_id_and_so_have_the_lines_of_the_log() {
     let node = webmail(|_| Answer::text("inbox").header("X-Request-Id", "of the node"));
-    let proxy = proxy("[log]\naccess = \"stderr\"", &[("node-a", &node, "")]);
+    let proxy = proxy("[[log.to]]\nwhat = [\"access\"]\ntarget = \"stderr\"", &[("node-a", &node, "")]);
     let is_id = |id: &str| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut client = proxy.client();
     let wrong = crate::support::post_login(&mut client, "/", "alice", "wrong");

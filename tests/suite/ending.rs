@@ -48,42 +48,45 @@ fn each_signal_that_stops_drains() {
 }
 
 #[test]
-fn usr1_and_reopen_logs_open_the_files_of_logs_anew() {
-    opens_anew(|proxy| send(proxy, 10));
-    opens_anew(|proxy| {
-        let socket = proxy.dir().join("admin.sock").display().to_string();
-        let ran = harness::Setup::new().run(&["ctl", "--socket", &socket, "reopen-logs"]);
-        assert!(ran.status.success() && ran.stdout.contains("reopened"), "{}{}", ran.stdout, ran.stderr);
-    });
-}
-
-fn opens_anew(told: impl Fn(&mut harness::Proxy)) {
+fn the_files_of_logs_are_opened_anew_when_it_is_told_to() {
     let node = webmail(|_| Answer::text("inbox"));
-    let text = "[log]\naccess = \"access.log\"\n[admin]\nsocket = \"admin.sock\"";
-    let proxy = setup().serve(&config(text, &[("node-a", &node, "")]));
-    let (log, old) = (proxy.dir().join("access.log"), proxy.dir().join("access.log.1"));
-    proxy.client().get("/first").expect(200);
-    crate::support::wait_for_file(&log, |text| text.contains("path=/first"));
-    std::fs::rename(&log, &old).expect("a rename");
-    let mut proxy = proxy;
-    told(&mut proxy);
-    proxy.wait_for_log("opened anew", LONG);
-    proxy.client().get("/second").expect(200);
-    crate::support::wait_for_file(&log, |text| text.contains("path=/second"));
-    assert!(!std::fs::read_to_string(&old).expect("a file").contains("/second"));
+    let text = "[admin]\nsocket = \"admin.sock\"\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"\n\
+        [[log.to]]\nwhat = [\"access\"]\nformat = \"json\"\ntarget = \"access.json\"";
+    let mut proxy = setup().serve(&config(text, &[("node-a", &node, "")]));
+    let logs = ["access.log", "access.json"].map(|name| proxy.dir().join(name));
+    for (turn, by_signal) in [(1, true), (2, false)] {
+        proxy.client().get(&format!("/before-{turn}")).expect(200);
+        let olds = logs.each_ref().map(|log| log.with_extension(turn.to_string()));
+        for (log, old) in logs.iter().zip(&olds) {
+            crate::support::wait_for_file(log, |text| text.contains(&format!("/before-{turn}")));
+            std::fs::rename(log, old).expect("a rename");
+        }
+        let lines = proxy.log().len();
+        if by_signal {
+            send(&mut proxy, 10);
+        } else {
+            assert_eq!(proxy.admin("POST", "/reopen-logs").0, 200);
+        }
+        proxy.wait_for_log_after(lines, "opened anew", LONG);
+        proxy.client().get(&format!("/after-{turn}")).expect(200);
+        for (log, old) in logs.iter().zip(&olds) {
+            crate::support::wait_for_file(log, |text| text.contains(&format!("/after-{turn}")));
+            assert!(!std::fs::read_to_string(old).expect("a file").contains(&format!("/after-{turn}")));
+        }
+    }
 }
 
 #[test]
 fn nobody_waits_for_a_reader_of_standard_error() {
     let node = webmail(|_| Answer::text("inbox"));
-    let text = "[log]\naccess = \"stderr\"\n[admin]\nsocket = \"admin.sock\"";
+    let text = "[[log.to]]\nwhat = [\"access\"]\ntarget = \"stderr\"\n[admin]\nsocket = \"admin.sock\"";
     let proxy = setup().unread().serve(&config(text, &[("node-a", &node, "")]));
     // A pipe holds 64 KiB, and the queue behind it 2 MiB.
     let (mut client, path) = (log_in(&proxy, "alice"), format!("/{}", "x".repeat(7000)));
     // 14 MB of lines.
     let lost = (0..40).any(|_| {
         (0..50).for_each(|_| drop(client.get(&path).expect(200)));
-        proxy.status()["log"]["lost"].as_u64().expect("a number") > 0
+        proxy.status()["logs"][0]["lost"].as_u64().expect("a number") > 0
     });
     assert!(lost, "the queue has bounds");
     // A login writes a line of its own.
@@ -103,7 +106,8 @@ fn an_access_log_whose_reader_stands_still_keeps_nobody_from_ending() {
         let pipe = setup.dir().join("access.fifo");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
         let reader = reads.then(|| std::fs::File::options().read(true).write(true).open(&pipe).expect("a reader"));
-        let mut proxy = setup.serve(&config("[log]\naccess = \"access.fifo\"", &[("node-a", &node, "")]));
+        let mut proxy =
+            setup.serve(&config("[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.fifo\"", &[("node-a", &node, "")]));
         let path = format!("/{}", "x".repeat(2000));
         for _ in 0..100 {
             proxy.client().get(&path).expect(200);
@@ -116,7 +120,7 @@ fn an_access_log_whose_reader_stands_still_keeps_nobody_from_ending() {
 #[test]
 fn a_request_that_the_drain_deadline_ends_has_its_access_line() {
     let node = webmail(|_| Answer::hang());
-    let text = "drain-timeout = \"300ms\"\n[log]\naccess = \"access.log\"";
+    let text = "drain-timeout = \"300ms\"\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"";
     let mut proxy = setup().serve(&config(text, &[("node-a", &node, "")]));
     let mut client = log_in(&proxy, "alice");
     let logins = node.hits().len();

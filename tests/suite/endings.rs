@@ -48,8 +48,10 @@ pub(crate) fn ended(proxy: &Proxy, path: &str) -> (String, String, u64) {
 }
 
 fn front(node: &Backend, settings: &str, listener: &str) -> Proxy {
-    let text =
-        config(&format!("{settings}\n[log]\naccess = \"access.log\""), &[("node-a", node, "rw-timeout = \"1s\"")]);
+    let text = config(
+        &format!("{settings}\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\""),
+        &[("node-a", node, "rw-timeout = \"1s\"")],
+    );
     setup().serve(&text.replace("address = \"127.0.0.1:0\"\n", &format!("address = \"127.0.0.1:0\"\n{listener}\n")))
 }
 
@@ -131,7 +133,10 @@ fn a_client_that_leaves_is_told_apart_from_one_that_is_too_slow() {
 #[test]
 fn the_drain_deadline_is_to_blame_for_what_it_ends() {
     let node = node();
-    let text = config("drain-timeout = \"300ms\"\n[log]\naccess = \"access.log\"", &[("node-a", &node, "")]);
+    let text = config(
+        "drain-timeout = \"300ms\"\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"",
+        &[("node-a", &node, "")],
+    );
     let mut proxy = setup().serve(&text);
     let mut client = log_in(&proxy, "alice");
     let hits = node.hits().len();

@@ -161,8 +161,10 @@ fn the_log_says_what_a_guest_said_before_it_failed_and_no_record_does() {
              (call $log (i32.const 3) (i32.const 2048) (i32.const 14)) unreachable",
         );
     let node = webmail(|_| Answer::text("inbox"));
-    let recording =
-        format!("[log]\ndecisions = \"decisions.jsonl\"\n{}", policy(Question::Device, "decisions = \"full\""));
+    let recording = format!(
+        "[[log.to]]\nwhat = [\"decision\"]\nformat = \"json\"\ntarget = \"decisions.jsonl\"\n{}",
+        policy(Question::Device, "decisions = \"full\"")
+    );
     let proxy = setup().file("hostile.wasm", guest.build()).serve(&config(&recording, &[("node-a", &node, "")]));
     proxy.client().get("/").expect(200);
     let line = proxy.wait_for_log("a policy failed", Duration::from_secs(5));

@@ -137,7 +137,7 @@ fn believing_everybody_and_limits_with_a_slip_are_faults() {
 #[test]
 fn the_client_is_whom_a_trusted_proxy_names_and_nodes_are_told_as_they_like() {
     let node = webmail(|request| Answer::text(request.seen.text()));
-    let extra = "[log]\naccess = \"access.log\"\n[http]\ntrusted-proxies = [\"127.0.0.2\", \"10.0.0.0/8\"]\n\
+    let extra = "[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"\n[http]\ntrusted-proxies = [\"127.0.0.2\", \"10.0.0.0/8\"]\n\
         forwarded-headers = [\"x-forwarded\", \"forwarded\"]\n";
     let proxy = proxy(extra, &[("node-a", &node, "")]);
     let mut client = log_in(&proxy, "alice");

@@ -191,7 +191,10 @@ fn a_crash_leaves_no_core_dump_with_passwords_in_it() {
 #[test]
 fn passwords_and_cookies_are_in_no_log() {
     let a = inbox();
-    let proxy = proxy("[log]\nlevel = \"debug\"\naccess = \"stderr\"", &[("node-a", &a, "")]);
+    let proxy = proxy(
+        "[[log.to]]\nwhat = [\"server\", \"login\", \"access\", \"protocol\"]\nlevel = \"debug\"\ntarget = \"stderr\"",
+        &[("node-a", &a, "")],
+    );
     let mut client = proxy.client().follow();
     last(client.login("alice", "wrong-canary-password"));
     last(client.login("alice", "alice-secret")).expect(200);

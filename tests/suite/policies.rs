@@ -154,7 +154,7 @@ fn records(proxy: &Proxy, count: usize) -> Vec<Value> {
 
 #[test]
 fn decisions_are_recorded_and_what_is_secret_is_masked() {
-    let tables = "[log]\ndecisions = \"decisions.jsonl\"\n\
+    let tables = "[[log.to]]\nwhat = [\"decision\"]\nformat = \"json\"\ntarget = \"decisions.jsonl\"\n\
         [[policy]]\nname = \"device-detection\"\nasks = \"device\"\ndecisions = \"full\"\n\
         [[policy]]\nname = \"auth-mode\"\nasks = \"auth-mode\"\ndecisions = \"full\"\n[policy.settings]\ndefault = \"ldap-bind\"\nrules = [{ attribute = { name = \"mailAuth\", value = \"never\" }, mode = \"ldap-password\" }]\n\
         [[policy]]\nname = \"virtual-hosts\"\nasks = \"template\"\ndecisions = \"off\"\n[policy.settings]\ndefault = \"blue\"\n";
@@ -181,7 +181,7 @@ fn decisions_are_recorded_and_what_is_secret_is_masked() {
 
 #[test]
 fn a_sample_has_every_refusal_and_an_empty_mask_shows_all() {
-    let tables = "[log]\ndecisions = \"decisions.jsonl\"\ndecisions-mask = []\ndecisions-sample = 1000000\n\
+    let tables = "[log]\ndecisions-mask = []\ndecisions-sample = 1000000\n[[log.to]]\nwhat = [\"decision\"]\nformat = \"json\"\ntarget = \"decisions.jsonl\"\n\
         [[policy]]\nname = \"auth-mode\"\nasks = \"auth-mode\"\n[policy.settings]\ndefault = \"ldap-bind\"\nrules = [{ attribute = { name = \"mailAuth\", value = \"bind\" }, refuse = \"not here\" }]\n";
     let (_node, proxy) = start(setup(), tables);
     assert_eq!(last(proxy.client().login("nomad", "nomad-secret")).status, 503);

@@ -234,12 +234,15 @@ fn what_belongs_to_one_connection_or_only_to_us_goes_no_further() {
 #[test]
 fn a_request_that_is_no_http_has_a_page_an_id_and_a_line() {
     let node = webmail(|_| Answer::text("x"));
-    let proxy = one_worker("[log]\nlevel = \"debug\"\naccess = \"stderr\"", &[("node-a", &node, "")]);
+    let proxy = one_worker(
+        "[[log.to]]\nwhat = [\"server\", \"login\", \"access\", \"protocol\"]\nlevel = \"debug\"\ntarget = \"stderr\"",
+        &[("node-a", &node, "")],
+    );
     let answer = String::from_utf8_lossy(&proxy.client().raw("GET /x HTTP/1.1\nHost: a\n\n")).into_owned();
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("could not be understood"), "{answer}");
     // What is wrong with it is for the log, which has one language.
     assert!(!answer.contains("CR LF"), "{answer}");
-    proxy.wait_for_log("refusal=BadRequest.*CR LF", SOON);
+    proxy.wait_for_log("refusal=.BadRequest.*CR LF", SOON);
     let id = answer.split("x-request-id: ").nth(1).and_then(|rest| rest.split('\r').next()).expect("an id");
     assert_eq!(answer.matches(id).count(), 2, "the page shows it: {answer}");
     proxy.wait_for_log(&format!("id={id} .*method=- path=- status=400"), SOON);

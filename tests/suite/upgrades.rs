@@ -48,7 +48,7 @@ fn tunnel(proxy: &Proxy) -> Connection {
 #[test]
 fn a_websocket_goes_both_ways_and_loses_nothing_that_came_early() {
     let node = node();
-    let access = "[log]\naccess = \"access.log\"";
+    let access = "[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"";
     let proxy = one_worker(access, &[("node-a", &node, "")]);
     let early = "GET /not-http HTTP/1.1\r\n\0\n\n";
     let mut connection = ask(&mut log_in(&proxy, "alice"), ASKS, early);
@@ -190,7 +190,10 @@ fn a_tunnel_outlives_a_reload_and_holds_its_place_at_the_node() {
 #[test]
 fn a_stopping_proxy_lets_a_tunnel_go_on_until_the_deadline() {
     let node = node();
-    let mut proxy = one_worker("drain-timeout = \"500ms\"\n[log]\naccess = \"access.log\"", &[("node-a", &node, "")]);
+    let mut proxy = one_worker(
+        "drain-timeout = \"500ms\"\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"",
+        &[("node-a", &node, "")],
+    );
     let mut open = tunnel(&proxy);
     proxy.program().signal(rustix::process::Signal::TERM);
     proxy.wait_for_log("draining", Duration::from_secs(10));

@@ -70,7 +70,7 @@ impl Said {
 }
 
 /// A guest's text with what is not printable escaped.
-pub(crate) fn shown(text: &str) -> String {
+fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

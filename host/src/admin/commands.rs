@@ -51,14 +51,14 @@ pub(super) async fn reload(call: Call) -> Answer {
     Answer::told(done)
 }
 
-pub(super) async fn upgrade(call: Call) -> Answer {
-    call.control.upgrade().await.map_or_else(|error| Answer::failed(&error), |process| Answer::done("pid", process))
-}
-
-/// For who moved the files of logs away, as `SIGUSR1`.
+/// For who moved the files of logs away.
 pub(super) async fn reopen_logs(call: Call) -> Answer {
     call.control.generations().proxy().shared().reopen_logs();
     Answer::done("reopened", true)
+}
+
+pub(super) async fn upgrade(call: Call) -> Answer {
+    call.control.upgrade().await.map_or_else(|error| Answer::failed(&error), |process| Answer::done("pid", process))
 }
 
 pub(super) async fn rollback(call: Call) -> Answer {

@@ -65,8 +65,7 @@ pub(super) fn status(generations: &Generations) -> Json {
         "decisions": {"written": written, "dropped": dropped},
         "aside": {"dropped": shared.desk.dropped()},
         "read-ahead": shared.state.read_ahead.held(),
-        "access-log": {"dropped": shared.log.dropped()},
-        "log": {"lost": log::lost()},
+        "logs": log::counts().into_iter().map(of_log).collect::<Json>(),
         "last-reload": generations.last_reload().map(|last| json!({
             "time": last.time, "good": last.faults.is_none(), "faults": last.faults.unwrap_or_default(),
         })),
@@ -93,11 +92,9 @@ pub(super) fn without_people(generations: &Generations) -> Json {
 const HIDDEN: &str = "operators see it";
 
 /// What is wrong with each of the files that Doorward writes; nothing, where it is well.
-pub(super) fn troubles(generations: &Generations) -> [(String, Json); 5] {
+pub(super) fn troubles(generations: &Generations) -> [(String, Json); 3] {
     let shared = generations.proxy().shared();
     let troubles = [
-        ("access-log", shared.log.trouble()),
-        ("decisions", shared.desk.records.trouble()),
         ("generations", generations.store().trouble()),
         ("quarantine", shared.desk.quarantine.trouble()),
         ("revocations", shared.state.revoked.trouble()),
@@ -115,6 +112,10 @@ fn listeners(generations: &Generations) -> Json {
         json!({"name": name, "address": address, "tls": tls, "refused": refused})
     };
     generations.proxy().listening().iter().map(one).collect()
+}
+
+fn of_log(counts: log::Counts) -> Json {
+    json!({"target": counts.target, "written": counts.written, "lost": counts.lost, "trouble": counts.trouble})
 }
 
 fn of_node(node: &Node, sessions: &BTreeMap<String, u64>) -> Json {

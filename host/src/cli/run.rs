@@ -98,7 +98,12 @@ fn serve_here(path: &Path, json: bool, strict: bool) -> anyhow::Result<ExitCode>
     // Watched before it is read, so that no change falls between.
     let mut watch = Watch::start(vec![path.to_owned()]);
     let config = config::load_anyway(path).map(|(config, _)| config);
-    log::start(config.as_ref().map_or(Level::Info, |config| config.log.level));
+    log::start(Level::Info);
+    if let Ok(config) = &config
+        && let Ok(logs) = log::prepare(&config.log.to, config.state_directory.as_deref())
+    {
+        logs.commit();
+    }
     no_core_dumps();
     shortage::raise_open_files();
     if let Ok(config) = &config {

@@ -17,7 +17,7 @@ impl Config {
         let path = |path: &Option<std::path::PathBuf>| {
             path.as_ref().map_or_else(|| "nothing".to_owned(), |path| path.display().to_string())
         };
-        let (threads, log) = (&self.threads, &self.log);
+        let threads = &self.threads;
         let mut all: Vec<(Place, Fixed)> = [
             ("state-directory", path(&self.state_directory)),
             ("admin.socket", path(&self.admin.socket)),
@@ -25,11 +25,6 @@ impl Config {
             ("threads.max", threads.max.to_string()),
             ("threads.grow-after", format!("{:?}", threads.grow_after)),
             ("threads.shrink-after", format!("{:?}", threads.shrink_after)),
-            ("log.level", format!("{:?}", log.level).to_lowercase()),
-            ("log.access", log.access.to_string()),
-            ("log.decisions", path(&log.decisions)),
-            ("log.decisions-mask", log.decisions_mask.join(", ")),
-            ("log.decisions-sample", log.decisions_sample.to_string()),
         ]
         .into_iter()
         .map(|(key, value)| (self.place.key(key), Fixed { key: key.to_owned(), value }))

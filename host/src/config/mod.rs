@@ -11,6 +11,7 @@ mod fixed;
 mod forwarding;
 mod link;
 mod listener;
+mod log;
 mod network;
 mod policy;
 mod reader;
@@ -35,6 +36,7 @@ pub use forwarding::{Forwarding, Style};
 pub use listener::{
     Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Protocol, Proxied, ProxyHeader,
 };
+pub use log::{Level, Log, LogFormat, LogKind, LogKinds, LogTarget, LogTo, Masking};
 pub use network::{Network, Networks, prefix};
 pub use policy::{GRANTS, is_compile_time};
 pub use reader::{Table, read, read_anyway};
@@ -108,55 +110,6 @@ pub struct Threads {
     pub grow_after: Duration,
     /// Workers idle for so long: one fewer.
     pub shrink_after: Duration,
-}
-
-/// `[log]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// What is worth a line on standard error.
-    pub level: Level,
-    /// Where the access log goes.
-    pub access: AccessLog,
-    /// File of the decision log.
-    pub decisions: Option<PathBuf>,
-    /// Facts whose values are left out of it.
-    pub decisions_mask: Vec<String>,
-    /// One of so many decisions is recorded where a policy says "sampled".
-    pub decisions_sample: u64,
-}
-
-/// Log levels, least talkative first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Only what needs a hand.
-    Error,
-    /// And what an operator should know.
-    Warn,
-    /// And what happens.
-    Info,
-    /// And what peers do wrong.
-    Debug,
-}
-
-/// Where access lines go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccessLog {
-    /// Nowhere.
-    Off,
-    /// Standard error, beside the other lines.
-    Stderr,
-    /// A file, opened for appending.
-    File(PathBuf),
-}
-
-impl std::fmt::Display for AccessLog {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::Stderr => f.write_str("stderr"),
-            Self::File(path) => path.display().fmt(f),
-        }
-    }
 }
 
 /// `[http]`: the original's `httpHeadersMaxSize`, `httpBodyMaxSize`, `uploadMaxSize`, `allowLargeIncomingData`.
@@ -368,6 +321,9 @@ impl Config {
             files.extend(backend.recipe.contains(['.', '/']).then(|| self.base.join(&backend.recipe)));
             files.extend(backend.recipe_secret_file.clone());
         }
+        for to in &self.log.to {
+            files.extend(to.tls.files().cloned().chain(to.mask_key_file.clone()));
+        }
         files
     }
 }
@@ -424,7 +380,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         base: base.to_owned(),
         place: t.place(),
         threads: t.table("threads", threads).unwrap_or_else(default_threads),
-        log: t.table("log", |t| log(t, base)).unwrap_or_else(default_log),
+        log: t.table("log", |t| log::log(t, base)).unwrap_or_else(|| log::default(t.place())),
         drain_delay: t.duration_or_none("drain-delay", Duration::ZERO),
         drain_timeout: t.duration_or_none("drain-timeout", Duration::from_secs(30)),
         state_directory: t.text("state-directory").map(|path| base.join(path)),
@@ -451,6 +407,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         sites: t.tables("site", |t| site::site(t, base)),
         warnings: Vec::new(),
     };
+    log::originals(t);
     check_whole(t, &config);
     policy::bind(t, config)
 }
@@ -522,35 +479,6 @@ fn threads(t: &Table<'_>) -> Threads {
         max,
         grow_after: t.duration_or_none("grow-after", default.grow_after),
         shrink_after: t.duration_or_none("shrink-after", default.shrink_after),
-    }
-}
-
-fn log(t: &Table<'_>, base: &Path) -> Log {
-    let levels = [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
-    let access = match t.text("access").as_deref() {
-        None | Some("off") => AccessLog::Off,
-        Some("stderr") => AccessLog::Stderr,
-        Some(path) => AccessLog::File(base.join(path)),
-    };
-    let mask = t.texts("decisions-mask");
-    let mask = if t.has("decisions-mask") { mask } else { default_log().decisions_mask };
-    Log {
-        level: t.choice("level", &levels).unwrap_or(Level::Info),
-        access,
-        decisions: t.text("decisions").map(|path| base.join(path)),
-        decisions_mask: mask,
-        decisions_sample: t.count("decisions-sample", 100, 1..=1_000_000),
-    }
-}
-
-fn default_log() -> Log {
-    Log {
-        level: Level::Info,
-        access: AccessLog::Off,
-        decisions: None,
-        // What cannot be shown to everybody who may read a log: cookies, and all about who logs in.
-        decisions_mask: vec!["request.cookie".to_owned(), "login.*".to_owned()],
-        decisions_sample: 100,
     }
 }
 

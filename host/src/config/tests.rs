@@ -49,6 +49,7 @@ const EMPTY: &str = "\
 [admin]
 [threads]
 [log]
+[[log.to]]
 [http]
 [session]
 [authentication.throttle]

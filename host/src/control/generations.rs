@@ -214,12 +214,12 @@ impl Generations {
         if let Some(policy) = next.policies.all().iter().find(|policy| quarantine.reason(&policy.digest).is_some()) {
             return Err(Error::Quarantined { digest: policy.digest.clone() });
         }
-        let sockets = self.proxy.sockets_for(&next)?;
+        let (sockets, logs) = (self.proxy.sockets_for(&next)?, self.proxy.logs_for(&next)?);
         if let Some(config) = config {
             self.keep_revocations(config)?;
         }
         let mut history = self.history();
-        let live = self.proxy.switch(&next, sockets, cause);
+        let live = self.proxy.switch(&next, (sockets, logs), cause);
         history.last = history.last.max(next.generation);
         history.past.retain(|(past, _)| past.generation != next.generation && past.generation != live.generation);
         let was = std::mem::replace(&mut history.live, Life::now(next.generation, reason));

@@ -4,7 +4,6 @@
 //! and the log itself tells how many were.
 
 use std::fs::File;
-use std::io::Error;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,24 +15,53 @@ use super::journal::{Broken, write};
 
 /// Bytes that may wait for the writer.
 const WAITING: usize = 2 << 20;
-/// How often a log is tried again that could not be written.
-const RETRY: Duration = Duration::from_secs(1);
+/// A buffer that has grown is kept up to this size.
+const KEPT: usize = 128 << 10;
+/// How soon a log is tried again that could not be written, and how late at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// A log that is no more wanted has this time to be written to its end.
+const LAST: Duration = Duration::from_secs(2);
 /// Who renames a log makes a new file of its name, or tells so by a signal; without either, there is one after this.
 const ROTATION: Duration = Duration::from_secs(5);
 
-/// Where lines are handed over. Cheap to clone.
-#[derive(Clone)]
+/// Where lines are handed over. When the last one is dropped, what waits is written, and the thread ends.
 pub struct Lines(Arc<Queue>);
 
 /// How a log is written.
-#[derive(Debug, Clone, Copy)]
 pub struct Manner {
     /// What it is called.
-    pub name: &'static str,
+    pub name: String,
     /// How long the writer lets lines gather: under load it is woken a hundred times a second, not for each line.
     pub gather: Duration,
     /// The line that says how many were lost.
-    pub lost: fn(u64) -> Option<String>,
+    pub lost: Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>,
+}
+
+/// Where lines end up: what the thread of a log writes to.
+pub trait Sink: Send {
+    /// Writes whole lines.
+    ///
+    /// # Errors
+    /// Not all was written; how many bytes of them were is said.
+    fn write(&mut self, lines: &[u8]) -> Result<(), Broken>;
+
+    /// Before the next line, it is looked for the file that has the name now.
+    fn reopen(&mut self) {}
+
+    /// Whether lines wait here for better times, and are to be tried again though no others come.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// What is wrong with it, though it takes lines.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// Lines that it had no room for since it was asked last.
+    fn lost(&mut self) -> u64 {
+        0
+    }
 }
 
 struct Queue {
@@ -52,12 +80,15 @@ struct Waiting {
     bytes: Vec<u8>,
     /// Whether the writer has more in its hands.
     writing: bool,
+    /// Nobody hands over any more.
+    closed: bool,
 }
 
-enum Output {
-    Stderr(File),
-    File(Journal, Option<Instant>),
-}
+/// A file that grows.
+struct Grown(Journal, Option<Instant>, bool);
+
+/// A descriptor.
+struct Descriptor(File);
 
 impl Lines {
     /// A log in a file, which is made, for its owner alone, where it is missing.
@@ -65,7 +96,7 @@ impl Lines {
     /// # Errors
     /// The file that cannot be opened, or no thread.
     pub fn to_file(path: &Path, manner: Manner) -> std::io::Result<Self> {
-        Self::start(Output::File(Journal::open(path, b"\n")?, None), manner)
+        Self::start(Box::new(Grown(Journal::open(path, b"\n")?, None, false)), manner)
     }
 
     /// A log on standard error.
@@ -75,10 +106,14 @@ impl Lines {
     pub fn to_stderr(manner: Manner) -> std::io::Result<Self> {
         // A descriptor of our own: who writes to standard error elsewhere holds no lock of ours.
         let stderr = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
-        Self::start(Output::Stderr(stderr), manner)
+        Self::start(Box::new(Descriptor(stderr)), manner)
     }
 
-    fn start(output: Output, manner: Manner) -> std::io::Result<Self> {
+    /// A log that ends up there.
+    ///
+    /// # Errors
+    /// No thread.
+    pub fn start(sink: Box<dyn Sink>, manner: Manner) -> std::io::Result<Self> {
         let queue = Arc::new(Queue {
             manner,
             waiting: Mutex::default(),
@@ -90,19 +125,19 @@ impl Lines {
             trouble: Mutex::default(),
         });
         let of_thread = queue.clone();
-        std::thread::Builder::new().name(manner.name.to_owned()).spawn(move || of_thread.write_on(output))?;
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_on(sink))?;
         Ok(Self(queue))
     }
 
-    /// Hands over what `add` adds: one line, with its end. Never waits; false where there is no room, and it is lost.
-    pub fn push(&self, add: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Hands over a line, with its end. Never waits; false where there is no room, and it is lost.
+    pub fn push(&self, line: &[u8]) -> bool {
         let mut waiting = self.0.waiting();
         if waiting.bytes.len() >= WAITING {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         let first = waiting.bytes.is_empty();
-        add(&mut waiting.bytes);
+        waiting.bytes.extend_from_slice(line);
         drop(waiting);
         if first {
             self.0.more.notify_one();
@@ -123,6 +158,11 @@ impl Lines {
         self.0.reopen.store(true, Ordering::Release);
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.0.manner.name
+    }
+
     /// Lines that were written, and those that were lost.
     pub fn counts(&self) -> (u64, u64) {
         (self.0.written.load(Ordering::Relaxed), self.0.lost.load(Ordering::Relaxed))
@@ -134,84 +174,128 @@ impl Lines {
     }
 }
 
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.0.waiting().closed = true;
+        self.0.more.notify_one();
+    }
+}
+
 impl Queue {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The life of the writer.
-    fn write_on(&self, mut output: Output) {
-        let mut told = 0;
+    fn write_on(&self, mut sink: Box<dyn Sink>) {
+        let (mut told, mut batch) = (0, Vec::new());
         loop {
-            drop(self.more.wait_while(self.waiting(), |waiting| waiting.bytes.is_empty()));
-            std::thread::sleep(self.manner.gather);
-            let mut batch = {
+            // For ever, but where something is to be tried again.
+            let patience = if sink.waits() { RETRY.1 } else { Duration::from_secs(3600) };
+            let idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.closed;
+            let waited = self.more.wait_timeout_while(self.waiting(), patience, idle);
+            let waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if waiting.closed && waiting.bytes.is_empty() {
+                return;
+            }
+            let gather = !waiting.closed && !waiting.bytes.is_empty();
+            drop(waiting);
+            if gather {
+                std::thread::sleep(self.manner.gather);
+            }
+            {
                 let mut waiting = self.waiting();
                 waiting.writing = true;
-                std::mem::take(&mut waiting.bytes)
-            };
-            while let Err(broken) = self.write(&mut output, &batch) {
-                self.tell_trouble(&output, Some(&broken.error));
-                // What was written whole is not written again.
-                let whole = memchr::memrchr(b'\n', &batch[..broken.written]).map_or(0, |at| at + 1);
-                batch.drain(..whole);
-                std::thread::sleep(RETRY);
+                std::mem::swap(&mut waiting.bytes, &mut batch);
             }
-            self.tell_trouble(&output, None);
+            if !self.write_all(&mut *sink, &mut batch) {
+                return;
+            }
+            batch.clear();
+            batch.shrink_to(KEPT);
+            self.lost.fetch_add(sink.lost(), Ordering::Relaxed);
+            self.tell_trouble(sink.trouble());
             self.tell_lost(&mut told);
             self.waiting().writing = false;
             self.done.notify_all();
         }
     }
 
-    fn write(&self, output: &mut Output, batch: &[u8]) -> Result<(), Broken> {
-        let reopen = self.reopen.swap(false, Ordering::AcqRel);
-        let written = match output {
-            Output::Stderr(file) => write(file, batch),
-            Output::File(journal, missing) => {
-                let followed = if reopen { journal.follow().map(drop) } else { follow(journal, missing) };
-                followed.map_err(|error| Broken { written: 0, error })?;
-                journal.append(batch)
+    /// Writes a batch, however often it takes; false where nobody wants the log any more, and it cannot be written.
+    fn write_all(&self, sink: &mut dyn Sink, batch: &mut Vec<u8>) -> bool {
+        let (mut pause, mut last) = (RETRY.0, None);
+        loop {
+            if self.reopen.swap(false, Ordering::AcqRel) {
+                sink.reopen();
             }
-        };
-        let bytes = written.as_ref().map_or_else(|broken| broken.written, |()| batch.len());
-        let lines = memchr::memchr_iter(b'\n', &batch[..bytes]).count();
-        self.written.fetch_add(lines as u64, Ordering::Relaxed);
-        written
+            let written = sink.write(batch);
+            let bytes = written.as_ref().map_or_else(|broken| broken.written, |()| batch.len());
+            // What was written whole is not written again.
+            let whole = memchr::memrchr(b'\n', &batch[..bytes]).map_or(0, |at| at + 1);
+            let lines = memchr::memchr_iter(b'\n', &batch[..whole]).count();
+            self.written.fetch_add(lines as u64, Ordering::Relaxed);
+            let Err(broken) = written else { return true };
+            self.tell_trouble(Some(broken.error.to_string()));
+            batch.drain(..whole);
+            let closed = |waiting: &Waiting| waiting.closed;
+            let wait = self.more.wait_timeout_while(self.waiting(), pause, |waiting| !closed(waiting));
+            let is_closed = closed(&wait.unwrap_or_else(PoisonError::into_inner).0);
+            if is_closed && last.get_or_insert_with(Instant::now).elapsed() >= LAST {
+                return false;
+            }
+            if is_closed {
+                std::thread::sleep(RETRY.0);
+            }
+            pause = (pause * 2).min(RETRY.1);
+        }
     }
 
     /// Tells in the log itself how many lines were lost, when there is room again.
     fn tell_lost(&self, told: &mut u64) {
         let lost = self.lost.load(Ordering::Relaxed);
-        if lost == *told {
-            return;
+        if lost > *told {
+            // It counts like any other line.
+            let line = (self.manner.lost)(lost - *told);
+            self.waiting().bytes.extend_from_slice(&line);
+            *told = lost;
         }
-        let lines = lost - *told;
-        match (self.manner.lost)(lines) {
-            // A line of a format that is not made here; it counts like any other.
-            None => {
-                tracing::warn!(log = self.manner.name, lines, "lines of a log were lost: they were not taken in time")
-            }
-            Some(line) => self.waiting().bytes.extend_from_slice(line.as_bytes()),
-        }
-        *told = lost;
     }
 
-    /// Tells what is wrong, once for each time that it begins. Of standard error there is nowhere to tell it.
-    fn tell_trouble(&self, output: &Output, error: Option<&Error>) {
+    /// Tells what is wrong, once for each time that it begins.
+    fn tell_trouble(&self, now: Option<String>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = error.map(ToString::to_string);
         if *trouble == now {
             return;
         }
-        if let Output::File(journal, _) = output {
-            let file = journal.path().display();
-            match &now {
-                Some(error) => tracing::error!(%file, error, "a log cannot be written"),
-                None => tracing::warn!(%file, "a log is written again"),
-            }
+        let log = &*self.manner.name;
+        let was = std::mem::replace(&mut *trouble, now.clone());
+        drop(trouble);
+        match now {
+            // The words of an error may change while it lasts.
+            Some(error) if was.is_none() => tracing::error!(log, error, "a log cannot be written"),
+            Some(_) => {}
+            None => tracing::warn!(log, "a log is written again"),
         }
-        *trouble = now;
+    }
+}
+
+impl Sink for Descriptor {
+    fn write(&mut self, lines: &[u8]) -> Result<(), Broken> {
+        write(&mut self.0, lines)
+    }
+}
+
+impl Sink for Grown {
+    fn write(&mut self, lines: &[u8]) -> Result<(), Broken> {
+        let Self(journal, missing, reopen) = self;
+        let followed = if *reopen { journal.follow().map(drop) } else { follow(journal, missing) };
+        followed.map_err(|error| Broken { written: 0, error })?;
+        *reopen = false;
+        journal.append(lines)
+    }
+
+    fn reopen(&mut self) {
+        self.2 = true;
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use journal::{Broken, Journal};
-pub use lines::{Lines, Manner};
+pub use lines::{Lines, Manner, Sink};
 
 /// No file of ours comes near: a million ended sessions are 60 MiB.
 const LARGEST: u64 = 256 << 20;

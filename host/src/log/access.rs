@@ -1,25 +1,18 @@
-//! One line for each exchange, whatever happened. A queue takes it, so no worker ever waits for a disk or a reader.
-//!
-//! Invariants: a line is whole or not there; what found no room is counted.
+//! What an exchange was, and the one access line of it, whatever happened.
 
-use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
-use crate::config::AccessLog;
-use crate::files::{Lines, Manner};
+use super::entry::{Entry, Value};
+use super::outlets::Outlets;
+use crate::config::{Level, LogKind};
 use crate::peer::Peer;
 use crate::request_id::RequestId;
 use crate::session::Session;
-use crate::text::rfc3339;
-
-/// How long the writer lets lines gather: under load it is woken a hundred times a second, not for each line.
-const GATHER: Duration = Duration::from_millis(10);
 
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,101 +157,36 @@ impl Line {
     }
 }
 
-/// Where lines are handed over. Cheap to clone.
-#[derive(Clone)]
-pub struct Log(Option<(Lines, Arc<AtomicU64>)>);
-
-impl Log {
-    /// Starts the writer.
-    ///
-    /// # Errors
-    /// The file that cannot be opened.
-    pub fn start(target: &AccessLog) -> std::io::Result<Self> {
-        let manner = Manner { name: "access-log", gather: GATHER, lost: |lines| Some(format!("lost lines={lines}\n")) };
-        let lines = match target {
-            AccessLog::Off => return Ok(Self(None)),
-            AccessLog::Stderr => super::stderr().cloned().ok_or_else(|| std::io::Error::other("there is none"))?,
-            AccessLog::File(path) => Lines::to_file(path, manner)?,
-        };
-        Ok(Self(Some((lines, Arc::default()))))
-    }
-
-    /// Whether anybody reads the lines.
-    pub fn on(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Hands a line over; never waits. A line that finds no room is counted instead.
-    pub fn record(&self, line: &Line) {
-        let Some((lines, dropped)) = &self.0 else { return };
-        if !lines.push(|bytes| add(bytes, line, SystemTime::now())) {
-            dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits for what is on its way, no longer than this. For the end, when nobody would come back to it.
-    pub fn flush(&self, within: Duration) -> bool {
-        self.0.as_ref().is_none_or(|(lines, _)| lines.flush(within))
-    }
-
-    /// Opens the file anew.
-    pub fn reopen(&self) {
-        if let Some((lines, _)) = &self.0 {
-            lines.reopen();
-        }
-    }
-
-    /// Lines that found no room.
-    pub fn dropped(&self) -> u64 {
-        self.0.as_ref().map_or(0, |(_, dropped)| dropped.load(Ordering::Relaxed))
-    }
-
-    /// Why it cannot be written, if so.
-    pub fn trouble(&self) -> Option<String> {
-        self.0.as_ref().and_then(|(lines, _)| lines.trouble())
-    }
-}
-
-fn add(bytes: &mut Vec<u8>, line: &Line, now: SystemTime) {
-    let session = line.session.as_deref();
-    bytes.extend_from_slice(b"access time=");
-    rfc3339(bytes, now);
-    let _ = write!(bytes, " id={} client={} listener=", line.id, line.peer.address);
-    field(bytes, &line.peer.listener);
-    bytes.extend_from_slice(b" tls=");
-    field(bytes, line.tls().unwrap_or_default());
-    bytes.extend_from_slice(b" protocol=");
-    field(bytes, line.protocol());
-    for (name, value) in [
-        (" site=", line.site.as_deref().unwrap_or_default()),
-        (" host=", line.host.as_deref().unwrap_or_default()),
-        (" method=", line.method().map_or("", Method::as_str)),
-        (" path=", line.path()),
-    ] {
-        bytes.extend_from_slice(name.as_bytes());
-        field(bytes, value);
-    }
-    let _ = write!(bytes, " status={} received={} sent={}", line.status, line.received, line.sent);
-    let _ = write!(bytes, " queue_ms={} node_ms=", line.queue.as_millis());
-    match line.first_byte {
-        Some(time) => _ = write!(bytes, "{}", time.as_millis()),
-        None => bytes.push(b'-'),
-    }
-    let _ = write!(bytes, " ms={} ended={} user=", line.took.as_millis(), line.ended.name());
-    field(bytes, session.map_or("", Session::user));
-    bytes.extend_from_slice(b" node=");
-    field(bytes, session.map_or("", Session::backend));
-    let _ = writeln!(bytes, " generation={}", line.generation);
-}
-
-/// A value that ends at the next blank, whatever a client put into it.
-fn field(bytes: &mut Vec<u8>, text: &str) {
-    if text.is_empty() {
-        bytes.push(b'-');
-    } else if text.bytes().all(|b| b.is_ascii_graphic() && b != b'"') {
-        bytes.extend_from_slice(text.as_bytes());
-    } else {
-        let _ = write!(bytes, "{text:?}");
+impl Line {
+    /// Hands the access line over to all who want it.
+    pub(super) fn write(&self, outlets: &Outlets) {
+        let ((agent, referrer), session) = (outlets.fields(), self.session.as_deref());
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let fields = [
+            ("id", Value::Word(self.id.as_str())),
+            ("client", Value::Address(self.peer.address)),
+            ("listener", Value::Word(&self.peer.listener)),
+            ("tls", Value::word(self.tls())),
+            ("protocol", Value::word(Some(self.protocol()))),
+            ("site", Value::word(self.site.as_deref())),
+            ("host", Value::word(self.host.as_deref())),
+            ("method", Value::word(self.method().map(Method::as_str))),
+            ("path", Value::word(Some(self.path()))),
+            ("status", Value::Number(self.status.into())),
+            ("received", Value::Number(self.received)),
+            ("sent", Value::Number(self.sent)),
+            ("queue_ms", Value::Number(millis(self.queue))),
+            ("node_ms", Value::number(self.first_byte.map(millis))),
+            ("ms", Value::Number(millis(self.took))),
+            ("ended", Value::Word(self.ended.name())),
+            ("user", Value::word(session.map(Session::user))),
+            ("node", Value::word(session.map(Session::backend))),
+            ("generation", Value::Number(self.generation)),
+            ("agent", Value::bytes(self.user_agent().filter(|_| agent))),
+            ("referrer", Value::bytes(self.referrer().filter(|_| referrer))),
+        ];
+        let (level, kind, message) = (Level::Info, LogKind::Access, "access");
+        outlets.write_access(&Entry { time: SystemTime::now(), level, kind, message, fields: &fields });
     }
 }
 
@@ -270,23 +198,7 @@ mod tests {
         let address = "192.0.2.1:7".parse().unwrap();
         let (head, ()) = hyper::Request::get(path).body(()).unwrap().into_parts();
         let peer = Arc::new(Peer::new("public".to_owned(), address, address));
-        let mut line = Line::begin(&peer, Some(&Arc::new(head)), 3);
-        line.id = RequestId::NONE;
-        (line.status, line.sent, line.took, line.ended) = (200, 5, Duration::from_micros(2500), Ended::Whole);
-        line
-    }
-
-    #[test]
-    fn a_line_has_its_fields_and_no_query() {
-        let mut bytes = Vec::new();
-        add(&mut bytes, &line("/a\"b?secret"), SystemTime::UNIX_EPOCH);
-        let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(
-            text,
-            "access time=1970-01-01T00:00:00.000Z id=0000000000000000 client=192.0.2.1 listener=public tls=- \
-             protocol=HTTP/1.1 site=- host=- method=GET path=\"/a\\\"b\" status=200 received=0 sent=5 queue_ms=0 \
-             node_ms=- ms=2 ended=whole user=- node=- generation=3\n"
-        );
+        Line::begin(&peer, Some(&Arc::new(head)), 3)
     }
 
     #[test]

@@ -1,103 +1,114 @@
-//! The log on standard error: lines wait in a queue, so that nobody waits for its reader.
+//! The log: what happens, to all who are to know of it.
+//!
+//! Invariants: nobody who tells of something waits for a disk, a reader or a log host; what is lost is counted, and told
+//! where it is missing. There is one log in a process, and a reload changes where it goes.
 
 pub mod access;
+mod central;
+mod datagrams;
+mod decisions;
+mod entry;
+mod events;
+mod form;
+mod masks;
+mod outlets;
+mod remote;
+mod spool;
 
-use std::io::Write;
-use std::sync::OnceLock;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
-
-use crate::config::{Fault, Level};
+pub use self::decisions::Decisions;
+pub use self::outlets::Counts;
+use self::outlets::Outlets;
+use crate::config::{self, Fault, Level, LogTo, Source};
 use crate::files::{Lines, Manner};
 
 /// How long a process that ends waits for the reader of its log.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Standard error; there is one.
-static STDERR: OnceLock<Lines> = OnceLock::new();
+/// Targets that are open, and do not count yet.
+pub struct Prepared(Outlets);
 
-/// Where lines for standard error are handed over.
-#[derive(Clone, Copy)]
-struct Stderr;
-
-/// Starts the log; called once. Another level needs a restart.
+/// Starts the log on standard error, until a configuration says where it goes; called once.
 pub fn start(level: Level) {
-    let level = match level {
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-    };
-    // `ldap3` logs the whole of a bind at trace level; no level of ours reaches that.
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(false)
-        // A reader of the log that left ends nothing: telling of it there would panic.
-        .log_internal_errors(false)
-        .with_writer(Stderr)
-        .finish();
+    let place = config::Place::whole(&Arc::new(Source::new("", "")));
+    if let Ok(outlets) = Outlets::open(&[outlets::stderr(level, place)], None, &Outlets::default()) {
+        Prepared(outlets).commit();
+    }
     // A second start (in tests) keeps the first.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = tracing::subscriber::set_global_default(events::Events);
     // A panic is told there too. The thread that has it may be a worker that goes on, so it waits for no reader.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread has panicked")));
 }
 
-/// Standard error's queue; none where it cannot be written to.
-fn stderr() -> Option<&'static Lines> {
-    let manner = Manner { name: "log", gather: Duration::ZERO, lost: |_| None };
-    if STDERR.get().is_none() {
-        let _ = Lines::to_stderr(manner).map(|lines| STDERR.set(lines));
-    }
-    STDERR.get()
+/// Opens the targets of a configuration. Those that stay as they are stay open.
+///
+/// # Errors
+/// What cannot be opened, as a fault; nothing has changed then.
+pub fn prepare(to: &[LogTo], state: Option<&Path>) -> Result<Prepared, Fault> {
+    Outlets::open(to, state, &central::outlets()).map(Prepared)
 }
 
-/// Held by the main thread: where the process ends, by a panic too, it waits for what is on its way to standard error. Not
-/// for ever.
+/// Whether the targets of a configuration can be opened, as far as that is told without opening them.
+///
+/// # Errors
+/// What is wrong, as a fault.
+pub fn check(to: &[LogTo], state: Option<&Path>) -> Result<(), Fault> {
+    to.iter().try_for_each(|to| outlets::check(to, state))
+}
+
+impl Prepared {
+    /// From now on events go there. What is on its way to other targets is written still.
+    pub fn commit(self) {
+        central::replace(self.0);
+    }
+}
+
+/// An exchange came to its end.
+pub fn exchange(line: &access::Line) {
+    if central::wants_access() {
+        line.write(&central::outlets());
+    }
+}
+
+/// Waits for what is on its way, no longer than this: whether all of it is written. For the end, when nobody would come
+/// back to it.
+pub fn flush(within: Duration) -> bool {
+    central::outlets().flush(within)
+}
+
+/// Opens all files anew, for who moved them away.
+pub fn reopen() {
+    central::outlets().reopen();
+}
+
+/// What became of the lines of each target.
+pub fn counts() -> Vec<Counts> {
+    central::outlets().counts()
+}
+
+/// Held by the main thread: where the process ends, by a panic too, it waits for what is on its way. Not for ever.
 pub struct Flush;
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        if let Some(lines) = STDERR.get() {
-            lines.flush(PATIENCE);
-        }
+        flush(PATIENCE);
     }
 }
 
 /// Writes a line to standard error, behind what is on its way there. For the end: waits, but not for ever.
 pub fn tell(line: &str) {
-    if let Some(lines) = stderr() {
-        lines.push(|bytes| _ = writeln!(bytes, "{line}"));
+    static STDERR: OnceLock<Option<Lines>> = OnceLock::new();
+    flush(PATIENCE);
+    let manner = || Manner { name: "stderr".to_owned(), gather: Duration::ZERO, lost: Box::new(|_| Vec::new()) };
+    if let Some(lines) = STDERR.get_or_init(|| Lines::to_stderr(manner()).ok()) {
+        let mut bytes = Vec::new();
+        let _ = writeln!(bytes, "{line}");
+        lines.push(&bytes);
         lines.flush(PATIENCE);
-    }
-}
-
-/// Lines that were lost, since nobody read standard error.
-pub fn lost() -> u64 {
-    STDERR.get().map_or(0, |lines| lines.counts().1)
-}
-
-impl Write for Stderr {
-    /// One whole line, or several.
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        if let Some(lines) = stderr() {
-            lines.push(|bytes| bytes.extend_from_slice(line));
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Stderr {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        *self
     }
 }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::back::Pending;
 use crate::config::{self, Source};
 use crate::directory::Shrink;
-use crate::log::access::Log;
+use crate::log::Decisions;
 use crate::peer::Peer;
 use crate::policy::{Compiler, Desk};
 use crate::secret::Secret;
@@ -63,8 +63,7 @@ impl House {
         let shared = Arc::new(Shared {
             live: ArcSwap::new(state.follow(&snapshot, Cause::Operator)),
             state,
-            log: Log::start(&config.log.access).unwrap(),
-            desk: Desk::start(&config.log, None).unwrap(),
+            desk: Desk::start(&config.log, None, Decisions).unwrap(),
             seen: Mutex::default(),
         });
         let worker = Worker::new(shared);

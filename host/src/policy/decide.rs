@@ -353,7 +353,7 @@ impl Policy {
         match self.recording {
             Recording::Off => false,
             Recording::Full => true,
-            Recording::Sampled => news || shelf.decided.is_multiple_of(desk.records.sample),
+            Recording::Sampled => news || shelf.decided.is_multiple_of(desk.records.sample()),
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::Policy;
 use super::aside::{self, Job};
 use super::quarantine::Quarantine;
-use super::record::{Decided, Mask, Record, Records};
+use super::record::{Decided, Record, Records, Taker};
 use crate::config;
 use crate::feed::{Feed, Kind};
 
@@ -22,7 +22,6 @@ pub struct Desk {
     pub quarantine: Quarantine,
     /// What happens, for people who watch.
     pub feed: Arc<Feed>,
-    mask: Arc<Mask>,
     aside: SyncSender<Job>,
     dropped: AtomicU64,
     troubles: Mutex<Vec<Arc<Policy>>>,
@@ -34,8 +33,11 @@ impl Desk {
     ///
     /// # Errors
     /// A file that cannot be opened, or no thread.
-    pub fn start(log: &config::Log, state: Option<&Path>) -> std::io::Result<Arc<Self>> {
-        let records = Records::start(log)?;
+    pub fn start<T>(log: &config::Log, state: Option<&Path>, taker: T) -> std::io::Result<Arc<Self>>
+    where
+        T: Taker + Sync + 'static,
+    {
+        let records = Records::start(log, taker)?;
         // The thread gets at the desk that hands it its jobs, once that is there.
         let place = Arc::new(std::sync::OnceLock::<std::sync::Weak<Self>>::new());
         let at = place.clone();
@@ -43,7 +45,6 @@ impl Desk {
             records,
             quarantine: Quarantine::load(state),
             feed: Feed::start()?,
-            mask: Arc::new(Mask::new(&log.decisions_mask)),
             aside: aside::start(move || at.get()?.upgrade())?,
             dropped: AtomicU64::new(0),
             troubles: Mutex::default(),
@@ -65,7 +66,7 @@ impl Desk {
     /// Hands a decision over: to the log, and to those who watch.
     pub(super) fn note(&self, record: Record, is_recorded: bool, is_watched: bool) {
         if is_watched {
-            self.feed.tell(Kind::Decision, Box::new(Decided { record: record.clone(), mask: self.mask.clone() }));
+            self.feed.tell(Kind::Decision, Box::new(Decided { record: record.clone(), mask: self.records.mask() }));
         }
         if is_recorded {
             self.records.record(record);

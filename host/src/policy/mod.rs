@@ -31,7 +31,7 @@ pub use doorward_vectors::WIT_VERSION;
 pub use facts::{Facts, LoginFacts, RequestFacts};
 pub use load::{BUILT_IN, Suspect, bytes_of, load, manifest_of, schema_of};
 pub use quarantine::Quarantine;
-pub use record::{Mask, Record, Recorded};
+pub use record::{Mask, Record, Recorded, Taker};
 pub use spec::{PolicySpec, PolicySpecs};
 pub use state::{Policy, States};
 pub use trial::{Figures, Told, Trial};

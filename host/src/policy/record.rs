@@ -1,18 +1,17 @@
 //! The decision log: one JSON line for a decision, written by a thread of its own, and read again for a replay.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use doorward_engine::{Answer, Fact, Trace, Value};
 use serde_json::{Value as Json, json};
 
 use super::Policy;
 use crate::config;
 use crate::feed::Show;
-use crate::files::{Lines, Manner};
 use crate::request_id::RequestId;
 
 /// Records that may wait for the writer: with a kilobyte each, 8 MiB.
@@ -46,12 +45,20 @@ pub struct Record {
     pub live: Option<Json>,
 }
 
+/// Where records end up.
+pub trait Taker: Send {
+    /// Whether anybody reads them.
+    fn wants(&self) -> bool;
+    /// Takes one; never waits.
+    fn take(&self, record: &Json);
+}
+
 /// Where records are handed over.
-#[derive(Default)]
 pub struct Records {
-    log: Option<(SyncSender<Record>, Lines)>,
-    /// One of so many decisions is recorded where a policy says "sampled".
-    pub sample: u64,
+    sender: SyncSender<Record>,
+    wants: Box<dyn Fn() -> bool + Send + Sync>,
+    sample: AtomicU64,
+    mask: Arc<ArcSwap<Mask>>,
     taken: AtomicU64,
     /// Those that the thread has made lines of.
     done: Arc<AtomicU64>,
@@ -68,6 +75,11 @@ impl Mask {
         Self(patterns.to_vec())
     }
 
+    /// What a configuration says.
+    fn of(settings: &config::Log) -> Self {
+        Self::new(&settings.decisions_mask)
+    }
+
     /// Whether a fact's value is left out.
     pub fn hides(&self, fact: &Fact) -> bool {
         let (interface, function, _) = fact.parts();
@@ -79,74 +91,71 @@ impl Mask {
 }
 
 impl Records {
-    /// Starts the writer, if there is a file to write to.
+    /// Starts the thread that makes lines of records.
     ///
     /// # Errors
-    /// The file that cannot be opened.
-    pub fn start(settings: &config::Log) -> std::io::Result<Self> {
-        let sample = settings.decisions_sample.max(1);
-        let Some(path) = &settings.decisions else { return Ok(Self { sample, ..Self::default() }) };
-        let lost = |records| Some(format!("{}\n", json!({ "lost": records })));
-        let lines = Lines::to_file(path, Manner { name: "decisions", gather: Duration::ZERO, lost })?;
-        let mask = Mask::new(&settings.decisions_mask);
+    /// No thread.
+    pub fn start<T: Taker + Sync + 'static>(settings: &config::Log, taker: T) -> std::io::Result<Self> {
         let (sender, records) = sync_channel(WAITING);
-        let done = Arc::<AtomicU64>::default();
-        let (to, count) = (lines.clone(), done.clone());
+        let (done, mask) = (Arc::<AtomicU64>::default(), Arc::new(ArcSwap::from_pointee(Mask::of(settings))));
+        let (count, hidden, taker) = (done.clone(), mask.clone(), Arc::new(taker));
+        let wanted = taker.clone();
         let writer = std::thread::Builder::new().name("decision-log".to_owned());
-        writer.spawn(move || write(&to, &records, &mask, &count))?;
-        Ok(Self { log: Some((sender, lines)), sample, done, ..Self::default() })
+        writer.spawn(move || write(&*taker, &records, &hidden, &count))?;
+        let (sample, taken, dropped) =
+            (AtomicU64::new(settings.decisions_sample), AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { sender, wants: Box::new(move || wanted.wants()), sample, mask, taken, done, dropped })
+    }
+
+    /// Goes by another configuration from now on.
+    pub fn follow(&self, settings: &config::Log) {
+        self.sample.store(settings.decisions_sample, Ordering::Relaxed);
+        self.mask.store(Arc::new(Mask::of(settings)));
     }
 
     /// Whether anybody reads them.
     pub fn on(&self) -> bool {
-        self.log.is_some()
+        (self.wants)()
+    }
+
+    /// One of so many decisions is recorded where a policy says "sampled".
+    pub fn sample(&self) -> u64 {
+        self.sample.load(Ordering::Relaxed).max(1)
+    }
+
+    /// What is left out of them.
+    pub fn mask(&self) -> Arc<Mask> {
+        self.mask.load_full()
     }
 
     /// Hands a record over; never waits. One that finds no room is counted instead.
     pub fn record(&self, record: Record) {
-        if let Some((sender, _)) = &self.log {
-            let count = if sender.try_send(record).is_ok() { &self.taken } else { &self.dropped };
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        let count = if self.sender.try_send(record).is_ok() { &self.taken } else { &self.dropped };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Records that were written, and those that found no room.
+    /// Records that lines were made of, and those that found no room.
     pub fn counts(&self) -> (u64, u64) {
-        let (written, lost) = self.log.as_ref().map_or((0, 0), |(_, lines)| lines.counts());
-        (written, lost + self.dropped.load(Ordering::Relaxed))
+        (self.done.load(Ordering::Relaxed), self.dropped.load(Ordering::Relaxed))
     }
 
-    /// Why the file cannot be written, if so.
-    pub fn trouble(&self) -> Option<String> {
-        self.log.as_ref().and_then(|(_, lines)| lines.trouble())
-    }
-
-    /// Opens the file anew.
-    pub fn reopen(&self) {
-        if let Some((_, lines)) = &self.log {
-            lines.reopen();
-        }
-    }
-
-    /// Waits for what is on its way, no longer than this.
+    /// Waits until lines are made of all records, no longer than this.
     pub fn flush(&self, within: Duration) {
-        let Some((_, lines)) = &self.log else { return };
         let end = Instant::now() + within;
         while self.done.load(Ordering::Acquire) < self.taken.load(Ordering::Relaxed) && Instant::now() < end {
             std::thread::sleep(FLUSH_LOOK);
         }
-        lines.flush(end.saturating_duration_since(Instant::now()));
     }
 }
 
 /// Makes lines of records: here, since a worker has no time for it.
-fn write(lines: &Lines, records: &Receiver<Record>, mask: &Mask, done: &AtomicU64) {
+fn write(taker: &impl Taker, records: &Receiver<Record>, mask: &ArcSwap<Mask>, done: &AtomicU64) {
     let mut id = 0;
     while let Ok(record) = records.recv() {
-        let mut record = record.to_json(mask);
+        let mut record = record.to_json(&mask.load());
         record["id"] = json!(id);
         id += 1;
-        lines.push(|bytes| _ = writeln!(bytes, "{record}"));
+        taker.take(&record);
         done.fetch_add(1, Ordering::Release);
     }
 }

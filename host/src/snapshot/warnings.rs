@@ -6,7 +6,7 @@ use rustix::fs::{Access, access};
 use serde_json::Value as Json;
 
 use super::Snapshot;
-use crate::config::{AccessLog, Address, Collector, Config, DirectoryKind, Place, Policy, SharedComputer, Tls};
+use crate::config::{Address, Collector, Config, DirectoryKind, LogTarget, Place, Policy, SharedComputer, Tls};
 use crate::{session, shortage, tls};
 
 /// Adds all of them.
@@ -124,16 +124,16 @@ fn folders(config: &Config, warnings: &Collector) {
     let mut written = vec![
         file(&config.admin.socket, root.key("admin.socket")),
         file(&config.admin.audit, root.key("admin.audit")),
-        file(&config.log.decisions, root.key("log.decisions")),
         file(&config.session.key_file, config.session.place.key("key-file")).filter(|(path, _)| !path.exists()),
         file(&config.session.revocations_file, config.session.place.key("revocations-file")),
         file(&config.ticket_key_file, root.key("tls.ticket-key-file")).filter(|(path, _)| !path.exists()),
         // Made when it is missing, as every file is.
         file(&config.state_directory, root.key("state-directory")),
     ];
-    if let AccessLog::File(path) = &config.log.access {
-        written.push(Some((path.clone(), root.key("log.access"))));
-    }
+    written.extend(config.log.to.iter().map(|to| match &to.target {
+        LogTarget::File(path) => Some((path.clone(), to.place.key("target"))),
+        _ => None,
+    }));
     written.extend(config.listeners.iter().map(|listener| match &listener.address {
         Address::Unix(path) => Some((path.clone(), listener.place.key("address"))),
         _ => None,

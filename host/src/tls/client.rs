@@ -31,6 +31,14 @@ pub fn to_node(tls: &config::Tls, protocol: &[u8], place: &Place) -> Result<Arc<
     Ok(Arc::new(config))
 }
 
+/// TLS towards a log host.
+///
+/// # Errors
+/// What is wrong with a file, as a fault at `place`.
+pub fn to_log_host(tls: &config::Tls, place: &Place) -> Result<Arc<ClientConfig>, Fault> {
+    build(tls, place).map(Arc::new)
+}
+
 fn build(tls: &config::Tls, place: &Place) -> Result<ClientConfig, Fault> {
     let versions: &[&SupportedProtocolVersion] = if tls.only_1_3 { &[&TLS13] } else { &[&TLS13, &TLS12] };
     let builder = ClientConfig::builder_with_provider(provider())

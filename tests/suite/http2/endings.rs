@@ -16,7 +16,7 @@ fn get(front: &Front, path: &str) -> Vec<u8> {
 
 #[test]
 fn streams_say_how_they_ended() {
-    let log = "[log]\naccess = \"access.log\"";
+    let log = "[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"";
     let mut front = Front::in_front_of(node(), "1s", log, "rw-timeout = \"1s\"");
     let window = setting(WINDOW, 0x7fff_ffff);
     for (path, by) in [("/whole", "whole"), ("/half", "node"), ("/cut", "node"), ("/stalls", "timeout")] {
@@ -51,7 +51,7 @@ fn streams_say_how_they_ended() {
 
 #[test]
 fn the_drain_deadline_ends_streams_and_says_so() {
-    let settings = "drain-timeout = \"300ms\"\n[log]\naccess = \"access.log\"";
+    let settings = "drain-timeout = \"300ms\"\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"";
     let mut front = Front::in_front_of(node(), "1h", settings, "");
     let request = get(&front, "/stalls");
     let mut frames = front.send(&[], &request);

@@ -331,7 +331,7 @@ fn a_body_that_does_not_come_ends_its_stream() {
 
 #[test]
 fn a_stream_that_the_drain_deadline_ends_has_its_access_line() {
-    let mut front = Front::new("drain-timeout = \"300ms\"\n[log]\naccess = \"access.log\"");
+    let mut front = Front::new("drain-timeout = \"300ms\"\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"");
     let (request, hits) = (front.request("GET", &[(":path", "/hangs")]), front.node.hits().len());
     let mut frames = front.send(&[], &frame(HEADERS, END_STREAM | END_HEADERS, 1, &request));
     front.node.wait_for_hits(hits + 1, std::time::Duration::from_secs(30));

@@ -113,14 +113,15 @@ pub(super) const METRICS: &[Row] = &[
         let (written, dropped) = seen.proxy.shared().desk.records.counts();
         by("outcome", [("written", written), ("dropped", dropped)])
     }),
-    counter("doorward_access_lines_dropped_total", "Access lines that found no room.", |seen| {
-        one(seen.proxy.shared().log.dropped())
-    }),
     gauge("doorward_read_ahead_bytes", "Bytes read ahead.", |seen| one(seen.proxy.shared().state.read_ahead.held())),
     gauge("doorward_quarantined", "Components under quarantine.", |seen| {
         one(seen.proxy.shared().desk.quarantine.all().len() as u64)
     }),
-    counter("doorward_log_lines_lost_total", "Lines of standard error that nobody took in time.", |_| one(log::lost())),
+    counter("doorward_log_lines_total", "Lines that each target of the log took.", |_| logs(|counts| counts.written)),
+    counter("doorward_log_lines_lost_total", "Lines that it did not take in time.", |_| logs(|counts| counts.lost)),
+    gauge("doorward_log_failing", "1 while it cannot be written.", |_| {
+        logs(|counts| u64::from(counts.trouble.is_some()))
+    }),
     gauge("doorward_file_failing", "1 while a file cannot be written or read.", |seen| {
         by("file", troubles(seen.generations).map(|(file, trouble)| (file, u64::from(!trouble.is_null()))))
     }),
@@ -230,6 +231,11 @@ pub(super) const METRICS: &[Row] = &[
         process::most_open_files().map_or_else(Values::new, one)
     }),
 ];
+
+/// A number of each target of the log.
+fn logs(number: impl Fn(&log::Counts) -> u64) -> Values {
+    by("target", log::counts().into_iter().map(|counts| (counts.target.clone(), number(&counts))))
+}
 
 /// A number without labels.
 fn one(value: impl Into<Value>) -> Values {

@@ -89,7 +89,7 @@ fn log(layout: &Layout) -> String {
     let access = path(&layout.logs.join("access.log"));
     format!(
         "# The log goes to standard error, which systemd keeps in the journal; one line for each request, to a file.\n\
-         [log]\nlevel = \"info\"\naccess = {access}\n"
+         [[log.to]]\nwhat = [\"access\"]\ntarget = {access}\n"
     )
 }
 
