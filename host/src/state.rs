@@ -1,5 +1,7 @@
 //! State: what outlives a generation. And the pair of both, which every worker shares.
 
+mod slowest;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,6 +21,8 @@ use crate::policy::{self, Desk};
 use crate::session::{Once, Revoked, Sighting, Sightings, Watched};
 use crate::snapshot::Snapshot;
 use crate::tries::{Record, Tries};
+
+pub use slowest::{Slow, Slowest};
 
 /// All that lives, by name. Each generation that goes live is told to it, and nothing of it is in a generation.
 #[derive(Default)]
@@ -49,6 +53,8 @@ pub struct State {
     pub tries: Tries,
     /// What is counted of the whole process.
     pub counters: Counters,
+    /// The slowest requests of late.
+    pub slowest: Slowest,
     /// What may be used once only.
     pub once: Once,
     /// How long wrong logins take.
@@ -143,6 +149,7 @@ impl Shared {
         if !line.quiet {
             log::exchange(line);
         }
+        self.state.slowest.note(line);
     }
 
     fn count(&self, line: &Line) {

@@ -543,6 +543,7 @@ fn that_somebody_is_not_there_is_remembered_for_a_moment_and_can_be_forgotten() 
     assert_eq!(binds(&server).iter().filter(|bind| others(bind)).count(), 3);
     let ran = Setup::new().run(&[
         "ctl",
+        "--json",
         "--socket",
         &proxy.dir().join("admin.sock").display().to_string(),
         "purge-routes",

@@ -8,6 +8,7 @@ mod configuration;
 mod control;
 mod generations;
 mod login;
+mod helpdesk;
 mod recipes;
 mod script_logins;
 mod redirects;

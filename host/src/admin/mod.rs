@@ -11,6 +11,7 @@ mod commands;
 pub mod console;
 pub mod dispatch;
 mod gate;
+mod helpdesk;
 mod login;
 mod metrics;
 pub mod people;

@@ -118,7 +118,7 @@ fn of_log(counts: log::Counts) -> Json {
     json!({"target": counts.target, "written": counts.written, "lost": counts.lost, "trouble": counts.trouble})
 }
 
-fn of_node(node: &Node, sessions: &BTreeMap<String, u64>) -> Json {
+pub(super) fn of_node(node: &Node, sessions: &BTreeMap<String, u64>) -> Json {
     let (status, [requests, waiting, long_polls]) = (node.status(), node.load());
     json!({
         "name": node.name(),

@@ -12,7 +12,7 @@ use hyper::Method;
 
 use super::call::{Answer, Call};
 use super::caller::Role;
-use super::{commands, metrics};
+use super::{commands, helpdesk, metrics};
 
 /// A verb: a row of the table.
 pub struct Verb {
@@ -94,6 +94,11 @@ impl Verb {
         Self { personal: true, ..self }
     }
 
+    /// So many bytes may be sent with it.
+    const fn taking(self, body: usize) -> Self {
+        Self { body, ..self }
+    }
+
     /// A new generation comes of it.
     const fn making_a_generation(self) -> Self {
         Self { makes_generation: true, ..self }
@@ -133,6 +138,13 @@ pub static VERBS: &[Verb] = &[
     look("status", Role::Viewer, &[], |call| Box::pin(commands::status(call))),
     look("metrics", Role::Viewer, &[metrics::FORMAT], |call| Box::pin(commands::metrics(call))),
     look("audit", Role::Operator, &["lines"], |call| Box::pin(commands::audit(call))).personal(),
+    look("top", Role::Viewer, &[], |call| Box::pin(helpdesk::top(call))),
+    look("why", Role::Operator, &["user"], |call| Box::pin(helpdesk::why(call))).personal(),
+    look("sessions", Role::Operator, &["node", "user"], |call| Box::pin(helpdesk::sessions(call))).personal(),
+    change("directory-test", Role::Operator, &["user"], |call| Box::pin(helpdesk::directory_test(call)))
+        .personal()
+        .taking(helpdesk::PASSWORD),
+    change("release", Role::Operator, &["user", "network"], |call| Box::pin(helpdesk::release(call))).personal(),
     change("reload", Role::Operator, &["accept-shrink"], |call| Box::pin(commands::reload(call))).making_a_generation(),
     change("reopen-logs", Role::Operator, &[], |call| Box::pin(commands::reopen_logs(call))),
     change("rollback", Role::Operator, &["generation"], |call| Box::pin(commands::rollback(call))),

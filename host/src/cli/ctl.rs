@@ -1,6 +1,6 @@
 //! `doorward ctl`: asks a running Doorward by its admin socket.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
+use super::people;
 use super::print::say;
 use crate::admin::verbs;
 use crate::config::{self, Fixed};
@@ -17,6 +18,9 @@ use crate::policy::Quarantine;
 
 /// A reload may have to compile policies for minutes.
 const PATIENCE: Duration = Duration::from_secs(900);
+
+/// How often `top` looks.
+const REFRESH: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Ctl {
@@ -26,16 +30,54 @@ pub(super) struct Ctl {
     /// The configuration that names the admin socket.
     #[arg(long, required_unless_present = "socket")]
     config: Option<PathBuf>,
+    /// Print for programs: JSON, as the admin socket says it.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// What is live, and how each policy does, as JSON.
+    /// What is live, what is wrong, and how each part does.
     Status,
-    /// The same for Prometheus.
+    /// Its numbers, for Prometheus.
     Metrics,
+    /// How busy it is: nodes, queues, logins, and the slowest requests; again and again on a terminal.
+    Top,
+    /// Why a user could not log in: the last attempts in words, and whether the throttle shuts the name out.
+    Why {
+        /// The user's name, in any spelling.
+        user: String,
+    },
+    /// The sessions that were seen since the start and are alive.
+    Sessions {
+        /// Those at this back-end.
+        #[arg(long)]
+        node: Option<String>,
+        /// Those of this user.
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// What each directory server says of a user: entry, node, and whether a password is right.
+    DirectoryTest {
+        /// The user's name, in any spelling.
+        #[arg(long)]
+        user: String,
+        /// Check a password too, which is read from standard input.
+        #[arg(long)]
+        password: bool,
+    },
+    /// Let somebody try again whom the throttle of logins shuts out.
+    #[command(group = clap::ArgGroup::new("whom").required(true))]
+    Release {
+        /// This name, from everywhere.
+        #[arg(long, group = "whom")]
+        user: Option<String>,
+        /// This network, with all names: `192.0.2.0/24`, `2001:db8::/48`, or an address.
+        #[arg(long, group = "whom")]
+        network: Option<String>,
+    },
     /// Read the configuration again; the faults, if it is refused.
     Reload {
         /// Lists of users may lose most of their entries.
@@ -95,6 +137,17 @@ impl Verb {
         match self {
             Self::Status => ("status", Vec::new()),
             Self::Metrics => ("metrics", Vec::new()),
+            Self::Top => ("top", Vec::new()),
+            Self::Why { user } => ("why", vec![("user", user.clone())]),
+            Self::Sessions { node, user } => {
+                let named = [("node", node), ("user", user)].into_iter();
+                ("sessions", named.filter_map(|(name, value)| Some((name, value.clone()?))).collect())
+            }
+            Self::DirectoryTest { user, .. } => ("directory-test", vec![("user", user.clone())]),
+            Self::Release { user, network } => {
+                let named = [("user", user), ("network", network)].into_iter();
+                ("release", named.filter_map(|(name, value)| Some((name, value.clone()?))).collect())
+            }
             Self::Reload { accept_shrink: false } => ("reload", Vec::new()),
             Self::Reload { accept_shrink: true } => ("reload", vec![("accept-shrink", "1".to_owned())]),
             Self::ReopenLogs => ("reopen-logs", Vec::new()),
@@ -136,17 +189,49 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
         }
         (None, None) => bail!("--socket or --config is needed"),
     };
-    let answer = match (ask(&socket, method.as_str(), &path, PATIENCE), &ctl.verb, state) {
-        (Err(_), Verb::Lift { digest }, Some(state)) => return Ok(lift(digest, &state)),
-        (Err(error), ..) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
-            bail!(no_answer(&socket))
-        }
-        (answer, ..) => answer.with_context(|| format!("{}: nobody answers", socket.display()))?,
+    let password = match ctl.verb {
+        Verb::DirectoryTest { password: true, .. } => Some(super::ask::secret(None, "Password: ")?),
+        _ => None,
     };
-    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| no_answer(&socket))?;
-    let ok = head.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
-    say(body.trim_end());
-    Ok(ExitCode::from(u8::from(!ok)))
+    let body = password.as_ref().map_or("", |secret| secret.expose());
+    let question = Question { method: method.as_str(), path: &path, body, patience: PATIENCE };
+    let is_top = matches!(ctl.verb, Verb::Top) && !ctl.json && std::io::stdout().is_terminal();
+    loop {
+        let answer = match (question.ask(&socket), &ctl.verb, &state) {
+            (Err(_), Verb::Lift { digest }, Some(state)) => return Ok(lift(digest, state)),
+            (Err(error), ..) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                bail!(no_answer(&socket))
+            }
+            (answer, ..) => answer.with_context(|| format!("{}: nobody answers", socket.display()))?,
+        };
+        let (head, body) = answer.split_once("\r\n\r\n").with_context(|| no_answer(&socket))?;
+        let ok = head.split(' ').nth(1).is_some_and(|status| status.starts_with('2'));
+        let text = shown(name, body, ctl.json);
+        if !(is_top && ok) {
+            say(text.trim_end());
+            return Ok(ExitCode::from(u8::from(!ok)));
+        }
+        // From the top left corner, over what was there.
+        say(&format!("\u{1b}[H\u{1b}[2J{}", text.trim_end()));
+        std::thread::sleep(REFRESH);
+    }
+}
+
+/// An answer as it is printed.
+fn shown(verb: &str, body: &str, json: bool) -> String {
+    match serde_json::from_str::<Json>(body) {
+        Ok(answer) if !json => {
+            let width = std::io::stdout().is_terminal().then(width).flatten();
+            people::print(verb, &answer, crate::session::seconds_now(), width)
+        }
+        _ => body.to_owned(),
+    }
+}
+
+/// How wide the terminal is.
+fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// Somebody was there.
@@ -175,17 +260,31 @@ fn lift(digest: &str, state: &Path) -> ExitCode {
 
 /// What the running process that has this socket was started with, where there is one and it says so.
 pub(super) fn started_with(socket: &Path) -> Vec<Fixed> {
-    let answer = ask(socket, "GET", "/status", Duration::from_secs(2)).unwrap_or_default();
+    let question = Question { method: "GET", path: "/status", body: "", patience: Duration::from_secs(2) };
+    let answer = question.ask(socket).unwrap_or_default();
     let status: Json =
         answer.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok()).unwrap_or_default();
     serde_json::from_value(status["started-with"].clone()).unwrap_or_default()
 }
 
-fn ask(socket: &Path, method: &str, path: &str, patience: Duration) -> std::io::Result<String> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(patience))?;
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: doorward\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+/// What is asked on the socket.
+struct Question<'a> {
+    method: &'a str,
+    path: &'a str,
+    body: &'a str,
+    patience: Duration,
+}
+
+impl Question<'_> {
+    fn ask(&self, socket: &Path) -> std::io::Result<String> {
+        let Self { method, path, body, patience } = self;
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(*patience))?;
+        let head = format!("Host: doorward\r\nContent-Length: {}\r\nConnection: close", body.len());
+        write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\n\r\n")?;
+        stream.write_all(body.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
 }

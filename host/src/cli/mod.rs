@@ -8,6 +8,7 @@ mod author;
 mod ctl;
 mod init;
 mod keys;
+mod people;
 mod policy;
 mod print;
 mod recipe;

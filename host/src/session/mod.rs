@@ -139,6 +139,11 @@ impl Session {
         &self.user
     }
 
+    /// When it began, in seconds since 1970.
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
     /// Who takes places and memory for its requests.
     pub fn holder(&self) -> Holder {
         self.holder
