@@ -18,11 +18,11 @@ pub(crate) struct Bill {
 /// The package whose parts count.
 const PROGRAM: &str = "doorward";
 
-/// Of what `cargo metadata --format-version 1 --filter-platform TRIPLE` prints.
+/// Of what `cargo metadata --format-version 1 --filter-platform TRIPLE` prints, and packages of Debian that go with it.
 ///
 /// # Errors
 /// It is something else.
-pub(crate) fn of(metadata: &Json) -> anyhow::Result<Bill> {
+pub(crate) fn of(metadata: &Json, debian: &[(String, String)]) -> anyhow::Result<Bill> {
     let packages: BTreeMap<&str, &Json> =
         list(&metadata["packages"]).filter_map(|package| Some((package["id"].as_str()?, package))).collect();
     let nodes: BTreeMap<&str, &Json> =
@@ -46,12 +46,13 @@ pub(crate) fn of(metadata: &Json) -> anyhow::Result<Bill> {
         bail!("it names {} parts only", parts.len());
     }
     let version = packages[root]["version"].as_str().unwrap_or_default();
+    let components = parts.iter().map(|part| component(part)).chain(debian.iter().map(of_debian));
     let bill = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
         "metadata": { "component": component(packages[root]), "tools": [{ "name": "doorward-package", "version": version }] },
-        "components": parts.iter().map(|part| component(part)).collect::<Vec<_>>(),
+        "components": components.collect::<Vec<_>>(),
     });
     Ok(Bill { list: format!("{}\n", serde_json::to_string_pretty(&bill)?), licences: licences(&parts) })
 }
@@ -78,6 +79,12 @@ fn component(package: &Json) -> Json {
         component["bom-ref"] = component["purl"].clone();
     }
     component
+}
+
+/// Its licences stand in its own file, `/usr/share/doc/NAME/copyright`.
+fn of_debian((name, version): &(String, String)) -> Json {
+    let purl = format!("pkg:deb/debian/{name}@{version}");
+    json!({ "type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl })
 }
 
 fn text<'a>(package: &'a Json, key: &str) -> &'a str {
@@ -122,16 +129,19 @@ mod tests {
             .output()
             .unwrap();
         assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
-        let bill = of(&serde_json::from_slice(&metadata.stdout).unwrap()).unwrap();
+        let with = [("libc6".to_owned(), "2.36-9".to_owned())];
+        let bill = of(&serde_json::from_slice(&metadata.stdout).unwrap(), &with).unwrap();
         let list: Json = serde_json::from_str(&bill.list).unwrap();
         let has = |name: &str| list["components"].as_array().unwrap().iter().any(|part| part["name"] == name);
-        for part in ["tokio", "rustls", "wasmtime", "doorward-wire"] {
+        for part in ["tokio", "rustls", "wasmtime", "doorward-wire", "libc6"] {
             assert!(has(part), "{part}");
         }
         for other in ["fantoccini", "serde_derive", "cc", "doorward-tests"] {
             assert!(!has(other), "{other} is not linked into the program");
         }
-        assert!(list["components"].as_array().unwrap().iter().all(|part| part["licenses"][0]["expression"] != ""));
+        let of_cargo = |part: &&Json| part["purl"].as_str().is_none_or(|purl| purl.starts_with("pkg:cargo/"));
+        let parts: Vec<_> = list["components"].as_array().unwrap().iter().filter(of_cargo).collect();
+        assert!(parts.iter().all(|part| part["licenses"][0]["expression"].as_str().is_some_and(|one| !one.is_empty())));
         assert!(bill.licences.contains("Apache License"));
     }
 }

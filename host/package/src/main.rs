@@ -25,19 +25,27 @@ enum Command {
     Bill {
         /// The folder to write to.
         dir: PathBuf,
+        /// A package of Debian that goes with it; may be given several times.
+        #[arg(long, value_name = "NAME=VERSION", value_parser = debian)]
+        debian: Vec<(String, String)>,
     },
 }
 
 /// The source of doorward.toml(5).
 const CONFIGURATION: &str = include_str!("../../../docs/config.md");
 
+fn debian(text: &str) -> Result<(String, String), String> {
+    let (name, version) = text.split_once('=').ok_or("a name and a version, such as libc6=2.36-9")?;
+    Ok((name.to_owned(), version.to_owned()))
+}
+
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Pages { dir } => pages(&dir),
-        Command::Bill { dir } => {
+        Command::Bill { dir, debian } => {
             let mut metadata = String::new();
             std::io::stdin().read_to_string(&mut metadata)?;
-            let bill = bill::of(&serde_json::from_str(&metadata)?)?;
+            let bill = bill::of(&serde_json::from_str(&metadata)?, &debian)?;
             write(&dir.join("sbom.cdx.json"), bill.list.as_bytes())?;
             write(&dir.join("licences.txt"), bill.licences.as_bytes())
         }
