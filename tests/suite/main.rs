@@ -7,6 +7,8 @@ mod demo;
 mod configuration;
 mod control;
 mod generations;
+mod log_hosts;
+mod logs;
 mod login;
 mod helpdesk;
 mod recipes;

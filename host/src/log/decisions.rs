@@ -22,6 +22,7 @@ impl Taker for Decisions {
         let text = |key: &str| match &record[key] {
             Json::Null => Value::None,
             Json::String(text) => Value::Quoted(text.clone()),
+            Json::Bool(flag) => Value::Flag(*flag),
             Json::Number(number) => Value::number(number.as_u64()),
             other => Value::Quoted(other.to_string()),
         };

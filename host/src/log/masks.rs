@@ -28,9 +28,10 @@ impl Masks {
     /// A value as it may be shown; none where it may not.
     pub(super) fn masked<'t>(&self, name: &str, value: &'t Value<'t>) -> Option<Cow<'t, Value<'t>>> {
         let found = self.fields.iter().find(|(masked, _)| masked == name);
-        let Some((_, masking)) = found.filter(|_| *value != Value::None) else { return Some(Cow::Borrowed(value)) };
+        let Some((_, masking)) = found else { return Some(Cow::Borrowed(value)) };
         match masking {
             Masking::Drop => None,
+            _ if *value == Value::None => Some(Cow::Borrowed(value)),
             Masking::Network => Some(Cow::Owned(network(value)?)),
             Masking::Hash => Some(Cow::Owned(Value::Owned(self.hash(value)?))),
         }
