@@ -18,6 +18,7 @@ pub mod state;
 pub mod live;
 pub mod snapshot;
 pub mod tries;
+pub mod workbench;
 pub mod log;
 pub mod session;
 pub mod auth;

@@ -5,6 +5,7 @@
 //! cannot be read is an error with its path, never an empty file.
 
 mod journal;
+mod keep;
 mod lines;
 
 use std::fs::{File, OpenOptions};
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use journal::{Broken, Journal};
+pub use keep::keep_and_replace;
 pub use lines::{Lines, Manner, Sink};
 
 /// No file of ours comes near: a million ended sessions are 60 MiB.

@@ -7,11 +7,11 @@ use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
 use super::facts::Typed;
-use super::outcome::{Stop, how_to_give, outcome_text};
-use super::samples;
 use super::subject::{Options, Subject};
 use crate::cli::print::{say, tell};
 use crate::policy::{Error, Figures};
+use crate::workbench::samples;
+use crate::workbench::{Stop, how_to_give, outcome_text};
 
 /// With a warm instance, one in a hundred of these is a hundred: enough for a steady 99th percentile.
 const WARM: usize = 10_000;

@@ -2,20 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::outcome::{Stop, outcome_text, reads_json, reads_text};
-use super::purity::examine;
 use super::subject::{Options, Subject};
-use super::{samples, vectors};
 use crate::cli::print::{say, tell};
-use crate::policy::{self, Error, Given, Trial};
-
-/// After so many faults the rest is not asked: they are alike.
-const MOST_FAULTS: usize = 10;
+use crate::workbench::{self, Checked, MOST_FAULTS, Stop, Wrong, vectors};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 where no fault is found; 1 otherwise; 2 where options or files make no sense.")]
@@ -33,13 +26,6 @@ pub(in crate::cli) struct Check {
     pub json: bool,
 }
 
-/// What was found wrong in a decision.
-struct Wrong {
-    about: String,
-    text: String,
-    json: Json,
-}
-
 /// Runs it.
 ///
 /// # Errors
@@ -53,60 +39,12 @@ pub(super) fn run(check: &Check) -> Result<ExitCode, Stop> {
     {
         subject.config.settings = settings;
     }
-    // With its shadow, as a configuration would.
-    policy::load(&subject.config, &subject.compiler, &[], None)?;
-    let mut wrong = Vec::new();
-    let mut asked = 0;
-    let samples: Vec<(String, Arc<Given>)> =
-        samples::all().into_iter().enumerate().map(|(index, given)| (format!("sample {}", index + 1), given)).collect();
-    wrong.extend(ask(&mut subject.load()?, &samples, Missing::IsFault)?);
-    asked += samples.len();
-    if let Some(file) = &file {
-        for vector in &file.vectors {
-            // Settings that a vector shows to be refused are no fault of the policy.
-            let Ok(mut trial) = subject.load_with(vectors::settings_of(vector, file, &subject.config.settings)) else {
-                continue;
-            };
-            let facts = [(format!("vector \"{}\"", vector.name), vectors::given(vector)?)];
-            wrong.extend(ask(&mut trial, &facts, Missing::IsNone)?);
-            asked += 1;
-        }
+    let Checked { wrong, asked } = workbench::check(subject.candidate_of(), file.as_ref())?;
+    if wrong.len() >= MOST_FAULTS {
+        tell(&format!("{MOST_FAULTS} faults: the rest is not asked"));
     }
     report(check, &subject, &wrong, asked);
     Ok(super::outcome::status(wrong.is_empty()))
-}
-
-/// What it means when a fact is read and not given.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    /// The samples have them all.
-    IsFault,
-    /// `policy test` tells it.
-    IsNone,
-}
-
-fn ask(trial: &mut Trial, facts: &[(String, Arc<Given>)], missing: Missing) -> Result<Vec<Wrong>, Stop> {
-    let mut wrong = Vec::new();
-    for (about, given) in facts {
-        let about = about.clone();
-        match examine(trial, given).map_err(|error| Stop::Bad(error.to_string()))? {
-            Ok(told) => match &told.answer {
-                Err(Error::NotGiven(_)) if missing == Missing::IsNone => {}
-                Err(error) => wrong.push(Wrong {
-                    about,
-                    text: format!("{}\n{}", outcome_text(&told.answer), reads_text(&told.trace, "    ")),
-                    json: json!({"error": error.to_string(), "reads": reads_json(&told.trace)}),
-                }),
-                Ok(_) => {}
-            },
-            Err(impure) => wrong.push(Wrong { about, text: impure.text(), json: json!({"impure": impure.json()}) }),
-        }
-        if wrong.len() >= MOST_FAULTS {
-            tell(&format!("{MOST_FAULTS} faults: the rest is not asked"));
-            break;
-        }
-    }
-    Ok(wrong)
 }
 
 /// The vectors that are named, or those beside the component.

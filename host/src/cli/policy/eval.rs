@@ -7,9 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::facts::Typed;
-use super::outcome::{Stop, how_to_give, outcome_text, reads_json, reads_text};
 use super::subject::{Options, Subject};
 use crate::cli::print::{say, tell};
+use crate::workbench::{Stop, how_to_give, outcome_text, reads_json, reads_text};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0; 1 where the policy gives no verdict, or reads a fact that is not given; \
@@ -43,7 +43,7 @@ pub(super) fn run(eval: &Eval) -> Result<ExitCode, Stop> {
     let ok = told.answer.is_ok();
     let lacking = told.answer.as_ref().err().and_then(how_to_give);
     if eval.json {
-        let mut report = super::outcome::outcome_json(&told.answer);
+        let mut report = crate::workbench::outcome_json(&told.answer);
         report["ok"] = json!(ok);
         report["policy"] = json!(subject.config.name);
         report["asks"] = json!(subject.config.asks.name());

@@ -8,11 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::outcome::Stop;
 use super::subject::{compile_time, compiler, manifest_of, named, tell_of_compiling};
 use crate::cli::print::say;
 use crate::config::{self, Place, Question, Source};
 use crate::policy::{self, Grants, Manifest};
+use crate::workbench::Stop;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0; 1 where it is no policy; 2 where there is no such file.")]

@@ -9,20 +9,18 @@ mod facts;
 mod inspect;
 mod outcome;
 mod promote;
-mod purity;
 mod replay;
-mod samples;
 mod subject;
 mod test;
-mod vectors;
 mod watch;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use self::outcome::{Stop, stopped};
+use self::outcome::stopped;
 use super::author;
+use crate::workbench::Stop;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {

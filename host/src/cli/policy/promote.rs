@@ -1,16 +1,16 @@
 //! `policy promote`: the shadow of a policy becomes the policy.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
-use super::outcome::Stop;
 use super::subject::{compiler, of_configuration};
 use crate::cli::print::say;
+use crate::files::keep_and_replace;
 use crate::policy;
+use crate::workbench::Stop;
 
 #[derive(Debug, Args)]
 #[command(after_help = "A Doorward that runs with this configuration sees the change by itself.\n\n\
@@ -57,7 +57,7 @@ pub(super) fn run(promote: &Promote) -> Result<ExitCode, Stop> {
     if loaded.digest != to {
         return Err(bad(format!("{} changed while it was looked at", shadow.display())));
     }
-    let previous = replace(&file, &bytes).map_err(|error| bad(format!("{}: {error}", file.display())))?;
+    let previous = keep_and_replace(&file, &bytes).map_err(|error| bad(format!("{}: {error}", file.display())))?;
     if promote.json {
         let digest = |digest: &str| format!("sha256:{digest}");
         say(&json!({
@@ -73,58 +73,4 @@ pub(super) fn run(promote: &Promote) -> Result<ExitCode, Stop> {
     }
     say(&format!("`shadow` may go from {} now", promote.config.display()));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes bytes over a file, and keeps what it was; at no time is there no file, or half of one.
-pub(super) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<Option<PathBuf>> {
-    let beside = |end: &str| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let (next, keeping, previous) = (beside(".next"), beside(".keeping"), beside(".previous"));
-    let written = (|| {
-        use std::io::Write as _;
-        let kept = match fs::metadata(file) {
-            Ok(metadata) => {
-                fs::copy(file, &keeping)?;
-                fs::rename(&keeping, &previous)?;
-                Some(metadata.permissions())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let mut output = fs::File::create(&next)?;
-        output.write_all(bytes)?;
-        output.sync_all()?;
-        let there = kept.is_some();
-        if let Some(permissions) = kept {
-            fs::set_permissions(&next, permissions)?;
-        }
-        fs::rename(&next, file)?;
-        Ok(there.then(|| previous.clone()))
-    })();
-    if written.is_err() {
-        // What is left over helps nobody; the first error is the one to tell.
-        drop((fs::remove_file(&next), fs::remove_file(&keeping)));
-    }
-    written
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_replaced_and_what_it_was_is_kept() {
-        let folder = std::env::temp_dir().join(format!("doorward-promote-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("a.wasm");
-        assert_eq!(replace(&file, b"one").unwrap(), None);
-        assert_eq!(replace(&file, b"two").unwrap(), Some(folder.join("a.wasm.previous")));
-        assert_eq!(fs::read(&file).unwrap(), b"two");
-        assert_eq!(fs::read(folder.join("a.wasm.previous")).unwrap(), b"one");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
-        fs::remove_dir_all(&folder).unwrap();
-    }
 }

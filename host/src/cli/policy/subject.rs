@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value as Json;
 
-use super::outcome::Stop;
 use crate::cli::print::tell;
 use crate::config::{self, Faults, Place, Question, Source, units};
 use crate::policy::{self, BUILT_IN, Compiler, Trial};
+use crate::workbench::{Candidate, Stop};
 
 /// Components of this size take seconds to compile, so it is told that this goes on.
 const LARGE: usize = 4 << 20;
@@ -130,22 +130,17 @@ impl Subject {
         Ok(Self { config, compiler })
     }
 
+    /// It, to be tried.
+    pub(super) fn candidate_of(&self) -> Candidate<'_> {
+        Candidate { config: &self.config, compiler: &self.compiler }
+    }
+
     /// Loads it, by the whole gate, to be tried; its shadow is no part of that.
     ///
     /// # Errors
     /// All that is wrong with it.
     pub(super) fn load(&self) -> Result<Trial, Faults> {
-        self.load_with(self.config.settings.clone())
-    }
-
-    /// The same with other settings.
-    ///
-    /// # Errors
-    /// All that is wrong with it.
-    pub(super) fn load_with(&self, settings: Json) -> Result<Trial, Faults> {
-        let mut config = self.config.clone();
-        (config.shadow, config.settings) = (None, settings);
-        policy::load(&config, &self.compiler, &[], None).map(Trial::new)
+        self.candidate_of().load()
     }
 }
 

@@ -1,21 +1,16 @@
 //! `policy test`: runs test vectors on a component.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use doorward_vectors::{Expected, File, Vector};
-use serde_json::{Value as Json, json};
+use doorward_vectors::{File, Vector};
+use serde_json::json;
 
-use super::outcome::{Stop, error_text, outcome_text, reads_json, reads_text};
-use super::purity::examine;
 use super::subject::{Options, Subject};
-use super::vectors;
 use crate::cli::print::{say, tell};
-use crate::config::Faults;
-use crate::policy::{Error, Trace, Trial};
+use crate::workbench::{self, Failure, Stop, failures_json, reads_text, vectors};
 
 /// Work that takes longer than this tells how far it has come.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,12 +34,6 @@ pub(in crate::cli) struct Test {
     pub json: bool,
 }
 
-/// Why a vector failed.
-pub(super) struct Failure {
-    reason: String,
-    trace: Trace,
-}
-
 /// Runs it.
 ///
 /// # Errors
@@ -61,7 +50,7 @@ pub(super) fn run(test: &Test) -> Result<ExitCode, Stop> {
         count += file.vectors.len();
         failed += failures.len();
         if test.json {
-            reports.push(json_of(path, file, &failures));
+            reports.push(failures_json(path, file, &failures));
         } else {
             tell_failures(path, &failures);
         }
@@ -100,68 +89,18 @@ fn what(test: &Test) -> (Option<&str>, Vec<PathBuf>) {
     (component, paths)
 }
 
-/// Runs the vectors of a file, and tells which failed.
+/// Runs the vectors of a file, and tells how far it has come.
 ///
 /// # Errors
 /// The policy cannot be loaded.
 pub(super) fn run_file<'a>(subject: &Subject, path: &Path, file: &'a File) -> Result<Vec<(&'a Vector, Failure)>, Stop> {
-    // Vectors with the same settings share an instance: then it has been asked other things before, as in life.
-    let mut trials: HashMap<String, Result<Trial, String>> = HashMap::new();
-    let mut failures = Vec::new();
     let mut told = Instant::now();
-    for (index, vector) in file.vectors.iter().enumerate() {
-        let settings = vectors::settings_of(vector, file, &subject.config.settings);
-        let key = settings.to_string();
-        if !trials.contains_key(&key) {
-            trials.insert(key.clone(), with_settings(subject, settings)?);
-        }
-        let outcome = match trials.get_mut(&key) {
-            Some(Ok(trial)) => run_vector(trial, vector, subject),
-            Some(Err(refused)) => Err(Failure { reason: refused.clone(), trace: Trace::default() }),
-            None => Ok(()),
-        };
-        failures.extend(outcome.err().map(|failure| (vector, failure)));
+    workbench::run_file(subject.candidate_of(), file, |count| {
         if told.elapsed() > PATIENCE {
-            tell(&format!("{}: {} of {} vectors", path.display(), index + 1, file.vectors.len()));
+            tell(&format!("{}: {count} of {} vectors", path.display(), file.vectors.len()));
             told = Instant::now();
         }
-    }
-    Ok(failures)
-}
-
-/// The policy with a vector's settings; that it refuses them is that vector's failure, and any other fault is one of
-/// the policy.
-fn with_settings(subject: &Subject, settings: Json) -> Result<Result<Trial, String>, Stop> {
-    let key = subject.config.place.key("settings").fault("", "").key;
-    match subject.load_with(settings) {
-        Ok(trial) => Ok(Ok(trial)),
-        Err(Faults(faults)) if faults.iter().all(|fault| fault.key.starts_with(&key)) => {
-            let path = |full: &str| full[key.len()..].trim_start_matches('.').to_owned();
-            let problems: Vec<String> =
-                faults.iter().map(|fault| format!("{}: {}", path(&fault.key), fault.found)).collect();
-            Ok(Err(format!("the policy does not take the settings: {}", problems.join("; "))))
-        }
-        Err(faults) => Err(faults.into()),
-    }
-}
-
-fn run_vector(trial: &mut Trial, vector: &Vector, subject: &Subject) -> Result<(), Failure> {
-    let failure = |reason: String, trace: &Trace| Failure { reason, trace: trace.clone() };
-    let none = Trace::default();
-    let expected = Expected::new(&vector.expect, subject.config.asks).map_err(|error| failure(error, &none))?;
-    let given = vectors::given(vector).map_err(|_| failure("its facts cannot be".to_owned(), &none))?;
-    let told = examine(trial, &given).map_err(|error| failure(error.to_string(), &none))?;
-    let told = told.map_err(|impure| failure(impure.short(), &none))?;
-    match &told.answer {
-        Ok(answer) if expected.fits(&vectors::answered(answer)) => Ok(()),
-        Ok(_) => Err(failure(format!("expected {expected}, found {}", outcome_text(&told.answer)), &told.trace)),
-        Err(Error::NotGiven(fact)) => {
-            Err(failure(format!("the policy read {fact}, which the vector does not give"), &told.trace))
-        }
-        Err(error) => {
-            Err(failure(format!("expected {expected}, but the policy failed: {}", error_text(error)), &told.trace))
-        }
-    }
+    })
 }
 
 /// Prints what failed, and what was read.
@@ -172,18 +111,4 @@ pub(super) fn tell_failures(path: &Path, failures: &[(&Vector, Failure)]) {
             say(&reads_text(&failure.trace, "    read "));
         }
     }
-}
-
-/// The same as JSON.
-pub(super) fn json_of(path: &Path, file: &File, failures: &[(&Vector, Failure)]) -> Json {
-    let failures: Vec<Json> = failures
-        .iter()
-        .map(|(vector, failure)| {
-            json!({
-                "name": vector.name, "line": vector.line, "expect": vector.expect, "reason": failure.reason,
-                "reads": reads_json(&failure.trace),
-            })
-        })
-        .collect();
-    json!({"file": path, "vectors": file.vectors.len(), "failures": failures})
 }

@@ -10,14 +10,14 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::outcome::{Stop, stopped};
-use super::promote::replace;
+use super::outcome::stopped;
 use super::subject::{Options, Subject, of_configuration};
-use super::test::{json_of, run_file, tell_failures};
-use super::vectors;
+use super::test::{run_file, tell_failures};
 use crate::cli::author;
 use crate::cli::print::say;
+use crate::files::keep_and_replace;
 use crate::policy;
+use crate::workbench::{Stop, failures_json, vectors};
 
 /// Folders of tools and of what was built. Hidden ones are left out too.
 const OF_TOOLS: [&str; 3] = ["target", "node_modules", "__pycache__"];
@@ -245,7 +245,11 @@ fn run_vectors(watch: &Watch, subject: &Subject) -> Result<Vectors, Stop> {
     if !watch.json {
         tell_failures(&path, &failures);
     }
-    Ok(Vectors { count: file.vectors.len(), failed: failures.len(), report: vec![json_of(&path, &file, &failures)] })
+    Ok(Vectors {
+        count: file.vectors.len(),
+        failed: failures.len(),
+        report: vec![failures_json(&path, &file, &failures)],
+    })
 }
 
 /// Writes the component over the live one, unless it is that already.
@@ -255,7 +259,7 @@ fn go_live(output: &Path, live: &Path) -> Result<bool, Stop> {
     if fs::read(live).is_ok_and(|there| policy::digest(&there) == policy::digest(&bytes)) {
         return Ok(false);
     }
-    replace(live, &bytes).map_err(|error| bad(live, &error))?;
+    keep_and_replace(live, &bytes).map_err(|error| bad(live, &error))?;
     Ok(true)
 }
 

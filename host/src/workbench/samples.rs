@@ -43,12 +43,12 @@ const USER_AGENTS: [&str; 14] = [
 const SAMPLES: usize = 32;
 
 /// The sample facts: each says whatever a policy may ask.
-pub(super) fn all() -> Vec<Arc<Given>> {
+pub fn all() -> Vec<Arc<Given>> {
     (0..SAMPLES).filter_map(sample).collect()
 }
 
 /// The facts that are measured: a desktop, without client hints.
-pub(super) fn usual() -> Option<Arc<Given>> {
+pub fn usual() -> Option<Arc<Given>> {
     sample(0)
 }
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use doorward_vectors::{Answered, File, Vector, Whole, WholeAnswer, by_name};
 use serde_json::{Map, Value as Json};
 
-use super::Stop;
+use super::outcome::Stop;
 use crate::policy::{Action, Answer, AuthMode, Form, Given, Header, Verdict};
 
 /// Reads a file.
 ///
 /// # Errors
 /// All that is wrong in it, with lines.
-pub(super) fn read(path: &Path) -> Result<File, Stop> {
+pub fn read(path: &Path) -> Result<File, Stop> {
     doorward_vectors::read(path).map_err(|faults| Stop::Unusable(faults.to_string()))
 }
 
@@ -22,13 +22,13 @@ pub(super) fn read(path: &Path) -> Result<File, Stop> {
 ///
 /// # Errors
 /// A fact that cannot be; the reader lets none through.
-pub(super) fn given(vector: &Vector) -> Result<Arc<Given>, Stop> {
+pub fn given(vector: &Vector) -> Result<Arc<Given>, Stop> {
     let given = Given::of_vector(&vector.facts, &vector.complete);
     given.map(Arc::new).map_err(|problem| Stop::Unusable(format!("{}: {problem}", vector.name)))
 }
 
 /// An answer as vectors know it.
-pub(super) fn answered(answer: &Answer) -> Answered {
+pub fn answered(answer: &Answer) -> Answered {
     let named =
         |headers: &[Header]| by_name(headers.iter().map(|header| (header.name.as_str(), header.value.as_str())));
     match answer {
@@ -55,7 +55,7 @@ pub(super) fn answered(answer: &Answer) -> Answered {
 }
 
 /// The settings that hold for a vector: its own, or the file's, or those of the command line.
-pub(super) fn settings_of(vector: &Vector, file: &File, typed: &Json) -> Json {
+pub fn settings_of(vector: &Vector, file: &File, typed: &Json) -> Json {
     let own = vector.settings.clone().or_else(|| file.settings.clone()).unwrap_or_else(|| typed.clone());
     if own.is_object() { own } else { Json::Object(Map::new()) }
 }
