@@ -197,6 +197,11 @@ impl Proxy {
         self.compiler.keep_only(is_in_use);
     }
 
+    /// What compiles components.
+    pub fn compiler(&self) -> &Compiler {
+        &self.compiler
+    }
+
     /// What all workers share.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared

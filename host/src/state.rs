@@ -5,6 +5,7 @@ mod slowest;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use hyper::StatusCode;
@@ -13,14 +14,17 @@ use crate::auth::Pace;
 use crate::back::Pools;
 use crate::counters::{Answered, Counters, ENDS, Logins, OTHER, class_of, method_of};
 use crate::directory::DirectoryState;
+use crate::feed::Kind;
 use crate::limits::{Flow, Refused, Room, Throttle};
 use crate::live::{Counted, Live};
 use crate::log;
 use crate::log::access::{Ended, Line};
+use crate::log::shown::Shown;
 use crate::policy::{self, Desk};
 use crate::session::{Once, Revoked, Sighting, Sightings, Watched};
 use crate::snapshot::Snapshot;
 use crate::tries::{Record, Tries};
+use crate::workbench::Trying;
 
 pub use slowest::{Slow, Slowest};
 
@@ -55,6 +59,8 @@ pub struct State {
     pub counters: Counters,
     /// The slowest requests of late.
     pub slowest: Slowest,
+    /// The policy that an operator tries.
+    pub trying: Trying,
     /// What may be used once only.
     pub once: Once,
     /// How long wrong logins take.
@@ -140,7 +146,11 @@ impl Shared {
         record.write();
         let reason = record.reason_word().unwrap_or_default();
         self.state.logins.count((record.outcome, reason), record.mode.unwrap_or("none"), record.took);
-        self.state.tries.keep(Arc::new(record));
+        let record = Arc::new(record);
+        if self.desk.feed.takes() {
+            self.desk.feed.tell(Kind::Login, Box::new(record.clone()));
+        }
+        self.state.tries.keep(record);
     }
 
     /// An exchange came to its end: the one place from which all hear of it who want to know.
@@ -150,6 +160,10 @@ impl Shared {
             log::exchange(line);
         }
         self.state.slowest.note(line);
+        if self.desk.feed.takes() {
+            let (line, time) = (line.clone(), SystemTime::now());
+            self.desk.feed.tell(Kind::Exchange, Box::new(Shown { line, time }));
+        }
     }
 
     fn count(&self, line: &Line) {

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// A page load through a real webmail on a busy machine takes seconds; half a minute means that it hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The key, as WebDriver calls it.
+pub const ENTER: &str = "\u{e007}";
+
 /// What the browser pretends to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
@@ -18,6 +21,8 @@ pub enum Device {
     Desktop,
     /// An Android phone: touch screen of 390x844, its user agent and client hints.
     Phone,
+    /// A window of 360x740, as wide as a small phone.
+    Narrow,
 }
 
 /// One browser with a fresh profile, killed when dropped.
@@ -69,6 +74,14 @@ impl Browser {
     #[track_caller]
     pub fn goto(&self, url: &str) {
         self.verb(&format!("goto {url}"), async |c| c.goto(url).await);
+    }
+
+    /// Presses keys at an element, which has the focus then. [`ENTER`] is what a keyboard has for a button.
+    #[track_caller]
+    pub fn press(&self, css: &str, keys: &str) {
+        self.verb(&format!("press at {css}"), async |c| {
+            c.wait().for_element(Locator::Css(css)).await?.send_keys(keys).await
+        });
     }
 
     /// Puts text into a field in place of what is there.
@@ -275,6 +288,9 @@ fn capabilities(device: Device, flags: &[&str], profile: &Path) -> Value {
                           Chrome/140.0.0.0 Mobile Safari/537.36",
             "clientHints": { "platform": "Android", "mobile": true, "platformVersion": "15", "model": "Pixel 9" },
         });
+    }
+    if device == Device::Narrow {
+        options["mobileEmulation"] = json!({ "deviceMetrics": { "width": 360, "height": 740, "pixelRatio": 2.0 } });
     }
     json!({ "browserName": "chrome", "goog:chromeOptions": options })
 }

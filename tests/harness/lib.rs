@@ -41,7 +41,7 @@ mod selftest;
 pub use ad::ActiveDirectory;
 pub use answer::{Answer, Hold};
 pub use backend::{Backend, Incoming, Seen};
-pub use browser::{Browser, Device};
+pub use browser::{Browser, Device, ENTER};
 pub use certs::{Certs, Pair};
 pub use client::Client;
 pub use connection::Connection;

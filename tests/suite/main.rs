@@ -5,6 +5,7 @@ mod support;
 
 mod demo;
 mod configuration;
+mod console;
 mod control;
 mod generations;
 mod log_hosts;

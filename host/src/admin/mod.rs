@@ -4,25 +4,36 @@
 //! All that can be asked and told is in one table (`verbs`). Whatever comes passes one gate (`gate`, `router`) before
 //! anything is done, and all that is done goes one way (`dispatch`), which writes the audit log.
 
+mod asking;
 pub mod audit;
 pub mod call;
 pub mod caller;
+mod candidates;
+mod changes;
 mod commands;
+mod configuration;
 pub mod console;
 pub mod dispatch;
 mod gate;
 mod helpdesk;
 mod login;
+mod logins;
+mod masked;
 mod metrics;
+mod nodes;
+mod overview;
 pub mod people;
 mod plane;
+mod privacy;
 pub mod reply;
 mod router;
 mod server;
 mod sessions;
 mod status;
+mod trying;
 pub mod verbs;
 pub mod visit;
+mod watching;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use hyper::Method;
 
 use super::call::{Answer, Call};
 use super::caller::Role;
-use super::{commands, helpdesk, metrics};
+use super::{asking, commands, configuration, helpdesk, logins, metrics, nodes, overview, trying, watching};
 
 /// A verb: a row of the table.
 pub struct Verb {
@@ -156,6 +156,26 @@ pub static VERBS: &[Verb] = &[
         .dangerous(Danger::With("all")),
     change("lift", Role::Admin, &["digest"], |call| Box::pin(commands::lift(call))).dangerous(Danger::Always),
     change("upgrade", Role::Admin, &[], |call| Box::pin(commands::upgrade(call))).dangerous(Danger::Always),
+    look("overview", Role::Viewer, &[], |call| Box::pin(overview::overview(call))),
+    look("nodes", Role::Viewer, &[], |call| Box::pin(nodes::nodes(call))),
+    look("decisions", Role::Viewer, watching::FILTER, |call| Box::pin(watching::decisions(call))).personal(),
+    look("request", Role::Viewer, &["id"], |call| Box::pin(watching::request(call))).personal(),
+    look("logins", Role::Viewer, &["user", "outcome"], |call| Box::pin(logins::logins(call))).personal(),
+    look("ask", Role::Operator, &["policy", "facts"], |call| Box::pin(asking::ask(call))),
+    look("configuration", Role::Operator, &[], |call| Box::pin(configuration::configuration(call))),
+    change("try-configuration", Role::Admin, &[], |call| Box::pin(configuration::try_configuration(call)))
+        .taking(configuration::LONGEST),
+    change("apply-configuration", Role::Admin, &[], |call| Box::pin(configuration::apply_configuration(call)))
+        .taking(configuration::LONGEST)
+        .making_a_generation()
+        .dangerous(Danger::Always),
+    look("trial", Role::Admin, &["policy"], |call| Box::pin(trying::trial(call))),
+    change("try", Role::Admin, &["policy", "vectors"], |call| Box::pin(trying::try_policy(call)))
+        .taking(trying::LARGEST),
+    change("shadow", Role::Admin, &["policy"], |call| Box::pin(trying::shadow(call))).making_a_generation(),
+    change("promote", Role::Admin, &["policy"], |call| Box::pin(trying::promote(call)))
+        .making_a_generation()
+        .dangerous(Danger::Always),
 ];
 
 /// The verb of this name.

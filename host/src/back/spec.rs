@@ -108,6 +108,11 @@ impl NodeSpec {
         self.config.long_poll.iter().any(|beginning| path.starts_with(beginning.as_str()))
     }
 
+    /// As it is written.
+    pub fn written(&self) -> &config::Backend {
+        &self.config
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.config.name

@@ -342,13 +342,18 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
 /// # Errors
 /// The file itself cannot be read.
 pub fn load_anyway(path: &Path) -> Result<(Config, Faults), Faults> {
-    let source = Arc::new(Source::new(path, text_of(path)?));
+    Ok(parse_anyway(path, text_of(path)?))
+}
+
+/// Reads the text that a configuration file has, or could have, in spite of its faults.
+pub fn parse_anyway(path: &Path, text: String) -> (Config, Faults) {
+    let source = Arc::new(Source::new(path, text));
     let base = path.parent().unwrap_or(Path::new("."));
     let (mut config, faults) = read_anyway(&source, |table| root(table, base));
     let (warnings, faults) =
         faults.map_or_else(|faults| (Vec::new(), faults), |warnings| (warnings, Faults::default()));
     config.warnings = warnings;
-    Ok((config, faults))
+    (config, faults)
 }
 
 /// The text of a configuration file.

@@ -68,6 +68,7 @@ pub enum Command {
 #[derive(Clone)]
 pub struct Handle {
     generations: Arc<Generations>,
+    source: Arc<Source>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -75,6 +76,11 @@ impl Handle {
     /// What is live.
     pub fn generations(&self) -> &Generations {
         &self.generations
+    }
+
+    /// Where the configuration comes from.
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Reads the files again.

@@ -78,7 +78,11 @@ impl Control {
         let generations = Arc::new(Generations::of(started));
         let Self { runtime, program, signals } = self;
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let beside = beside(Handle { generations: generations.clone(), commands: sender.clone() });
+        let beside = beside(Handle {
+            generations: generations.clone(),
+            source: Arc::new(source.clone()),
+            commands: sender.clone(),
+        });
         generations.proxy().serves();
         systemd::ready();
         let retired = LocalSet::new().block_on(&runtime, async {

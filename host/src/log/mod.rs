@@ -14,6 +14,7 @@ mod masks;
 mod outlets;
 mod remote;
 mod spool;
+pub mod shown;
 
 use std::io::Write as _;
 use std::path::Path;

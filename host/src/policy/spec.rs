@@ -54,6 +54,11 @@ impl Scope {
 }
 
 impl PolicySpec {
+    /// The candidate beside it, which decides nothing.
+    pub fn candidate(&self) -> Option<&Arc<Self>> {
+        self.shadow.as_ref()
+    }
+
     /// Whether it runs as another one does: the same component is asked the same, and under the same limits. Then its
     /// instances, what they remember, its counters and its breaker are the other's too.
     pub(super) fn runs_as(&self, other: &Self) -> bool {

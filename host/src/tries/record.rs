@@ -4,10 +4,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value as Json, json};
 
 use super::Reason;
 use crate::config::Protocol;
+use crate::feed::Show;
 
 /// So many bytes of what was typed for a name are kept; no name is longer.
 const NAME_SIZE: usize = 256;
@@ -78,5 +81,20 @@ impl Record {
                 session, "login"
             ),
         }
+    }
+}
+
+impl Show for Arc<Record> {
+    fn request(&self) -> Option<Arc<str>> {
+        Some(self.id.clone())
+    }
+
+    fn show(&self) -> Json {
+        json!({
+            "id": &*self.id, "time": self.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+            "protocol": self.protocol.name(), "site": &*self.site, "host": self.host, "typed": self.typed, "user": self.user,
+            "client": self.client.to_string(), "outcome": self.outcome, "reason": self.reason_word(), "policy": self.policy,
+            "mode": self.mode, "node": self.node, "ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+        })
     }
 }
