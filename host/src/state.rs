@@ -65,6 +65,8 @@ pub struct State {
     pub once: Once,
     /// How long wrong logins take.
     pub pace: Pace,
+    /// Why the audit log cannot be written, if so.
+    pub audit_trouble: Arc<Mutex<Option<String>>>,
     draining: AtomicBool,
     over: AtomicBool,
 }

@@ -73,15 +73,24 @@ impl Desk {
 
     pub(crate) fn audit(&self) -> Vec<Json> {
         let text = std::fs::read_to_string(self.proxy.dir().join("audit.jsonl")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+        // The last one may be on its way.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
-    /// The last line of the audit log, with these in it.
+    /// Waits for a line of the audit log with these in it: that of a stranger may come later than his answer.
     #[track_caller]
     pub(crate) fn assert_audited(&self, fields: &[(&str, &str)]) {
-        let lines = self.audit();
         let is = |line: &Json| fields.iter().all(|(name, value)| line[name].as_str() == Some(value));
-        assert!(lines.iter().any(is), "{fields:?} is not in {lines:#?}");
+        let start = std::time::Instant::now();
+        loop {
+            let lines = self.audit();
+            if lines.iter().any(is) {
+                return;
+            }
+            assert!(start.elapsed() < std::time::Duration::from_secs(60), "{fields:?} is not in {lines:#?}");
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -629,4 +638,73 @@ fn a_viewer_sees_no_name_address_or_secret_whatever_he_asks_for() {
     // Elsewhere than the metrics that network opens nothing.
     desk.client().get("/api/metrics").expect(401);
     desk.client().get("/api/status").expect(401);
+}
+
+#[test]
+fn who_guesses_many_names_is_shut_out_by_his_network_and_nobody_elsewhere() {
+    let desk = Desk::start(ADMIN);
+    let patient = || desk.client().timeout(std::time::Duration::from_secs(120));
+    let mut tries = 0;
+    while log_in_at(&mut patient(), &format!("name{tries}"), "wrong").status != 429 {
+        tries += 1;
+        assert!(tries < 100, "nobody is throttled");
+    }
+    assert!(tries >= 20, "a helpdesk may mistype: {tries}");
+    assert_eq!(log_in_at(&mut patient().from("127.0.0.9"), "operator", &password_of("operator")).status, 429);
+    assert_eq!(log_in_at(&mut patient().from("127.1.0.1"), "operator", &password_of("operator")).status, 303);
+    assert_eq!(desk.proxy.admin("POST", "/purge-routes").0, 200, "the socket needs no account");
+}
+
+#[test]
+fn who_holds_connections_holds_few_and_others_and_the_socket_are_served() {
+    let desk = Desk::start(ADMIN);
+    // Connections that say nothing: those beyond the bound are closed at once.
+    let mut held: Vec<std::net::TcpStream> = Vec::new();
+    for _ in 0..200 {
+        held.push(std::net::TcpStream::connect(desk.address).expect("the kernel takes it"));
+    }
+    let mut other = desk.client().from("127.0.0.77");
+    other.get("/live").expect(200);
+    assert_eq!(desk.proxy.admin("GET", "/status").0, 200);
+    let mut beyond = held.pop().expect("a connection");
+    beyond.set_read_timeout(Some(std::time::Duration::from_secs(30))).expect("a timeout");
+    let read = std::io::Read::read(&mut beyond, &mut [0; 16]);
+    assert!(matches!(read, Ok(0)) || read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+    drop(held);
+    // Heads and bodies are bounded, and a body is not waited for where nobody is let in.
+    let long = "x".repeat(100_000);
+    let answer = other.send(Request::new("GET", "/live").header("X-Long", &long));
+    assert_eq!(answer.status, 431);
+    let mut person = desk.person("admin");
+    let token = token_of(&mut person);
+    let large = "y".repeat(100_000);
+    let fields = [("token", token.as_str()), ("user", large.as_str())];
+    assert_eq!(person.send(form(&desk.client(), "/do/purge-routes", &fields)).status, 413);
+    desk.program("admin").send(Request::new("POST", "/api/reload").body("a body that nobody asked for")).expect(413);
+}
+
+#[test]
+fn while_the_audit_log_cannot_be_written_only_the_socket_changes_anything() {
+    let node = webmail(|_| harness::Answer::text("inbox"));
+    let setup = setup().file("log/x", "");
+    let tokens = people(setup.dir());
+    let admin = ADMIN.replace("audit.jsonl", "log/audit.jsonl");
+    let proxy = setup.serve(&config(&admin, &[("node-a", &node, "")]));
+    let address: SocketAddr = proxy.status()["admin"].as_str().expect("an address").parse().expect("an address");
+    let post = || {
+        let token = format!("Bearer {}", tokens[2].1);
+        Client::new(address).header("Authorization", &token).send(Request::new("POST", "/api/purge-routes"))
+    };
+    post().expect(200);
+    std::fs::remove_dir_all(proxy.dir().join("log")).expect("a folder");
+    // This one is done, and then it is known that its line is missing.
+    post().expect(200);
+    let told = post().expect(503).text();
+    assert!(told.contains("nothing is changed"), "{told}");
+    assert!(proxy.status()["files"]["audit"].as_str().is_some_and(|why| why.contains("audit.jsonl")));
+    assert_eq!(proxy.admin("POST", "/purge-routes").0, 200);
+    std::fs::create_dir(proxy.dir().join("log")).expect("a folder");
+    assert_eq!(proxy.admin("POST", "/purge-routes").0, 200);
+    post().expect(200);
+    assert_eq!(proxy.status()["files"]["audit"], Json::Null);
 }

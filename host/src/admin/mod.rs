@@ -99,7 +99,8 @@ pub fn serve(socket: Option<Socket>, control: Handle) -> Serving {
 /// The life of the thread.
 fn run(socket: Option<std::os::unix::net::UnixListener>, control: Handle) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("admin-disk").build();
-    let (runtime, audit) = match runtime.and_then(|runtime| Ok((runtime, Audit::start()?))) {
+    let trouble = control.generations().proxy().shared().state.audit_trouble.clone();
+    let (runtime, audit) = match runtime.and_then(|runtime| Ok((runtime, Audit::start(trouble)?))) {
         Ok(started) => started,
         Err(error) => return tracing::error!(%error, "the admin plane cannot be served"),
     };

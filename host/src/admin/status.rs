@@ -92,9 +92,11 @@ pub(super) fn without_people(generations: &Generations) -> Json {
 const HIDDEN: &str = "operators see it";
 
 /// What is wrong with each of the files that Doorward writes; nothing, where it is well.
-pub(super) fn troubles(generations: &Generations) -> [(String, Json); 3] {
+pub(super) fn troubles(generations: &Generations) -> [(String, Json); 4] {
     let shared = generations.proxy().shared();
+    let audit = shared.state.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let troubles = [
+        ("audit", audit),
         ("generations", generations.store().trouble()),
         ("quarantine", shared.desk.quarantine.trouble()),
         ("revocations", shared.state.revoked.trouble()),

@@ -64,7 +64,7 @@ fn certificates(config: &Config, warnings: &Collector) {
     };
     let chain = |place: Place, file: &Path| warn(place, file, tls::chain_trouble(file, now));
     let authorities = |place: Place, file: &Path| warn(place, file, tls::authorities_trouble(file, now));
-    for listener in &config.listeners {
+    for listener in config.listeners.iter().chain(&config.admin.listener) {
         for certificate in &listener.certificates {
             chain(certificate.place.key("chain"), &certificate.chain);
         }

@@ -84,15 +84,18 @@ impl Entry {
 #[derive(Clone)]
 pub(super) struct Audit {
     sender: SyncSender<Job>,
-    state: Arc<Mutex<State>>,
+    /// Why the last line was not written.
+    trouble: Trouble,
+    strangers: Arc<Mutex<Strangers>>,
 }
 
+/// Why a file cannot be written, if so: others may see it.
+pub(super) type Trouble = Arc<Mutex<Option<String>>>;
+
 #[derive(Default)]
-struct State {
-    /// Why the last line was not written.
-    trouble: Option<String>,
+struct Strangers {
     /// Lines of strangers in this minute, and those that were not written.
-    strangers: Option<(Instant, u32)>,
+    lines: Option<(Instant, u32)>,
     unwritten: u64,
 }
 
@@ -107,27 +110,29 @@ impl Audit {
     ///
     /// # Errors
     /// There is none.
-    pub(super) fn start() -> Result<Self> {
+    pub(super) fn start(trouble: Trouble) -> Result<Self> {
         let (sender, jobs) = sync_channel(WAITING);
-        let state = Arc::<Mutex<State>>::default();
-        let of_thread = state.clone();
+        let of_thread = trouble.clone();
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || write_all(&jobs, &of_thread))?;
-        Ok(Self { sender, state })
+        Ok(Self { sender, trouble, strangers: Arc::default() })
     }
 
     /// Why nothing can be written at the moment.
     pub(super) fn trouble(&self) -> Option<String> {
-        self.state().trouble.clone()
+        lock(&self.trouble).clone()
     }
 
-    /// Writes a line to the file, and waits until it is on the disk. What cannot be written is told by the log.
+    /// Writes a line to the file, and waits until it is on the disk; but a stranger waits for no disk, nor takes a place
+    /// meanwhile. What cannot be written is told by the log.
     pub(super) async fn write(&self, path: Option<&Path>, entry: Entry) {
+        let stranger = entry.stranger;
         let Some(fields) = self.counted(entry) else { return };
         let (done, written) = oneshot::channel();
         match self.sender.try_send(Job { fields, path: path.map(Path::to_owned), done }) {
+            Ok(()) if stranger => {}
             Ok(()) => drop(written.await),
             Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
-                self.note(Some("too many lines wait for the disk".to_owned()));
+                *lock(&self.trouble) = Some("too many lines wait for the disk".to_owned());
                 tracing::error!(line = %Json::Object(job.fields), "a line of the audit log found no room");
             }
         }
@@ -137,42 +142,35 @@ impl Audit {
     fn counted(&self, entry: Entry) -> Option<Map<String, Json>> {
         let Entry { mut fields, stranger } = entry;
         if stranger {
-            let mut state = self.state();
+            let mut strangers = lock(&self.strangers);
             let now = Instant::now();
             let (since, count) =
-                state.strangers.filter(|(since, _)| now.duration_since(*since) < MINUTE).unwrap_or((now, 0));
+                strangers.lines.filter(|(since, _)| now.duration_since(*since) < MINUTE).unwrap_or((now, 0));
             if count >= STRANGERS {
-                state.unwritten += 1;
+                strangers.unwritten += 1;
                 return None;
             }
-            state.strangers = Some((since, count + 1));
-            if let unwritten @ 1.. = std::mem::take(&mut state.unwritten) {
+            strangers.lines = Some((since, count + 1));
+            if let unwritten @ 1.. = std::mem::take(&mut strangers.unwritten) {
                 fields.insert("unwritten-before".to_owned(), json!(unwritten));
             }
         }
         Some(Map::from_iter([("time".to_owned(), Json::from(timestamp(SystemTime::now())))].into_iter().chain(fields)))
     }
+}
 
-    fn note(&self, trouble: Option<String>) {
-        self.state().trouble = trouble;
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The life of the thread.
-fn write_all(jobs: &Receiver<Job>, state: &Mutex<State>) {
+fn write_all(jobs: &Receiver<Job>, shown: &Mutex<Option<String>>) {
     // Of the last line, for a file that begins anew: the chain goes on over files.
     let mut last = None;
     for Job { fields, path, done } in jobs {
         let written = path.map_or(Ok(()), |path| append(&path, &fields, &mut last));
         let trouble = written.err().map(|error| error.to_string());
-        let before = {
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut state.trouble, trouble.clone())
-        };
+        let before = std::mem::replace(&mut *lock(shown), trouble.clone());
         if let Some(error) = trouble.filter(|trouble| before.as_ref() != Some(trouble)) {
             tracing::error!(
                 error,
@@ -241,8 +239,12 @@ mod tests {
     use super::*;
     use crate::files::tests::Folder;
 
-    fn entry(verb: &str) -> Entry {
+    fn stranger(verb: &str) -> Entry {
         Entry::stranger("192.0.2.1".parse().unwrap(), verb)
+    }
+
+    fn entry(verb: &str) -> Entry {
+        stranger(verb).of_friend()
     }
 
     #[tokio::test]
@@ -251,11 +253,11 @@ mod tests {
         let path = folder.0.join("audit.jsonl");
         for verb in ["one", "two"] {
             // As two processes would, one after the other.
-            let audit = Audit::start().unwrap();
+            let audit = Audit::start(Trouble::default()).unwrap();
             audit.write(Some(&path), entry(verb)).await;
             audit.write(Some(&path), entry(verb)).await;
         }
-        let (one, other) = (Audit::start().unwrap(), Audit::start().unwrap());
+        let (one, other) = (Audit::start(Trouble::default()).unwrap(), Audit::start(Trouble::default()).unwrap());
         for _ in 0..3 {
             tokio::join!(one.write(Some(&path), entry("a")), other.write(Some(&path), entry("b")));
         }
@@ -275,15 +277,18 @@ mod tests {
     async fn strangers_fill_no_disk_and_what_they_tried_is_counted() {
         let folder = Folder::new("audit-strangers");
         let path = folder.0.join("audit.jsonl");
-        let audit = Audit::start().unwrap();
+        let audit = Audit::start(Trouble::default()).unwrap();
         for _ in 0..500 {
-            audit.write(Some(&path), entry("login")).await;
+            audit.write(Some(&path), stranger("login")).await;
         }
-        assert_eq!(newest(&path, 1000).unwrap().len(), STRANGERS as usize);
+        // Lines are written in their order.
+        audit.write(Some(&path), entry("other")).await;
+        assert_eq!(newest(&path, 1000).unwrap().len(), STRANGERS as usize + 1);
         // The next minute.
-        audit.state().strangers = None;
-        audit.write(Some(&path), entry("login")).await;
-        assert_eq!(newest(&path, 1).unwrap()[0]["unwritten-before"], 500 - STRANGERS);
+        lock(&audit.strangers).lines = None;
+        audit.write(Some(&path), stranger("login")).await;
+        audit.write(Some(&path), entry("other")).await;
+        assert_eq!(newest(&path, 2).unwrap()[0]["unwritten-before"], 500 - STRANGERS);
         let long = entry("x").with("name", "ä".repeat(10_000));
         assert!(long.fields["name"].as_str().unwrap().len() <= TEXT);
     }
@@ -292,7 +297,7 @@ mod tests {
     async fn what_cannot_be_written_is_known_until_it_can() {
         let folder = Folder::new("audit-trouble");
         let path = folder.0.join("missing/audit.jsonl");
-        let audit = Audit::start().unwrap();
+        let audit = Audit::start(Trouble::default()).unwrap();
         audit.write(Some(&path), entry("one")).await;
         assert!(audit.trouble().is_some_and(|trouble| trouble.contains("audit.jsonl")));
         std::fs::create_dir(folder.0.join("missing")).unwrap();
