@@ -708,3 +708,18 @@ fn while_the_audit_log_cannot_be_written_only_the_socket_changes_anything() {
     post().expect(200);
     assert_eq!(proxy.status()["files"]["audit"], Json::Null);
 }
+
+#[test]
+fn what_a_verb_is_sent_besides_its_parameters_is_in_no_line() {
+    let desk = Desk::start(ADMIN);
+    let mut person = desk.person("operator");
+    let token = token_of(&mut person);
+    let fields = [("token", token.as_str()), ("user", "alice"), ("body", "alice-secret")];
+    person.send(form(&desk.client(), "/do/directory-test", &fields)).expect(200);
+    desk.assert_audited(&[("verb", "directory-test"), ("who", "operator"), ("outcome", "done")]);
+    let by_api = Request::new("POST", "/api/directory-test?user=alice").body("alice-secret");
+    desk.program("operator").send(by_api).expect(200);
+    let text = std::fs::read_to_string(desk.proxy.dir().join("audit.jsonl")).expect("the audit log");
+    assert!(text.contains("alice") && !text.contains("alice-secret"), "{text}");
+    assert!(!desk.proxy.log().iter().any(|line| line.contains("alice-secret")));
+}

@@ -236,15 +236,27 @@ async fn page(
     act(visit).await
 }
 
+/// The field of a form that is what a verb is sent, where that takes anything: no parameter, for it may be a password.
+const BODY: &str = "body";
+
 /// What a form asks for: a verb by its name, or what the console makes of it.
-async fn act(visit: Visit) -> Reply {
+async fn act(mut visit: Visit) -> Reply {
     let Some(verb) = visit.path.strip_prefix("/do/").and_then(verbs::find).filter(|verb| verb.kind == Kind::Change)
     else {
         return console::answer(visit).await;
     };
+    let mut body = visit.files.first().map(|file| file.bytes.clone());
+    if verb.body > 0 {
+        let (of_body, fields): (Vec<_>, Vec<_>) = visit.form.into_iter().partition(|(name, _)| name == BODY);
+        visit.form = fields;
+        body = body.or_else(|| of_body.into_iter().next().map(|(_, text)| text.into()));
+    }
+    let body = body.unwrap_or_default();
+    if body.len() > verb.body {
+        return of_answer(Answer::refused(StatusCode::PAYLOAD_TOO_LARGE, "what was sent with it is too large"));
+    }
     let parameters: Vec<(&str, &str)> =
         visit.form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let body = visit.files.first().map(|file| file.bytes.clone()).filter(|_| verb.body > 0).unwrap_or_default();
     let answer = visit.change(verb.name, &parameters, body).await;
     console::outcome(&visit, verb, &answer)
 }
