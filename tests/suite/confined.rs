@@ -14,9 +14,10 @@ const SOON: Duration = Duration::from_secs(60);
 const USER: u32 = 64_321;
 
 /// Everything that it writes, below the one folder.
-const ALL: &str = "state-directory = \"state\"\n[admin]\nsocket = \"state/admin.sock\"\n[log]\naccess = \"state/access.log\"\n\
-                   decisions = \"state/decisions.jsonl\"\n[session]\nkey-file = \"state/session.keys\"\n\
+const ALL: &str = "state-directory = \"state\"\n[admin]\nsocket = \"state/admin.sock\"\n[session]\nkey-file = \"state/session.keys\"\n\
                    revocations-file = \"state/revocations\"\n[tls]\nticket-key-file = \"state/ticket.keys\"\n\
+                   [[log.to]]\nwhat = [\"access\"]\ntarget = \"state/access.log\"\n\
+                   [[log.to]]\nwhat = [\"decision\"]\nformat = \"json\"\ntarget = \"state/decisions.jsonl\"\n\
                    [[policy]]\nname = \"device-detection\"\nasks = \"device\"\n";
 
 /// The program as such a user sees it: mounts of its own, of which only the state folder may be written, and no capability.

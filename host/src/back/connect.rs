@@ -201,6 +201,7 @@ pub(super) async fn connect(node: &Node, idle: &Idle, peer: &Peer) -> Result<Con
 async fn open(node: &Node, idle: &Idle, peer: &Peer) -> Result<Connection, Error> {
     let header = node.config.proxy_protocol.map(|version| proxy_header::of(version, peer));
     let line = open_line(node, header.as_deref()).await?;
+    tracing::debug!(backend = node.name(), client = %peer.address, "a connection to a node is open");
     if !node.config.http2 {
         return Ok(Connection::Single(http1::Connection::new(line)));
     }

@@ -51,11 +51,16 @@ fn streams_say_how_they_ended() {
 
 #[test]
 fn the_drain_deadline_ends_streams_and_says_so() {
-    let settings = "drain-timeout = \"300ms\"\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"";
+    let settings = "drain-timeout = \"300ms\"\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\"\n\
+        [[log.to]]\nwhat = [\"server\", \"protocol\"]\nlevel = \"debug\"\ntarget = \"stderr\"";
     let mut front = Front::in_front_of(node(), "1h", settings, "");
     let request = get(&front, "/stalls");
     let mut frames = front.send(&[], &request);
     frames.next(&[0]).expect("data");
     assert!(front.proxy.terminate().success());
     assert_eq!(ended(&front.proxy, "/stalls").0, "drain");
+    // What is told for debugging is about connections and requests, and not a library's frames.
+    let log = front.proxy.log();
+    assert!(log.iter().any(|line| line.contains("DEBUG a connection to a node is open backend=\"node-a\"")), "{log:?}");
+    assert!(!log.iter().any(|line| line.contains("frame=") || line.contains("Frame")), "{log:?}");
 }

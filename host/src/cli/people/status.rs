@@ -85,6 +85,14 @@ fn alarms(answer: &Json) -> Vec<String> {
     for (file, trouble) in answer["files"].as_object().into_iter().flatten().filter(|(_, trouble)| !trouble.is_null()) {
         lines.push(format!("{}: {}", safe(file), text(trouble)));
     }
+    for log in answer["logs"].as_array().into_iter().flatten() {
+        if !log["trouble"].is_null() {
+            lines.push(format!("log {}: {}", text(&log["target"]), text(&log["trouble"])));
+        }
+        if log["lost"].as_u64().is_some_and(|lost| lost > 0) {
+            lines.push(format!("log {}: {} lines were lost", text(&log["target"]), text(&log["lost"])));
+        }
+    }
     for (digest, why) in answer["quarantine"].as_object().into_iter().flatten() {
         lines.push(format!("under quarantine: {}: {}", safe(digest), text(why)));
     }
@@ -149,7 +157,8 @@ mod tests {
         let answer = json!({
             "version": "0.1.0", "pid": 7, "generation": 3, "sessions": 2, "threads": {"accepting": 1, "retiring": 0},
             "history": [{"generation": 3, "since": 40, "reason": "reload"}], "fallback": null,
-            "last-reload": {"time": 50, "good": false, "faults": 2}, "files": {"access-log": "disk full", "decisions": null},
+            "last-reload": {"time": 50, "good": false, "faults": 2}, "files": {"revocations": "disk full", "quarantine": null},
+            "logs": [{"target": "a.log", "trouble": "disk full", "lost": 3}, {"target": "stderr", "trouble": null, "lost": 0}],
             "quarantine": {"sha256:aa": "it failed"}, "warnings": ["a\u{1b}b"],
             "backends": [{"name": "node-a", "up": false, "draining": true, "requests": 1, "waiting": 2, "sessions": 3, "downs": 4}],
             "logins": {"in": 5},
@@ -158,7 +167,9 @@ mod tests {
         for line in [
             "doorward 0.1.0, process 7: generation 3, live for 60 s (reload)",
             "  the reload at 1970-01-01 00:00:50Z was refused: 2 faults",
-            "  access-log: disk full",
+            "  revocations: disk full",
+            "  log a.log: disk full",
+            "  log a.log: 3 lines were lost",
             "  under quarantine: sha256:aa: it failed",
             "  a\\u{1b}b",
         ] {
