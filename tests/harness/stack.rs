@@ -88,6 +88,10 @@ pub struct Node {
     pub https_rogue: String,
     /// IMAP, plain.
     pub imap: String,
+    /// IMAP behind TLS with a good certificate.
+    pub imaps: String,
+    /// POP3, plain.
+    pub pop3: String,
     /// nginx's access log.
     pub access_log: PathBuf,
 }

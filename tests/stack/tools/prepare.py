@@ -115,7 +115,7 @@ def nodes():
         lc = node.lower()
         imap, web = DIR / f"imap-{lc}", DIR / f"web-{lc}"
         v = {"RS_NODE": node, "RS_NODE_LC": lc}
-        for k in ("IMAP", "HTTP", "HTTPS", "HTTPS_EXPIRED", "HTTPS_WRONGNAME", "HTTPS_ROGUE"):
+        for k in ("IMAP", "IMAPS", "POP3", "HTTP", "HTTPS", "HTTPS_EXPIRED", "HTTPS_WRONGNAME", "HTTPS_ROGUE"):
             v[f"RS_{k}_PORT"] = S[f"RS_{k}_{node}_PORT"]
         v["RS_NODE_ADDR"] = S[f"RS_NODE_{node}_ADDR"]
         v["RS_DES_KEY"] = base64.b64encode(hashlib.sha256(lc.encode()).digest()).decode()[:24]
@@ -273,6 +273,8 @@ def environment():
             "https_wrongname": "https://" + at + S[f"RS_HTTPS_WRONGNAME_{n}_PORT"] + "/",
             "https_rogue": "https://" + at + S[f"RS_HTTPS_ROGUE_{n}_PORT"] + "/",
             "imap": at + S[f"RS_IMAP_{n}_PORT"],
+            "imaps": at + S[f"RS_IMAPS_{n}_PORT"],
+            "pop3": at + S[f"RS_POP3_{n}_PORT"],
             "access_log": f"{S['RS_DIR']}/log/nginx-{n.lower()}.access.log",
         }
     (DIR / "env.json").write_text(json.dumps(env, indent=1) + "\n", encoding="utf-8")
