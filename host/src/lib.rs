@@ -21,6 +21,7 @@ pub mod tries;
 pub mod workbench;
 pub mod log;
 pub mod session;
+pub mod mails;
 pub mod auth;
 pub mod directory;
 pub mod policy;

@@ -20,7 +20,7 @@ pub use self::sockets::{AdminSockets, NewSockets};
 use self::threads::Threads;
 use self::upgrade::{Before, Legacy};
 pub use self::upgrade::{Stop, give_up, is_upgrade};
-use crate::config::{Config, Faults};
+use crate::config::{Config, Faults, Protocol};
 use crate::directory::Shrink;
 use crate::door::Phase;
 use crate::log::{self, Decisions, Prepared};
@@ -41,6 +41,19 @@ pub struct Proxy {
     takes_over: bool,
     /// As it was at the start: another one needs a restart.
     state_directory: Option<PathBuf>,
+}
+
+/// Where somebody listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListensAt {
+    /// The listener's name.
+    pub name: String,
+    /// Its address, with the port that it got.
+    pub address: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Whether TLS comes first.
+    pub tls: bool,
 }
 
 /// How long a process that ends waits for the reader of a log.
@@ -208,11 +221,14 @@ impl Proxy {
     }
 
     /// Where it listens: name, bound address, and whether with TLS.
-    pub fn listening(&self) -> Vec<(String, String, bool)> {
+    pub fn listening(&self) -> Vec<ListensAt> {
         let (snapshot, live) = (self.shared.live.load(), self.sockets.live());
         let one = |(name, listener): (&String, &Arc<Listener>)| {
             let (configured, socket) = live.get(name)?;
-            Some((name.clone(), socket.address(configured), listener.tls.is_some()))
+            let (address, protocol) = (socket.address(configured), listener.config.protocol);
+            // Where TLS begins on demand, the address is that of the plain protocol.
+            let tls = listener.tls.is_some() && !listener.config.start_tls;
+            Some(ListensAt { name: name.clone(), address, protocol, tls })
         };
         snapshot.listeners.iter().filter_map(one).collect()
     }

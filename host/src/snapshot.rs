@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub classes: BTreeMap<String, Limits>,
     /// Limits of requests.
     pub http: config::Http,
+    /// What holds for mail programs.
+    pub mail: config::Mail,
     /// Who a request is from.
     pub forwarding: config::Forwarding,
     /// What is logged where.
@@ -180,6 +182,7 @@ impl Snapshot {
             flow: config.flow,
             classes: config.classes.clone(),
             http: config.http.clone(),
+            mail: config.mail.clone(),
             forwarding: config.forwarding.clone(),
             log: config.log.clone(),
             drain_delay: config.drain_delay,

@@ -20,6 +20,7 @@ use crate::live::{Counted, Live};
 use crate::log;
 use crate::log::access::{Ended, Line};
 use crate::log::shown::Shown;
+use crate::mails::Mails;
 use crate::policy::{self, Desk};
 use crate::session::{Once, Revoked, Sighting, Sightings, Watched};
 use crate::snapshot::Snapshot;
@@ -61,6 +62,8 @@ pub struct State {
     pub slowest: Slowest,
     /// The policy that an operator tries.
     pub trying: Trying,
+    /// Sessions of mail programs.
+    pub mails: Mails,
     /// What may be used once only.
     pub once: Once,
     /// How long wrong logins take.

@@ -23,6 +23,11 @@ pub const HTTP1: &[u8] = b"http/1.1";
 /// See [`HTTP1`].
 pub const HTTP2: &[u8] = b"h2";
 
+/// IMAP and POP3, as IANA's registry of ALPN has them.
+pub const IMAP: &[u8] = b"imap";
+/// See [`IMAP`].
+pub const POP3: &[u8] = b"pop3";
+
 /// The one cryptography of the process, in front and towards nodes and directory. It prefers the hybrid of X25519 and
 /// ML-KEM-768, which a quantum computer does not break (docs/decisions/0011).
 fn provider() -> Arc<CryptoProvider> {

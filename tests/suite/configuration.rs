@@ -197,6 +197,8 @@ nope = 1
 nope = 1
 [session]
 nope = 1
+[mail]
+nope = 1
 [authentication]
 nope = 1
 [authentication.throttle]

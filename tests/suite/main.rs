@@ -54,6 +54,7 @@ mod policies;
 mod swap;
 mod policy_cli;
 mod tls;
+mod mail;
 mod kept;
 mod lifecycle;
 mod threads;

@@ -74,6 +74,22 @@ pub(super) async fn purge_routes(call: Call) -> Answer {
     purged.map_or_else(|error| Answer::failed(&error), |purged| Answer::done("purged", purged))
 }
 
+/// Ends sessions of mail programs, which log in again at once, perhaps elsewhere.
+pub(super) async fn kick(call: Call) -> Answer {
+    let shared = call.control.generations().proxy().shared().clone();
+    let ended = match (call.parameter("user"), call.parameter("node")) {
+        (Some(user), None) => {
+            let name = shared.live.load().directory.canonical(user);
+            let name = name.unwrap_or_else(|| user.to_owned());
+            shared.state.mails.end(|mail| mail.user == name || mail.user == user)
+        }
+        (None, Some(node)) => shared.state.mails.end(|mail| mail.node.eq_ignore_ascii_case(node)),
+        _ => return Answer::refused(StatusCode::BAD_REQUEST, "one of user and node"),
+    };
+    tracing::warn!(ended, "mail sessions are told to end");
+    Answer::done("kicked", ended)
+}
+
 pub(super) async fn lift(call: Call) -> Answer {
     let digest = call.parameter("digest").unwrap_or_default();
     match call.control.lift(digest).await {

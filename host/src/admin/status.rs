@@ -13,6 +13,7 @@ use crate::control::Generations;
 use crate::directory::State;
 use crate::log;
 use crate::policy::Policy;
+use crate::proxy::ListensAt;
 
 /// What is live, and how it does.
 pub(super) fn status(generations: &Generations) -> Json {
@@ -107,11 +108,11 @@ pub(super) fn troubles(generations: &Generations) -> [(String, Json); 4] {
 /// Each listener's name, its address, and whom it did not let in.
 fn listeners(generations: &Generations) -> Json {
     let refused = generations.proxy().shared().state.refused.all();
-    let one = |(name, address, tls): &(String, String, bool)| {
+    let one = |ListensAt { name, address, protocol, tls }: &ListensAt| {
         let of_this = refused.iter().filter(|(listener, ..)| listener == name);
         let refused: serde_json::Map<String, Json> =
             of_this.map(|(_, reason, count)| ((*reason).to_owned(), json!(count))).collect();
-        json!({"name": name, "address": address, "tls": tls, "refused": refused})
+        json!({"name": name, "address": address, "protocol": protocol.name(), "tls": tls, "refused": refused})
     };
     generations.proxy().listening().iter().map(one).collect()
 }
@@ -131,6 +132,7 @@ pub(super) fn of_node(node: &Node, sessions: &BTreeMap<String, u64>) -> Json {
         "waiting": waiting,
         "long-polls": long_polls,
         "sessions": sessions.get(node.name()).copied().unwrap_or_default(),
+        "mail-sessions": node.mail_sessions(),
         "failed-connects": status.failed,
         "downs": status.downs,
     })

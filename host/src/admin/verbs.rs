@@ -154,6 +154,7 @@ pub static VERBS: &[Verb] = &[
     change("revoke", Role::Operator, &["user", "session", "all"], |call| Box::pin(commands::revoke(call)))
         .personal()
         .dangerous(Danger::With("all")),
+    change("kick", Role::Operator, &["user", "node"], |call| Box::pin(commands::kick(call))).personal(),
     change("lift", Role::Admin, &["digest"], |call| Box::pin(commands::lift(call))).dangerous(Danger::Always),
     change("upgrade", Role::Admin, &[], |call| Box::pin(commands::upgrade(call))).dangerous(Danger::Always),
     look("overview", Role::Viewer, &[], |call| Box::pin(overview::overview(call))),

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -224,7 +224,7 @@ async fn open(node: &Node, idle: &Idle, peer: &Peer) -> Result<Connection, Error
 
 /// What a connection to a node is made of: TCP, a PROXY header if there is to be one, and TLS.
 pub(super) async fn open_line(node: &Node, header: Option<&[u8]>) -> Result<Box<dyn http1::Line>, Error> {
-    let mut stream = open_tcp(node).await?;
+    let mut stream = open_tcp(&node.authority, &node.config.local_address).await?;
     if let Some(header) = header {
         stream.write_all(header).await?;
     }
@@ -248,11 +248,10 @@ fn connection_window(config: &config::Backend) -> u32 {
 ///
 /// # Errors
 /// What the last address said.
-async fn open_tcp(node: &Node) -> Result<TcpStream, Error> {
-    let locals = &node.config.local_address;
+pub(super) async fn open_tcp(authority: &str, locals: &[IpAddr]) -> Result<TcpStream, Error> {
     let mut last = Error::NoAddress;
     // Without a descriptor names are not found, and the error does not say why.
-    let found = tokio::net::lookup_host(&node.authority).await;
+    let found = tokio::net::lookup_host(authority).await;
     let found = found.map_err(|error| if shortage::has_no_descriptor() { Errno::MFILE.into() } else { error })?;
     for address in found {
         let local = locals.iter().find(|local| local.is_ipv4() == address.is_ipv4());

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::NodeSpec;
 use super::health::{Health, NodeStatus, Transition};
+use crate::config::{self, Protocol};
 use crate::counters::{Histogram, Observed, PerWorker, Scale};
 use crate::limits::Gate;
 
@@ -23,6 +24,8 @@ pub struct Node {
     spec: Arc<NodeSpec>,
     pool: Arc<Pool>,
     pub(super) health: Arc<Health>,
+    /// The health of each of its mail servers.
+    mail: Vec<(Protocol, Arc<Health>)>,
 }
 
 /// What lives behind a back-end's name.
@@ -31,6 +34,10 @@ struct Pool {
     gate: Gate,
     /// Long polls have places of their own, and none waits: those inside stay there for minutes.
     long_polls: Gate,
+    /// Mail sessions; none waits.
+    mail: Gate,
+    /// Logins of mail sessions.
+    mail_logins: Gate,
     /// The health of the live node, for which requests wait here.
     health: Mutex<Arc<Health>>,
     waits: Waits,
@@ -84,8 +91,8 @@ impl Pools {
 
 impl Pool {
     fn is_used(&self) -> bool {
-        self.drained_until().is_some()
-            || [&self.gate, &self.long_polls].iter().any(|gate| gate.inside() + gate.waiting() > 0)
+        let gates = [&self.gate, &self.long_polls, &self.mail, &self.mail_logins];
+        self.drained_until().is_some() || gates.iter().any(|gate| gate.inside() + gate.waiting() > 0)
     }
 
     fn drained_until(&self) -> Option<u64> {
@@ -120,23 +127,49 @@ impl Node {
             }
             None => Arc::new(Health::new(spec.config.health.clone())),
         };
+        let mail = spec.mail_urls().map(|(protocol, url)| {
+            let known = before.filter(|before| before.spec.config.mail.at(protocol) == Some(url));
+            let known = known.and_then(|before| before.mail_health(protocol).cloned());
+            (protocol, known.unwrap_or_else(|| Arc::new(Health::new(without_probes(&spec.config.health)))))
+        });
+        let mail = mail.collect();
         let ((shares, patience), (polls, none)) = (spec.places(), spec.long_poll_places());
+        let (mail_shares, login_shares, login_patience) = spec.mail_places();
         let pool = match known {
             Some(Known { node, .. }) => {
                 node.pool.gate.resize(shares, patience);
                 node.pool.long_polls.resize(polls, none);
+                node.pool.mail.resize(mail_shares, Duration::ZERO);
+                node.pool.mail_logins.resize(login_shares, login_patience);
                 *node.pool.health.lock().unwrap_or_else(PoisonError::into_inner) = health.clone();
                 node.pool.clone()
             }
             None => Arc::new(Pool {
                 gate: Gate::new(shares, patience),
                 long_polls: Gate::new(polls, none),
+                mail: Gate::new(mail_shares, Duration::ZERO),
+                mail_logins: Gate::new(login_shares, login_patience),
                 health: Mutex::new(health.clone()),
                 drained_until: AtomicU64::new(0),
                 waits: Waits::default(),
             }),
         };
-        Arc::new(Self { id, spec: spec.clone(), pool, health })
+        Arc::new(Self { id, spec: spec.clone(), pool, health, mail })
+    }
+
+    /// The health of its server of a mail protocol.
+    pub(super) fn mail_health(&self, protocol: Protocol) -> Option<&Arc<Health>> {
+        self.mail.iter().find(|(of, _)| *of == protocol).map(|(_, health)| health)
+    }
+
+    /// The gate of mail sessions, and that of their logins.
+    pub(super) fn mail_gates(&self) -> (&Gate, &Gate) {
+        (&self.pool.mail, &self.pool.mail_logins)
+    }
+
+    /// Mail sessions that it has.
+    pub fn mail_sessions(&self) -> usize {
+        self.pool.mail.inside()
     }
 
     /// The gate of common requests.
@@ -231,6 +264,11 @@ impl Node {
     fn is_current(&self) -> bool {
         Arc::ptr_eq(&self.health, &self.pool.health.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// What connects say is all that is known of a mail server: probes are for HTTP.
+fn without_probes(settings: &config::Health) -> config::Health {
+    config::Health { path: None, ..settings.clone() }
 }
 
 impl Deref for Node {

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::recipe::{Choice, Recipe};
 use super::urls::{self, Fitting};
-use crate::config::{self, Collector, Faults};
+use crate::config::{self, Collector, Faults, MailUrl, Protocol};
 use crate::limits::Shares;
 use crate::reserved::Reserved;
 use crate::secret::Secret;
@@ -31,6 +31,20 @@ pub struct NodeSpec {
     pub recipe: Recipe,
     /// The headers by which its recipe tells it who the user is.
     reserved: Reserved,
+    /// Its mail servers.
+    mail: Vec<MailSpec>,
+}
+
+/// A mail server of a node.
+pub(super) struct MailSpec {
+    /// What it speaks.
+    pub(super) protocol: Protocol,
+    /// Where it is.
+    pub(super) url: MailUrl,
+    /// TLS, at once or by STARTTLS.
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// Whether TLS begins by STARTTLS.
+    pub(super) starts_tls: bool,
 }
 
 impl NodeSpec {
@@ -67,8 +81,28 @@ impl NodeSpec {
             files: config.tls.files().map(|path| digest(path)).collect(),
             reserved: recipe.identity_headers(),
             recipe,
+            mail: mail(config)?,
             config: config.clone(),
         })
+    }
+
+    /// Its server of a mail protocol.
+    pub(super) fn mail_at(&self, protocol: Protocol) -> Option<&MailSpec> {
+        self.mail.iter().find(|server| server.protocol == protocol)
+    }
+
+    /// Where its mail servers are, for what is known of their health.
+    pub(super) fn mail_urls(&self) -> impl Iterator<Item = (Protocol, &MailUrl)> {
+        self.mail.iter().map(|server| (server.protocol, &server.url))
+    }
+
+    /// Places of mail sessions, for which nobody waits; and those of logins, how long one waits for one.
+    pub(super) fn mail_places(&self) -> (Shares, Shares, Duration) {
+        let (mail, queue) = (&self.config.mail, self.config.queue_max_size);
+        let sessions = Shares { places: mail.max_connections, queue: 0, share: mail.max_connections };
+        let logins =
+            Shares { places: mail.login_max, queue, share: mail.login_max.div_ceil(4).max(2).min(mail.login_max) };
+        (sessions, logins, self.config.queue_timeout)
     }
 
     /// Whether another one is the same node, whatever is said of it: what is known of its health holds.
@@ -182,6 +216,27 @@ fn at(url: &str) -> Option<(bool, String, u16, String)> {
         None => 80,
     };
     Some((secure, url.host()?.to_owned(), port, url.path().to_owned()))
+}
+
+/// The mail servers that a node has. Their certificates have the name of the URL's host, or the one that is set.
+fn mail(config: &config::Backend) -> Result<Vec<MailSpec>, Faults> {
+    let mut servers = Vec::new();
+    for (protocol, alpn) in [(Protocol::Imap, tls::IMAP), (Protocol::Pop3, tls::POP3)] {
+        let Some(url) = config.mail.at(protocol) else { continue };
+        let starts_tls = !url.is_tls && config.mail.start_tls;
+        let tls = if url.is_tls || starts_tls {
+            let name = config.tls.name.clone().unwrap_or_else(|| url.host.clone());
+            let wrong = |error: rustls::pki_types::InvalidDnsNameError| {
+                config.place.key(protocol.name()).fault(error.to_string(), "a host name or address")
+            };
+            let name = ServerName::try_from(name).map_err(wrong)?;
+            Some((tls::to_node(&config.tls, alpn, &config.place.key("tls"))?, name))
+        } else {
+            None
+        };
+        servers.push(MailSpec { protocol, url: url.clone(), tls, starts_tls });
+    }
+    Ok(servers)
 }
 
 /// The digest of a file, which may be a key; none of one that cannot be read.

@@ -124,6 +124,16 @@ enum Verb {
         /// The user's name; all users, if missing.
         user: Option<String>,
     },
+    /// End sessions of mail programs, which log in again at once: after a mailbox was moved, say.
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Kick {
+        /// Those of this user.
+        #[arg(long, group = "which")]
+        user: Option<String>,
+        /// Those at this back-end.
+        #[arg(long, group = "which")]
+        node: Option<String>,
+    },
     /// Lift the quarantine of a component that went bad.
     Lift {
         /// `sha256:…`
@@ -169,6 +179,10 @@ impl Verb {
             }
             Self::Undrain { backend } => ("undrain", vec![("backend", backend.clone())]),
             Self::PurgeRoutes { user } => ("purge-routes", user.iter().map(|user| ("user", user.clone())).collect()),
+            Self::Kick { user, node } => {
+                let user = user.iter().map(|user| ("user", user.clone()));
+                ("kick", user.chain(node.iter().map(|node| ("node", node.clone()))).collect())
+            }
             Self::Lift { digest } => ("lift", vec![("digest", digest.clone())]),
         }
     }

@@ -19,7 +19,7 @@ use crate::demo::{Demo, SITES, USERS};
 use crate::directory::Shrink;
 use crate::log;
 use crate::policy::{Compiler, Quarantine, Suspect};
-use crate::proxy::{Proxy, give_up};
+use crate::proxy::{ListensAt, Proxy, give_up};
 use crate::secret::Secret;
 use crate::session::Keys;
 use crate::shortage;
@@ -40,7 +40,7 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let watch = Watch::start(started.config.files());
     control.hear_stop()?;
     let admin = admin_socket(&started.config, &started.proxy)?;
-    let address = started.proxy.listening().first().and_then(|(_, address, _)| address.parse().ok()).unwrap_or(listen);
+    let address = started.proxy.listening().first().and_then(|first| first.address.parse().ok()).unwrap_or(listen);
     let operators = started.proxy.admin_address();
     let operators = operators.as_deref().map(|address| (address, demo.operator.as_ref()));
     say(&if json { demo_json(address, operators) } else { demo_text(address, operators) });
@@ -118,13 +118,13 @@ fn serve_here(path: &Path, json: bool, strict: bool) -> anyhow::Result<ExitCode>
     let admin = admin_socket(&started.config, proxy)?;
     let listening = proxy.listening();
     if json {
-        let one = |(name, address, tls): &(String, String, bool)| json!({"name": name, "address": address, "tls": tls});
+        let one = |ListensAt { name, address, protocol, tls }: &ListensAt| json!({"name": name, "address": address, "protocol": protocol.name(), "tls": tls});
         let listeners: Vec<_> = listening.iter().map(one).collect();
         let (admin, generation) = (proxy.admin_address(), proxy.generation());
         say(&json!({"listeners": listeners, "admin": admin, "generation": generation}).to_string());
     } else {
-        for (name, address, tls) in listening {
-            let scheme = if tls { "https" } else { "http" };
+        for ListensAt { name, address, protocol, tls } in listening {
+            let scheme = format!("{}{}", protocol.name(), if tls { "s" } else { "" });
             let is_file = address.starts_with("unix:") || address.starts_with("systemd:");
             say(&if is_file {
                 format!("{name}: listening on {address} ({scheme})")

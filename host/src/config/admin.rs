@@ -124,6 +124,8 @@ fn listener(t: &Table<'_>, base: &Path) -> Option<Listener> {
     Some(Listener {
         name: String::new(),
         protocol: Protocol::Http,
+        start_tls: false,
+        site: None,
         address,
         v6_only: false,
         mode: 0,

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::mail::{self, NodeMail};
+use super::network::ProxyProtocol;
 use super::{Place, Table};
 
 /// `[[backend]]`: a node.
@@ -54,17 +56,10 @@ pub struct Backend {
     pub slow_start: Duration,
     /// Takes no new logins.
     pub drain: bool,
+    /// Its mail servers.
+    pub mail: NodeMail,
     /// Where it stands.
     pub place: Place,
-}
-
-/// Versions of the PROXY protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    /// A line of text.
-    V1,
-    /// Binary.
-    V2,
 }
 
 /// `[backend.health]`: when a node is down, and when it is up again.
@@ -202,6 +197,7 @@ pub(super) fn backend(t: &Table<'_>, base: &Path) -> Backend {
         health: t.table("health", health).unwrap_or_default(),
         slow_start: t.duration_or_none("slow-start", Duration::ZERO),
         drain: t.flag("drain", false),
+        mail: mail::of_backend(t),
         place: t.place(),
     }
 }

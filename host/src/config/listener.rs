@@ -15,6 +15,10 @@ pub struct Listener {
     pub name: String,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// Whether TLS begins on demand (the original's `allowStartTLS`).
+    pub start_tls: bool,
+    /// The site that the users of a mail door belong to.
+    pub site: Option<String>,
     /// Where it listens.
     pub address: Address,
     /// Whether an IPv6 socket takes IPv6 only.
@@ -62,6 +66,10 @@ impl Listener {
 pub enum Protocol {
     /// HTTP/1.1, and HTTP/2 over TLS.
     Http,
+    /// IMAP (RFC 3501, RFC 9051).
+    Imap,
+    /// POP3 (RFC 1939).
+    Pop3,
 }
 
 impl Protocol {
@@ -69,8 +77,14 @@ impl Protocol {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
         }
     }
+
+    /// All of them, by their words.
+    const CHOICES: [(&'static str, Self); 3] =
+        [(Self::Http.name(), Self::Http), (Self::Imap.name(), Self::Imap), (Self::Pop3.name(), Self::Pop3)];
 }
 
 /// Where a listener listens.
@@ -211,6 +225,18 @@ impl Limits {
         peer_max_interval_connections: 0,
         peer_interval: Duration::from_secs(60),
     };
+
+    /// Mail programs keep their connections for days, several for an account. The original's limits for its mail proxies
+    /// (200, 600, 10, 50) are for another time.
+    pub const fn of_mail() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_interval_connections: 6000,
+            peer_max_connections: 100,
+            peer_max_interval_connections: 600,
+            ..Self::NONE
+        }
+    }
 }
 
 impl Default for Limits {
@@ -242,10 +268,22 @@ pub(super) fn listener(t: &Table<'_>, base: &Path) -> Listener {
     if t.has("mode") && !is_file {
         t.fault("mode", "an address that is no file", "mode at an address such as \"unix:/run/doorward.web\" only");
     }
+    let protocol = t.choice("protocol", &Protocol::CHOICES).unwrap_or(Protocol::Http);
+    let is_http = protocol == Protocol::Http;
+    let (of_http, of_mail) = (["redirect-to-https", "health-path", "idle-timeout"], ["start-tls", "site"]);
+    for key in of_mail.iter().filter(|_| is_http).chain(of_http.iter().filter(|_| !is_http)).filter(|key| t.has(key)) {
+        let wanted = if is_http { "a listener for mail" } else { "a listener with protocol = \"http\"" };
+        t.fault(key, format!("protocol = \"{}\"", protocol.name()), wanted);
+    }
+    if t.flag("start-tls", false) && !t.has("certificates") {
+        t.fault("start-tls", "no certificates", "certificates beside it");
+    }
     let octal = |text: &str| u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && text.len() <= 4);
     Listener {
         name: t.required("name"),
-        protocol: t.choice("protocol", &[(Protocol::Http.name(), Protocol::Http)]).unwrap_or(Protocol::Http),
+        protocol,
+        start_tls: t.flag("start-tls", false),
+        site: t.text("site").map(|host| host.to_ascii_lowercase()),
         v6_only: t.flag("v6-only", false),
         mode: t.parsed("mode", "permissions such as \"0660\"", octal).unwrap_or(0o660),
         proxied: proxied(t, is_file),
@@ -263,7 +301,10 @@ pub(super) fn listener(t: &Table<'_>, base: &Path) -> Listener {
         health_log: t.flag("health-log", false),
         idle_timeout: t.duration("idle-timeout", Duration::from_secs(300)),
         handshake_timeout: t.duration("handshake-timeout", Duration::from_secs(10)),
-        limits: t.table("limits", |t| limits(t, Limits::default())).unwrap_or_default(),
+        limits: {
+            let default = if is_http { Limits::default() } else { Limits::of_mail() };
+            t.table("limits", |t| limits(t, default)).unwrap_or(default)
+        },
         place: t.place(),
     }
 }
@@ -413,8 +454,12 @@ mod tests {
         };
         assert_eq!(read(""), Ok(Protocol::Http));
         assert_eq!(read("protocol = \"http\""), Ok(Protocol::Http));
-        let fault = read("protocol = \"imap\"").unwrap_err();
-        assert!(fault.contains("listener[0].protocol") && fault.contains("\"imap\""), "{fault}");
-        assert!(fault.contains("http"), "the known ones are named: {fault}");
+        assert_eq!(read("protocol = \"imap\"\nsite = \"Mail.Test\""), Ok(Protocol::Imap));
+        let fault = read("protocol = \"smtp\"").unwrap_err();
+        assert!(fault.contains("listener[0].protocol") && fault.contains("\"smtp\""), "{fault}");
+        assert!(fault.contains("http") && fault.contains("pop3"), "the known ones are named: {fault}");
+        let fault = read("protocol = \"imap\"\nhealth-path = \"/x\"\nstart-tls = true").unwrap_err();
+        assert!(fault.contains("health-path") && fault.contains("start-tls"), "{fault}");
+        assert!(read("start-tls = false").unwrap_err().contains("a listener for mail"));
     }
 }

@@ -12,6 +12,7 @@ mod forwarding;
 mod link;
 mod listener;
 mod log;
+mod mail;
 mod network;
 mod policy;
 mod reader;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use admin::Admin;
-pub use backend::{Backend, Health, ProxyProtocol, Tls};
+pub use backend::{Backend, Health, Tls};
 pub use directory::{Directory, DirectoryKind, Ldap, Routes};
 pub use doorward_vectors::{Question, nearest};
 pub use fault::{Collector, Fault, Faults, Place, Severity, Source};
@@ -37,7 +38,8 @@ pub use listener::{
     Address, Certificate, ClientAuth, Flow, Limits, Listener, ListenerTls, Protocol, Proxied, ProxyHeader,
 };
 pub use log::{Level, Log, LogFormat, LogKind, LogKinds, LogTarget, LogTo, Masking};
-pub use network::{Network, Networks, prefix};
+pub use mail::{ClientAddress, Mail, MailUrl, NodeMail};
+pub use network::{Network, Networks, ProxyProtocol, prefix};
 pub use policy::{GRANTS, is_compile_time};
 pub use reader::{Table, read, read_anyway};
 pub use session::{Session, Throttle};
@@ -73,6 +75,8 @@ pub struct Config {
     pub classes: BTreeMap<String, Limits>,
     /// `[http]`.
     pub http: Http,
+    /// `[mail]`.
+    pub mail: Mail,
     /// Who a request is from: keys of `[http]` too.
     pub forwarding: Forwarding,
     /// `[[policy]]`, in order.
@@ -395,6 +399,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         flow,
         classes: classes.into_iter().collect(),
         http,
+        mail: t.table("mail", mail::mail).unwrap_or_default(),
         forwarding,
         policies: t.tables("policy", |t| policy::policy(t, base)),
         templates: t.text("templates").map(|path| base.join(path)),
@@ -433,6 +438,12 @@ fn check_whole(t: &Table<'_>, config: &Config) {
     for listener in config.listeners.iter().filter(|listener| listener.redirect_to_https.is_some() && !named) {
         let place = listener.place.key("redirect-to-https");
         t.collector().add(place.fault("no site with a name", "a site with a host name to redirect to"));
+    }
+    for listener in &config.listeners {
+        let hosts = config.sites.iter().flat_map(|site| site.hosts.iter().map(String::as_str));
+        if let Some(site) = listener.site.as_ref().filter(|site| !hosts.clone().any(|host| host == *site)) {
+            t.collector().add(listener.place.key("site").unknown(site, "a host of a site", hosts));
+        }
     }
     unique(t, config.listeners.iter().map(|l| (l.name.as_str(), l.place.key("name"))));
     unique(t, config.policies.iter().map(|p| (p.name.as_str(), p.place.key("name"))));

@@ -75,6 +75,15 @@ pub fn prefix(address: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
+/// Versions of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

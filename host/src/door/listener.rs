@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 
 use super::client::Client;
 use super::drain::{Drain, Phase, reached};
+use super::handshake::Channel;
 use super::stream::{Listening, Stream};
-use super::{admit, handshake, http, proxied};
+use super::{admit, handshake, http, mail, proxied};
 use crate::config::Protocol;
 use crate::peer::Peer;
 use crate::worker::Worker;
@@ -68,10 +69,16 @@ async fn connection(
     };
     let mut peer = Arc::new(Peer::new(name, from, local));
     let Some((_permit, clients)) = admit::admit(&worker, &peer) else { return };
-    let Some(channel) = handshake::secure(&worker, &listener, &mut peer, stream).await else { return };
+    let channel = match listener.config.start_tls {
+        true => Some(Channel::Clear(stream)),
+        false => handshake::secure(&worker, &listener, &mut peer, stream).await,
+    };
+    let Some(channel) = channel else { return };
     let protocol = listener.config.protocol;
     let client = Client { worker, listener, peer, clients, drain };
     match protocol {
         Protocol::Http => http::serve(client, channel).await,
+        // Boxed, so that a connection of HTTP has no room for them.
+        Protocol::Imap | Protocol::Pop3 => Box::pin(mail::serve(client, channel)).await,
     }
 }

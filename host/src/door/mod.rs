@@ -6,6 +6,7 @@ mod drain;
 mod handshake;
 mod http;
 mod listener;
+mod mail;
 mod proxied;
 mod stream;
 

@@ -146,7 +146,8 @@ pub async fn log_in<D: Dialogue>(
 /// Writes the line of an attempt that a door turned away before anything of it was checked.
 pub fn turn_away(neighbours: Neighbours<'_>, attempt: &Attempt<'_>, typed: &str, reason: Reason) {
     let nothing = crate::secret::Secret::new(String::new());
-    Underway::begin(neighbours, attempt, typed, &nothing).end::<()>(&Outcome::Refused(Denial::TooLate, reason));
+    let denial = if reason == Reason::ClearText { Denial::policy_failed() } else { Denial::TooLate };
+    Underway::begin(neighbours, attempt, typed, &nothing).end::<()>(&Outcome::Refused(denial, reason));
 }
 
 /// Asks a node to let somebody in, if it may be asked at all.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::words::of_tls;
-use super::{HTTP1, HTTP2, certificates, private_key, provider};
+use super::{HTTP1, HTTP2, IMAP, POP3, certificates, private_key, provider};
 use crate::config::{self, ClientAuth, Collector, Fault, Faults, Protocol};
 
 /// Seals and opens what a ticket holds.
@@ -56,6 +56,9 @@ pub fn server(listener: &config::Listener, tickets: &Arc<dyn Tickets>) -> Result
         .with_cert_resolver(Arc::new(ByName { by_name, default }));
     config.alpn_protocols = match listener.protocol {
         Protocol::Http => vec![HTTP2.to_vec(), HTTP1.to_vec()],
+        // A browser that is led here by somebody else's name offers HTTP only, and is refused (ALPACA, USENIX Security 2021).
+        Protocol::Imap => vec![IMAP.to_vec()],
+        Protocol::Pop3 => vec![POP3.to_vec()],
     };
     config.ticketer = Arc::new(Ticketer { tickets: tickets.clone(), context });
     // No early data: whoever records a request could send it again (RFC 8446, section 8).

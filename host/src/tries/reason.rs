@@ -28,6 +28,8 @@ pub enum Reason {
     CodeTooLate,
     /// The form was not shown to this browser, or too long ago.
     FormToken,
+    /// A password came in clear text where none is taken.
+    ClearText,
     /// Too many have failed of late.
     Throttled,
     /// The node takes no more logins of this user for a while.
@@ -68,6 +70,7 @@ impl Reason {
             Self::WrongCode => "wrong-code",
             Self::CodeTooLate => "code-too-late",
             Self::FormToken => "form-token",
+            Self::ClearText => "clear-text",
             Self::Throttled => "throttled",
             Self::NodeThrottled => "node-throttled",
             Self::DirectoryAway => "directory-away",

@@ -73,6 +73,11 @@ pub(super) const METRICS: &[Row] = &[
         let of = |name: &str| sessions.get(name).copied().unwrap_or_default();
         by("backend", seen.live.nodes().iter().map(|node| (node.name(), of(node.name()))))
     }),
+    gauge("doorward_mail_sessions", "Sessions of mail programs that are open.", |seen| {
+        let counts = seen.proxy.shared().state.mails.counts().into_iter();
+        let labels = |protocol: &str, node| vec![("protocol", protocol.to_owned()), ("backend", node)];
+        counts.map(|((protocol, node), count)| (labels(protocol, node), count.into())).collect()
+    }),
     counter("doorward_policy_memo_hits_total", "Decisions found again.", |seen| seen.policies(|health| health.hits)),
     counter("doorward_policy_memo_misses_total", "Decisions asked for.", |seen| seen.policies(|health| health.misses)),
     counter("doorward_policy_memo_evictions_total", "Answers that went for want of room.", |seen| {

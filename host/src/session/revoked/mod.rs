@@ -67,6 +67,17 @@ pub enum Revocation {
     All,
 }
 
+impl Revocation {
+    /// Whether it ends a session that is open now.
+    pub fn ends(&self, id: &[u8; 16], user: &str) -> bool {
+        match self {
+            Self::Session(session) => session == id,
+            Self::User(name) => list::folded(name) == list::folded(user),
+            Self::All => true,
+        }
+    }
+}
+
 impl Revoked {
     /// Whether the session was ended, here or in the other process of an upgrade.
     pub(super) fn has(&self, session: &Session) -> bool {

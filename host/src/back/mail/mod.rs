@@ -1,0 +1,167 @@
+//! Logs a user in at a node's mail server, and leaves the connection to the door.
+//!
+//! Invariants: credentials are sent only after the TLS that is configured, to a server that takes them, and never as a line of
+//! their own: a name or a password that a protocol has no form for is refused. What a server says before its answer is bounded.
+
+mod imap;
+mod pipe;
+mod pop3;
+mod said;
+mod talk;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::health::{Health, Transition};
+use super::login::{LoginError, Pending, Person};
+use super::spec::MailSpec;
+use super::{Dialogue, Node};
+use crate::config::{ClientAddress, Protocol};
+use crate::limits::{Gate, Holder, Permit, Shut};
+use crate::peer::Peer;
+use crate::reply::Refusal;
+use crate::secret::Secret;
+pub use pipe::{MailSession, Terms};
+use said::{Login, Told};
+use talk::{Failed, Talk};
+
+/// How long a server may take for a login, once it has greeted: some wait for seconds before they say no.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks mail servers of nodes.
+pub struct AtMailServer<'a> {
+    /// What the door speaks.
+    pub protocol: Protocol,
+    /// The client.
+    pub peer: &'a Peer,
+    /// What the log calls the connection.
+    pub id: &'a str,
+}
+
+impl Dialogue for AtMailServer<'_> {
+    type Opened = MailSession;
+
+    /// Each mail server does.
+    fn checks_password(&self, _: &Node) -> bool {
+        true
+    }
+
+    async fn log_in(&self, node: &Arc<Node>, person: &Person<'_>) -> Result<MailSession, LoginError> {
+        let Some((server, health)) = node.mail_at(self.protocol).zip(node.mail_health(self.protocol)) else {
+            tracing::warn!(
+                backend = node.name(),
+                protocol = self.protocol.name(),
+                "a node has no mail server of this kind"
+            );
+            return Err(Refusal::NoNode.into());
+        };
+        let (sessions, logins) = node.mail_gates();
+        let place = enter(sessions, Holder::ANYBODY).await?;
+        let turn = enter(logins, Holder::login(person.name)).await?;
+        if !health.admits(Instant::now()) {
+            return Err(Refusal::NodeAway.into());
+        }
+        let asked = async {
+            let talk = self.connect(node, server, health).await?;
+            let told = node.config.mail.client_address == ClientAddress::Id;
+            let client = told.then_some(Told { peer: self.peer, id: self.id });
+            let login = Login { name: person.user, password: person.secret, server, client };
+            let conversation = async {
+                match self.protocol {
+                    Protocol::Imap => imap::log_in(talk, &login).await,
+                    Protocol::Pop3 => pop3::log_in(talk, &login).await,
+                    // No door of HTTP asks here.
+                    Protocol::Http => Err(Failed::Broken("it is no mail server")),
+                }
+            };
+            tokio::time::timeout(PATIENCE, conversation).await.unwrap_or(Err(Failed::Silent))
+        };
+        let (talk, capabilities) = asked.await.map_err(|failed| self.told(node, failed))?;
+        drop(turn);
+        let (line, read) = talk.into_parts();
+        Ok(MailSession { line, read, capabilities, _place: place })
+    }
+
+    /// Mail programs have nobody to ask for a code.
+    async fn second_factor(&self, _: &Arc<Node>, _: &str, _: (&Pending, &Secret)) -> Result<MailSession, LoginError> {
+        Err(Refusal::Internal.into())
+    }
+}
+
+impl AtMailServer<'_> {
+    /// Connects within `connect-timeout`, TLS included, and hears the greeting.
+    async fn connect(&self, node: &Node, server: &MailSpec, health: &Health) -> Result<Talk, Failed> {
+        let connecting = async {
+            let mut talk = Talk::connect(node, server, self.peer).await?;
+            talk.greeting().await?;
+            Ok(talk)
+        };
+        let connected = tokio::time::timeout(node.config.connect_timeout, connecting).await;
+        let connected = connected.unwrap_or(Err(Failed::Silent));
+        let now = Instant::now();
+        let transition = match &connected {
+            Ok(_) => health.reached(now),
+            Err(Failed::Shortage(_)) => Transition::Same,
+            Err(_) => health.failed(now),
+        };
+        let (backend, protocol) = (node.name(), self.protocol.name());
+        match transition {
+            Transition::Same => {}
+            Transition::Down => tracing::error!(backend, protocol, "a mail server is down"),
+            Transition::Up(after) => {
+                tracing::warn!(backend, protocol, seconds = after.as_secs(), "a mail server is up again");
+            }
+        }
+        connected
+    }
+
+    /// What is told of a failure; the cause is in the log.
+    fn told(&self, node: &Node, failed: Failed) -> LoginError {
+        let (backend, protocol) = (node.name(), self.protocol.name());
+        match failed {
+            Failed::Wrong => LoginError::Wrong,
+            Failed::Expired => LoginError::PasswordExpired,
+            Failed::Busy => LoginError::Throttled(None),
+            Failed::Away(error) => {
+                tracing::error!(backend, protocol, error, "a mail server cannot be reached");
+                Refusal::NodeAway.into()
+            }
+            Failed::Shortage(error) => {
+                tracing::error!(
+                    backend,
+                    protocol,
+                    error,
+                    "no connection to a node can be opened: this machine lacks something"
+                );
+                Refusal::Shortage.into()
+            }
+            Failed::Silent => {
+                tracing::error!(backend, protocol, "a mail server does not answer in time");
+                Refusal::NodeTimeout.into()
+            }
+            Failed::Unwilling => {
+                tracing::warn!(backend, protocol, "a mail server cannot check logins");
+                Refusal::NodeDown.into()
+            }
+            Failed::TakesNoPassword => {
+                tracing::error!(backend, protocol, "a mail server takes no passwords as it is connected to");
+                Refusal::Internal.into()
+            }
+            Failed::Broken(how) => {
+                tracing::warn!(backend, protocol, how, "a mail server's answer is broken");
+                Refusal::NodeBroken.into()
+            }
+        }
+    }
+}
+
+async fn enter(gate: &Gate, holder: Holder) -> Result<Permit, LoginError> {
+    gate.enter(holder).await.map_err(|shut| {
+        match shut {
+            Shut::Full => Refusal::QueueFull,
+            Shut::TimedOut => Refusal::QueueTimeout,
+            Shut::InVain => Refusal::NodeAway,
+        }
+        .into()
+    })
+}

@@ -1,0 +1,225 @@
+//! What follows a login: bytes are copied both ways, exactly, and nobody reads them.
+//!
+//! Invariants: a session in which nothing moves holds no buffer; one that cannot write holds what it read and reads no more;
+//! who ends his half still gets what the other side has to say.
+
+use std::cell::{Cell, RefCell};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::Instant;
+
+use crate::back::http1::Line;
+use crate::back::tunnel::{Closed, Moved};
+use crate::limits::Permit;
+
+/// So much is read at once.
+const ROOM: usize = 64 << 10;
+/// A session that is told to end is told so between two answers: when the node's last bytes ended a line, and nothing has
+/// moved for so long.
+const QUIET: Duration = Duration::from_secs(2);
+/// It is not waited for longer than this.
+const GRACE: Duration = Duration::from_secs(15);
+
+thread_local! {
+    /// The worker's room, which is lent to whoever has something to read.
+    static LENT: RefCell<Option<Box<[u8]>>> = const { RefCell::new(None) };
+}
+
+/// A session at a mail server.
+pub struct MailSession {
+    pub(super) line: Box<dyn Line>,
+    /// What the server said behind its answer to the login.
+    pub(super) read: Vec<u8>,
+    /// What it can do from now on, as clients may know it (IMAP); none where it did not say.
+    pub capabilities: Option<String>,
+    pub(super) _place: Permit,
+}
+
+/// When a session ends by itself.
+pub struct Terms<O> {
+    /// Nothing moved for so long.
+    pub idle: Duration,
+    /// It is told to end.
+    pub over: O,
+    /// What the client is told then.
+    pub bye: &'static [u8],
+}
+
+impl MailSession {
+    /// Copies to the end; `early` is what the client sent before it had the answer. `moved` counts meanwhile.
+    pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        mut self,
+        client: &mut S,
+        early: Vec<u8>,
+        moved: &Moved,
+        terms: Terms<impl Future<Output = ()>>,
+    ) -> Closed {
+        let state = State { last: Cell::new(Instant::now()), is_line: Cell::new(true), moved };
+        let read = std::mem::take(&mut self.read);
+        let closed = {
+            let (mut up, mut down) = (Half::begin(early), Half::begin(read));
+            let (line, client) = (&mut self.line, &mut *client);
+            let copying = std::future::poll_fn(|cx| state.poll(client, line, (&mut up, &mut down), cx));
+            let mut copying = pin!(copying);
+            tokio::select! {
+                closed = copying.as_mut() => return closed,
+                () = state.idle(terms.idle) => {}
+                () = terms.over => {}
+            }
+            let quiet = tokio::time::timeout(GRACE, state.quiet());
+            tokio::select! {
+                closed = copying => return closed,
+                quiet = quiet => quiet,
+            }
+        };
+        if closed.is_ok() && !terms.bye.is_empty() {
+            let _ = tokio::time::timeout(QUIET, client.write_all(terms.bye)).await;
+        }
+        let _ = tokio::time::timeout(QUIET, client.shutdown()).await;
+        Closed::Deadline
+    }
+}
+
+/// What is known of a session while it is copied.
+struct State<'a> {
+    last: Cell<Instant>,
+    /// Whether the node's last bytes ended a line.
+    is_line: Cell<bool>,
+    moved: &'a Moved,
+}
+
+impl State<'_> {
+    /// Copies both ways. Ready when the node has ended its half and the client knows, or one of both is gone.
+    fn poll<C, N>(
+        &self,
+        client: &mut C,
+        node: &mut N,
+        (up, down): (&mut Half, &mut Half),
+        cx: &mut Context<'_>,
+    ) -> Poll<Closed>
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+        N: AsyncRead + AsyncWrite + Unpin,
+    {
+        let count = |counter: &Cell<u64>, bytes: &[u8]| {
+            self.last.set(Instant::now());
+            counter.set(counter.get() + bytes.len() as u64);
+        };
+        let received = |bytes: &[u8]| count(&self.moved.received, bytes);
+        let sent = |bytes: &[u8]| {
+            self.is_line.set(bytes.ends_with(b"\n"));
+            count(&self.moved.sent, bytes);
+        };
+        if let Poll::Ready(Err(closed)) = up.poll((client, node), (Closed::Client, Closed::Node), &received, cx) {
+            return Poll::Ready(closed);
+        }
+        down.poll((node, client), (Closed::Node, Closed::Client), &sent, cx)
+            .map(|ended| ended.err().unwrap_or(Closed::InOrder))
+    }
+
+    /// Until nothing has moved for so long.
+    async fn idle(&self, idle: Duration) {
+        while self.last.get().elapsed() < idle {
+            tokio::time::sleep_until(self.last.get() + idle).await;
+        }
+    }
+
+    /// Until the client can be told something between two answers.
+    async fn quiet(&self) {
+        loop {
+            self.idle(QUIET).await;
+            if self.is_line.get() {
+                return;
+            }
+            tokio::time::sleep(QUIET).await;
+        }
+    }
+}
+
+/// One direction.
+struct Half {
+    /// What was read and could not be written yet.
+    left: Vec<u8>,
+    at: usize,
+    /// The reader is at its end.
+    ended: bool,
+    /// The writer knows that.
+    shut: bool,
+    /// Something was written that may still be in the writer.
+    unflushed: bool,
+}
+
+impl Half {
+    fn begin(left: Vec<u8>) -> Self {
+        Self { left, at: 0, ended: false, shut: false, unflushed: false }
+    }
+
+    /// Copies until the reader has no more, or the writer no room. Ready when the reader has ended, and the writer knows.
+    fn poll<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+        &mut self,
+        (reader, writer): (&mut R, &mut W),
+        (of_reader, of_writer): (Closed, Closed),
+        moved: &dyn Fn(&[u8]),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Closed>> {
+        if self.shut {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            while let Some(rest) = self.left.get(self.at..).filter(|rest| !rest.is_empty()) {
+                let written = ready!(Pin::new(&mut *writer).poll_write(cx, rest)).map_err(|_| of_writer)?;
+                if written == 0 {
+                    return Poll::Ready(Err(of_writer));
+                }
+                moved(&rest[..written]);
+                (self.at, self.unflushed) = (self.at + written, true);
+            }
+            (self.left, self.at) = (Vec::new(), 0);
+            if self.ended {
+                ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(|_| of_writer)?;
+                self.shut = true;
+                return Poll::Ready(Ok(()));
+            }
+            let read = lend(|room| {
+                let mut room = ReadBuf::new(room);
+                ready!(Pin::new(&mut *reader).poll_read(cx, &mut room)).map_err(|_| of_reader)?;
+                let (filled, mut at) = (room.filled(), 0);
+                while let Some(rest) = filled.get(at..).filter(|rest| !rest.is_empty()) {
+                    match Pin::new(&mut *writer).poll_write(cx, rest) {
+                        Poll::Ready(Ok(written)) if written > 0 => {
+                            moved(&rest[..written]);
+                            (at, self.unflushed) = (at + written, true);
+                        }
+                        Poll::Ready(_) => return Poll::Ready(Err(of_writer)),
+                        Poll::Pending => {
+                            self.left = rest.to_vec();
+                            break;
+                        }
+                    }
+                }
+                Poll::Ready(Ok(filled.len()))
+            });
+            match read {
+                Poll::Ready(read) => self.ended = read? == 0,
+                Poll::Pending => {
+                    if self.unflushed {
+                        ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(|_| of_writer)?;
+                        self.unflushed = false;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+/// Lends the worker's room for the time of a call.
+fn lend<T>(call: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut room = LENT.take().unwrap_or_else(|| vec![0; ROOM].into_boxed_slice());
+    let done = call(&mut room);
+    LENT.set(Some(room));
+    done
+}

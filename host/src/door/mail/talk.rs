@@ -1,0 +1,88 @@
+//! What a protocol before the login has to be able to say.
+
+use doorward_wire::mail::Bytes;
+use doorward_wire::mail::scan::{Limits, Literals};
+
+use super::refused::No;
+use crate::config::{Mail, Protocol};
+
+/// How a protocol speaks. Pure: bytes in, an answer and what is to be done out.
+pub(super) trait Talk {
+    /// Which it is.
+    const PROTOCOL: Protocol;
+    /// Which literals it has.
+    const LITERALS: Literals;
+    /// What is told in the middle of a session that has to end; nothing where nothing may be said unasked.
+    const BYE: &'static [u8];
+
+    /// At the beginning of a connection.
+    fn new(terms: Offers) -> Self;
+    /// Bounds of what comes before the login.
+    fn limits(mail: &Mail) -> Limits;
+    /// The greeting.
+    fn greet(&self, out: &mut Vec<u8>);
+    /// TLS has begun: what was said before it is forgotten.
+    fn secured(&mut self, terms: Offers);
+    /// Whether the next line is the response to a challenge.
+    fn awaits_response(&self) -> bool;
+    /// Takes a command, its line end included, and answers it, but for a login.
+    fn hear(&mut self, command: &[u8], out: &mut Vec<u8>) -> Heard;
+    /// Whether a command that begins like this may have the literal that its client waits to send.
+    fn takes_literal(&self, begin: &[u8]) -> bool;
+    /// Refuses the command that began like this, since its literal is too large, or it has none.
+    fn refuse_literal(&mut self, begin: &[u8], is_too_large: bool, out: &mut Vec<u8>);
+    /// Answers a login that failed.
+    fn no(&mut self, no: &No, out: &mut Vec<u8>);
+    /// Answers a login that worked; with what the node can do then.
+    fn yes(&mut self, capabilities: Option<&str>, out: &mut Vec<u8>);
+    /// Says goodbye before the login.
+    fn bye(&self, why: Bye, out: &mut Vec<u8>);
+}
+
+/// What a connection offers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offers {
+    /// TLS may begin.
+    pub(super) start_tls: bool,
+    /// Passwords are taken.
+    pub(super) passwords: bool,
+}
+
+/// What came of a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It is answered.
+    Answered,
+    /// It is answered, and was wrong.
+    Wrong,
+    /// It is answered; TLS comes next.
+    StartTls,
+    /// Somebody logs in. Bytes, since they may be no UTF-8.
+    LogIn {
+        /// The name.
+        name: Bytes,
+        /// The password.
+        password: Bytes,
+    },
+    /// A login that is answered already: nobody was asked about it.
+    Denied,
+    /// A password came where none is taken; it is answered.
+    ClearText(Bytes),
+    /// It is answered, and was the last.
+    Close,
+    /// Nothing more is said or read: it is no mail program.
+    Drop,
+}
+
+/// Why a connection ends before a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bye {
+    /// It took too long.
+    TimedOut,
+    /// What it sends is too large.
+    TooLarge,
+    /// Too much of it was wrong.
+    TooManyErrors,
+    /// Doorward ends.
+    Draining,
+}

@@ -1,0 +1,155 @@
+//! Sessions of mail programs that are open: how many a user has, where they are, and how they are told to end.
+//!
+//! Invariant: a session is here from its login to its end, and counts for its user as long.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+
+use crate::config::Protocol;
+
+/// All of them. Part of State.
+#[derive(Debug, Default)]
+pub struct Mails(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    open: HashMap<u64, Arc<Mail>>,
+    users: HashMap<String, usize>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Mail {
+    /// What the log calls it.
+    pub id: [u8; 16],
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Whose it is.
+    pub user: String,
+    /// The node.
+    pub node: String,
+    /// The client.
+    pub client: IpAddr,
+    /// When it began.
+    pub since: SystemTime,
+    told: AtomicBool,
+    end: Notify,
+}
+
+/// A session's place in the table, until it is dropped.
+#[derive(Debug)]
+pub struct OpenMail {
+    table: Arc<Mutex<Table>>,
+    number: u64,
+    mail: Arc<Mail>,
+}
+
+impl Mail {
+    /// A session that begins now.
+    pub fn new(id: [u8; 16], protocol: Protocol, (user, node): (&str, &str), client: IpAddr) -> Self {
+        let (user, node, since) = (user.to_owned(), node.to_owned(), SystemTime::now());
+        Self { id, protocol, user, node, client, since, told: AtomicBool::new(false), end: Notify::new() }
+    }
+}
+
+impl Mails {
+    /// One more session; none where its user has `most` already. 0 is no limit.
+    pub fn begin(&self, mail: Mail, most: usize) -> Option<OpenMail> {
+        let mut table = lock(&self.0);
+        let of_user = table.users.entry(mail.user.clone()).or_default();
+        if most > 0 && *of_user >= most {
+            return None;
+        }
+        *of_user += 1;
+        let (number, mail) = (table.next, Arc::new(mail));
+        table.next += 1;
+        table.open.insert(number, mail.clone());
+        Some(OpenMail { table: self.0.clone(), number, mail })
+    }
+
+    /// Tells sessions to end: how many.
+    pub fn end(&self, which: impl Fn(&Mail) -> bool) -> usize {
+        let table = lock(&self.0);
+        let told = table.open.values().filter(|mail| which(mail) && !mail.told.swap(true, Ordering::AcqRel));
+        told.inspect(|mail| mail.end.notify_one()).count()
+    }
+
+    /// All that are open.
+    pub fn all(&self) -> Vec<Arc<Mail>> {
+        lock(&self.0).open.values().cloned().collect()
+    }
+
+    /// How many are open, by protocol and node.
+    pub fn counts(&self) -> Vec<((&'static str, String), u64)> {
+        let mut counts = std::collections::BTreeMap::<_, u64>::new();
+        for mail in lock(&self.0).open.values() {
+            *counts.entry((mail.protocol.name(), mail.node.clone())).or_default() += 1;
+        }
+        counts.into_iter().collect()
+    }
+}
+
+impl OpenMail {
+    /// Until it is told to end.
+    pub async fn told(&self) {
+        while !self.mail.told.load(Ordering::Acquire) {
+            self.mail.end.notified().await;
+        }
+    }
+}
+
+impl Drop for OpenMail {
+    fn drop(&mut self) {
+        let mut table = lock(&self.table);
+        table.open.remove(&self.number);
+        if let Some(of_user) = table.users.get_mut(&self.mail.user) {
+            *of_user -= 1;
+            if *of_user == 0 {
+                table.users.remove(&self.mail.user);
+            }
+        }
+    }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail(user: &str, node: &str) -> Mail {
+        Mail::new([0; 16], Protocol::Imap, (user, node), IpAddr::from([192, 0, 2, 1]))
+    }
+
+    #[test]
+    fn a_user_has_so_many_sessions_and_gives_them_back() {
+        let mails = Mails::default();
+        let one = mails.begin(mail("alice", "a"), 2).unwrap();
+        let _two = mails.begin(mail("alice", "b"), 2).unwrap();
+        assert!(mails.begin(mail("alice", "a"), 2).is_none());
+        assert!(mails.begin(mail("bob", "a"), 2).is_some());
+        assert_eq!(mails.counts(), [(("imap", "a".to_owned()), 1), (("imap", "b".to_owned()), 1)]);
+        drop(one);
+        assert!(mails.begin(mail("alice", "a"), 2).is_some());
+        assert_eq!(mails.all().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn sessions_are_told_to_end_once() {
+        let mails = Mails::default();
+        let (alice, bob) = (mails.begin(mail("alice", "a"), 0).unwrap(), mails.begin(mail("bob", "a"), 0).unwrap());
+        assert_eq!(mails.end(|mail| mail.user == "alice"), 1);
+        assert_eq!(mails.end(|mail| mail.user == "alice"), 0);
+        alice.told().await;
+        let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::pin!(bob.told()).poll(cx).is_pending()));
+        assert!(waits.await);
+    }
+}

@@ -1,0 +1,90 @@
+//! Real mail servers (Dovecot), and real programs: curl, and Python's imaplib and poplib.
+
+use std::process::Command;
+
+use harness::{Proxy, Setup, Stack};
+
+fn start(stack: &Stack, mode: &str, node_tls: bool) -> Proxy {
+    let (dn, password) = if mode == "ldap-password" { stack.password_reader() } else { stack.service() };
+    let (chain, key) = stack.server_pair();
+    let certificates = format!("certificates = [{{ chain = \"{}\", key = \"{}\" }}]", chain.display(), key.display());
+    let limits = "[listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0";
+    let mut text = format!(
+        "[[log.to]]\nwhat = [\"server\", \"login\", \"access\"]\ntarget = \"stderr\"\n[directory]\nkind = \"ldap\"\nurls = {:?}\nca = \"{}\"\nbase = \"{}\"\nbind-dn = \"{dn}\"\n\
+         bind-password-file = \"bind.secret\"\n[authentication]\nmode = \"{mode}\"\n[[site]]\nhosts = [\"*\"]\n",
+        stack.ldaps(),
+        stack.ca().display(),
+        stack.people_dn()
+    );
+    for (name, protocol, more) in
+        [("imap", "imap", "start-tls = true"), ("imaps", "imap", ""), ("pop3", "pop3", "start-tls = true")]
+    {
+        text.push_str(&format!(
+            "[[listener]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n{more}\n{certificates}\n{limits}\n"
+        ));
+    }
+    for name in ["A", "B"] {
+        let node = stack.node(name);
+        // The certificate is one of localhost.
+        let imap = if node_tls { format!("imaps://{}", node.imaps) } else { format!("imap://{}", node.imap) };
+        text.push_str(&format!(
+            "[[backend]]\nname = \"{}\"\nurl = \"{}\"\nrecipe = \"roundcube\"\nimap = \"{imap}\"\npop3 = \"pop3://{}\"\n\
+             mail-client-address = \"id\"\n{}[backend.tls]\nca = \"{}\"\n",
+            node.mail_host,
+            node.http,
+            node.pop3,
+            if node_tls { "" } else { "mail-start-tls = true\n" },
+            stack.ca().display()
+        ));
+    }
+    Setup::new().file("bind.secret", format!("{password}\n")).serve(&text)
+}
+
+fn run(command: &mut Command) -> String {
+    let ran = command.output().expect("it runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{command:?}: {said}");
+    said
+}
+
+#[test]
+fn programs_read_and_write_mail_at_real_servers() {
+    let stack = Stack::start();
+    for (mode, node_tls) in [("ldap-bind", true), ("ldap-password", false), ("back-end", true)] {
+        let proxy = start(stack, mode, node_tls);
+        let port = |name: &str| proxy.address(name).port().to_string();
+        for node in ["A", "B"] {
+            let users = stack.users().iter().filter(|user| {
+                user.status == "active" && user.node.as_deref() == Some(node) && !user.password.is_empty()
+            });
+            let mut command = Command::new("python3");
+            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/suite/mail/programs.py")).arg(stack.ca());
+            command.args([port("imap"), port("imaps"), port("pop3"), node.to_owned()]);
+            users.for_each(|user| _ = command.args([&user.uid, &user.password]));
+            let said = run(&mut command);
+            assert!(said.contains("good"), "{mode} {node}: {said}");
+        }
+    }
+}
+
+#[test]
+fn curl_lists_a_mailbox_and_is_told_of_outages_as_such() {
+    let stack = Stack::start();
+    let proxy = start(stack, "ldap-bind", true);
+    let user = stack.users().iter().find(|user| user.uid == "alice").expect("she is there");
+    let curl = |scheme: &str, listener: &str, password: &str| {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--ssl-reqd", "--max-time", "60", "--cacert"]).arg(stack.ca());
+        command.args(["--user", &format!("{}:{password}", user.uid)]);
+        command.arg(format!("{scheme}://localhost:{}/", proxy.address(listener).port()));
+        command
+    };
+    for (scheme, listener) in [("imap", "imap"), ("imaps", "imaps")] {
+        let list = run(&mut curl(scheme, listener, &user.password));
+        assert!(list.contains("INBOX"), "{scheme}: {list}");
+    }
+    run(&mut curl("pop3", "pop3", &user.password));
+    let refused = curl("imaps", "imaps", "certainly not").output().expect("curl runs");
+    assert_eq!(refused.status.code(), Some(67), "CURLE_LOGIN_DENIED: {}", String::from_utf8_lossy(&refused.stderr));
+    proxy.wait_for_log("mail session .*protocol=\"pop3\".*user=\"alice\".*ended=\"whole\"", super::PATIENCE);
+}
