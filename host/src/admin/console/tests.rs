@@ -34,7 +34,7 @@ fn texts_of_strangers_are_text_on_every_page() {
         ),
         (
             "request",
-            json!({"id": EVIL, "decisions": [event], "exchanges": [{"user-agent": EVIL}], "logins": [{"typed": EVIL}]}),
+            json!({"id": EVIL, "decisions": [event], "exchanges": [{"user-agent": EVIL, "status": 200}], "logins": [{"typed": EVIL}]}),
         ),
         ("nodes", json!({"nodes": [{"name": EVIL, "url": EVIL, "up": true, "requests": 1, "max-connections": 5}]})),
         (
