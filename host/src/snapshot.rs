@@ -1,5 +1,6 @@
 //! Snapshot: one compiled generation of everything an operator can change. Built whole, or refused whole.
 
+mod contents;
 mod fingerprint;
 mod hosts;
 mod tickets;
@@ -20,6 +21,7 @@ use crate::policy::{self, Compiler, PolicySpec, PolicySpecs, Quarantine};
 use crate::session::{Cookie, Keys, Sessions};
 use crate::tls;
 
+pub use contents::Contents;
 pub use fingerprint::{Fingerprint, load_at_rest};
 use hosts::Hosts;
 pub use tickets::Renewed;
@@ -30,6 +32,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// Of the files that it was built from, where they stood still meanwhile.
     pub fingerprint: Option<Fingerprint>,
+    /// What it was built from, part by part.
+    pub contents: Contents,
     /// Addresses to listen on, by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// How operators reach it.
@@ -82,6 +86,21 @@ pub struct Snapshot {
     pub warnings: Vec<Fault>,
     /// Files whose keys it has.
     key_files: Vec<PathBuf>,
+}
+
+impl PartialEq for Snapshot {
+    /// Whether both were built from the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.contents == other.contents
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    /// Without what it holds: keys and passwords are among that.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (generation, contents) = (&self.generation, &self.contents);
+        f.debug_struct("Snapshot").field("generation", generation).field("contents", contents).finish_non_exhaustive()
+    }
 }
 
 /// A listener with its TLS.
@@ -176,6 +195,7 @@ impl Snapshot {
         let mut snapshot = Self {
             generation: materials.generation,
             fingerprint: None,
+            contents: Contents::of(config),
             listeners,
             admin: config.admin.clone(),
             admin_listener,

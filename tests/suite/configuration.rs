@@ -415,6 +415,36 @@ fn keys_that_a_reload_cannot_apply_are_named_by_the_reload_and_by_check() {
     }
 }
 
+/// By name, whether a table or a file says something else: in the answer, and in the log for who reloads by a signal.
+#[test]
+fn a_reload_says_what_changed() {
+    let node = webmail(|_| harness::Answer::text(""));
+    let text = |timeout: &str, more: &str| {
+        let admin = format!("[admin]\nsocket = \"admin.sock\"\n[session]\nidle-timeout = \"{timeout}\"\n");
+        config(&admin, &[("node-a", &node, ""), ("node-b", &node, "")]) + more
+    };
+    let proxy = setup().serve(&text("10m", ""));
+    let reload = || {
+        let (status, body) = proxy.admin("POST", "/reload");
+        assert_eq!(status, 200, "{body}");
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        body["changes"].as_array().expect("a list").iter().map(|one| one.as_str().expect("a name").to_owned()).collect()
+    };
+    let check = |expected: &[&str]| {
+        // The watcher may have been sooner; the line is there in any case.
+        let (told, line): (Vec<String>, _) = (reload(), format!("reloaded .*changed=\"?{}", expected.join(", ")));
+        assert!(told == expected || told.is_empty(), "{told:?}");
+        proxy.wait_for_log(&line, std::time::Duration::from_secs(10));
+    };
+    proxy.write("doorward.toml", text("20m", "[[site]]\nhosts = [\"b.test\"]\n"));
+    check(&["session", "new site b.test"]);
+    // A file that two back-ends name, with the line numbers moved by a comment that changes nothing.
+    proxy.write("test.toml", crate::support::RECIPE.replace("/inbox", "/start"));
+    check(&["backend node-a", "backend node-b"]);
+    proxy.write("doorward.toml", format!("# a comment\n{}", text("20m", "")));
+    check(&["gone site b.test"]);
+}
+
 #[test]
 fn a_block_that_no_template_shows_is_a_fault_and_a_page_without_its_form_a_warning() {
     let login = "{% extends \"blue/base.html\" %}{% block content %}x{% endblock %}";

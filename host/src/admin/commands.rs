@@ -10,6 +10,7 @@ use super::call::{Answer, Call, Content};
 use super::metrics::{self, FORMAT, Format};
 use super::{audit, status};
 use crate::config::units;
+use crate::control::Reloaded;
 use crate::directory::Shrink;
 use crate::session::{self, Revocation};
 
@@ -43,7 +44,8 @@ pub(super) async fn reload(call: Call) -> Answer {
         Ok(reloaded) => reloaded,
         Err(error) => return Answer::failed(&error),
     };
-    let mut done = json!({"generation": reloaded.generation, "changed": reloaded.changed});
+    let Reloaded { generation, changed, changes } = reloaded;
+    let mut done = json!({"generation": generation, "changed": changed, "changes": changes});
     let snapshot = call.control.generations().proxy().shared().live.load();
     if !snapshot.warnings.is_empty() {
         done["warnings"] = snapshot.warnings.iter().map(ToString::to_string).collect();

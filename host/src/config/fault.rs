@@ -112,6 +112,11 @@ impl Place {
         Self { source: self.source.clone(), key, line }
     }
 
+    /// The text of the file this place is in.
+    pub fn text(&self) -> &str {
+        &self.source.text
+    }
+
     /// The file this place is in.
     pub fn file(&self) -> &Path {
         &self.source.path

@@ -14,6 +14,7 @@ mod listener;
 mod log;
 mod mail;
 mod network;
+mod parts;
 mod policy;
 mod reader;
 mod session;
@@ -40,6 +41,7 @@ pub use listener::{
 pub use log::{Level, Log, LogFormat, LogKind, LogKinds, LogTarget, LogTo, Masking};
 pub use mail::{ClientAddress, Mail, MailUrl, NodeMail};
 pub use network::{Network, Networks, ProxyProtocol, prefix};
+pub use parts::Part;
 pub use policy::{GRANTS, is_compile_time};
 pub use reader::{Table, read, read_anyway};
 pub use session::{Session, Throttle};
@@ -299,36 +301,6 @@ impl Mode {
             Self::LdapPassword => "ldap-password",
             Self::BackEnd => "back-end",
         }
-    }
-}
-
-impl Config {
-    /// Every file and folder that this configuration names: what is watched.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let mut files = vec![self.place.file().to_owned()];
-        files.extend(self.policies.iter().flat_map(|policy| [&policy.file, &policy.shadow]).flatten().cloned());
-        files.extend(self.templates.clone());
-        files.extend(self.languages.clone());
-        files.extend(self.sites.iter().filter_map(|site| site.logo.clone()));
-        for certificate in self.listeners.iter().flat_map(|listener| &listener.certificates) {
-            files.extend([certificate.chain.clone(), certificate.key.clone()]);
-            files.extend(certificate.ocsp.clone());
-        }
-        files.extend(self.listeners.iter().filter_map(|listener| listener.tls.client_ca.clone()));
-        files.extend(self.admin.files().cloned());
-        files.extend(self.ticket_key_file.clone());
-        files.extend(self.directory.files().cloned());
-        files.extend(self.session.key_file.clone());
-        for backend in &self.backends {
-            files.extend(backend.tls.files().cloned());
-            // Also one that is not there yet.
-            files.extend(backend.recipe.contains(['.', '/']).then(|| self.base.join(&backend.recipe)));
-            files.extend(backend.recipe_secret_file.clone());
-        }
-        for to in &self.log.to {
-            files.extend(to.tls.files().cloned().chain(to.mask_key_file.clone()));
-        }
-        files
     }
 }
 

@@ -70,12 +70,14 @@ impl Life {
 }
 
 /// What came of a reload that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
     /// The generation that is live.
     pub generation: u64,
     /// Whether it is a new one.
     pub changed: bool,
+    /// What is different in it, by name.
+    pub changes: Vec<String>,
 }
 
 /// The last reload, good or bad.

@@ -339,7 +339,10 @@ impl Task {
         }
         let reloaded = match next {
             Err(error) => Err(error),
-            Ok(None) => Ok(Reloaded { generation: self.generations.generation(), changed: false }),
+            Ok(None) => {
+                let generation = self.generations.generation();
+                Ok(Reloaded { generation, changed: false, changes: Vec::new() })
+            }
             Ok(Some(next)) => match self.commit(next, &reload.bad).await {
                 Some(reloaded) => reloaded,
                 None => return Some(End::Stop),
@@ -368,11 +371,14 @@ impl Task {
         // What is superseded by a reload without having failed went well.
         let (before, went_well) = (generations.generation(), generations.is_doing_well());
         self.at_once(move || {
+            let earlier = generations.proxy().shared().live.load_full();
+            let changes = next.snapshot.contents.changes_since(&earlier.contents);
             let began = Instant::now();
             generations.go_live(next.snapshot.clone(), "reload", Cause::Operator, Some(&next.config))?;
             let generation = next.snapshot.generation;
             log::warnings(&next.snapshot.warnings);
-            tracing::info!(generation, us = began.elapsed().as_micros(), "reloaded");
+            let us = began.elapsed().as_micros();
+            tracing::info!(generation, us, changed = changes.join(", "), "reloaded");
             generations.note_reload(None);
             let config = next.keep();
             let keep = move || {
@@ -383,7 +389,7 @@ impl Task {
             };
             // Nobody waits for the disk.
             spawn_blocking(keep);
-            Ok(Reloaded { generation, changed: true })
+            Ok(Reloaded { generation, changed: true, changes })
         })
         .await
     }

@@ -60,13 +60,13 @@ impl Fingerprint {
 }
 
 /// With its length, so that no two lists of parts look the same.
-fn add(hash: &mut Sha256, part: &[u8]) {
+pub(super) fn add(hash: &mut Sha256, part: &[u8]) {
     hash.update((part.len() as u64).to_le_bytes());
     hash.update(part);
 }
 
 /// A file's hash, or why it cannot be read. A folder is told by what is in it.
-fn contents(path: &Path) -> Vec<u8> {
+pub(super) fn contents(path: &Path) -> Vec<u8> {
     if path.is_dir() {
         return b"folder".to_vec();
     }
