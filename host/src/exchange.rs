@@ -39,6 +39,7 @@ use crate::policy::{Action, Facts, Filtered, Form, RequestFacts, TypedAnswer as 
 use crate::reply::Refusal;
 use crate::session::{Search, Session};
 use crate::snapshot::Site;
+use crate::traces;
 use crate::upload::Incoming;
 use crate::worker::Worker;
 
@@ -100,6 +101,8 @@ struct Exchange {
     worker: Rc<Worker>,
     snapshot: Arc<Live>,
     peer: Arc<Peer>,
+    /// Whether a trusted proxy sent it.
+    is_from_proxy: bool,
     /// The client's connection, over HTTP/1.1.
     connection: Option<Rc<ClientConnection>>,
     finish: Finish,
@@ -130,7 +133,7 @@ pub fn run(
     worker: Rc<Worker>,
     Caller { peer, clients, connection }: Caller,
     request: Result<Inbound, Unreadable>,
-) -> Pin<Box<impl Future<Output = Ending>>> {
+) -> Pin<Box<dyn Future<Output = Ending>>> {
     let snapshot = worker.live();
     let proxy = peer.address;
     let (head, present, body) = match request {
@@ -141,16 +144,19 @@ pub fn run(
         Err(Unreadable(refusal)) => (Err(refusal), Present::default(), Incoming::Empty),
     };
     let peer = head.as_ref().map_or(peer.clone(), |head| client::of(peer, &snapshot.forwarding, &head.headers));
-    let finish = Finish::begin(&worker, &peer, head.as_ref().ok(), snapshot.generation);
-    let mut exchange = Exchange { worker, snapshot, peer, connection, finish };
-    let visit = match head {
+    let mut finish = Finish::begin(&worker, &peer, head.as_ref().ok(), snapshot.generation);
+    let is_from_proxy = snapshot.forwarding.trusted.contain(proxy);
+    let headers = head.as_ref().ok().filter(|_| is_from_proxy).map(|head| &head.headers);
+    let trace = snapshot.traces.as_ref().map(|settings| finish.trace(headers, settings));
+    let mut exchange = Exchange { worker, snapshot, peer, is_from_proxy, connection, finish };
+    let visit = traces::at(trace.as_ref(), || match head {
         Err(refusal) => Err(Box::new(exchange.refuse_unreadable(&refusal))),
         Ok(head) => match exchange.count_client(proxy, &clients) {
             Ok(()) => exchange.begin(&head, present),
             Err(refusal) => Err(Box::new(exchange.refuse_stranger(&head, &refusal))),
         },
-    };
-    Box::pin(async move {
+    });
+    let ending = Box::pin(async move {
         let mut ending = match visit {
             Err(answer) => Ending::Answer(*answer),
             Ok(mut visit) => {
@@ -169,7 +175,11 @@ pub fn run(
         exchange.add_ours(&mut ending);
         exchange.finish.end(&mut ending);
         ending
-    })
+    });
+    match trace {
+        None => ending,
+        Some(trace) => Box::pin(traces::within(trace, ending)),
+    }
 }
 
 impl Visit {

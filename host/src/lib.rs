@@ -37,6 +37,7 @@ pub mod reply;
 pub mod feed;
 pub mod limits;
 pub mod counters;
+pub mod traces;
 pub mod tls;
 pub mod shortage;
 pub mod config;

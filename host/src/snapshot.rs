@@ -19,7 +19,7 @@ use crate::log;
 use crate::pages::{Branding, Languages, Pages};
 use crate::policy::{self, Compiler, PolicySpec, PolicySpecs, Quarantine};
 use crate::session::{Cookie, Keys, Sessions};
-use crate::tls;
+use crate::{tls, traces};
 
 pub use contents::Contents;
 pub use fingerprint::{Fingerprint, load_at_rest};
@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub http: config::Http,
     /// What holds for mail programs.
     pub mail: config::Mail,
+    /// Which requests are told to a collector.
+    pub traces: Option<Arc<traces::Settings>>,
     /// Who a request is from.
     pub forwarding: config::Forwarding,
     /// What is logged where.
@@ -180,6 +182,7 @@ impl Snapshot {
         let is_node = |name: &str| {
             config.backends.iter().any(|backend| backend.names().any(|known| known.eq_ignore_ascii_case(name)))
         };
+        let traces = config.traces.as_ref().and_then(|config| faults.keep(traces(config).map_err(Faults::from)));
         let previous_directory = previous.map(|previous| &*previous.directory);
         let directory =
             faults.keep(DirectorySpec::build(&config.directory, (previous_directory, materials.shrink), &is_node));
@@ -203,6 +206,7 @@ impl Snapshot {
             classes: config.classes.clone(),
             http: config.http.clone(),
             mail: config.mail.clone(),
+            traces,
             forwarding: config.forwarding.clone(),
             log: config.log.clone(),
             drain_delay: config.drain_delay,
@@ -290,6 +294,13 @@ fn listener(config: &config::Listener, tickets: &Arc<dyn tls::Tickets>, faults: 
     let chains = config.certificates.iter().map(|certificate| &certificate.chain);
     let certificate_ends = chains.filter_map(|chain| Some((chain.clone(), tls::chain_end(chain)?))).collect();
     Some(Arc::new(Listener { config: config.clone(), tls: tls.map(TlsAcceptor::from), certificate_ends }))
+}
+
+fn traces(config: &config::Traces) -> Result<Arc<traces::Settings>, Fault> {
+    let is_secure = config.endpoint.scheme() == "https";
+    let tls = is_secure.then(|| tls::client(config.ca.as_deref(), false, &config.place)).transpose()?;
+    let (endpoint, sample, slow) = (config.endpoint.clone(), config.sample, config.slow);
+    Ok(Arc::new(traces::Settings { endpoint, sample, slow, tls }))
 }
 
 /// The policies. Those that the live generation has are proved already.

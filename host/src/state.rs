@@ -3,6 +3,7 @@
 mod slowest;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -12,7 +13,7 @@ use hyper::StatusCode;
 
 use crate::auth::Pace;
 use crate::back::Pools;
-use crate::counters::{Answered, Counters, ENDS, Logins, OTHER, class_of, method_of};
+use crate::counters::{Answered, Counters, ENDS, Logins, METHODS, OTHER, class_of, method_of};
 use crate::directory::DirectoryState;
 use crate::feed::Kind;
 use crate::limits::{Flow, Refused, Room, Throttle};
@@ -24,6 +25,7 @@ use crate::mails::Mails;
 use crate::policy::{self, Desk};
 use crate::session::{Once, Revoked, Sighting, Sightings, Watched};
 use crate::snapshot::Snapshot;
+use crate::traces::{Exporter, Finished, Trace};
 use crate::tries::{Record, Tries};
 use crate::workbench::Trying;
 
@@ -58,6 +60,8 @@ pub struct State {
     pub tries: Tries,
     /// What is counted of the whole process.
     pub counters: Counters,
+    /// Where traces go.
+    pub traces: Exporter,
     /// The slowest requests of late.
     pub slowest: Slowest,
     /// The policy that an operator tries.
@@ -169,6 +173,31 @@ impl Shared {
             let (line, time) = (line.clone(), SystemTime::now());
             self.desk.feed.tell(Kind::Exchange, Box::new(Shown { line, time }));
         }
+    }
+
+    /// A trace came to its end: failures and slow requests are told of, and of the others the sampled ones.
+    pub fn trace_ended(&self, trace: &Rc<Trace>, line: &Line) {
+        let Some(settings) = self.live.load().traces.clone() else { return };
+        let has_failed = line.status >= 500 || matches!(line.ended, Ended::Node | Ended::Timeout | Ended::Drain);
+        let is_tunnel = line.status == StatusCode::SWITCHING_PROTOCOLS;
+        let is_slow = line.took >= settings.slow && !is_tunnel && !trace.is_patient();
+        if line.quiet || !(has_failed || is_slow || trace.context().is_sampled) {
+            return;
+        }
+        let method = line.method().map_or("HTTP", |method| method.as_str());
+        let name = METHODS[method_of(method)];
+        let finished = Finished::new(trace, line.took, name.to_owned(), has_failed)
+            .with("http.request.method", method)
+            .with("url.path", line.path())
+            .with("http.response.status_code", line.status)
+            .with("network.protocol.version", line.protocol().trim_start_matches("HTTP/"))
+            .with("server.address", line.host.as_deref().unwrap_or_default())
+            .with("doorward.site", line.site.as_deref().unwrap_or(NO_SITE))
+            .with("doorward.node", line.session.as_ref().map_or("", |session| session.backend()))
+            .with("doorward.ended", line.ended.name())
+            .with("doorward.request_id", line.id.as_str())
+            .with("doorward.generation", line.generation);
+        self.state.traces.hand_over(finished, &settings);
     }
 
     fn count(&self, line: &Line) {

@@ -213,6 +213,8 @@ nope = 1
 nope = 1
 [tls]
 nope = 1
+[traces]
+nope = 1
 [[policy]]
 nope = 1
 [policy.limits]

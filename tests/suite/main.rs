@@ -46,6 +46,7 @@ mod pinned;
 mod connecting;
 mod health;
 mod metrics;
+mod traces;
 mod access;
 mod admin;
 mod listeners;

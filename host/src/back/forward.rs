@@ -24,6 +24,7 @@ use super::{Node, connection_auth, headers, http1, tunnel};
 use crate::limits::{Allowance, Shut};
 use crate::peer::Peer;
 use crate::reply::Refusal;
+use crate::traces::{self, Label};
 use crate::upload::{Flow, Stop};
 
 /// Whose request goes where, and by whose connections.
@@ -131,7 +132,11 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<NodeAn
     }
     let before = hop.times.queue();
     let entered = hop.times.queueing(gate.enter(hop.allowance.holder)).await;
-    node.queued(hop.times.queue() - before);
+    let waited = hop.times.queue() - before;
+    node.queued(waited);
+    if !waited.is_zero() {
+        traces::note_wait("queue", waited, || Label::Named(node.clone()));
+    }
     let permit = entered.map_err(|shut| match shut {
         Shut::Full => Refusal::QueueFull,
         Shut::TimedOut => Refusal::QueueTimeout,
@@ -149,8 +154,10 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<NodeAn
     let (head, source) = {
         let (began, sending) = (Instant::now(), pin!(send(hop, outbound, flow.as_deref())));
         let waits = (began, response_timeout);
-        let answered = within_timeout(waits, flow.as_deref(), &hop.idle.timers, sending).await?;
-        let took = began.elapsed();
+        let answered = within_timeout(waits, flow.as_deref(), &hop.idle.timers, sending).await;
+        let result = if answered.is_ok() { "answered" } else { "failed" };
+        traces::note("node", result, Some(began.into_std()), || Label::Named(node.clone()));
+        let (answered, took) = (answered?, began.elapsed());
         hop.times.first_byte.set(Some(took));
         node.answered(gate, took);
         answered

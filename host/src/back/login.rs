@@ -18,6 +18,7 @@ use super::recipe::{Answered, Escape, Extract, From, Landing, Recipe, Stage, Ste
 use super::request::{self, Made, of_user};
 use crate::reply::Refusal;
 use crate::secret::{Secret, Values};
+use crate::traces::{self, Label};
 
 /// A page read for its form or its words may be so large.
 const PAGE_SIZE: usize = 2 << 20;
@@ -268,6 +269,8 @@ impl Way<'_> {
         for left in (0..=step.follow).rev() {
             let request = self.request(&made, stage).map_err(|error| self.fault(&error))?;
             let path = request.uri().path().to_owned();
+            let told = || Label::Text(format!("{} {}", request.method(), self.masked(&path)));
+            let _step = traces::step("recipe-step", told);
             let (parts, page) = page_of(forward(self.hop, Box::new(request.into())).await?.response()?).await?;
             let last = self.look(parts, page, &path, stage);
             let next = self.leads_to(&last).filter(|_| last.verdict.is_none());

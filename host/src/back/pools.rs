@@ -15,6 +15,7 @@ use super::health::{Health, NodeStatus, Transition};
 use crate::config::{self, Protocol};
 use crate::counters::{Histogram, Observed, PerWorker, Scale};
 use crate::limits::Gate;
+use crate::traces;
 
 /// A live node: what the generation says of it, and what lives of it.
 #[derive(Debug)]
@@ -196,6 +197,8 @@ impl Node {
     pub(super) fn answered(&self, gate: &Gate, time: Duration) {
         if std::ptr::eq(gate, &raw const self.pool.gate) {
             self.pool.waits.first_byte.mine().observe(Scale::Network, time);
+        } else {
+            traces::is_patient();
         }
     }
 
@@ -269,6 +272,12 @@ impl Node {
 /// What connects say is all that is known of a mail server: probes are for HTTP.
 fn without_probes(settings: &config::Health) -> config::Health {
     config::Health { path: None, ..settings.clone() }
+}
+
+impl traces::Named for Node {
+    fn name(&self) -> &str {
+        self.spec.name()
+    }
 }
 
 impl Deref for Node {

@@ -21,6 +21,7 @@ mod session;
 mod site;
 #[cfg(test)]
 mod tests;
+mod traces;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ pub use reader::{Table, read, read_anyway};
 pub use session::{Session, Throttle};
 use session::{authentication, default_session, session};
 pub use site::{Link, SharedComputer, Site, Wording};
+pub use traces::Traces;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub struct Config {
     pub state_directory: Option<PathBuf>,
     /// `[admin]`.
     pub admin: Admin,
+    /// `[traces]`.
+    pub traces: Option<Traces>,
     /// `[[listener]]`.
     pub listeners: Vec<Listener>,
     /// `[tls] ticket-key-file`: keys of session tickets that several front doors share.
@@ -365,6 +369,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         drain_delay: t.duration_or_none("drain-delay", Duration::ZERO),
         drain_timeout: t.duration_or_none("drain-timeout", Duration::from_secs(30)),
         state_directory: t.text("state-directory").map(|path| base.join(path)),
+        traces: t.table("traces", |t| traces::traces(t, base)).flatten(),
         admin: t.table("admin", |t| admin::admin(t, base)).unwrap_or_else(|| Admin::none(t.place())),
         listeners: t.tables("listener", |t| listener::listener(t, base)),
         ticket_key_file: t.table("tls", |t| t.text("ticket-key-file").map(|path| base.join(path))).flatten(),

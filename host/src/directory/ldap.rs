@@ -24,6 +24,7 @@ use super::standing::{Probe, Standing, State};
 use super::{Bound, Error, Stored, User};
 use crate::counters::{ByLabel, Histogram, PerWorker, Scale};
 use crate::secret::Secret;
+use crate::traces::{self, Label};
 use crate::{shortage, tls};
 
 /// Result codes (RFC 4511, appendix A).
@@ -255,6 +256,7 @@ impl Servers {
             Err(Trouble::Silent(_) | Trouble::GivenUp) => "silent",
             Err(Trouble::Failed(_) | Trouble::Lost(_) | Trouble::LostKept(_) | Trouble::Ours(_)) => "failed",
         };
+        traces::note("directory", result, Some(began), || Label::Text(format!("{} {url}", usage.name())));
         server.asked.mine().of("", [usage.name(), result]).observe(Scale::Network, began.elapsed());
         let (silent, error) = match answer {
             Ok(answer) => {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http_body_util::Full;
+use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use hyper::http::request::Parts;
 
@@ -19,6 +20,7 @@ use crate::peer::Peer;
 use crate::request_id::RequestId;
 use crate::session::Session;
 use crate::snapshot::Site;
+use crate::traces::{self, Trace};
 use crate::upload::Flow;
 use crate::worker::Worker;
 
@@ -52,6 +54,7 @@ struct Record {
     flow: OnceCell<Rc<Flow>>,
     /// How it ended, once somebody knows.
     ended: Option<Ended>,
+    trace: Option<Rc<Trace>>,
 }
 
 impl Finish {
@@ -65,8 +68,19 @@ impl Finish {
             times: Times::default(),
             flow: OnceCell::new(),
             ended: None,
+            trace: None,
         };
         Self { record: Box::new(record) }
+    }
+
+    /// Its steps are noted down; `trusted` are the headers where a trusted proxy sent them.
+    pub(super) fn trace(&mut self, trusted: Option<&HeaderMap>, settings: &traces::Settings) -> Rc<Trace> {
+        self.record.trace.insert(Trace::begin(self.record.since, trusted, settings)).clone()
+    }
+
+    /// What nodes are told of the trace.
+    pub(super) fn context(&self) -> Option<&traces::Context> {
+        self.record.trace.as_deref().map(Trace::context)
     }
 
     /// The request id, as it is written.
@@ -150,7 +164,7 @@ impl Finish {
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        let Record { worker, line, since, times, flow, ended, .. } = &mut *self.record;
+        let Record { worker, line, since, times, flow, ended, trace, .. } = &mut *self.record;
         line.took = since.elapsed();
         line.queue = times.queue();
         line.first_byte = times.first_byte();
@@ -159,6 +173,9 @@ impl Drop for Finish {
         let dropped = || if worker.shared.state.gave_up() { Ended::Drain } else { Ended::Client };
         line.ended = ended.unwrap_or_else(dropped);
         worker.shared.exchange_ended(line);
+        if let Some(trace) = trace {
+            worker.shared.trace_ended(trace, line);
+        }
     }
 }
 

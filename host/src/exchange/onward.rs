@@ -16,12 +16,15 @@ use crate::http1::{Known, Present};
 use crate::limits::{Allowance, Holder};
 use crate::reply::Refusal;
 use crate::session::{self, Session};
+use crate::traces;
 use crate::upload::{Incoming, Limit, Rules, Upload};
 
 /// What the node is told of the client.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_DOORWARD_DEVICE: HeaderName = HeaderName::from_static("x-doorward-device");
 const X_DOORWARD_TEMPLATE: HeaderName = HeaderName::from_static("x-doorward-template");
+/// The context of a trace (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Room for these and for what is told of the client.
 const OUR_HEADERS: usize = 10;
 
@@ -92,7 +95,7 @@ impl Exchange {
         if node.takes_lines() && !in_map {
             let mut lines = headers::Lines::with_room();
             self.put_ours(visit, &mut lines);
-            let reserved = |name: &str| self.is_reserved(node, name);
+            let reserved = |name: &str| self.is_reserved(visit, node, name);
             headers::onward((&visit.head.headers, visit.present), session::is_ours, reserved, &mut lines);
             return Ok(Box::new(Outbound { request, lines: Some(lines) }));
         }
@@ -109,15 +112,23 @@ impl Exchange {
         Ok(Box::new(request.into()))
     }
 
-    /// Whether only Doorward sends a header to a node: the operator says so, or the node's recipe has it.
-    fn is_reserved(&self, node: &Node, name: &str) -> bool {
-        self.snapshot.forwarding.identity.has(name) || node.reserved().has(name)
+    /// Whether only Doorward sends a header to a node: the operator says so, the node's recipe has it, or it is the context
+    /// of a trace, in which only trusted proxies are believed.
+    fn is_reserved(&self, visit: &Visit, node: &Node, name: &str) -> bool {
+        let is_context = || match (self.is_from_proxy, self.finish.context()) {
+            (false, _) => traces::is_of_traces(name, true),
+            (true, Some(_)) => traces::is_of_traces(name, false),
+            (true, None) => false,
+        };
+        self.snapshot.forwarding.identity.has(name)
+            || node.reserved().has(name)
+            || visit.present.has(Known::Trace) && is_context()
     }
 
     /// The headers that a node gets with any request of this client, made of the browser's.
     pub(super) fn headers_for_node(&self, visit: &Visit, node: &Node) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(visit.head.headers.len() + OUR_HEADERS);
-        let reserved = |name: &str| self.is_reserved(node, name);
+        let reserved = |name: &str| self.is_reserved(visit, node, name);
         headers::onward((&visit.head.headers, visit.present), session::is_ours, reserved, &mut map);
         for (name, value) in visit.set.iter().filter(|(name, _)| !reserved(name.as_str())) {
             map.insert(name, value.clone());
@@ -140,6 +151,9 @@ impl Exchange {
         fields.put_text(&X_DOORWARD_DEVICE, visit.form.name());
         fields.put_text(&X_DOORWARD_TEMPLATE, &visit.look);
         fields.put_text(&X_REQUEST_ID, self.finish.id());
+        if let Some(context) = self.finish.context() {
+            fields.put_text(&TRACEPARENT, std::str::from_utf8(&context.header()).unwrap_or_default());
+        }
     }
 
     /// A node's answer as the browser should have it.

@@ -17,6 +17,7 @@ use super::record::Record;
 use super::{Policies, Policy};
 use crate::config::Recording;
 use crate::counters::{Histogram, Scale};
+use crate::traces::{self, Label};
 
 /// The answer; or nothing, for a reason that was told.
 pub(super) type Outcome = Result<Arc<Answer>, ()>;
@@ -137,10 +138,13 @@ impl Policy {
         let mut place = guests.place(self);
         if let Some(answer) = self.remembered(place.shelf, facts) {
             self.found(&mut place, facts, &answer);
+            traces::note("policy", "cached", None, || Label::Named(self.clone()));
             return Ok(answer);
         }
         let started = Instant::now();
         let (outcome, trace) = self.think(&mut place, facts);
+        let result = if outcome.is_ok() { "answered" } else { "failed" };
+        traces::note("policy", result, Some(started), || Label::Named(self.clone()));
         let told = outcome.as_ref().map(Arc::clone).map_err(|_| ());
         if let Some(desk) = place.desk {
             // What was not even asked is no news each time.

@@ -13,6 +13,7 @@ use super::spec::{PolicySpec, PolicySpecs};
 use super::{Health, Policies};
 use crate::config::Question;
 use crate::counters::{Observed, Scale};
+use crate::traces;
 
 /// A live policy: what the generation says of it, and what lives of it.
 pub struct Policy {
@@ -136,6 +137,12 @@ impl Policy {
                 (shadow.policy.digest.clone(), counts)
             }),
         }
+    }
+}
+
+impl traces::Named for Policy {
+    fn name(&self) -> &str {
+        &self.spec.name
     }
 }
 
