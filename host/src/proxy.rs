@@ -243,6 +243,11 @@ impl Proxy {
         self.sockets.admin()
     }
 
+    /// The folder for what lasts longer than the process.
+    pub fn state_directory(&self) -> Option<&Path> {
+        self.state_directory.as_deref()
+    }
+
     /// How many workers accept, and how many only serve the connections that they have.
     pub fn workers(&self) -> (usize, usize) {
         self.threads.counts()

@@ -1,6 +1,7 @@
 //! State: what outlives a generation. And the pair of both, which every worker shares.
 
 mod slowest;
+mod user_trace;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -30,6 +31,7 @@ use crate::tries::{Record, Tries};
 use crate::workbench::Trying;
 
 pub use slowest::{Slow, Slowest};
+pub use user_trace::{LONGEST, NoTrace, UserTraces};
 
 /// All that lives, by name. Each generation that goes live is told to it, and nothing of it is in a generation.
 #[derive(Default)]
@@ -68,6 +70,8 @@ pub struct State {
     pub trying: Trying,
     /// Sessions of mail programs.
     pub mails: Mails,
+    /// Users whom an operator follows.
+    pub traces: UserTraces,
     /// What may be used once only.
     pub once: Once,
     /// How long wrong logins take.
@@ -152,14 +156,16 @@ impl Shared {
 
     /// An attempt to log in has ended: the one place that its record goes through.
     pub fn login_ended(&self, record: Record) {
-        record.write();
         let reason = record.reason_word().unwrap_or_default();
         self.state.logins.count((record.outcome, reason), record.mode.unwrap_or("none"), record.took);
+        self.state.traces.login(&record, || record.shown());
         let record = Arc::new(record);
         if self.desk.feed.takes() {
             self.desk.feed.tell(Kind::Login, Box::new(record.clone()));
         }
-        self.state.tries.keep(record);
+        self.state.tries.keep(record.clone());
+        // For last: who has seen the line finds all the rest.
+        record.write();
     }
 
     /// An exchange came to its end: the one place from which all hear of it who want to know.
@@ -169,6 +175,7 @@ impl Shared {
             log::exchange(line);
         }
         self.state.slowest.note(line);
+        self.state.traces.exchange(line);
         if self.desk.feed.takes() {
             let (line, time) = (line.clone(), SystemTime::now());
             self.desk.feed.tell(Kind::Exchange, Box::new(Shown { line, time }));

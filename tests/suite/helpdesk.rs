@@ -405,3 +405,41 @@ fn what_strangers_write_is_shown_as_text_and_programs_get_json() {
         "{top}"
     );
 }
+
+#[test]
+fn a_user_is_followed_for_a_while_without_secrets_and_nobody_else_is() {
+    let inbox = webmail(|_| Answer::text("inbox"));
+    let text = format!("state-directory = \"state\"\n{ADMIN}");
+    let text = config(&text, &[("node-a", &inbox, ""), ("node-b", &inbox, "")]);
+    let proxy = setup().serve(&text);
+    let (mut alice, mut bob) = (log_in(&proxy, "alice"), log_in(&proxy, "bob"));
+    for bad in ["", "2h", "10", "x"] {
+        assert!(!ctl(&proxy, &["trace", "--user", "alice", "--for", bad]).status.success(), "{bad:?}");
+    }
+    let begun: serde_json::Value =
+        serde_json::from_str(&said(&proxy, &["--json", "trace", "--user", " ALICE", "--for", "10m"])).expect("JSON");
+    let file = begun["file"].as_str().expect("a file").to_owned();
+    assert!(begun["until"].as_u64().is_some(), "{begun}");
+    for client in [&mut alice, &mut bob] {
+        let request = Request::new("GET", "/mail/7?_token=SECRET&folder=INBOX").header("X-Csrf-Token", "SECRET");
+        client.send(request.header("Authorization", "Bearer SECRET").header("Accept", "text/plain")).expect(200);
+    }
+    assert_eq!(post_login(&mut proxy.client(), "/", "alice", "SECRET").status, 403);
+    assert_eq!(post_login(&mut proxy.client(), "/", "bob", "SECRET").status, 403);
+    assert_eq!(said(&proxy, &["trace", "--user", "alice", "--for", "0s"]), "ended: 1\n");
+    alice.get("/afterwards").expect(200);
+    let path = proxy.dir().join(file);
+    let text = crate::support::wait_for_file(&path, |text| text.contains("\"ends\""));
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let request = lines.iter().find(|line| line["request"]["path"] == "/mail/7").unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(request["request"]["parameters"], serde_json::json!(["_token", "folder"]));
+    assert_eq!((&request["request"]["status"], &request["request"]["node"]), (&200.into(), &"node-a".into()));
+    assert!(lines.iter().any(|line| line["login"]["reason"] == "wrong"), "{text}");
+    // The request that the attempt came with has no session.
+    assert!(lines.iter().any(|line| line["request"]["path"] == "/.doorward/login"), "{text}");
+    for other in ["SECRET", "bob", "afterwards", "alice-secret"] {
+        assert!(!text.contains(other), "{other} in {text}");
+    }
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).expect("the file").permissions());
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
+}

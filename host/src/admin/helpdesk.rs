@@ -13,13 +13,14 @@ use zeroize::Zeroize as _;
 
 use super::call::{Answer, Call};
 use crate::auth::Problem;
+use crate::config::units::duration;
 use crate::config::{Mode, Network};
 use crate::directory::{Asked, Bound, User};
 use crate::limits::network_of;
 use crate::live::Live;
 use crate::secret::Secret;
 use crate::session::seconds_now;
-use crate::state::Shared;
+use crate::state::{LONGEST, Shared};
 use crate::tries::Record;
 
 /// So many sessions are listed; who has more asks for those of a node or a user.
@@ -84,34 +85,9 @@ pub(super) async fn why(call: Call) -> Answer {
     Answer::told(json!({
         "user": user,
         "name": names.name,
-        "tries": names.tries.iter().map(|record| of_record(record)).collect::<Json>(),
+        "tries": names.tries.iter().map(|record| record.shown()).collect::<Json>(),
         "shut-out": shut_out(shared, &live, &names),
     }))
-}
-
-/// An attempt, as it is shown.
-pub(super) fn of_record(record: &Record) -> Json {
-    let seconds = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    json!({
-        "time": seconds.as_secs(),
-        "id": &*record.id,
-        "protocol": record.protocol.name(),
-        "site": &*record.site,
-        "host": record.host,
-        "typed": record.typed,
-        "user": record.user,
-        "client": record.client.to_string(),
-        "outcome": record.outcome,
-        "reason": record.reason_word(),
-        "policy": record.policy,
-        "mode": record.mode,
-        "node": record.node,
-        "ms": u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX),
-        "wait": record.retry_after.map(|wait| wait.as_secs()),
-        "session": record.session,
-        "what": record.told(),
-        "to-do": record.advice(),
-    })
 }
 
 /// What the throttle has against a user now.
@@ -287,6 +263,37 @@ fn of_user(live: &Live, user: &User, mapped: Option<&str>) -> Json {
         "node": node.map(|node| node.name()),
         "attributes": live.directory.exposed(user),
     })
+}
+
+/// Follows a user for a while, in a file of the state directory; for no time, ends that.
+pub(super) async fn trace(call: Call) -> Answer {
+    let user = match user_of(&call) {
+        Ok(user) => user,
+        Err(answer) => return answer,
+    };
+    let proxy = call.control.generations().proxy();
+    let (shared, live) = (proxy.shared().clone(), proxy.shared().live.load_full());
+    let name = live.directory.canonical(&user).unwrap_or_else(|| user.to_lowercase());
+    let Some(time) = call.parameter("for").and_then(duration).filter(|time| *time <= LONGEST) else {
+        let why = format!("for is no time of at most {} s, such as 10m", LONGEST.as_secs());
+        return Answer::refused(StatusCode::BAD_REQUEST, why);
+    };
+    if time.is_zero() {
+        return Answer::done("ended", shared.state.traces.end_user(&name));
+    }
+    let Some(folder) = proxy.state_directory() else {
+        return Answer::refused(StatusCode::CONFLICT, "a trace is a file in the state-directory, and there is none");
+    };
+    let (number, path) = match shared.state.traces.begin(&name, time, folder) {
+        Ok(begun) => begun,
+        Err(error) => return Answer::refused(StatusCode::CONFLICT, error),
+    };
+    tracing::warn!(user = name, by = %call.caller.proof, seconds = time.as_secs(), "a user is followed for a while");
+    tokio::spawn(async move {
+        tokio::time::sleep(time).await;
+        shared.state.traces.end_number(number);
+    });
+    Answer::told(json!({"user": name, "file": path.display().to_string(), "until": seconds_now() + time.as_secs()}))
 }
 
 /// How busy it is right now: nodes, queues, logins, and the slowest requests.

@@ -144,6 +144,9 @@ pub static VERBS: &[Verb] = &[
     change("directory-test", Role::Operator, &["user"], |call| Box::pin(helpdesk::directory_test(call)))
         .personal()
         .taking(helpdesk::PASSWORD),
+    change("trace", Role::Admin, &["user", "for"], |call| Box::pin(helpdesk::trace(call)))
+        .personal()
+        .dangerous(Danger::Always),
     change("release", Role::Operator, &["user", "network"], |call| Box::pin(helpdesk::release(call))).personal(),
     change("reload", Role::Operator, &["accept-shrink"], |call| Box::pin(commands::reload(call))).making_a_generation(),
     change("reopen-logs", Role::Operator, &[], |call| Box::pin(commands::reopen_logs(call))),

@@ -68,6 +68,15 @@ enum Verb {
         #[arg(long)]
         password: bool,
     },
+    /// Follow a user for a while: requests and logins in full but for secrets, in a file of the state directory.
+    Trace {
+        /// The user's name, in any spelling.
+        #[arg(long)]
+        user: String,
+        /// For how long: `10m`, at most an hour; `0s` ends it.
+        #[arg(long = "for", default_value = "10m")]
+        time: String,
+    },
     /// Let somebody try again whom the throttle of logins shuts out.
     #[command(group = clap::ArgGroup::new("whom").required(true))]
     Release {
@@ -154,6 +163,7 @@ impl Verb {
                 ("sessions", named.filter_map(|(name, value)| Some((name, value.clone()?))).collect())
             }
             Self::DirectoryTest { user, .. } => ("directory-test", vec![("user", user.clone())]),
+            Self::Trace { user, time } => ("trace", vec![("user", user.clone()), ("for", time.clone())]),
             Self::Release { user, network } => {
                 let named = [("user", user), ("network", network)].into_iter();
                 ("release", named.filter_map(|(name, value)| Some((name, value.clone()?))).collect())

@@ -120,6 +120,11 @@ impl Line {
         self.head = Some(Arc::new(little));
     }
 
+    /// The request's head, as far as it is kept.
+    pub fn head(&self) -> Option<&Parts> {
+        self.head.as_deref()
+    }
+
     /// The request's method.
     pub fn method(&self) -> Option<&Method> {
         self.head.as_ref().map(|head| &head.method)

@@ -2,6 +2,10 @@
 //!
 //! Pure.
 
+use std::time::UNIX_EPOCH;
+
+use serde_json::{Value as Json, json};
+
 use super::{Reason, Record};
 use crate::auth::Problem;
 
@@ -91,5 +95,30 @@ impl Record {
     /// What to do; nothing where nothing is wrong.
     pub fn advice(&self) -> Option<&'static str> {
         self.reason.map(Reason::advice)
+    }
+
+    /// As it is shown to an operator.
+    pub fn shown(&self) -> Json {
+        let seconds = self.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        json!({
+            "time": seconds.as_secs(),
+            "id": &*self.id,
+            "protocol": self.protocol.name(),
+            "site": &*self.site,
+            "host": self.host,
+            "typed": self.typed,
+            "user": self.user,
+            "client": self.client.to_string(),
+            "outcome": self.outcome,
+            "reason": self.reason_word(),
+            "policy": self.policy,
+            "mode": self.mode,
+            "node": self.node,
+            "ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "wait": self.retry_after.map(|wait| wait.as_secs()),
+            "session": self.session,
+            "what": self.told(),
+            "to-do": self.advice(),
+        })
     }
 }

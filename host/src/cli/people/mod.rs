@@ -21,6 +21,10 @@ pub(super) fn print(verb: &str, answer: &Json, now: u64, width: Option<usize>) -
         "why" => helpdesk::why(answer, now),
         "sessions" => helpdesk::sessions(answer, now, width),
         "directory-test" => helpdesk::directory_test(answer, width),
+        "trace" if answer["file"].is_string() => {
+            let until = table::clock(answer["until"].as_u64().unwrap_or(now));
+            format!("{} is followed until {until}: {}\n", text(&answer["user"]), text(&answer["file"]))
+        }
         "release" if answer["released"] == 0 => "nothing was counted against it\n".to_owned(),
         "release" => format!("released: {}\n", text(&answer["released"])),
         "reload" if answer["changed"] == false => {

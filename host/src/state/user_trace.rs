@@ -1,0 +1,303 @@
+//! An operator follows one user for a while: the requests and logins of that user, and of nobody else, in a file.
+//!
+//! Invariants: secrets are in no line: of cookies, credentials and parameters only the names; a trace ends by itself, by
+//! time or by size; there are few at once; while there is none, a request costs one load of an atomic.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use doorward_wire::{cookie::cookie_pairs, form};
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use serde_json::{Value as Json, json};
+
+use crate::files::{Lines, Manner};
+use crate::log::access::Line;
+use crate::tries::Record;
+
+/// Traces at once.
+const MOST: usize = 4;
+/// A trace lasts no longer.
+pub const LONGEST: Duration = Duration::from_secs(3600);
+/// Bytes of one.
+const SIZE: u64 = 64 << 20;
+/// Bytes of a value of a header.
+const VALUE: usize = 1024;
+/// Attempts to log in whose requests are still under way.
+const ATTEMPTS: usize = 16;
+
+/// All traces. Part of State.
+#[derive(Default)]
+pub struct UserTraces {
+    on: AtomicBool,
+    all: ArcSwap<Vec<Arc<UserTrace>>>,
+    /// Held by who begins or ends one.
+    changes: Mutex<u64>,
+}
+
+/// One user who is followed.
+struct UserTrace {
+    number: u64,
+    user: String,
+    until: Instant,
+    lines: Lines,
+    written: AtomicU64,
+    /// Requests that tried to log in as the user, whose sessions are none.
+    attempts: Mutex<VecDeque<String>>,
+}
+
+/// Why a trace did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTrace {
+    /// There are as many as may be.
+    #[error("{MOST} users are followed already")]
+    TooMany,
+    /// The file cannot be written.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+impl UserTraces {
+    /// Begins one; its number and its file.
+    ///
+    /// # Errors
+    /// There are too many, or the file cannot be written.
+    pub fn begin(&self, user: &str, time: Duration, folder: &Path) -> Result<(u64, PathBuf), NoTrace> {
+        let mut last = self.changes();
+        let all = self.all.load();
+        if all.len() >= MOST {
+            return Err(NoTrace::TooMany);
+        }
+        *last += 1;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let path = folder.join(format!("trace-{now}-{last}.jsonl"));
+        let lost = |lines| format!("{}\n", json!({"lost": lines})).into_bytes();
+        let manner = Manner { name: "trace".to_owned(), gather: Duration::from_millis(10), lost: Box::new(lost) };
+        let failed = |error| NoTrace::File { path: path.clone(), error };
+        let trace = UserTrace {
+            number: *last,
+            user: user.to_owned(),
+            until: Instant::now() + time.min(LONGEST),
+            lines: Lines::to_file(&path, manner).map_err(failed)?,
+            written: AtomicU64::new(0),
+            attempts: Mutex::default(),
+        };
+        trace.write(&json!({"trace": user, "begins": now, "seconds": time.as_secs()}));
+        let next = all.iter().cloned().chain([Arc::new(trace)]).collect();
+        self.all.store(Arc::new(next));
+        self.on.store(true, Ordering::Relaxed);
+        Ok((*last, path))
+    }
+
+    /// Ends those that are meant; how many that were.
+    fn end(&self, meant: impl Fn(&UserTrace) -> bool) -> usize {
+        let _changes = self.changes();
+        let all = self.all.load();
+        let (ended, stay): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|trace| meant(trace));
+        self.on.store(!stay.is_empty(), Ordering::Relaxed);
+        self.all.store(Arc::new(stay));
+        for trace in &ended {
+            trace.write(&json!({"trace": trace.user, "ends": seconds(SystemTime::now())}));
+            tracing::info!(user = trace.user, "a user is not followed any more");
+        }
+        ended.len()
+    }
+
+    /// Ends the one of this number, if it has not ended.
+    pub fn end_number(&self, number: u64) -> usize {
+        self.end(|trace| trace.number == number)
+    }
+
+    /// Ends those of a user.
+    pub fn end_user(&self, user: &str) -> usize {
+        self.end(|trace| trace.user == user)
+    }
+
+    /// Who is followed, and for how many seconds more.
+    pub fn users(&self) -> Vec<(String, u64)> {
+        let left = |trace: &UserTrace| trace.until.saturating_duration_since(Instant::now()).as_secs();
+        self.all.load().iter().map(|trace| (trace.user.clone(), left(trace))).collect()
+    }
+
+    /// An attempt to log in has ended.
+    pub(super) fn login(&self, record: &Record, shown: impl Fn() -> Json) {
+        if !self.on.load(Ordering::Relaxed) {
+            return;
+        }
+        let typed = record.typed.trim().to_lowercase();
+        let is_meant = |trace: &&Arc<UserTrace>| record.user.as_ref() == Some(&trace.user) || typed == trace.user;
+        for trace in self.all.load().iter().filter(is_meant) {
+            let mut attempts = trace.attempts();
+            attempts.truncate(ATTEMPTS - 1);
+            attempts.push_front(record.id.to_string());
+            drop(attempts);
+            trace.write(&json!({"login": shown()}));
+        }
+    }
+
+    /// An exchange has ended.
+    #[inline]
+    pub(super) fn exchange(&self, line: &Line) {
+        if self.on.load(Ordering::Relaxed) {
+            self.exchange_of_somebody(line);
+        }
+    }
+
+    #[cold]
+    fn exchange_of_somebody(&self, line: &Line) {
+        for trace in self.all.load().iter() {
+            let is_meant = match &line.session {
+                Some(session) => session.user() == trace.user,
+                None => trace.attempts().iter().any(|id| id == line.id.as_str()),
+            };
+            if is_meant {
+                trace.write(&json!({"request": of_line(line)}));
+            }
+        }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, u64> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UserTrace {
+    fn write(&self, line: &Json) {
+        let line = format!("{line}\n");
+        let before = self.written.fetch_add(line.len() as u64, Ordering::Relaxed);
+        if before < SIZE {
+            self.lines.push(line.as_bytes());
+        }
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn of_line(line: &Line) -> Json {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let head = line.head();
+    let query = head.and_then(|head| head.uri.query()).map(|query| {
+        let names = form::read(query.as_bytes()).into_iter().map(|(name, _)| name);
+        names.collect::<Vec<_>>()
+    });
+    json!({
+        "time": seconds(SystemTime::now()),
+        "id": line.id.as_str(),
+        "client": line.peer.address.to_string(),
+        "listener": line.peer.listener,
+        "tls": line.tls(),
+        "protocol": line.protocol(),
+        "site": line.site.as_deref(),
+        "host": line.host.as_deref(),
+        "method": line.method().map(hyper::Method::as_str),
+        "path": line.path(),
+        "parameters": query,
+        "headers": head.map(|head| of_headers(&head.headers)),
+        "status": line.status,
+        "received": line.received,
+        "sent": line.sent,
+        "queue-ms": millis(line.queue),
+        "node-ms": line.first_byte.map(millis),
+        "ms": millis(line.took),
+        "ended": line.ended.name(),
+        "node": line.session.as_deref().map(crate::session::Session::backend),
+        "session": line.session.as_deref().map(crate::session::Session::id),
+        "generation": line.generation,
+    })
+}
+
+/// Headers in their order, without what opens anything.
+fn of_headers(headers: &HeaderMap) -> Json {
+    headers.iter().map(|(name, value)| json!([name.as_str(), of_header(name, value)])).collect()
+}
+
+fn of_header(name: &HeaderName, value: &HeaderValue) -> String {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    if *name == COOKIE {
+        let pairs = cookie_pairs(value.as_bytes());
+        let names = pairs
+            .map(|pair| String::from_utf8_lossy(pair.split(|byte| *byte == b'=').next().unwrap_or(pair)).into_owned());
+        return names.map(|name| format!("{name}=…")).collect::<Vec<_>>().join("; ");
+    }
+    if *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION {
+        return format!("{} …", text.split(' ').next().unwrap_or_default());
+    }
+    let is_secret = |word: &str| name.as_str().contains(word);
+    if ["token", "secret", "passw", "auth", "key", "session", "csrf", "xsrf", "cookie", "credential", "sign"]
+        .iter()
+        .any(|word| is_secret(word))
+    {
+        return "…".to_owned();
+    }
+    // Addresses of pages have parameters, too.
+    let text = if name.as_str().ends_with("referer") || name.as_str().ends_with("destination") {
+        text.split(['?', '#']).next().unwrap_or_default().to_owned()
+    } else {
+        text.into_owned()
+    };
+    text[..text.floor_char_boundary(VALUE)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_opens_something_is_in_no_line() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("cookie", "doorward=SECRET; sid=SECRET"),
+            ("authorization", "Basic SECRET"),
+            ("x-csrf-token", "SECRET"),
+            ("x-api-key", "SECRET"),
+            ("sec-websocket-key", "SECRET"),
+            ("referer", "https://a.test/x?token=SECRET#SECRET"),
+            ("accept", "text/html"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let text = of_headers(&headers).to_string();
+        assert!(!text.contains("SECRET"), "{text}");
+        for kept in ["doorward=…; sid=…", "Basic …", "https://a.test/x", "text/html", "x-csrf-token"] {
+            assert!(text.contains(kept), "{kept} in {text}");
+        }
+    }
+
+    #[test]
+    fn few_are_followed_at_once_and_each_ends() {
+        let folder = std::env::temp_dir().join(format!("doorward-traces-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let traces = UserTraces::default();
+        let begin = |user: &str| traces.begin(user, Duration::from_secs(9), &folder);
+        let (first, path) = begin("alice").unwrap();
+        for user in ["bob", "carol", "dave"] {
+            begin(user).unwrap();
+        }
+        assert!(matches!(begin("erin"), Err(NoTrace::TooMany)));
+        assert_eq!((traces.end_number(first), traces.end_number(first), traces.end_user("bob")), (1, 0, 1));
+        assert!(begin("erin").is_ok() && traces.users().len() == 3);
+        let missing = traces.begin("zoe", Duration::ZERO, Path::new("/nowhere"));
+        assert!(matches!(missing, Err(NoTrace::File { .. })), "a folder that is not there");
+        let all: usize = ["carol", "dave", "erin"].iter().map(|user| traces.end_user(user)).sum();
+        assert!(all == 3 && !traces.on.load(Ordering::Relaxed));
+        drop(traces);
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(text.is_empty() || text.contains("alice") && !text.contains("bob"), "{text}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
