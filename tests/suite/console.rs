@@ -284,6 +284,7 @@ fn from_upload_to_rollback_with_a_keyboard_and_without_script() {
     // The page loads itself again until all is done.
     browser.press("main a.button", ENTER);
     browser.wait_for("form[action='/do/promote'], form[action='/do/shadow']");
+    browser.screenshot(artifacts().join("console-tried.png"));
     let text = browser.text("main");
     assert!(text.contains("Would have changed"), "{text}");
     let changed = browser.text("#replay ~ dl .tile:nth-child(3) dd");

@@ -74,7 +74,7 @@ const BACK: &[(&str, &[&str])] = &[
     ("policies", &["lift"]),
     ("try", &["try", "shadow", "promote"]),
     ("configuration", &["try-configuration", "apply-configuration"]),
-    ("logins", &["release", "purge-routes"]),
+    ("logins", &["release", "purge-routes", "directory-test"]),
     ("sessions", &["revoke"]),
 ];
 
@@ -173,6 +173,9 @@ pub(super) fn notice_of(verb: &str, answer: &Answer) -> Json {
     if answer.is_done() {
         let said = json.as_object().into_iter().flatten().map(|(key, value)| match value {
             Json::String(text) => format!("{key}: {text}"),
+            Json::Array(_) | Json::Object(_) => {
+                format!("{key}: {}", serde_json::to_string_pretty(value).unwrap_or_default())
+            }
             other => format!("{key}: {other}"),
         });
         let more: Vec<String> = said.collect();
