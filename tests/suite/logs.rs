@@ -200,6 +200,38 @@ fn a_log_host_that_stands_still_delays_nobody_and_is_told_what_it_missed() {
 }
 
 #[test]
+fn a_host_that_does_not_listen_by_udp_costs_its_lines_only() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("an address");
+    drop(socket);
+    let node = webmail(|_| Answer::text("inbox"));
+    // What is said about the log goes there too.
+    let text = format!("{ADMIN}[[log.to]]\nwhat = [\"server\", \"access\"]\ntarget = \"syslog+udp://{address}\"\n");
+    let proxy = setup().serve(&config(&text, &[("node-a", &node, "")]));
+    let mut client = log_in(&proxy, "alice");
+    let mut asked = 0;
+    while counts(&proxy, "syslog+udp").1 < 5 {
+        client.get(&format!("/n-{asked}")).expect(200);
+        asked += 1;
+    }
+    // Each line is written or lost, and the lines that say so are no reason for others.
+    let (written, lost) = counts(&proxy, "syslog+udp");
+    assert!(written + lost <= 3 * asked + 50, "{written} {lost} {asked}");
+    let again = std::net::UdpSocket::bind(address).expect("the port");
+    again.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    let end = Instant::now() + LONG;
+    let mut room = [0; 65536];
+    loop {
+        assert!(Instant::now() < end, "nothing comes");
+        client.get("/n-9999999").expect(200);
+        if again.recv(&mut room).is_ok_and(|read| String::from_utf8_lossy(&room[..read]).contains("/n-9999999")) {
+            break;
+        }
+    }
+    assert!(!proxy.log().iter().any(|line| line.contains("a log cannot be written")));
+}
+
+#[test]
 fn a_log_host_that_closed_gets_the_next_line_on_another_connection() {
     let host = Host::start();
     let node = webmail(|_| Answer::text("inbox"));

@@ -19,6 +19,8 @@ const WAITING: usize = 2 << 20;
 const KEPT: usize = 128 << 10;
 /// How soon a log is tried again that could not be written, and how late at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// A log that fails now and then is told of once: it is well when it has been so for this long.
+const CALM: Duration = Duration::from_secs(5);
 /// A log that is no more wanted has this time to be written to its end.
 const LAST: Duration = Duration::from_secs(2);
 /// Who renames a log makes a new file of its name, or tells so by a signal; without either, there is one after this.
@@ -72,7 +74,18 @@ struct Queue {
     written: AtomicU64,
     lost: AtomicU64,
     reopen: AtomicBool,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Trouble>,
+}
+
+/// What is wrong with a log, and when it failed last.
+#[derive(Default)]
+struct Trouble(Option<(String, Instant)>);
+
+/// Lines that were told to be lost, and the last line that said so.
+#[derive(Default)]
+struct Told {
+    lost: u64,
+    line: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -170,7 +183,7 @@ impl Lines {
 
     /// Why it cannot be written, if so.
     pub fn trouble(&self) -> Option<String> {
-        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.trouble().0.as_ref().map(|(error, _)| error.clone())
     }
 }
 
@@ -188,10 +201,11 @@ impl Queue {
 
     /// The life of the writer.
     fn write_on(&self, mut sink: Box<dyn Sink>) {
-        let (mut told, mut batch) = (0, Vec::new());
+        let (mut told, mut batch) = (Told::default(), Vec::new());
         loop {
             // For ever, but where something is to be tried again.
-            let patience = if sink.waits() { RETRY.1 } else { Duration::from_secs(3600) };
+            let restless = sink.waits() || self.trouble().0.is_some();
+            let patience = if restless { RETRY.1 } else { Duration::from_secs(3600) };
             let idle = |waiting: &mut Waiting| waiting.bytes.is_empty() && !waiting.closed;
             let waited = self.more.wait_timeout_while(self.waiting(), patience, idle);
             let waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -211,11 +225,11 @@ impl Queue {
             if !self.write_all(&mut *sink, &mut batch) {
                 return;
             }
-            batch.clear();
-            batch.shrink_to(KEPT);
             self.lost.fetch_add(sink.lost(), Ordering::Relaxed);
             self.tell_trouble(sink.trouble());
-            self.tell_lost(&mut told);
+            self.tell_lost(&mut told, &batch);
+            batch.clear();
+            batch.shrink_to(KEPT);
             self.waiting().writing = false;
             self.done.notify_all();
         }
@@ -250,31 +264,42 @@ impl Queue {
         }
     }
 
-    /// Tells in the log itself how many lines were lost, when there is room again.
-    fn tell_lost(&self, told: &mut u64) {
+    /// Tells in the log itself how many lines were lost, when there is room again: after a batch that had other lines than
+    /// that one, which may be lost as well.
+    fn tell_lost(&self, told: &mut Told, batch: &[u8]) {
         let lost = self.lost.load(Ordering::Relaxed);
-        if lost > *told {
+        if lost > told.lost && batch != told.line {
             // It counts like any other line.
-            let line = (self.manner.lost)(lost - *told);
-            self.waiting().bytes.extend_from_slice(&line);
-            *told = lost;
+            told.line = (self.manner.lost)(lost - told.lost);
+            self.waiting().bytes.extend_from_slice(&told.line);
+            told.lost = lost;
         }
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells what is wrong, once for each time that it begins.
     fn tell_trouble(&self, now: Option<String>) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if *trouble == now {
-            return;
-        }
         let log = &*self.manner.name;
-        let was = std::mem::replace(&mut *trouble, now.clone());
-        drop(trouble);
+        let mut trouble = self.trouble();
         match now {
             // The words of an error may change while it lasts.
-            Some(error) if was.is_none() => tracing::error!(log, error, "a log cannot be written"),
-            Some(_) => {}
-            None => tracing::warn!(log, "a log is written again"),
+            Some(error) => {
+                let begins = trouble.0.replace((error.clone(), Instant::now())).is_none();
+                drop(trouble);
+                if begins {
+                    tracing::error!(log, error, "a log cannot be written");
+                }
+            }
+            None => {
+                let ends = trouble.0.take_if(|(_, failed)| failed.elapsed() >= CALM).is_some();
+                drop(trouble);
+                if ends {
+                    tracing::warn!(log, "a log is written again");
+                }
+            }
         }
     }
 }

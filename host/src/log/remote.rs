@@ -26,6 +26,8 @@ const PIECE: usize = 32 << 10;
 pub(super) struct Datagram {
     host: String,
     socket: Option<UdpSocket>,
+    /// Lines that the host did not want, as far as that is heard of.
+    lost: u64,
 }
 
 /// How TLS is set up: made anew for each connection, since files of certificates are renewed.
@@ -46,7 +48,7 @@ struct Line {
 
 impl Datagram {
     pub(super) fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), socket: None }
+        Self { host: host.to_owned(), socket: None, lost: 0 }
     }
 
     fn socket(&mut self) -> Result<&UdpSocket> {
@@ -71,14 +73,23 @@ impl Sink for Datagram {
         let mut written = 0;
         for line in lines.split_inclusive(|b| *b == b'\n') {
             let sent = self.socket().and_then(|socket| socket.send(line.strip_suffix(b"\n").unwrap_or(line)));
-            if let Err(error) = sent {
-                // Its name may mean another host by now.
-                self.socket = None;
-                return Err(Broken { written, error });
+            match sent {
+                Ok(_) => {}
+                // It says so of a line before this one, and may listen again at any time: nothing can be told from it.
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.lost += 1,
+                Err(error) => {
+                    // Its name may mean another host by now.
+                    self.socket = None;
+                    return Err(Broken { written, error });
+                }
             }
             written += line.len();
         }
         Ok(())
+    }
+
+    fn lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 }
 
