@@ -447,10 +447,25 @@ fn a_line_that_is_taken_out_of_the_audit_log_is_found() {
     assert!(check(&lines, &["--last", &last]).0);
     let (good, told) = check(&lines[..2], &["--last", &last]);
     assert!(!good && told.contains("there were lines behind it"), "{told}");
+    // As people read it, with what was said for it.
+    let ctl = |arguments: &[&str]| {
+        let mut command = Command::new(harness::binary());
+        let output = command.current_dir(desk.proxy.dir()).args(["ctl", "--socket", "admin.sock"]).args(arguments);
+        String::from_utf8(output.output().expect("an end").stdout).expect("text")
+    };
+    ctl(&["purge-routes", "dave", "--reason", "he moved"]);
+    let told = ctl(&["audit", "--lines", "1"]);
+    let line = told.lines().last().expect("a line");
+    for word in ["uid ", "purge-routes", "done", "he moved"] {
+        assert!(line.contains(word), "{word}: {told}");
+    }
     // Who may see names may see it; the look is in it too.
     let seen = desk.program("operator").get("/api/audit?lines=2").expect(200).json();
-    assert_eq!(seen["lines"][1]["arguments"]["user"], "carol", "{seen}");
+    assert_eq!(seen["lines"][0]["arguments"]["user"], "dave", "{seen}");
     desk.program("viewer").get("/api/audit").expect(403);
+    // Nobody who may not do it sends anything.
+    let large = Request::new("POST", "/api/lift").body(vec![b'x'; 1 << 20]);
+    assert!(desk.program("viewer").try_send(large).is_ok_and(|answer| answer.status == 403));
     desk.assert_audited(&[("verb", "audit"), ("who", "operator"), ("outcome", "done")]);
     desk.assert_audited(&[("verb", "audit"), ("who", "viewer"), ("outcome", "refused")]);
 }

@@ -16,7 +16,7 @@ use super::dispatch::Invocation;
 use super::gate::{self, Visitor};
 use super::metrics::{FORMAT, Format};
 use super::plane::{Connection, Plane};
-use super::reply::{Reply, guarded, of_answer, of_kind};
+use super::reply::{Reply, guarded, of_answer, of_kind, see_other};
 use super::sessions::fits;
 use super::verbs::{self, Kind};
 use super::visit::{FIELDS, File, Pass, Said, Visit};
@@ -131,11 +131,18 @@ async fn invoke(plane: &Arc<Plane>, caller: Caller, name: &str, request: Request
     let Ok(expected) = expected(&head.headers) else {
         return of_answer(Answer::refused(StatusCode::BAD_REQUEST, "If-Match takes the number of one generation"));
     };
-    let patience = if verb.body > FORM { FILES_PATIENCE } else { FORM_PATIENCE };
-    let body = match read(body, verb.body, patience).await {
+    // Who may not do it sends nothing either, and of what is large one at a time is held.
+    let most = if caller.role < verb.role { 0 } else { verb.body };
+    let large = most > FORM;
+    let Ok(_one) = (if large { plane.uploads.try_acquire().map(Some) } else { Ok(None) }) else {
+        return of_answer(Answer::refused(StatusCode::SERVICE_UNAVAILABLE, "another file is being sent"));
+    };
+    let body = match read(body, most, if large { FILES_PATIENCE } else { FORM_PATIENCE }).await {
         Ok(body) => body,
+        Err(_) if caller.role < verb.role => Bytes::new(),
         Err(status) => {
-            return of_answer(Answer::refused(status, "what was sent with it does not come, or is too large"));
+            let why = "what was sent with it does not come, or is too large";
+            return of_answer(Answer::refused(status, why));
         }
     };
     let mut parameters = form::read(head.uri.query().unwrap_or_default().as_bytes());
@@ -208,7 +215,7 @@ async fn page(
         dispatcher: plane.dispatcher.clone(),
     };
     if !is_form {
-        return console::answer(visit).await;
+        return if visit.path == "/login" { see_other("/") } else { console::answer(visit).await };
     }
     if !ours {
         return not_ours(plane, &visit, "a form of another origin").await;

@@ -33,6 +33,9 @@ pub(super) struct Ctl {
     /// Print for programs: JSON, as the admin socket says it.
     #[arg(long, global = true)]
     json: bool,
+    /// Why it is done, for the audit log.
+    #[arg(long, global = true)]
+    reason: Option<String>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -43,6 +46,12 @@ enum Verb {
     Status,
     /// Its numbers, for Prometheus.
     Metrics,
+    /// The newest lines of the audit log: who did what.
+    Audit {
+        /// So many.
+        #[arg(long)]
+        lines: Option<u32>,
+    },
     /// How busy it is: nodes, queues, logins, and the slowest requests; again and again on a terminal.
     Top,
     /// Why a user could not log in: the last attempts in words, and whether the throttle shuts the name out.
@@ -156,6 +165,7 @@ impl Verb {
         match self {
             Self::Status => ("status", Vec::new()),
             Self::Metrics => ("metrics", Vec::new()),
+            Self::Audit { lines } => ("audit", lines.iter().map(|lines| ("lines", lines.to_string())).collect()),
             Self::Top => ("top", Vec::new()),
             Self::Why { user } => ("why", vec![("user", user.clone())]),
             Self::Sessions { node, user } => {
@@ -202,7 +212,9 @@ impl Verb {
 pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
     let (name, parameters) = ctl.verb.said();
     let verb = verbs::find(name).with_context(|| format!("{name} is not in the table of verbs"))?;
-    let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let reason = ctl.reason.iter().map(|reason| (verbs::REASON, reason.as_str()));
+    let parameters: Vec<(&str, &str)> =
+        parameters.iter().map(|(name, value)| (*name, value.as_str())).chain(reason).collect();
     let (method, path) = (verb.method(), verb.target(&parameters));
     let (socket, state) = match (&ctl.socket, &ctl.config) {
         (Some(socket), _) => (socket.clone(), None),

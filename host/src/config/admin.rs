@@ -82,7 +82,12 @@ pub(super) fn admin(t: &Table<'_>, base: &Path) -> Admin {
     if listener.is_some() && !local && hosts.is_empty() {
         t.fault("hosts", "nothing", "the names that operators reach it by, for every other one is refused");
     }
+    let own = listener.as_ref().and_then(|listener| match listener.address {
+        Address::Net(address) if local => host_name(&address.to_string()),
+        _ => None,
+    });
     let names = LOOPBACK.into_iter().filter(|_| local).map(str::to_owned);
+    let names = names.chain(own.filter(|own| !LOOPBACK.contains(&own.as_str())));
     Admin {
         socket: path("socket"),
         hosts: hosts.into_iter().chain(names).collect(),
@@ -163,6 +168,7 @@ mod tests {
         let local = read("address = \"127.0.0.1:9443\"").unwrap().admin;
         assert_eq!(local.hosts, LOOPBACK);
         assert!(local.listener.is_some());
+        assert_eq!(read("address = \"127.0.0.2:9443\"").unwrap().admin.hosts[3..], ["127.0.0.2"]);
         let certificates = "certificates = [{ chain = \"c.pem\", key = \"k.pem\" }]\nhosts = [\"Doors.Example.com\"]";
         let foreign = read(&format!("address = \"0.0.0.0:9443\"\n{certificates}")).unwrap().admin;
         assert_eq!(foreign.hosts, ["doors.example.com"], "a wildcard address has no names of its own");

@@ -92,6 +92,17 @@ pub(super) fn sessions(answer: &Json, now: u64, width: Option<usize>) -> String 
     format!("{}{all} sessions seen since the start and still alive{more}\n", table.print(width))
 }
 
+/// Who did what.
+pub(super) fn audit(answer: &Json, width: Option<usize>) -> String {
+    let mut table = Table::new(&["TIME", "WHO", "FROM", "VERB", "OUTCOME", "WHY"]);
+    for row in answer["lines"].as_array().into_iter().flatten() {
+        let of = |key: &str| if row[key].is_null() { String::new() } else { text(&row[key]) };
+        let why = if row["error"].is_null() { of("reason") } else { of("error") };
+        table.row([of("time"), of("who"), of("from"), of("verb"), of("outcome"), why]);
+    }
+    table.print(width)
+}
+
 /// What each server says of a user.
 pub(super) fn directory_test(answer: &Json, width: Option<usize>) -> String {
     let mut out = match &answer["name"] {

@@ -20,6 +20,7 @@ pub(super) fn print(verb: &str, answer: &Json, now: u64, width: Option<usize>) -
         "top" => status::top(answer, width),
         "why" => helpdesk::why(answer, now),
         "sessions" => helpdesk::sessions(answer, now, width),
+        "audit" => helpdesk::audit(answer, width),
         "directory-test" => helpdesk::directory_test(answer, width),
         "trace" if answer["file"].is_string() => {
             let until = table::clock(answer["until"].as_u64().unwrap_or(now));
