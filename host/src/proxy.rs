@@ -334,7 +334,7 @@ impl Proxy {
         std::thread::sleep(delay);
         self.sockets.live().clear();
         let clean = self.threads.drain(timeout);
-        self.shared.state.traces.flush(FLUSH);
+        self.shared.state.exporter.flush(FLUSH);
         self.shared.desk.records.flush(FLUSH);
         log::flush(FLUSH);
         self.settle();

@@ -14,7 +14,7 @@ use hyper::StatusCode;
 
 use crate::auth::Pace;
 use crate::back::Pools;
-use crate::counters::{Answered, Counters, ENDS, Logins, METHODS, OTHER, class_of, method_of};
+use crate::counters::{Answered, Counters, ENDS, Exemplar, Logins, METHODS, OTHER, Scale, class_of, method_of};
 use crate::directory::DirectoryState;
 use crate::feed::Kind;
 use crate::limits::{Flow, Refused, Room, Throttle};
@@ -63,7 +63,7 @@ pub struct State {
     /// What is counted of the whole process.
     pub counters: Counters,
     /// Where traces go.
-    pub traces: Exporter,
+    pub exporter: Exporter,
     /// The slowest requests of late.
     pub slowest: Slowest,
     /// The policy that an operator tries.
@@ -184,12 +184,17 @@ impl Shared {
 
     /// A trace came to its end: failures and slow requests are told of, and of the others the sampled ones.
     pub fn trace_ended(&self, trace: &Rc<Trace>, line: &Line) {
-        let Some(settings) = self.live.load().traces.clone() else { return };
+        let live = self.live.load();
+        let Some(settings) = live.traces.clone() else { return };
         let has_failed = line.status >= 500 || matches!(line.ended, Ended::Node | Ended::Timeout | Ended::Drain);
         let is_tunnel = line.status == StatusCode::SWITCHING_PROTOCOLS;
         let is_slow = line.took >= settings.slow && !is_tunnel && !trace.is_patient();
         if line.quiet || !(has_failed || is_slow || trace.context().is_sampled) {
             return;
+        }
+        if live.generation == line.generation && !is_tunnel {
+            let exemplar = Exemplar { trace: trace.context().id(), took: line.took, time: SystemTime::now() };
+            live.counted(line.site_number).exemplars.keep(Scale::Network, exemplar);
         }
         let method = line.method().map_or("HTTP", |method| method.as_str());
         let name = METHODS[method_of(method)];
@@ -204,7 +209,7 @@ impl Shared {
             .with("doorward.ended", line.ended.name())
             .with("doorward.request_id", line.id.as_str())
             .with("doorward.generation", line.generation);
-        self.state.traces.hand_over(finished, &settings);
+        self.state.exporter.hand_over(finished, &settings);
     }
 
     fn count(&self, line: &Line) {

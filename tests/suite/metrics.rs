@@ -46,7 +46,9 @@ const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
 fn served() -> (Backend, Proxy) {
     let node = webmail(|_| Answer::text("inbox"));
     let policy = "[[policy]]\nname = \"device-detection\"\nasks = \"device\"\n";
-    let proxy = setup().serve(&config(&format!("{ADMIN}{policy}"), &[("node-a", &node, "")]));
+    // Nobody takes them, but there are some.
+    let traces = "[traces]\nendpoint = \"http://127.0.0.1:9/v1/traces\"\nsample = 1\n";
+    let proxy = setup().serve(&config(&format!("{ADMIN}{traces}{policy}"), &[("node-a", &node, "")]));
     log_in(&proxy, "alice").get("/").expect(200);
     assert_eq!(proxy.admin("POST", "/reload").0, 200);
     (node, proxy)
@@ -66,6 +68,9 @@ fn both_formats_are_as_their_judges_want_them() {
     parser.args(["-c", read]);
     let samples: usize = judge(parser, &open).trim().parse().expect("a number");
     assert_eq!(samples, prometheus.lines().filter(|line| !line.starts_with('#')).count());
+    let exemplar = regex_lite::Regex::new(r#"le="[0-9.]+"\} \d+ # \{trace_id="[0-9a-f]{32}"\} [0-9.]+ [0-9.]+"#)
+        .expect("a pattern");
+    assert!(exemplar.is_match(&open) && !prometheus.contains("trace_id"), "{open}");
 }
 
 #[test]

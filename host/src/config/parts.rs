@@ -75,6 +75,7 @@ impl Config {
             add("log".to_owned(), to.tls.files().chain(&to.mask_key_file).collect());
         }
         add("admin".to_owned(), self.admin.files().collect());
+        add("traces".to_owned(), self.traces.iter().filter_map(|traces| traces.ca.as_ref()).collect());
         add("tls".to_owned(), self.ticket_key_file.iter().collect());
         add("directory".to_owned(), self.directory.files().collect());
         add("session".to_owned(), self.session.key_file.iter().collect());

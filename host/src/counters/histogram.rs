@@ -1,6 +1,7 @@
 //! Histograms of durations, with fixed buckets.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use super::parts::Counter;
 
@@ -75,11 +76,8 @@ pub struct Histogram {
 impl Histogram {
     /// Counts one; only in one's own part ([`Counter::add`]).
     pub fn observe(&self, scale: Scale, took: Duration) {
-        // To the nearest microsecond, so that short ones are not told as nothing.
-        let micros =
-            took.as_secs().saturating_mul(1_000_000).saturating_add(u64::from((took.subsec_nanos() + 500) / 1000));
-        let bounds = scale.bounds();
-        let bucket = bounds.iter().position(|(bound, _)| micros <= *bound).unwrap_or(BOUNDS);
+        let micros = micros_of(took);
+        let bucket = bucket_of(scale, micros);
         self.buckets[bucket].add(1);
         self.micros.add(micros);
     }
@@ -93,9 +91,42 @@ impl Histogram {
     }
 }
 
+/// A trace of something that a bucket counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exemplar {
+    /// The trace's id.
+    pub trace: String,
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended.
+    pub time: SystemTime,
+}
+
+/// The last exemplar of each bucket. Few requests have a trace that is sent, so these may wait for each other.
+#[derive(Debug, Default)]
+pub struct Exemplars(Mutex<[Option<Exemplar>; BOUNDS + 1]>);
+
+impl Exemplars {
+    /// Keeps one.
+    pub fn keep(&self, scale: Scale, exemplar: Exemplar) {
+        let bucket = bucket_of(scale, micros_of(exemplar.took));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[bucket] = Some(exemplar);
+    }
+}
+
+/// To the nearest microsecond, so that short ones are not told as nothing.
+fn micros_of(took: Duration) -> u64 {
+    took.as_secs().saturating_mul(1_000_000).saturating_add(u64::from((took.subsec_nanos() + 500) / 1000))
+}
+
+fn bucket_of(scale: Scale, micros: u64) -> usize {
+    scale.bounds().iter().position(|(bound, _)| micros <= *bound).unwrap_or(BOUNDS)
+}
+
 /// The sum of histograms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
+    exemplars: Vec<Option<Exemplar>>,
     scale: Scale,
     buckets: [u64; BOUNDS + 1],
     micros: u64,
@@ -115,6 +146,18 @@ impl Observed {
             *sum += bucket.get();
         }
         self.micros = self.micros.wrapping_add(histogram.micros.get());
+    }
+
+    /// With exemplars of its buckets.
+    #[must_use]
+    pub fn with(mut self, exemplars: &Exemplars) -> Self {
+        self.exemplars = exemplars.0.lock().unwrap_or_else(PoisonError::into_inner).to_vec();
+        self
+    }
+
+    /// A bucket's exemplar.
+    pub fn exemplar(&self, bucket: usize) -> Option<&Exemplar> {
+        self.exemplars.get(bucket)?.as_ref()
     }
 
     /// How many there were.

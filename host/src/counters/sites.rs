@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::histogram::{Histogram, Observed, Scale};
+use super::histogram::{Exemplars, Histogram, Observed, Scale};
 use super::parts::{Counter, PerWorker};
 
 /// The methods that are told apart; all others, which clients may make up, are the last one.
@@ -61,12 +61,16 @@ struct Part {
 
 /// What is counted of a site.
 #[derive(Debug, Default)]
-pub struct OfSite(PerWorker<Part>);
+pub struct OfSite {
+    parts: PerWorker<Part>,
+    /// Of how long exchanges took.
+    pub exemplars: Exemplars,
+}
 
 impl OfSite {
     /// Counts an exchange.
     pub fn count(&self, one: &Answered) {
-        let part = self.0.mine();
+        let part = self.parts.mine();
         part.answers[one.method][one.class][one.ended].add(1);
         if let Some(took) = one.took {
             part.took.observe(Scale::Network, took);
@@ -81,7 +85,7 @@ impl OfSite {
         for method in 0..METHODS.len() {
             for class in 0..CLASSES.len() {
                 for ended in 0..ENDS {
-                    let sum = self.0.all().map(|part| part.answers[method][class][ended].get()).sum();
+                    let sum = self.parts.all().map(|part| part.answers[method][class][ended].get()).sum();
                     if sum > 0 {
                         found.push(([method, class, ended], sum));
                     }
@@ -93,12 +97,12 @@ impl OfSite {
 
     /// How long they took.
     pub fn took(&self) -> Observed {
-        Observed::sum(Scale::Network, self.0.all().map(|part| &part.took))
+        Observed::sum(Scale::Network, self.parts.all().map(|part| &part.took)).with(&self.exemplars)
     }
 
     /// Bytes of bodies: of requests, and of answers.
     pub fn bytes(&self) -> [u64; 2] {
-        let sum = |of: fn(&Part) -> &Counter| self.0.all().map(|part| of(part).get()).sum();
+        let sum = |of: fn(&Part) -> &Counter| self.parts.all().map(|part| of(part).get()).sum();
         [sum(|part| &part.received), sum(|part| &part.sent)]
     }
 }

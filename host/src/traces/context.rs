@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use hyper::HeaderMap;
 
+use crate::text::hex;
+
 /// Which trace a request belongs to, and which span of it is its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Context {
@@ -56,6 +58,11 @@ impl Context {
     /// With a span of its own.
     pub(super) fn next(self) -> Self {
         Self { span: random().max(1).to_be_bytes(), ..self }
+    }
+
+    /// The trace's id, as it is written.
+    pub fn id(&self) -> String {
+        hex(&self.trace)
     }
 
     /// As nodes get it.

@@ -119,7 +119,7 @@ pub(super) const METRICS: &[Row] = &[
         by("outcome", [("written", written), ("dropped", dropped)])
     }),
     counter("doorward_traces_total", "Traces for the collector, by what became of them.", |seen| {
-        by("outcome", seen.proxy.shared().state.traces.counts())
+        by("outcome", seen.proxy.shared().state.exporter.counts())
     }),
     gauge("doorward_read_ahead_bytes", "Bytes read ahead.", |seen| one(seen.proxy.shared().state.read_ahead.held())),
     gauge("doorward_quarantined", "Components under quarantine.", |seen| {

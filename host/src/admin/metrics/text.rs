@@ -1,8 +1,10 @@
 //! Metrics as text: Prometheus' format (version 0.0.4), and OpenMetrics 1.0 for who asks for it.
 
 use std::fmt::Write as _;
+use std::time::UNIX_EPOCH;
 
 use super::row::{Kind, Labels, Metric, Value, Values};
+use crate::counters::Exemplar;
 
 /// In which format metrics are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +73,9 @@ pub(super) fn write<'a>(metrics: impl Iterator<Item = (&'a Metric, Values)>, for
                 Value::Whole(value) => line(&mut text, (metric.name, ""), (&labels, None), value),
                 Value::Real(value) => line(&mut text, (metric.name, ""), (&labels, None), value),
                 Value::Spread(observed) => {
-                    for (bound, count) in observed.cumulative() {
+                    for (bucket, (bound, count)) in observed.cumulative().enumerate() {
+                        let exemplar = observed.exemplar(bucket).filter(|_| format == Format::OpenMetrics);
+                        let count = format!("{count}{}", exemplar.map(told).unwrap_or_default());
                         line(&mut text, (metric.name, "_bucket"), (&labels, Some(bound)), count);
                     }
                     line(&mut text, (metric.name, "_sum"), (&labels, None), observed.seconds());
@@ -84,6 +88,12 @@ pub(super) fn write<'a>(metrics: impl Iterator<Item = (&'a Metric, Values)>, for
         text.push_str("# EOF\n");
     }
     text
+}
+
+/// An exemplar, as it stands behind a number.
+fn told(Exemplar { trace, took, time }: &Exemplar) -> String {
+    let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!(" # {{trace_id=\"{trace}\"}} {} {:.3}", took.as_secs_f64(), time.as_secs_f64())
 }
 
 fn line(
