@@ -71,7 +71,7 @@ pub struct State {
     /// Sessions of mail programs.
     pub mails: Mails,
     /// Users whom an operator follows.
-    pub traces: UserTraces,
+    pub followed: UserTraces,
     /// What may be used once only.
     pub once: Once,
     /// How long wrong logins take.
@@ -158,7 +158,7 @@ impl Shared {
     pub fn login_ended(&self, record: Record) {
         let reason = record.reason_word().unwrap_or_default();
         self.state.logins.count((record.outcome, reason), record.mode.unwrap_or("none"), record.took);
-        self.state.traces.login(&record, || record.shown());
+        self.state.followed.login(&record, || record.shown());
         let record = Arc::new(record);
         if self.desk.feed.takes() {
             self.desk.feed.tell(Kind::Login, Box::new(record.clone()));
@@ -175,7 +175,7 @@ impl Shared {
             log::exchange(line);
         }
         self.state.slowest.note(line);
-        self.state.traces.exchange(line);
+        self.state.followed.exchange(line);
         if self.desk.feed.takes() {
             let (line, time) = (line.clone(), SystemTime::now());
             self.desk.feed.tell(Kind::Exchange, Box::new(Shown { line, time }));

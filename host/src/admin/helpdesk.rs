@@ -279,19 +279,19 @@ pub(super) async fn trace(call: Call) -> Answer {
         return Answer::refused(StatusCode::BAD_REQUEST, why);
     };
     if time.is_zero() {
-        return Answer::done("ended", shared.state.traces.end_user(&name));
+        return Answer::done("ended", shared.state.followed.end_user(&name));
     }
     let Some(folder) = proxy.state_directory() else {
         return Answer::refused(StatusCode::CONFLICT, "a trace is a file in the state-directory, and there is none");
     };
-    let (number, path) = match shared.state.traces.begin(&name, time, folder) {
+    let (number, path) = match shared.state.followed.begin(&name, time, folder) {
         Ok(begun) => begun,
         Err(error) => return Answer::refused(StatusCode::CONFLICT, error),
     };
     tracing::warn!(user = name, by = %call.caller.proof, seconds = time.as_secs(), "a user is followed for a while");
     tokio::spawn(async move {
         tokio::time::sleep(time).await;
-        shared.state.traces.end_number(number);
+        shared.state.followed.end_number(number);
     });
     Answer::told(json!({"user": name, "file": path.display().to_string(), "until": seconds_now() + time.as_secs()}))
 }
