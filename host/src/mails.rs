@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
@@ -26,8 +26,8 @@ struct Table {
 /// One session.
 #[derive(Debug)]
 pub struct Mail {
-    /// What the log calls it.
-    pub id: [u8; 16],
+    /// What the log calls it, once its login is over.
+    pub id: OnceLock<[u8; 16]>,
     /// What it speaks.
     pub protocol: Protocol,
     /// Whose it is.
@@ -52,8 +52,9 @@ pub struct OpenMail {
 
 impl Mail {
     /// A session that begins now.
-    pub fn new(id: [u8; 16], protocol: Protocol, (user, node): (&str, &str), client: IpAddr) -> Self {
-        let (user, node, since) = (user.to_owned(), node.to_owned(), SystemTime::now());
+    pub fn new(protocol: Protocol, (user, node): (&str, &str), client: IpAddr) -> Self {
+        let (id, since) = (OnceLock::new(), SystemTime::now());
+        let (user, node) = (user.to_owned(), node.to_owned());
         Self { id, protocol, user, node, client, since, told: AtomicBool::new(false), end: Notify::new() }
     }
 }
@@ -95,12 +96,24 @@ impl Mails {
     }
 }
 
-impl OpenMail {
+impl Mail {
     /// Until it is told to end.
     pub async fn told(&self) {
-        while !self.mail.told.load(Ordering::Acquire) {
-            self.mail.end.notified().await;
+        while !self.told.load(Ordering::Acquire) {
+            self.end.notified().await;
         }
+    }
+}
+
+impl OpenMail {
+    /// The session itself.
+    pub fn mail(&self) -> Arc<Mail> {
+        self.mail.clone()
+    }
+
+    /// What the log calls it.
+    pub fn is(&self, id: [u8; 16]) {
+        let _ = self.mail.id.set(id);
     }
 }
 
@@ -126,7 +139,7 @@ mod tests {
     use super::*;
 
     fn mail(user: &str, node: &str) -> Mail {
-        Mail::new([0; 16], Protocol::Imap, (user, node), IpAddr::from([192, 0, 2, 1]))
+        Mail::new(Protocol::Imap, (user, node), IpAddr::from([192, 0, 2, 1]))
     }
 
     #[test]
@@ -148,8 +161,9 @@ mod tests {
         let (alice, bob) = (mails.begin(mail("alice", "a"), 0).unwrap(), mails.begin(mail("bob", "a"), 0).unwrap());
         assert_eq!(mails.end(|mail| mail.user == "alice"), 1);
         assert_eq!(mails.end(|mail| mail.user == "alice"), 0);
-        alice.told().await;
-        let waits = std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::pin!(bob.told()).poll(cx).is_pending()));
+        alice.mail.told().await;
+        let waits =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::pin!(bob.mail.told()).poll(cx).is_pending()));
         assert!(waits.await);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{Config, Limits};
+use crate::config::{Backend, Config, Limits};
 
 /// What a connection to somebody may lack on our side.
 const OURS: [Errno; 7] = [
@@ -57,8 +57,12 @@ fn wanted_open_files(config: &Config) -> Option<u64> {
     let limited = |limits: &Limits| Some(limits.max_connections).filter(|most| *most > 0);
     let of_listeners: Option<u64> = config.listeners.iter().map(|listener| limited(&listener.limits)).sum();
     let clients = of_listeners.into_iter().chain(limited(&config.flow.all)).min()?;
-    let nodes =
-        config.backends.iter().map(|node| node.max_connections + node.long_poll_max_connections).sum::<usize>() as u64;
+    let of_mail = |node: &Backend| {
+        let has_mail = node.mail.imap.is_some() || node.mail.pop3.is_some();
+        if has_mail { node.mail.max_connections } else { 0 }
+    };
+    let of = |node: &Backend| node.max_connections + node.long_poll_max_connections + of_mail(node);
+    let nodes = config.backends.iter().map(of).sum::<usize>() as u64;
     // A request has a client: there are no more of one kind than of the other.
     Some(clients + nodes.min(clients) + OTHERS)
 }

@@ -131,7 +131,9 @@ impl Node {
         let mail = spec.mail_urls().map(|(protocol, url)| {
             let known = before.filter(|before| before.spec.config.mail.at(protocol) == Some(url));
             let known = known.and_then(|before| before.mail_health(protocol).cloned());
-            (protocol, known.unwrap_or_else(|| Arc::new(Health::new(without_probes(&spec.config.health)))))
+            let settings = without_probes(&spec.config.health);
+            known.iter().for_each(|known| known.follow(&settings));
+            (protocol, known.unwrap_or_else(|| Arc::new(Health::new(settings))))
         });
         let mail = mail.collect();
         let ((shares, patience), (polls, none)) = (spec.places(), spec.long_poll_places());

@@ -22,7 +22,7 @@ pub(super) fn revoke(generations: &Generations, what: Revocation, answer: Answer
     }
     spawn_blocking(move || {
         let lifetime = shared.live.load().sessions.lifetime();
-        let ended = shared.state.mails.end(|mail| what.ends(&mail.id, &mail.user));
+        let ended = shared.state.mails.end(|mail| what.ends(mail.id.get(), &mail.user));
         if ended > 0 {
             tracing::info!(ended, "mail sessions end");
         }

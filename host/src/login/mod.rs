@@ -205,6 +205,10 @@ impl<D: Dialogue> Login<'_, D> {
             Err(LoginError::Wrong) if proved.mode == Mode::BackEnd => {
                 Err(self.wrong(Reason::Wrong, proved.mode, began, true).await)
             }
+            // Nobody has checked the password, so nobody may learn that the name exists.
+            Err(LoginError::Refusal(Refusal::NoNode)) if proved.mode == Mode::BackEnd => {
+                Err(self.wrong(Reason::NoNode, proved.mode, began, false).await)
+            }
             Err(LoginError::Wrong) => {
                 let backend = node.name();
                 tracing::warn!(user = ?name, backend, "the node refuses a user whom the directory takes");
@@ -225,7 +229,8 @@ impl<D: Dialogue> Login<'_, D> {
         let mode = self.mode(name, user.as_ref())?;
         self.underway.mode(mode.name());
         let claim = Claim { name, user: user.as_ref(), credentials };
-        let verdict = auth::authenticate(&claim, mode, &snapshot.directory, &worker.directory).await;
+        let checking = auth::authenticate(&claim, mode, &snapshot.directory, &worker.directory);
+        let verdict = self.underway.asking(checking).await;
         let verdict = verdict.map_err(|error| Outcome::Unavailable(self.neighbours.directory_away(&error)))?;
         let reason = match (verdict, user) {
             (Verdict::Right(identity), Some(user)) => return Ok(Proved { mode, identity, user }),
@@ -284,15 +289,21 @@ impl<D: Dialogue> Login<'_, D> {
         let Credentials::Password(secret) = credentials;
         let attributes = snapshot.directory.exposed(&proved.user);
         let person = Person { name, user: proved.identity.user(), secret, attributes: &attributes };
-        let entered = at_node(self.dialogue, (&node, node.is_draining()), proved.mode, &person).await;
+        let entered = self.at(&node, proved.mode, &person).await;
         if matches!(entered, Err(LoginError::Wrong | LoginError::Refusal(_)))
             && let Some(other) = self.neighbours.other_node(name, began, &node).await
         {
             self.underway.node(&other);
-            let entered = at_node(self.dialogue, (&other, other.is_draining()), proved.mode, &person).await;
+            let entered = self.at(&other, proved.mode, &person).await;
             return Ok((other, entered));
         }
         Ok((node, entered))
+    }
+
+    /// Asks a node. Where nobody has checked the password yet, it does.
+    async fn at(&self, node: &Arc<Node>, mode: Mode, person: &Person<'_>) -> Result<D::Opened, LoginError> {
+        let asked = at_node(self.dialogue, (node, node.is_draining()), mode, person);
+        if mode == Mode::BackEnd { self.underway.asking(asked).await } else { asked.await }
     }
 
     /// Wrong, in the time that it takes others. `real` says that somebody's password was checked.

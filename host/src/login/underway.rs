@@ -21,6 +21,8 @@ pub(super) struct Underway<'a> {
     began: Instant,
     found: RefCell<Found>,
     is_wrong: Cell<bool>,
+    /// Somebody is being asked whether it is right.
+    is_asked: Cell<bool>,
     is_over: bool,
 }
 
@@ -58,6 +60,7 @@ impl<'a> Underway<'a> {
             began: Instant::now(),
             found: RefCell::new(found),
             is_wrong: Cell::new(false),
+            is_asked: Cell::new(false),
             is_over: false,
         }
     }
@@ -120,6 +123,15 @@ impl<'a> Underway<'a> {
         self.found.borrow_mut().node = Some(node.to_owned());
     }
 
+    /// Asks somebody whether it is right. It counts as wrong if the client leaves before the answer: whoever guesses knows
+    /// what takes longer than a yes, and would leave then.
+    pub(super) async fn asking<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.is_asked.set(true);
+        let answer = answer.await;
+        self.is_asked.set(false);
+        answer
+    }
+
     /// It is found to be wrong, and counts as that even if the client leaves before it is told.
     pub(super) fn is_wrong(&self) {
         self.is_wrong.set(true);
@@ -175,7 +187,7 @@ impl Drop for Underway<'_> {
             let reason = Some(Reason::ClientGone);
             self.leave_record(End { outcome: "gone", reason, retry_after: None, session: None });
         }
-        if let Some(permit) = self.permit.take().filter(|_| self.is_wrong.get()) {
+        if let Some(permit) = self.permit.take().filter(|_| self.is_wrong.get() || self.is_asked.get()) {
             permit.wrong(self.guess.expose());
         }
     }

@@ -48,6 +48,8 @@ pub enum Reason {
     NodeBroken,
     /// The node's queue is full, or took too long.
     NodeBusy,
+    /// The user has as many sessions of mail programs as there may be.
+    TooManySessions,
     /// This machine has no descriptor, port or memory left for a connection to the node.
     Shortage,
     /// The client left before the end.
@@ -80,6 +82,7 @@ impl Reason {
             Self::NodeTimeout => "node-timeout",
             Self::NodeBroken => "node-broken",
             Self::NodeBusy => "node-busy",
+            Self::TooManySessions => "too-many-sessions",
             Self::Shortage => "shortage",
             Self::ClientGone => "client-gone",
             Self::Internal => "internal",
@@ -97,6 +100,7 @@ impl Reason {
             Refusal::NodeTimeout => Self::NodeTimeout,
             Refusal::NodeBroken => Self::NodeBroken,
             Refusal::QueueFull | Refusal::QueueTimeout => Self::NodeBusy,
+            Refusal::TooManyConnections => Self::TooManySessions,
             Refusal::Shortage => Self::Shortage,
             Refusal::Internal => Self::Internal,
             // What a client sends; a login meets none of it.
@@ -114,8 +118,7 @@ impl Reason {
             | Refusal::NotFound
             | Refusal::BodyTooLarge(..)
             | Refusal::SessionNeeded
-            | Refusal::UnknownSite
-            | Refusal::TooManyConnections => Self::Internal,
+            | Refusal::UnknownSite => Self::Internal,
         }
     }
 }

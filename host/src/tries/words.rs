@@ -39,6 +39,7 @@ impl Reason {
             Self::NodeDown => "the node cannot be reached, or says that it cannot check logins",
             Self::NodeTimeout => "the node did not answer in time",
             Self::NodeBroken => "the node's answer is not what its recipe says",
+            Self::TooManySessions => "the user has as many sessions of mail programs as there may be",
             Self::NodeBusy => "the node's queue is full, or took too long",
             Self::Shortage => "this machine has no descriptor, port or memory left for a connection to the node",
             Self::ClientGone => "the client left before the end",
@@ -74,6 +75,9 @@ impl Reason {
             Self::NodeDown => "see whether the node runs, and its own log",
             Self::NodeTimeout => "see whether the node hangs, and its own log",
             Self::NodeBroken => "see each step: doorward recipe test",
+            Self::TooManySessions => {
+                "close programs, or: doorward ctl kick --user NAME; or raise mail.user-max-connections"
+            }
             Self::NodeBusy => "see its load: doorward ctl top; or raise its max-connections",
             Self::Shortage => "allow more descriptors, or fewer connections",
             Self::ClientGone => "see what took so long: who waits for long leaves",

@@ -60,6 +60,18 @@ fn nodes_that_cannot_be_trusted_get_no_password() {
         talk.say(&format!("{tag} OK go\r\n* OK injected\r\n"));
         talk.line().map(|line| assert!(!line.contains("AUTHENTICATE")))
     });
+    check("mail-start-tls = true", UNAVAILABLE, 0, |talk| {
+        talk.say("* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN] node\r\n");
+        let tag = talk.line()?.split(' ').next()?.to_owned();
+        talk.say(&format!("{tag} NO not now\r\n"));
+        talk.line().map(|line| assert_eq!(line, "", "nothing is sent"))
+    });
+    check("", UNAVAILABLE, 0, |talk| {
+        talk.say("* OK [CAPABILITY IMAP4rev1] node\r\n");
+        let tag = talk.line()?.split(' ').next()?.to_owned();
+        talk.say(&format!("{tag} OK whoever you are\r\n"));
+        talk.line().map(|line| assert_eq!(line, "", "nothing is sent"))
+    });
     check("", "a NO [SERVERBUG]", 0, |talk| {
         talk.say("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] node\r\n");
         talk.line().map(|line| assert_eq!(line, "", "nothing is sent"))

@@ -124,7 +124,7 @@ fn sessions_end_by_kick_by_revocation_and_when_the_node_ends() {
     };
     doors.proxy.wait_for_log("mail session .*user=\"alice\".*received=8 .*ended=\"whole\"", PATIENCE);
     assert_eq!(
-        lines().filter(|line| line.contains("ended=\"timeout\"")).count(),
+        lines().filter(|line| line.contains("ended=\"kicked\"")).count(),
         1,
         "{:?}",
         lines().collect::<Vec<_>>()

@@ -38,7 +38,7 @@ pub(super) async fn log_in(talk: Talk, login: &Login<'_>) -> Result<(Talk, Optio
         if !dialogue.known.has("STARTTLS") {
             return Err(Failed::Broken("it does not offer STARTTLS"));
         }
-        dialogue.command(b"STARTTLS").await?.ok()?;
+        dialogue.command(b"STARTTLS").await?.is_yes()?;
         let talk = dialogue.talk.secure(tls).await?;
         dialogue = Dialogue { talk, known: Capabilities::default(), commands: dialogue.commands };
     }
@@ -64,7 +64,7 @@ impl Dialogue {
     /// Knows what the server can do, by asking it where it did not say.
     async fn learn(&mut self) -> Result<(), Failed> {
         if self.known.0.is_none() {
-            self.command(b"CAPABILITY").await?.ok()?;
+            self.command(b"CAPABILITY").await?.is_yes()?;
         }
         if self.known.0.is_some() { Ok(()) } else { Err(Failed::Broken("it does not say what it can do")) }
     }
@@ -119,7 +119,7 @@ impl Dialogue {
             } else {
                 let tag = self.send(b"AUTHENTICATE PLAIN").await?;
                 match self.answer(&tag).await? {
-                    Some(answer) => answer,
+                    Some(answer) => answer.before_password()?,
                     None => {
                         self.talk.say(&Zeroizing::new([response.as_bytes(), b"\r\n"].concat())).await?;
                         self.answer(&tag).await?.ok_or(Failed::Broken("it asks again"))?
@@ -145,11 +145,11 @@ impl Dialogue {
         }
         let tag = self.send(format!("LOGIN {{{}}}", name.len()).as_bytes()).await?;
         if let Some(answer) = self.answer(&tag).await? {
-            return Ok(answer);
+            return answer.before_password();
         }
         self.talk.say(&[name, format!(" {{{}}}\r\n", password.len()).as_bytes()].concat()).await?;
         if let Some(answer) = self.answer(&tag).await? {
-            return Ok(answer);
+            return answer.before_password();
         }
         self.talk.say(&Zeroizing::new([password, b"\r\n"].concat())).await?;
         self.answer(&tag).await?.ok_or(Failed::Broken("it wants more of a command that is whole"))
@@ -157,6 +157,19 @@ impl Dialogue {
 }
 
 impl Answer {
+    /// Whether it is yes, to what has nothing to do with name and password.
+    fn is_yes(self) -> Result<(), Failed> {
+        self.ok().map_err(|failed| match failed {
+            Failed::Wrong | Failed::Expired | Failed::Busy => Failed::Unwilling,
+            other => other,
+        })
+    }
+
+    /// What it is before the password was sent: no yes can be one.
+    fn before_password(self) -> Result<Self, Failed> {
+        if self.word == "OK" { Err(Failed::Broken("it says yes before it has the password")) } else { Ok(self) }
+    }
+
     /// Whether it is yes; if not, why (RFC 5530).
     fn ok(self) -> Result<(), Failed> {
         let code = self.code.split(' ').next().unwrap_or_default().to_ascii_uppercase();

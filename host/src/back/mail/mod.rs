@@ -18,6 +18,7 @@ use super::spec::MailSpec;
 use super::{Dialogue, Node};
 use crate::config::{ClientAddress, Protocol};
 use crate::limits::{Gate, Holder, Permit, Shut};
+use crate::mails::{Mail, Mails};
 use crate::peer::Peer;
 use crate::reply::Refusal;
 use crate::secret::Secret;
@@ -36,6 +37,8 @@ pub struct AtMailServer<'a> {
     pub peer: &'a Peer,
     /// What the log calls the connection.
     pub id: &'a str,
+    /// The sessions that are open, and how many one user may have.
+    pub mails: (&'a Mails, usize),
 }
 
 impl Dialogue for AtMailServer<'_> {
@@ -78,8 +81,11 @@ impl Dialogue for AtMailServer<'_> {
         };
         let (talk, capabilities) = asked.await.map_err(|failed| self.told(node, failed))?;
         drop(turn);
+        let (mails, most) = self.mails;
+        let mail = Mail::new(self.protocol, (person.user, node.name()), self.peer.address);
+        let open = mails.begin(mail, most).ok_or(Refusal::TooManyConnections)?;
         let (line, read) = talk.into_parts();
-        Ok(MailSession { line, read, capabilities, _place: place })
+        Ok(MailSession { line, read, capabilities, open, _place: place })
     }
 
     /// Mail programs have nobody to ask for a code.
@@ -94,6 +100,10 @@ impl AtMailServer<'_> {
         let connecting = async {
             let mut talk = Talk::connect(node, server, self.peer).await?;
             talk.greeting().await?;
+            // Who is greeted like that is not served: it counts for the server's health.
+            if talk.greeting.starts_with("* BYE") || talk.greeting.starts_with("-ERR") {
+                return Err(Failed::Unwilling);
+            }
             Ok(talk)
         };
         let connected = tokio::time::timeout(node.config.connect_timeout, connecting).await;

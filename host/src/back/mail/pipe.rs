@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::back::http1::Line;
 use crate::back::tunnel::{Closed, Moved};
 use crate::limits::Permit;
+use crate::mails::OpenMail;
 
 /// So much is read at once.
 const ROOM: usize = 64 << 10;
@@ -35,6 +36,8 @@ pub struct MailSession {
     pub(super) read: Vec<u8>,
     /// What it can do from now on, as clients may know it (IMAP); none where it did not say.
     pub capabilities: Option<String>,
+    /// Its place among those of its user.
+    pub open: OpenMail,
     pub(super) _place: Permit,
 }
 
@@ -86,7 +89,7 @@ impl MailSession {
 /// What is known of a session while it is copied.
 struct State<'a> {
     last: Cell<Instant>,
-    /// Whether the node's last bytes ended a line.
+    /// Whether the last bytes that the client got ended a line, and it has all that the node has said.
     is_line: Cell<bool>,
     moved: &'a Moved,
 }
@@ -113,11 +116,17 @@ impl State<'_> {
             self.is_line.set(bytes.ends_with(b"\n"));
             count(&self.moved.sent, bytes);
         };
-        if let Poll::Ready(Err(closed)) = up.poll((client, node), (Closed::Client, Closed::Node), &received, cx) {
-            return Poll::Ready(closed);
+        match up.poll((client, node), (Closed::Client, Closed::Node), &received, cx) {
+            // It takes no more; what it said still has to reach the client.
+            Poll::Ready(Err(Closed::Node)) => up.shut = true,
+            Poll::Ready(Err(closed)) => return Poll::Ready(closed),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        down.poll((node, client), (Closed::Node, Closed::Client), &sent, cx)
-            .map(|ended| ended.err().unwrap_or(Closed::InOrder))
+        let ended = down.poll((node, client), (Closed::Node, Closed::Client), &sent, cx);
+        if !down.left.is_empty() || down.unflushed {
+            self.is_line.set(false);
+        }
+        ended.map(|ended| ended.err().unwrap_or(Closed::InOrder))
     }
 
     /// Until nothing has moved for so long.
@@ -146,6 +155,8 @@ struct Half {
     at: usize,
     /// The reader is at its end.
     ended: bool,
+    /// It ended by breaking off.
+    broken: Option<Closed>,
     /// The writer knows that.
     shut: bool,
     /// Something was written that may still be in the writer.
@@ -154,7 +165,7 @@ struct Half {
 
 impl Half {
     fn begin(left: Vec<u8>) -> Self {
-        Self { left, at: 0, ended: false, shut: false, unflushed: false }
+        Self { left, at: 0, ended: false, broken: None, shut: false, unflushed: false }
     }
 
     /// Copies until the reader has no more, or the writer no room. Ready when the reader has ended, and the writer knows.
@@ -181,11 +192,14 @@ impl Half {
             if self.ended {
                 ready!(Pin::new(&mut *writer).poll_shutdown(cx)).map_err(|_| of_writer)?;
                 self.shut = true;
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(self.broken.map_or(Ok(()), Err));
             }
             let read = lend(|room| {
                 let mut room = ReadBuf::new(room);
-                ready!(Pin::new(&mut *reader).poll_read(cx, &mut room)).map_err(|_| of_reader)?;
+                if ready!(Pin::new(&mut *reader).poll_read(cx, &mut room)).is_err() {
+                    self.broken = Some(of_reader);
+                    return Poll::Ready(Ok(0));
+                }
                 let (filled, mut at) = (room.filled(), 0);
                 while let Some(rest) = filled.get(at..).filter(|rest| !rest.is_empty()) {
                     match Pin::new(&mut *writer).poll_write(cx, rest) {

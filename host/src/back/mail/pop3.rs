@@ -81,7 +81,10 @@ async fn by_plain(talk: &mut Talk, login: &Login<'_>) -> Result<Result<(), Strin
     talk.say(b"AUTH PLAIN\r\n").await?;
     let invited = talk.hear().await?;
     if !invited.starts_with('+') || invited.starts_with("+OK") {
-        return answer(&invited);
+        return match answer(&invited)? {
+            Ok(()) => Err(Failed::Broken("it says yes before it has the password")),
+            no => Ok(no),
+        };
     }
     command(talk, response.as_bytes()).await
 }

@@ -8,7 +8,7 @@ use crate::back::spec::MailSpec;
 use crate::peer::Peer;
 use crate::secret::Secret;
 
-/// So often may a connection go from proxy to proxy; one that comes back to us ends.
+/// So often may a connection go on from proxy to proxy, where they count.
 pub(super) const PROXY_TTL: &str = "5";
 
 /// What a server is told, and how.

@@ -10,6 +10,7 @@ mod pop3;
 mod refused;
 mod talk;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,11 +30,11 @@ use super::handshake::{self, Channel};
 use crate::back::{AtMailServer, Closed, MailSession, Moved, Terms};
 use crate::config::{Mail, Protocol};
 use crate::login::{self, Attempt, Credentials, Neighbours, Outcome, Reason};
-use crate::mails::{Mail as OpenSession, OpenMail};
 use crate::policy::Facts;
 use crate::request_id::RequestId;
 use crate::secret::Secret;
 use crate::session::Session;
+use crate::worker::Worker;
 
 /// Answers that may wait until they are written before more is read.
 const AHEAD: usize = 16 << 10;
@@ -41,6 +42,8 @@ const AHEAD: usize = 16 << 10;
 const STEP: usize = 4 << 10;
 /// A client that reads nothing is not told goodbye for longer.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// How often it is looked whether another process ended a session.
+const LOOK: Duration = Duration::from_secs(60);
 /// Sessions of a process that ends are closed spread over this part of the time that they have.
 const SPREAD: (u32, u32) = (3, 4);
 
@@ -64,7 +67,6 @@ struct Entered {
     session: Box<Session>,
     node: String,
     at_node: MailSession,
-    place: OpenMail,
 }
 
 /// Serves a connection to its end, in the protocol of its listener.
@@ -87,7 +89,7 @@ async fn speak<T: Talk>(client: Client, channel: Channel) {
     let (began, stop, worker) = (Instant::now(), client.drain.clone(), client.worker.clone());
     // Boxed: what a login needs is gone when its session begins.
     let mut door = Box::new(Door::<T>::new(client, line));
-    let entered = door.run(stop.clone()).await;
+    let entered = Box::pin(door.run(stop.clone())).await;
     let Door { client, line, out, read, id, mail, .. } = *door;
     let Some(entered) = entered else {
         let (client, protocol) = (client.peer.address, T::PROTOCOL.name());
@@ -97,8 +99,10 @@ async fn speak<T: Talk>(client: Client, channel: Channel) {
     early.shrink_to_fit();
     drop((out, read));
     let moved = Moved::default();
-    let Entered { session, node, at_node, place } = entered;
-    let line_of_log = EndOfSession {
+    let Entered { session, node, at_node } = entered;
+    // Until it is over by itself.
+    let told = Cell::new("timeout");
+    let mut end = EndOfSession {
         began,
         id,
         client: &client,
@@ -108,20 +112,33 @@ async fn speak<T: Talk>(client: Client, channel: Channel) {
         protocol: T::PROTOCOL,
         ended: "drain",
     };
-    let over = async {
-        tokio::select! {
-            () = place.told() => {}
-            () = spread(stop, worker.live().drain_timeout) => {}
+    let over = {
+        let (open, told, session) = (at_node.open.mail(), &told, &session);
+        async move {
+            told.set(tokio::select! {
+                () = open.told() => "kicked",
+                () = revoked(&worker, session) => "kicked",
+                () = spread(stop, worker.live().drain_timeout) => "drain",
+            });
         }
     };
     let terms = Terms { idle: mail.idle_timeout(T::PROTOCOL), over, bye: T::BYE };
-    let mut line_of_log = line_of_log;
-    line_of_log.ended = match at_node.run(&mut line, early, &moved, terms).await {
+    end.ended = match at_node.run(&mut line, early, &moved, terms).await {
         Closed::InOrder => "whole",
         Closed::Client => "client",
         Closed::Node => "node",
-        Closed::Deadline => "timeout",
+        Closed::Deadline => told.get(),
     };
+}
+
+/// Until the session was ended by an operator in another process, which tells this one so.
+async fn revoked(worker: &Worker, session: &Session) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if worker.shared.state.revoked.has(session) {
+            return;
+        }
+    }
 }
 
 /// Until the process ends, and then for a while of this session's own: clients come back at once, and not all of them at the
@@ -245,9 +262,15 @@ impl<T: Talk> Door<T> {
 
     async fn flush(&mut self) -> Result<(), Option<Bye>> {
         if !self.out.is_empty() {
-            self.line.write_all(&self.out).await.map_err(|_| None)?;
+            // What was written is gone at once: who is told goodbye meanwhile gets nothing twice.
+            while !self.out.is_empty() {
+                let written = self.line.write(&self.out).await.map_err(|_| None)?;
+                if written == 0 {
+                    return Err(None);
+                }
+                self.out.drain(..written);
+            }
             self.line.flush().await.map_err(|_| None)?;
-            self.out.clear();
         }
         Ok(())
     }
@@ -307,10 +330,9 @@ impl<T: Talk> Door<T> {
                         return Ok(Some(entered));
                     }
                     Err(no) => {
+                        // Whatever the reason: each costs the directory, a node or a line of the log.
                         self.talk.no(&no, &mut self.out);
-                        if no.is_denial() {
-                            self.is_denied()?;
-                        }
+                        self.is_denied()?;
                     }
                 }
             }
@@ -347,13 +369,12 @@ impl<T: Talk> Door<T> {
         let (host, site) = self.site();
         let attempt = Attempt { protocol: T::PROTOCOL, host: &host, site: &site, facts: &facts, device: None };
         let neighbours = Neighbours { worker, snapshot: &live, id: self.id.as_str() };
-        let dialogue = AtMailServer { protocol: T::PROTOCOL, peer, id: self.id.as_str() };
+        let mails = (&worker.shared.state.mails, self.mail.user_max_connections);
+        let dialogue = AtMailServer { protocol: T::PROTOCOL, peer, id: self.id.as_str(), mails };
         match login::log_in(neighbours, &attempt, (&name, &credentials), &dialogue).await {
             Outcome::LoggedIn { session, node, opened, .. } => {
-                let users = (session.user(), node.name());
-                let mail = OpenSession::new(session.id_bytes(), T::PROTOCOL, users, peer.address);
-                let place = worker.shared.state.mails.begin(mail, self.mail.user_max_connections).ok_or(No::Limit)?;
-                Ok(Entered { session, node: node.name().to_owned(), at_node: opened, place })
+                opened.open.is(session.id_bytes());
+                Ok(Entered { session, node: node.name().to_owned(), at_node: opened })
             }
             outcome => Err(No::of(outcome)),
         }

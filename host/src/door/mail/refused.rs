@@ -44,6 +44,7 @@ impl No {
                 Message::Known(..) => "Login is not possible".to_owned(),
             }),
             Outcome::Refused(Denial::Wrong | Denial::WrongCode | Denial::TooLate, _) => Self::Credentials,
+            Outcome::Unavailable(Refusal::TooManyConnections) => Self::Limit,
             Outcome::Unavailable(Refusal::Internal | Refusal::NoNode | Refusal::PolicyFailed) => Self::Fault,
             // There is nobody to ask for a code; `LoggedIn` is no refusal.
             Outcome::Unavailable(_)
@@ -51,11 +52,6 @@ impl No {
             | Outcome::SecondFactor(_)
             | Outcome::LoggedIn { .. } => Self::Unavailable,
         }
-    }
-
-    /// Whether it counts as a failed login.
-    pub(super) fn is_denial(&self) -> bool {
-        !matches!(self, Self::Unavailable | Self::Fault | Self::Limit)
     }
 }
 
@@ -82,6 +78,5 @@ mod tests {
         );
         let policy = Denial::Policy(Message::Given("Not from\r\nhere, Jürgen".to_owned()));
         assert_eq!(of(Outcome::Refused(policy, Reason::Policy)), No::Policy("Not from??here, J?rgen".to_owned()));
-        assert!(No::Credentials.is_denial() && !No::Unavailable.is_denial());
     }
 }

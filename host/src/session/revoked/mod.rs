@@ -69,9 +69,9 @@ pub enum Revocation {
 
 impl Revocation {
     /// Whether it ends a session that is open now.
-    pub fn ends(&self, id: &[u8; 16], user: &str) -> bool {
+    pub fn ends(&self, id: Option<&[u8; 16]>, user: &str) -> bool {
         match self {
-            Self::Session(session) => session == id,
+            Self::Session(session) => Some(session) == id,
             Self::User(name) => list::folded(name) == list::folded(user),
             Self::All => true,
         }
@@ -80,7 +80,7 @@ impl Revocation {
 
 impl Revoked {
     /// Whether the session was ended, here or in the other process of an upgrade.
-    pub(super) fn has(&self, session: &Session) -> bool {
+    pub fn has(&self, session: &Session) -> bool {
         if self.0.linked.load(Ordering::Acquire) {
             self.0.hear();
         }
