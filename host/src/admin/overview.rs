@@ -74,10 +74,9 @@ fn certificates(generations: &Generations) -> Vec<Json> {
 /// What somebody should look at: the same that the shipped alert rules tell of.
 fn alarms(status: &Json, certificates: &[Json]) -> Vec<Json> {
     let mut alarms = Vec::new();
-    let mut alarm = |kind: &str, bad: bool, text: String| alarms.push(json!({"kind": kind, "bad": bad, "text": text}));
+    let mut alarm = |kind: &str, bad: bool, text: String| alarms.push(alarm_of(kind, bad, text));
     let list = |key: &str| status[key].as_array().into_iter().flatten();
     let table = |key: &str| status[key].as_object().into_iter().flatten();
-    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
     if let Some(fallback) = status["fallback"].as_object() {
         alarm(
             "fallback",
@@ -102,7 +101,7 @@ fn alarms(status: &Json, certificates: &[Json]) -> Vec<Json> {
     for node in list("backends").filter(|node| node["waiting"].as_u64() > Some(0)) {
         alarm("queue", false, format!("{} requests wait for the node {}.", node["waiting"], text(&node["name"])));
     }
-    for server in list("directory").filter(|server| server["up"] == json!(false)) {
+    for server in list("directory").filter(|server| ["silent", "failed"].contains(&&*text(&server["state"]))) {
         alarm("directory", true, format!("The directory server {} does not answer.", text(&server["url"])));
     }
     for policy in list("policies") {
@@ -120,29 +119,61 @@ fn alarms(status: &Json, certificates: &[Json]) -> Vec<Json> {
     for (file, trouble) in table("files").filter(|(_, trouble)| !trouble.is_null()) {
         alarm("file", true, format!("{file} cannot be written: {}", text(trouble)));
     }
-    for log in list("logs") {
+    alarms.extend(of_logs(status));
+    alarms.extend(of_certificates(certificates));
+    alarms.extend(list("warnings").map(|warning| alarm_of("warning", false, text(warning))));
+    alarms
+}
+
+fn alarm_of(kind: &str, bad: bool, text: String) -> Json {
+    json!({"kind": kind, "bad": bad, "text": text})
+}
+
+fn text(value: &Json) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Targets of the log that lose lines, or take none.
+fn of_logs(status: &Json) -> Vec<Json> {
+    let mut alarms = Vec::new();
+    for log in status["logs"].as_array().into_iter().flatten() {
         let (target, trouble) = (text(&log["target"]), &log["trouble"]);
         if log["lost"].as_u64() > Some(0) {
-            alarm("log", false, format!("{} lines for {target} were lost: they were not taken in time.", log["lost"]));
+            alarms.push(alarm_of(
+                "log",
+                false,
+                format!("{} lines for {target} were lost: they were not taken in time.", log["lost"]),
+            ));
         }
         if !trouble.is_null() {
-            alarm("log", true, format!("{target} takes no lines: {}", text(trouble)));
+            alarms.push(alarm_of("log", true, format!("{target} takes no lines: {}", text(trouble))));
         }
     }
     if status["decisions"]["dropped"].as_u64() > Some(0) {
         let dropped = &status["decisions"]["dropped"];
-        alarm("log", false, format!("{dropped} records of decisions were lost: they were not taken in time."));
+        alarms.push(alarm_of(
+            "log",
+            false,
+            format!("{dropped} records of decisions were lost: they were not taken in time."),
+        ));
     }
+    alarms
+}
+
+/// Certificates that end soon.
+fn of_certificates(certificates: &[Json]) -> Vec<Json> {
+    let mut alarms = Vec::new();
     for certificate in certificates {
         let days = certificate["days"].as_i64().unwrap_or_default();
         if days < DAYS {
             let (file, listener) = (text(&certificate["file"]), text(&certificate["listener"]));
             let how = if days < 0 { "has expired".to_owned() } else { format!("holds for {days} days") };
-            alarm("certificate", days < DAYS / 2, format!("The certificate {file} of the listener {listener} {how}."));
+            alarms.push(alarm_of(
+                "certificate",
+                days < DAYS / 2,
+                format!("The certificate {file} of the listener {listener} {how}."),
+            ));
         }
-    }
-    for warning in list("warnings") {
-        alarm("warning", false, text(warning));
     }
     alarms
 }
@@ -155,7 +186,7 @@ mod tests {
     fn what_is_wrong_is_an_alarm_and_what_is_well_is_none() {
         let mut status = json!({
             "fallback": null, "last-reload": {"good": true, "faults": 0}, "backends": [{"name": "a", "up": true, "waiting": 0}],
-            "directory": [{"url": "ldap://a", "up": true}], "policies": [{"name": "p", "breaker": {"open": false}, "impure": false}],
+            "directory": [{"url": "ldap://a", "state": "up"}], "policies": [{"name": "p", "breaker": {"open": false}, "impure": false}],
             "quarantine": {}, "files": {"generations": null}, "logs": [{"target": "stderr", "lost": 0, "trouble": null}],
             "decisions": {"dropped": 0}, "warnings": [],
         });
@@ -163,7 +194,7 @@ mod tests {
         assert_eq!(alarms(&status, std::slice::from_ref(&good)), Vec::<Json>::new());
         status["last-reload"] = json!({"good": false, "faults": 2});
         status["backends"][0] = json!({"name": "a", "up": false, "waiting": 3});
-        status["directory"][0]["up"] = json!(false);
+        status["directory"][0]["state"] = json!("silent");
         status["policies"][0] = json!({"name": "p", "breaker": {"open": true}, "impure": true});
         status["files"]["generations"] = json!("no space");
         status["logs"][0]["lost"] = json!(7);
