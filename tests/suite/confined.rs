@@ -14,11 +14,26 @@ const SOON: Duration = Duration::from_secs(60);
 const USER: u32 = 64_321;
 
 /// Everything that it writes, below the one folder.
-const ALL: &str = "state-directory = \"state\"\n[admin]\nsocket = \"state/admin.sock\"\n[session]\nkey-file = \"state/session.keys\"\n\
-                   revocations-file = \"state/revocations\"\n[tls]\nticket-key-file = \"state/ticket.keys\"\n\
-                   [[log.to]]\nwhat = [\"access\"]\ntarget = \"state/access.log\"\n\
-                   [[log.to]]\nwhat = [\"decision\"]\nformat = \"json\"\ntarget = \"state/decisions.jsonl\"\n\
-                   [[policy]]\nname = \"device-detection\"\nasks = \"device\"\n";
+const ALL: &str = r#"state-directory = "state"
+[admin]
+socket = "state/admin.sock"
+audit = "state/audit.jsonl"
+[[log.to]]
+target = "state/access.log"
+what = ["access"]
+[[log.to]]
+target = "state/decisions.jsonl"
+what = ["decision"]
+format = "json"
+[session]
+key-file = "state/session.keys"
+revocations-file = "state/revocations"
+[tls]
+ticket-key-file = "state/ticket.keys"
+[[policy]]
+name = "device-detection"
+asks = "device"
+"#;
 
 /// The program as such a user sees it: mounts of its own, of which only the state folder may be written, and no capability.
 fn confined(folder: &Path) -> std::path::PathBuf {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use harness::{Answer, Backend, Setup};
 
-use crate::support::{log_in, setup, webmail};
+use crate::support::{log_in, setup, wait_for_file, webmail};
 
 const LISTEN: [&str; 6] = ["--host", "localhost", "--listen", "127.0.0.1:0", "--config", "doorward.toml"];
 
@@ -37,7 +37,12 @@ fn what_it_writes_runs_and_lets_somebody_in() {
     let proxy = setup.serve_again();
     let mut alice = log_in(&proxy, "alice");
     assert_eq!(alice.get("/inbox").expect(200).text(), "inbox");
-    assert!(proxy.dir().join("access.log").exists(), "the logs are beside the configuration");
+    // The logs are beside the configuration, and what operators do is kept.
+    wait_for_file(&proxy.dir().join("login.log"), |text| text.contains("login ") && text.contains("client=127.0.0.1"));
+    wait_for_file(&proxy.dir().join("access.log"), |text| text.contains("path=/inbox"));
+    let file = proxy.dir().join("doorward.toml").display().to_string();
+    assert!(Setup::new().run(&["ctl", "--config", &file, "reload"]).status.success());
+    wait_for_file(&proxy.dir().join("state/audit.jsonl"), |text| text.contains("reload"));
 }
 
 #[test]

@@ -25,7 +25,7 @@ mod ending;
 mod endings;
 mod sessions;
 mod throttle;
-mod fail2ban;
+mod shipped;
 mod confined;
 mod forwarding;
 mod early;

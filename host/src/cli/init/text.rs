@@ -62,6 +62,9 @@ pub(super) fn of(answers: &Answers, layout: &Layout) -> String {
         ("@CONFIG@", layout.config.display().to_string()),
         ("@STATE@", path(&layout.state)),
         ("@SOCKET@", path(&layout.socket)),
+        ("@AUDIT@", path(&layout.state.join("audit.jsonl"))),
+        ("@ACCOUNTS@", path(&layout.state.join("admins.toml"))),
+        ("@TOKENS@", path(&layout.state.join("admin-tokens.toml"))),
         ("@LOG@", log(layout)),
         ("@LISTENERS@", listeners(answers)),
         ("@HTTP@", http(answers)),
@@ -86,10 +89,13 @@ pub(super) fn of(answers: &Answers, layout: &Layout) -> String {
 }
 
 fn log(layout: &Layout) -> String {
-    let access = path(&layout.logs.join("access.log"));
+    let file = |name: &str| path(&layout.logs.join(name));
+    let (logins, access) = (file("login.log"), file("access.log"));
     format!(
-        "# The log goes to standard error, which systemd keeps in the journal; one line for each request, to a file.\n\
-         [[log.to]]\nwhat = [\"access\"]\ntarget = {access}\n"
+        "# What happens goes to standard error, which systemd keeps in the journal. Logins go to a file too, which fail2ban may\n\
+         # read; and one line for each request.\n\
+         [[log.to]]\ntarget = \"stderr\"\nwhat = [\"server\", \"login\", \"audit\", \"policy\"]\n\n\
+         [[log.to]]\ntarget = {logins}\nwhat = [\"login\"]\n\n[[log.to]]\ntarget = {access}\nwhat = [\"access\"]\n"
     )
 }
 

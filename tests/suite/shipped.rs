@@ -1,4 +1,4 @@
-//! The filter for fail2ban that packages ship, by the real program, on lines that the real program wrote.
+//! What packages ship for other programs, by those programs, on lines that Doorward wrote: fail2ban and rsyslog.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -82,4 +82,66 @@ fn the_filter_finds_failed_logins_and_no_name_or_host_can_write_an_address_of_it
         in_line.replace("user=\"alice\"", &format!("user=\"{name}\"")).replace("host=\"", &format!("host=\"{name}"));
     assert_ne!(disguised, *in_line);
     assert!(found(&[disguised]).is_empty());
+}
+
+/// It ends with the test.
+struct Rsyslogd(std::process::Child);
+
+impl Drop for Rsyslogd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// With another port and folder than those of the file.
+#[test]
+fn a_log_host_with_the_example_for_rsyslog_has_a_file_of_each_kind() {
+    let node = webmail(|_| Answer::text("inbox"));
+    let setup = setup();
+    let folder = harness::temp_dir();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/package/rsyslog/doorward.conf");
+    let shipped = std::fs::read_to_string(shipped).expect("the example");
+    let text = shipped.replace("/var/log/doorward", &folder.path().display().to_string());
+    let text = text.replace("port=\"10514\"", &format!("port=\"{port}\" address=\"127.0.0.1\""));
+    assert_ne!(text, shipped);
+    let conf = setup.dir().join("rsyslog.conf");
+    std::fs::write(&conf, format!("global(workDirectory=\"{}\")\n{text}", setup.dir().display())).expect("a file");
+    let child = Command::new("/usr/sbin/rsyslogd")
+        .args(["-n", "-i"])
+        .arg(setup.dir().join("rsyslogd.pid"))
+        .arg("-f")
+        .arg(&conf)
+        .spawn()
+        .unwrap_or_else(|error| panic!("rsyslogd: {error}"));
+    let _rsyslogd = Rsyslogd(child);
+    let target =
+        format!("[[log.to]]\ntarget = \"syslog+tcp://127.0.0.1:{port}\"\nwhat = [\"server\", \"login\", \"access\"]\n");
+    let proxy = setup.serve(&config(&format!("{SETTINGS}{target}"), &[("node-a", &node, "")]));
+    assert_eq!(try_from(&proxy, "192.0.2.1", "x\" ]\n../../alice", "guess"), 403);
+    let of_kind = |kind: &str, says: &str| {
+        let find = || -> Option<std::path::PathBuf> {
+            let doors = std::fs::read_dir(folder.path()).ok()?.flatten();
+            doors.map(|door| door.path().join(format!("{kind}.jsonl"))).find(|file| file.exists())
+        };
+        let end = std::time::Instant::now() + SOON;
+        let file = loop {
+            match find() {
+                Some(file) => break file,
+                None => assert!(std::time::Instant::now() < end, "no file of {kind}"),
+            }
+            std::thread::yield_now();
+        };
+        let text = crate::support::wait_for_file(&file, |text| {
+            text.lines().any(|line| line.contains(says)) && text.ends_with('\n')
+        });
+        let line = text.lines().find(|line| line.contains(says)).expect("the line");
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    };
+    let login = of_kind("login", "192.0.2.1");
+    assert_eq!(login["outcome"], "wrong");
+    assert_eq!(login["client"], "192.0.2.1");
+    assert!(login["user"].as_str().is_some_and(|user| user.starts_with("x\"")), "{login}");
+    assert_eq!(of_kind("access", "\"POST\"")["status"], 403);
 }
