@@ -38,7 +38,7 @@ pub(super) async fn log_in(talk: Talk, login: &Login<'_>) -> Result<(Talk, Optio
         if !dialogue.known.has("STARTTLS") {
             return Err(Failed::Broken("it does not offer STARTTLS"));
         }
-        dialogue.command(b"STARTTLS").await?.is_yes()?;
+        dialogue.command(b"STARTTLS").await?.yes()?;
         let talk = dialogue.talk.secure(tls).await?;
         dialogue = Dialogue { talk, known: Capabilities::default(), commands: dialogue.commands };
     }
@@ -64,7 +64,7 @@ impl Dialogue {
     /// Knows what the server can do, by asking it where it did not say.
     async fn learn(&mut self) -> Result<(), Failed> {
         if self.known.0.is_none() {
-            self.command(b"CAPABILITY").await?.is_yes()?;
+            self.command(b"CAPABILITY").await?.yes()?;
         }
         if self.known.0.is_some() { Ok(()) } else { Err(Failed::Broken("it does not say what it can do")) }
     }
@@ -157,8 +157,8 @@ impl Dialogue {
 }
 
 impl Answer {
-    /// Whether it is yes, to what has nothing to do with name and password.
-    fn is_yes(self) -> Result<(), Failed> {
+    /// Nothing where it is yes, to what has nothing to do with name and password.
+    fn yes(self) -> Result<(), Failed> {
         self.ok().map_err(|failed| match failed {
             Failed::Wrong | Failed::Expired | Failed::Busy => Failed::Unwilling,
             other => other,
