@@ -13,6 +13,6 @@ pub use doorward_wire::http1::{Framing, Head, Limits, Place, Places, Reader, con
 pub use answer::{Asked, write_answer};
 pub use body::{Broken, Decoder, Encoder, Misfit, is_bodiless};
 pub use inbox::Inbox;
-pub use outbox::{Outbox, begin_header, write_header, write_headers};
+pub use outbox::{Outbox, begin_header, write_header, write_headers, write_number};
 pub use present::{Known, Present};
 pub use request::{headers_of, limits_of, request_of};

@@ -152,7 +152,7 @@ fn write_size(place: &mut [u8], mut number: usize) {
 }
 
 /// Writes a number in decimal digits, as nearly each head has one.
-pub(super) fn write_number(out: &mut Vec<u8>, mut number: u64) {
+pub fn write_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut start = digits.len();
     loop {

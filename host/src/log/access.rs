@@ -169,7 +169,7 @@ impl Line {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let fields = [
             ("id", Value::Word(self.id.as_str())),
-            ("client", Value::Address(self.peer.address)),
+            ("client", Value::word(self.peer.told().to_str().ok())),
             ("listener", Value::Word(&self.peer.listener)),
             ("tls", Value::word(self.tls())),
             ("protocol", Value::word(Some(self.protocol()))),

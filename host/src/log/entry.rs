@@ -2,7 +2,6 @@
 //!
 //! Pure.
 
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use crate::config::{Level, LogKind};
@@ -46,8 +45,6 @@ pub(super) enum Value<'a> {
     Float(f64),
     /// Yes or no.
     Flag(bool),
-    /// An address.
-    Address(IpAddr),
     /// Not known.
     None,
 }

@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 use std::io::Write as _;
-use std::net::IpAddr;
 
 use super::entry::{Entry, Field, Value};
 use super::masks::Masks;
 use crate::config::{Level, LogFormat};
+use crate::http1::write_number;
 use crate::text::rfc3339;
 
 /// What stands where something was cut.
@@ -174,6 +174,15 @@ fn shout(level: Level) -> &'static str {
     }
 }
 
+fn name_of(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+    }
+}
+
 /// The message, and the fields behind it.
 fn people(out: &mut Vec<u8>, entry: &Entry<'_>, most: &Most<'_>) {
     escaped(out, &most.cut(entry.message), false);
@@ -183,7 +192,7 @@ fn people(out: &mut Vec<u8>, entry: &Entry<'_>, most: &Most<'_>) {
         out.push(b'=');
         match &*value {
             Value::None => out.push(b'-'),
-            Value::Number(_) | Value::Signed(_) | Value::Float(_) | Value::Flag(_) | Value::Address(_) => {
+            Value::Number(_) | Value::Signed(_) | Value::Float(_) | Value::Flag(_) => {
                 number(out, &value);
             }
             Value::Word(text) if is_plain(text) && text.len() <= most.of_value => {
@@ -204,8 +213,10 @@ fn people(out: &mut Vec<u8>, entry: &Entry<'_>, most: &Most<'_>) {
 fn json(out: &mut Vec<u8>, entry: &Entry<'_>, most: &Most<'_>) {
     out.extend_from_slice(b"{\"time\":\"");
     rfc3339(out, entry.time);
-    let level = shout(entry.level).to_ascii_lowercase();
-    let _ = write!(out, "\",\"level\":\"{level}\",\"kind\":\"{}\",\"message\":\"", entry.kind.name());
+    // No formatting in here: each access line comes this way.
+    for text in ["\",\"level\":\"", name_of(entry.level), "\",\"kind\":\"", entry.kind.name(), "\",\"message\":\""] {
+        out.extend_from_slice(text.as_bytes());
+    }
     escaped(out, &most.cut(entry.message), true);
     out.push(b'"');
     for (name, value) in most.shown(entry.fields) {
@@ -214,7 +225,9 @@ fn json(out: &mut Vec<u8>, entry: &Entry<'_>, most: &Most<'_>) {
         }
         // A field of an event's own may have the name of one that each has.
         let name = if matches!(name, "time" | "level" | "kind" | "message") { "text" } else { name };
-        let _ = write!(out, ",\"{name}\":");
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
         match &*value {
             Value::Number(_) | Value::Signed(_) | Value::Flag(_) => number(out, &value),
             Value::Float(float) if float.is_finite() => number(out, &value),
@@ -230,12 +243,13 @@ fn json(out: &mut Vec<u8>, entry: &Entry<'_>, most: &Most<'_>) {
 
 fn number(out: &mut Vec<u8>, value: &Value<'_>) {
     let _ = match value {
-        Value::Number(number) => write!(out, "{number}"),
+        Value::Number(number) => {
+            write_number(out, *number);
+            Ok(())
+        }
         Value::Signed(number) => write!(out, "{number}"),
         Value::Float(number) => write!(out, "{number}"),
         Value::Flag(flag) => write!(out, "{flag}"),
-        Value::Address(IpAddr::V4(address)) => write!(out, "{address}"),
-        Value::Address(IpAddr::V6(address)) => write!(out, "{address}"),
         _ => Ok(()),
     };
 }
