@@ -675,7 +675,10 @@ fn the_admin_socket_is_the_owners_and_outlives_a_crash() {
     assert_eq!(status, 200);
     for line in metrics.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').expect("a name and a value");
-        assert!(name.starts_with("doorward_") && value.parse::<f64>().is_ok(), "{line}");
+        assert!(
+            (name.starts_with("doorward_") || name.starts_with("process_")) && value.parse::<f64>().is_ok(),
+            "{line}"
+        );
     }
     assert!(metrics.contains("doorward_policy_memo_misses_total{policy=\"look\"} 1"), "{metrics}");
     proxy.terminate();

@@ -147,7 +147,7 @@ fn check_finds_what_is_not_pure_and_what_fails() {
     assert!(text.contains("not pure") && text.contains("expected the same answer"), "{text}");
     assert!(policy(&setup, &["check", "trap.wasm"], 1).stdout.contains("trapped"));
     let faults = policy(&setup, &["check", "device-detection", "--settings", "wrong.toml"], 1).stdout;
-    assert!(faults.contains("wrong.toml:1: settings") && faults.contains("expected settings"), "{faults}");
+    assert!(faults.contains("wrong.toml:1: settings") && faults.contains("did you mean"), "{faults}");
     policy(&setup, &["check", "device-detection", "--settings", "none.toml"], 2);
     policy(&setup, &["check", "device-detection", "--memory", "1GiB"], 2);
     policy(&setup, &["check", "device-detection", "--name", "x"], 2);
