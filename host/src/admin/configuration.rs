@@ -80,9 +80,14 @@ pub(super) async fn apply_configuration(call: Call) -> Answer {
     }
 }
 
+/// One writes at a time, until what was written is live or taken back.
+static WRITING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Lets another text take the place of the file, if it has no fault, and reloads.
 pub(super) async fn apply(control: &Handle, path: PathBuf, old: String, next: String) -> Answer {
+    let _one = WRITING.lock().await;
     let shared = control.clone();
+    let (before, file) = (old.clone(), path.clone());
     let written = spawn_blocking(move || {
         let (tried, next) = tried(&shared, &path, &old, next);
         if tried["faults"].as_array().is_some_and(|faults| !faults.is_empty()) {
@@ -107,7 +112,14 @@ pub(super) async fn apply(control: &Handle, path: PathBuf, old: String, next: St
         Ok(reloaded) => Answer::told(json!({
             "generation": reloaded.generation, "changed": reloaded.changed, "previous": previous,
         })),
-        Err(error) => Answer::failed(&error),
+        Err(error) => {
+            // It may not go live: then it does not stay either, for the next start would meet it.
+            let restored = spawn_blocking(move || keep_and_replace(&file, before.as_bytes())).await;
+            if !matches!(restored, Ok(Ok(_))) {
+                tracing::error!("a refused configuration could not be taken back: its predecessor is .previous");
+            }
+            Answer::failed(&error)
+        }
     }
 }
 

@@ -144,6 +144,12 @@ impl Dispatcher {
             let why = format!("{} takes no \"{}\"", verb.name, unknown.escape_debug());
             return Some(Answer::refused(StatusCode::BAD_REQUEST, why));
         }
+        // Of two, the verb would take one, and the line of the audit log could have the other.
+        let is_twice = |at: &usize| parameters[..*at].iter().any(|(name, _)| *name == parameters[*at].0);
+        if let Some(at) = (0..parameters.len()).find(is_twice) {
+            let why = format!("{} takes \"{}\" once", verb.name, parameters[at].0.escape_debug());
+            return Some(Answer::refused(StatusCode::BAD_REQUEST, why));
+        }
         let is_dangerous = verb.is_dangerous(parameters);
         if is_dangerous && !has_reason {
             let why = format!("{} needs a reason, for the audit log", verb.name);

@@ -118,6 +118,7 @@ pub(super) async fn log_in(
             reply
         }
         Err(why) => {
+            let entry = if matches!(why, Unproved::Wrong) { entry.of_guess() } else { entry };
             plane.dispatcher.note(entry.with("outcome", "refused").with("error", why.name())).await;
             let mut reply = console::login(why.status(), &console::Login { failed: Some(why.words()), next });
             if let Unproved::Throttled(wait) = why {

@@ -26,6 +26,9 @@ pub(super) async fn logins(call: Call) -> Answer {
     let live = shared.live.load();
     let said = |name: &str| call.parameter(name).map(str::trim).filter(|value| !value.is_empty());
     let (user, outcome) = (said("user"), said("outcome"));
+    if user.is_some() && !call.caller.sees_people() {
+        return Answer::refused(hyper::StatusCode::FORBIDDEN, "operators look for one user");
+    }
     let all = match user {
         Some(typed) => {
             let name = live.directory.canonical(typed).unwrap_or_else(|| typed.to_lowercase());
@@ -71,7 +74,8 @@ fn shut_out(shared: &Shared, live: &Live, all: &[Arc<Record>], call: &Call) -> J
         Some((record.site.clone(), name))
     });
     let names: BTreeSet<(Arc<str>, String)> = turned_away.take(MOST).collect();
-    for (site, name) in names.iter().take(LOOKED_AT) {
+    // Each look holds up logins: only for those who may release somebody.
+    for (site, name) in names.iter().take(LOOKED_AT).filter(|_| caller.sees_people()) {
         let shut = throttle.shut_out(site, name, settings);
         for (network, left) in shut.networks {
             row("a name from a network", Some(site), Some(name), Some(network), left);

@@ -189,7 +189,13 @@ async fn page(
     let ours = !is_form || gate::is_our_form(&head.headers, connection, host);
     if is_form && ours && path == "/login" {
         return match read_form(plane, &head.headers, body, false).await {
-            Ok((form, _)) => login::log_in(plane, admin, connection, form).await,
+            Ok((form, _)) => {
+                let (plane, admin, connection) = (plane.clone(), admin.clone(), connection.clone());
+                // What was begun counts, and is told of, also where its client has left.
+                let login = async move { login::log_in(&plane, &admin, &connection, form).await };
+                let no_end = |_| of_kind(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "it came to no end\n");
+                tokio::task::spawn_local(login).await.unwrap_or_else(no_end)
+            }
             Err(status) => of_kind(status, TEXT, "this form cannot be read\n"),
         };
     }
@@ -201,7 +207,13 @@ async fn page(
         let next = head.uri.path_and_query().filter(|_| !is_form && path != "/login").map_or("/", |next| next.as_str());
         return console::login(StatusCode::UNAUTHORIZED, &console::Login { failed: None, next });
     };
-    let pass = Pass { sessions: plane.sessions.clone(), key: visitor.key, lifetimes: Plane::lifetimes(admin) };
+    let pass = Pass {
+        plane: plane.clone(),
+        account: visitor.account.clone(),
+        sessions: plane.sessions.clone(),
+        key: visitor.key,
+        lifetimes: Plane::lifetimes(admin),
+    };
     let mut visit = Visit {
         caller: visitor.caller.clone(),
         is_form,

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
@@ -32,6 +33,8 @@ const HEAD: usize = 32 << 10;
 /// Connections of the admin address, in all and from one address.
 const ALL: usize = 128;
 const EACH: usize = 32;
+/// How long one may leave what is sent to it.
+const SILENT: Duration = Duration::from_secs(20);
 /// How long one may last, whatever is shown on it.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// A pause where no descriptor is left.
@@ -89,7 +92,9 @@ async fn accept(plane: &Arc<Plane>, listener: &TcpListener, places: &Arc<Places>
                 continue;
             }
         };
-        let Some(place) = places.enter(address) else { continue };
+        // A host has a /64 of its own.
+        let whose = if address.is_ipv4() { address } else { crate::config::prefix(address, 64) };
+        let Some(place) = places.enter(whose) else { continue };
         let (plane, snapshot) = (plane.clone(), plane.snapshot());
         let Some(live) = snapshot.admin_listener.clone() else { continue };
         tokio::task::spawn_local(async move {
@@ -101,6 +106,8 @@ async fn accept(plane: &Arc<Plane>, listener: &TcpListener, places: &Arc<Places>
 
 async fn secure_and_serve(plane: Arc<Plane>, listener: &Listener, stream: TcpStream, address: IpAddr) {
     let _ = stream.set_nodelay(true);
+    // Who takes nothing of what is sent to him is gone: Linux counts a window that stays shut, too.
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENT));
     let connection = |scheme, subject| Connection { address, scheme, subject };
     let Some(acceptor) = &listener.tls else {
         return serve(plane, connection(Scheme::Http, None), stream).await;

@@ -9,6 +9,8 @@ use hyper::body::Bytes;
 use super::call::Answer;
 use super::caller::Caller;
 use super::dispatch::{Dispatcher, Invocation};
+use super::people::Account;
+use super::plane::Plane;
 use super::sessions::{Key, Lifetimes, Sessions};
 use super::verbs::{self, Kind};
 use crate::control::Handle;
@@ -62,6 +64,9 @@ pub(super) struct Said {
 /// Whether somebody may still be there.
 #[derive(Clone)]
 pub struct Pass {
+    pub(super) plane: Arc<Plane>,
+    /// As it was when he came in.
+    pub(super) account: Account,
     pub(super) sessions: Arc<Sessions>,
     /// None of a certificate, which is there as long as the connection.
     pub(super) key: Option<Key>,
@@ -71,7 +76,10 @@ pub struct Pass {
 impl Pass {
     /// Whether the session goes on. What is shown as it happens ends with it.
     pub fn is_alive(&self) -> bool {
-        self.key.is_none_or(|key| self.sessions.is_alive(&key, Instant::now(), self.lifetimes))
+        // An account that was changed, or is gone, sees nothing more.
+        let accounts = self.plane.people.accounts(&self.plane.snapshot().admin);
+        let is_same = accounts.contains(&self.account);
+        is_same && self.key.is_none_or(|key| self.sessions.is_alive(&key, Instant::now(), self.lifetimes))
     }
 }
 

@@ -16,6 +16,7 @@ pub fn keep_and_replace(file: &Path, bytes: &[u8]) -> std::io::Result<Option<Pat
     let (next, keeping, previous) = (beside(".next"), beside(".keeping"), beside(".previous"));
     let written = (|| {
         use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
         let kept = match fs::metadata(file) {
             Ok(metadata) => {
                 fs::copy(file, &keeping)?;
@@ -25,7 +26,8 @@ pub fn keep_and_replace(file: &Path, bytes: &[u8]) -> std::io::Result<Option<Pat
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let mut output = fs::File::create(&next)?;
+        // It may hold what others must not read; who may is known further down.
+        let mut output = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
         output.write_all(bytes)?;
         output.sync_all()?;
         let there = kept.is_some();

@@ -223,6 +223,11 @@ impl Queue {
                 std::mem::swap(&mut waiting.bytes, &mut batch);
             }
             if !self.write_all(&mut *sink, &mut batch) {
+                let rest = std::mem::take(&mut self.waiting().bytes);
+                let left = [&*batch, &*rest].map(|bytes| memchr::memchr_iter(b'\n', bytes).count() as u64);
+                self.lost.fetch_add(sink.lost() + left.iter().sum::<u64>(), Ordering::Relaxed);
+                let (log, lines) = (&*self.manner.name, self.lost.load(Ordering::Relaxed).saturating_sub(told.lost));
+                tracing::error!(log, lines, "lines of a log that is wanted no more were lost");
                 return;
             }
             self.lost.fetch_add(sink.lost(), Ordering::Relaxed);

@@ -27,6 +27,8 @@ const WAITING: usize = 256;
 const TEXT: usize = 1024;
 /// Lines a minute of those who are not let in.
 const STRANGERS: u32 = 60;
+/// The same of guesses at passwords.
+const GUESSES: u32 = 600;
 const MINUTE: Duration = Duration::from_secs(60);
 /// The last line of a file is looked for in so many bytes. A line has a bounded number of bounded texts.
 const TAIL: u64 = 256 << 10;
@@ -36,6 +38,8 @@ const TAIL: u64 = 256 << 10;
 pub struct Entry {
     fields: Map<String, Json>,
     stranger: bool,
+    /// A password was looked at: that is dear, and has a budget that cheap tries cannot spend.
+    guess: bool,
 }
 
 impl Entry {
@@ -57,6 +61,12 @@ impl Entry {
     #[must_use]
     pub fn of_friend(self) -> Self {
         Self { stranger: false, ..self }
+    }
+
+    /// He guessed at a password.
+    #[must_use]
+    pub fn of_guess(self) -> Self {
+        Self { guess: true, ..self }
     }
 
     /// What is known besides.
@@ -86,7 +96,8 @@ pub(super) struct Audit {
     sender: SyncSender<Job>,
     /// Why the last line was not written.
     trouble: Trouble,
-    strangers: Arc<Mutex<Strangers>>,
+    /// Those who tried this and that, and those who guessed at passwords.
+    strangers: Arc<[Mutex<Strangers>; 2]>,
 }
 
 /// Why a file cannot be written, if so: others may see it.
@@ -140,13 +151,15 @@ impl Audit {
 
     /// With the time; none where it is one too many of strangers.
     fn counted(&self, entry: Entry) -> Option<Map<String, Json>> {
-        let Entry { mut fields, stranger } = entry;
+        let Entry { mut fields, stranger, guess } = entry;
         if stranger {
-            let mut strangers = lock(&self.strangers);
+            let [others, guesses] = &*self.strangers;
+            let (strangers, most) = if guess { (guesses, GUESSES) } else { (others, STRANGERS) };
+            let mut strangers = lock(strangers);
             let now = Instant::now();
             let (since, count) =
                 strangers.lines.filter(|(since, _)| now.duration_since(*since) < MINUTE).unwrap_or((now, 0));
-            if count >= STRANGERS {
+            if count >= most {
                 strangers.unwritten += 1;
                 return None;
             }
@@ -285,7 +298,7 @@ mod tests {
         audit.write(Some(&path), entry("other")).await;
         assert_eq!(newest(&path, 1000).unwrap().len(), STRANGERS as usize + 1);
         // The next minute.
-        lock(&audit.strangers).lines = None;
+        lock(&audit.strangers[0]).lines = None;
         audit.write(Some(&path), stranger("login")).await;
         audit.write(Some(&path), entry("other")).await;
         assert_eq!(newest(&path, 2).unwrap()[0]["unwritten-before"], 500 - STRANGERS);

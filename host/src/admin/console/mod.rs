@@ -91,13 +91,15 @@ async fn show(visit: &Visit, page: &Page) -> Reply {
 
 /// Decisions as they are made. That somebody looks at them is told of with the page.
 async fn live(visit: &Visit) -> Reply {
-    let answer = visit.ask("decisions", &said(visit, "decisions")).await;
+    let said = said(visit, "decisions");
+    let answer = visit.ask("decisions", &said).await;
     if !answer.is_done() {
         return html(answer.status, String::new());
     }
     let feed = &visit.control().generations().proxy().shared().desk.feed;
     let pass = visit.pass();
-    let live = CONSOLE.live(feed, watching::filter(&visit.query), visit.caller.clone(), move || pass.is_alive());
+    let said: Vec<_> = said.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let live = CONSOLE.live(feed, watching::filter(&said), visit.caller.clone(), move || pass.is_alive());
     match live {
         Some(live) => {
             let mut reply = Response::new(live.boxed_unsync());

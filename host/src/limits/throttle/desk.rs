@@ -59,8 +59,11 @@ impl Throttle {
 
     /// The networks that are shut out, and for how long.
     pub fn networks(&self, settings: &Settings) -> Vec<(IpAddr, Duration)> {
-        let networks: Vec<IpAddr> = self.tables().networks.keys().copied().collect();
-        networks.into_iter().filter_map(|network| Some((network, self.network(network, settings)?))).collect()
+        let (now, tables) = (Instant::now(), self.tables());
+        let shut = tables.networks.iter().filter(|(_, network)| {
+            network.names.len() >= settings.max_names && now.duration_since(network.since) < settings.window
+        });
+        shut.map(|(address, network)| (*address, left(network.since, settings, now))).collect()
     }
 
     /// Forgets what failed with a name of a site, from anywhere; whether there was anything.
