@@ -1,5 +1,6 @@
 //! What an exchange was, and the one access line of it, whatever happened.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -130,9 +131,14 @@ impl Line {
         self.head.as_ref().map(|head| &head.method)
     }
 
-    /// Its path, without the query.
-    pub fn path(&self) -> &str {
-        self.head.as_ref().map_or("", |head| head.uri.path())
+    /// Its path, without the query, and without parameters of its parts: a session's id may be one.
+    pub fn path(&self) -> Cow<'_, str> {
+        let path = self.head.as_ref().map_or("", |head| head.uri.path());
+        if !path.contains(';') {
+            return Cow::Borrowed(path);
+        }
+        let bare = |part: &str| part.split_once(';').map_or_else(|| part.to_owned(), |(name, _)| format!("{name};…"));
+        Cow::Owned(path.split('/').map(bare).collect::<Vec<_>>().join("/"))
     }
 
     /// Its version of HTTP, as `HTTP/1.1`.
@@ -158,14 +164,14 @@ impl Line {
     /// From where it comes, as it wrote that, without a query.
     pub fn referrer(&self) -> Option<&[u8]> {
         let value = self.head.as_ref()?.headers.get(header::REFERER)?.as_bytes();
-        value.split(|byte| matches!(byte, b'?' | b'#')).next()
+        value.split(|byte| matches!(byte, b'?' | b'#' | b';')).next()
     }
 }
 
 impl Line {
     /// Hands the access line over to all who want it.
     pub(super) fn write(&self, outlets: &Outlets) {
-        let ((agent, referrer), session) = (outlets.fields(), self.session.as_deref());
+        let ((agent, referrer), session, path) = (outlets.fields(), self.session.as_deref(), self.path());
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let fields = [
             ("id", Value::Word(self.id.as_str())),
@@ -176,7 +182,7 @@ impl Line {
             ("site", Value::word(self.site.as_deref())),
             ("host", Value::word(self.host.as_deref())),
             ("method", Value::word(self.method().map(Method::as_str))),
-            ("path", Value::word(Some(self.path()))),
+            ("path", Value::word(Some(&path))),
             ("status", Value::Number(self.status.into())),
             ("received", Value::Number(self.received)),
             ("sent", Value::Number(self.sent)),
@@ -217,7 +223,7 @@ mod tests {
         line.keep_little();
         assert_eq!(line.head.as_ref().unwrap().headers.len(), 2);
         assert_eq!(
-            (line.path(), line.user_agent(), line.referrer()),
+            (&*line.path(), line.user_agent(), line.referrer()),
             ("/x", Some(&b"a"[..]), Some(&b"https://a/b"[..]))
         );
     }

@@ -143,16 +143,24 @@ impl Outlets {
 
     /// What became of the lines of each target.
     pub(super) fn counts(&self) -> Vec<Counts> {
-        let mut all: Vec<(&Arc<Lines>, Counts)> = Vec::new();
+        let (mut seen, mut all): (Vec<&Arc<Lines>>, Vec<Counts>) = Default::default();
         for outlet in &self.all {
-            if all.iter().any(|(lines, _)| Arc::ptr_eq(lines, &outlet.lines)) {
+            if seen.iter().any(|lines| Arc::ptr_eq(lines, &outlet.lines)) {
                 continue;
             }
+            seen.push(&outlet.lines);
             let (written, lost) = outlet.lines.counts();
             let (target, trouble) = (outlet.lines.name().to_owned(), outlet.lines.trouble());
-            all.push((&outlet.lines, Counts { target, written, lost, trouble }));
+            // One that is spooled and one that is not may lead to the same host.
+            match all.iter_mut().find(|counts| counts.target == target) {
+                Some(counts) => {
+                    (counts.written, counts.lost) = (counts.written + written, counts.lost + lost);
+                    counts.trouble = counts.trouble.take().or(trouble);
+                }
+                None => all.push(Counts { target, written, lost, trouble }),
+            }
         }
-        all.into_iter().map(|(_, counts)| counts).collect()
+        all
     }
 }
 

@@ -72,10 +72,16 @@ impl Sink for Datagram {
     fn write(&mut self, lines: &[u8]) -> std::result::Result<(), Broken> {
         let mut written = 0;
         for line in lines.split_inclusive(|b| *b == b'\n') {
-            let sent = self.socket().and_then(|socket| socket.send(line.strip_suffix(b"\n").unwrap_or(line)));
+            let bare = line.strip_suffix(b"\n").unwrap_or(line);
+            let mut sent = self.socket().and_then(|socket| socket.send(bare));
+            if sent.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+                // So it is told of a line before this one; this one did not go out for it.
+                self.lost += 1;
+                sent = self.socket().and_then(|socket| socket.send(bare));
+            }
             match sent {
                 Ok(_) => {}
-                // It says so of a line before this one, and may listen again at any time: nothing can be told from it.
+                // Once more: it may listen again at any time, and nothing can be told from it.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.lost += 1,
                 Err(error) => {
                     // Its name may mean another host by now.

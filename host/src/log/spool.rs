@@ -45,7 +45,7 @@ impl Spool {
             // Another process that has it sends it.
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
-                    let length = file.metadata()?.len();
+                    let length = whole(&file)?;
                     return Ok(Self { to, file, sent: 0, length, trouble: None, lost: 0 });
                 }
                 Err(error) => busy = error.into(),
@@ -78,17 +78,30 @@ impl Spool {
         Ok(())
     }
 
-    fn keep(&mut self, lines: &[u8]) -> Result<()> {
+    fn keep(&mut self, lines: &[u8]) -> std::result::Result<(), Broken> {
+        let mut written = 0;
         for line in lines.split_inclusive(|b| *b == b'\n') {
             if self.length + line.len() as u64 > MOST {
                 self.lost += 1;
-                continue;
+            } else {
+                self.file.write_all_at(line, self.length).map_err(|error| Broken { written, error })?;
+                self.length += line.len() as u64;
             }
-            self.file.write_all_at(line, self.length)?;
-            self.length += line.len() as u64;
+            written += line.len();
         }
         Ok(())
     }
+}
+
+/// Up to the end of its last whole line; half a line is what a process wrote when it died.
+fn whole(file: &File) -> Result<u64> {
+    let length = file.metadata()?.len();
+    let mut tail = vec![0; usize::try_from(length).unwrap_or(PIECE).min(PIECE)];
+    let begin = length - tail.len() as u64;
+    file.read_exact_at(&mut tail, begin)?;
+    let whole = begin + memchr::memrchr(b'\n', &tail).map_or(0, |at| at as u64 + 1);
+    file.set_len(whole)?;
+    Ok(whole)
 }
 
 impl Sink for Spool {
@@ -104,7 +117,8 @@ impl Sink for Spool {
         if self.trouble.is_none() {
             return Ok(());
         }
-        self.keep(rest).map_err(|error| Broken { written: lines.len() - rest.len(), error })
+        let before = lines.len() - rest.len();
+        self.keep(rest).map_err(|broken| Broken { written: before + broken.written, ..broken })
     }
 
     fn waits(&self) -> bool {

@@ -192,7 +192,9 @@ fn of_line(line: &Line) -> Json {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let head = line.head();
     let query = head.and_then(|head| head.uri.query()).map(|query| {
-        let names = form::read(query.as_bytes()).into_iter().map(|(name, _)| name);
+        // Without a `=` it may be a value.
+        let named = query.split('&').filter(|one| one.contains('='));
+        let names = named.flat_map(|one| form::read(one.as_bytes())).map(|(name, _)| name);
         names.collect::<Vec<_>>()
     });
     json!({
@@ -221,6 +223,45 @@ fn of_line(line: &Line) -> Json {
     })
 }
 
+/// Headers whose values open nothing. Of all others only the name is written: what could be a secret has no end.
+const HARMLESS: [&str; 35] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-type",
+    "depth",
+    "dnt",
+    "expect",
+    "host",
+    "if-modified-since",
+    "if-unmodified-since",
+    "keep-alive",
+    "ms-asprotocolversion",
+    "origin",
+    "overwrite",
+    "pragma",
+    "priority",
+    "range",
+    "te",
+    "timeout",
+    "traceparent",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-requested-with",
+];
+
 /// Headers in their order, without what opens anything.
 fn of_headers(headers: &HeaderMap) -> Json {
     headers.iter().map(|(name, value)| json!([name.as_str(), of_header(name, value)])).collect()
@@ -230,26 +271,25 @@ fn of_header(name: &HeaderName, value: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(value.as_bytes());
     if *name == COOKIE {
         let pairs = cookie_pairs(value.as_bytes());
-        let names = pairs
-            .map(|pair| String::from_utf8_lossy(pair.split(|byte| *byte == b'=').next().unwrap_or(pair)).into_owned());
+        let names = pairs.map(|pair| {
+            memchr::memchr(b'=', pair).map_or_else(String::new, |at| String::from_utf8_lossy(&pair[..at]).into_owned())
+        });
         return names.map(|name| format!("{name}=…")).collect::<Vec<_>>().join("; ");
     }
     if *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION {
-        return format!("{} …", text.split(' ').next().unwrap_or_default());
+        let known = ["Basic", "Bearer", "Digest", "Negotiate", "NTLM"];
+        let scheme = text.split_once(' ').map_or("", |(word, _)| word);
+        let scheme = known.into_iter().find(|one| one.eq_ignore_ascii_case(scheme));
+        return scheme.map_or_else(|| "…".to_owned(), |scheme| format!("{scheme} …"));
     }
-    let is_secret = |word: &str| name.as_str().contains(word);
-    if ["token", "secret", "passw", "auth", "key", "session", "csrf", "xsrf", "cookie", "credential", "sign"]
-        .iter()
-        .any(|word| is_secret(word))
-    {
+    let (word, is_page) = (name.as_str(), matches!(name.as_str(), "referer" | "destination"));
+    let is_harmless = HARMLESS.contains(&word) || word.starts_with("sec-fetch-") || word.starts_with("sec-ch-");
+    if !is_page && !is_harmless {
         return "…".to_owned();
     }
     // Addresses of pages have parameters, too.
-    let text = if name.as_str().ends_with("referer") || name.as_str().ends_with("destination") {
-        text.split(['?', '#']).next().unwrap_or_default().to_owned()
-    } else {
-        text.into_owned()
-    };
+    let text =
+        if is_page { text.split(['?', '#', ';']).next().unwrap_or_default().to_owned() } else { text.into_owned() };
     text[..text.floor_char_boundary(VALUE)].to_owned()
 }
 
@@ -266,6 +306,11 @@ mod tests {
             ("x-csrf-token", "SECRET"),
             ("x-api-key", "SECRET"),
             ("sec-websocket-key", "SECRET"),
+            ("sec-websocket-protocol", "bearer, SECRET"),
+            ("cf-access-jwt-assertion", "SECRET"),
+            ("x-original-url", "/x?token=SECRET"),
+            ("cookie", "SECRET"),
+            ("authorization", "SECRET"),
             ("referer", "https://a.test/x?token=SECRET#SECRET"),
             ("accept", "text/html"),
         ] {
