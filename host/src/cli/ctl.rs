@@ -28,8 +28,8 @@ pub(super) struct Ctl {
     #[arg(long, conflicts_with = "config")]
     socket: Option<PathBuf>,
     /// The configuration that names the admin socket.
-    #[arg(long, required_unless_present = "socket")]
-    config: Option<PathBuf>,
+    #[arg(long, default_value = "/etc/doorward/doorward.toml")]
+    config: PathBuf,
     /// Print for programs: JSON, as the admin socket says it.
     #[arg(long, global = true)]
     json: bool,
@@ -216,14 +216,13 @@ pub(super) fn run(ctl: &Ctl) -> anyhow::Result<ExitCode> {
     let parameters: Vec<(&str, &str)> =
         parameters.iter().map(|(name, value)| (*name, value.as_str())).chain(reason).collect();
     let (method, path) = (verb.method(), verb.target(&parameters));
-    let (socket, state) = match (&ctl.socket, &ctl.config) {
-        (Some(socket), _) => (socket.clone(), None),
-        (None, Some(file)) => {
-            let config = config::load_anyway(file)?.0;
-            let none = || format!("{} names no admin socket ([admin] socket)", file.display());
+    let (socket, state) = match &ctl.socket {
+        Some(socket) => (socket.clone(), None),
+        None => {
+            let config = config::load_anyway(&ctl.config)?.0;
+            let none = || format!("{} names no admin socket ([admin] socket)", ctl.config.display());
             (config.admin.socket.with_context(none)?, config.state_directory)
         }
-        (None, None) => bail!("--socket or --config is needed"),
     };
     let password = match ctl.verb {
         Verb::DirectoryTest { password: true, .. } => Some(super::ask::secret(None, "Password: ")?),
