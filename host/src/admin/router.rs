@@ -175,6 +175,13 @@ async fn read(body: Incoming, most: usize, patience: Duration) -> Result<Bytes, 
     }
 }
 
+/// A login that is begun counts, and is told of, also where its client leaves before the end.
+async fn log_in(plane: Arc<Plane>, admin: config::Admin, connection: Connection, form: Vec<(String, String)>) -> Reply {
+    let login = async move { login::log_in(&plane, &admin, &connection, form).await };
+    let no_end = |_| of_kind(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "it came to no end\n");
+    tokio::task::spawn_local(login).await.unwrap_or_else(no_end)
+}
+
 /// The page.
 async fn page(
     plane: &Arc<Plane>,
@@ -189,13 +196,7 @@ async fn page(
     let ours = !is_form || gate::is_our_form(&head.headers, connection, host);
     if is_form && ours && path == "/login" {
         return match read_form(plane, &head.headers, body, false).await {
-            Ok((form, _)) => {
-                let (plane, admin, connection) = (plane.clone(), admin.clone(), connection.clone());
-                // What was begun counts, and is told of, also where its client has left.
-                let login = async move { login::log_in(&plane, &admin, &connection, form).await };
-                let no_end = |_| of_kind(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "it came to no end\n");
-                tokio::task::spawn_local(login).await.unwrap_or_else(no_end)
-            }
+            Ok((form, _)) => log_in(plane.clone(), admin.clone(), connection.clone(), form).await,
             Err(status) => of_kind(status, TEXT, "this form cannot be read\n"),
         };
     }
