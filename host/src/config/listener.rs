@@ -454,7 +454,7 @@ mod tests {
         };
         assert_eq!(read(""), Ok(Protocol::Http));
         assert_eq!(read("protocol = \"http\""), Ok(Protocol::Http));
-        assert_eq!(read("protocol = \"imap\"\nsite = \"Mail.Test\""), Ok(Protocol::Imap));
+        assert_eq!(read("protocol = \"imap\"\nsite = \"*\""), Ok(Protocol::Imap));
         let fault = read("protocol = \"smtp\"").unwrap_err();
         assert!(fault.contains("listener[0].protocol") && fault.contains("\"smtp\""), "{fault}");
         assert!(fault.contains("http") && fault.contains("pop3"), "the known ones are named: {fault}");

@@ -51,6 +51,8 @@ const EMPTY: &str = "\
 [log]
 [[log.to]]
 [http]
+[mail]
+[traces]
 [session]
 [authentication.throttle]
 [limits]
