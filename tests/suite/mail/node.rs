@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use base64::Engine as _;
@@ -10,14 +10,24 @@ use base64::Engine as _;
 /// A mail server.
 pub(super) struct MailNode {
     address: SocketAddr,
-    logins: Arc<Mutex<Vec<(String, String)>>>,
+    seen: Arc<Seen>,
+}
+
+/// What came to it.
+#[derive(Default)]
+struct Seen {
+    logins: Mutex<Vec<(String, String)>>,
+    lines: Mutex<Vec<String>>,
+    /// Connections whose scripts have not come to their end.
+    open: Mutex<usize>,
+    ended: Condvar,
 }
 
 /// One of its connections.
 pub(super) struct Talk {
     input: BufReader<TcpStream>,
     output: TcpStream,
-    logins: Arc<Mutex<Vec<(String, String)>>>,
+    seen: Arc<Seen>,
 }
 
 impl MailNode {
@@ -25,19 +35,22 @@ impl MailNode {
     pub(super) fn start(script: impl Fn(&mut Talk) -> Option<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let logins = Arc::<Mutex<Vec<_>>>::default();
-        let (of_thread, script) = (logins.clone(), Arc::new(script));
+        let seen = Arc::<Seen>::default();
+        let (of_thread, script) = (seen.clone(), Arc::new(script));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (logins, script) = (of_thread.clone(), script.clone());
+                let (seen, script) = (of_thread.clone(), script.clone());
+                *seen.open.lock().expect("no panic") += 1;
                 thread::spawn(move || {
                     let output = stream.try_clone().expect("a copy");
                     // It ends when the client leaves.
-                    let _ = script(&mut Talk { input: BufReader::new(stream), output, logins });
+                    let _ = script(&mut Talk { input: BufReader::new(stream), output, seen: seen.clone() });
+                    *seen.open.lock().expect("no panic") -= 1;
+                    seen.ended.notify_all();
                 });
             }
         });
-        Self { address, logins }
+        Self { address, seen }
     }
 
     /// IMAP with these capabilities; the password is `pwd`. After the login each command is answered by `* USER name` and OK.
@@ -102,7 +115,16 @@ impl MailNode {
 
     /// Names and passwords that came to it.
     pub(super) fn logins(&self) -> Vec<(String, String)> {
-        self.logins.lock().expect("no panic").clone()
+        self.seen.logins.lock().expect("no panic").clone()
+    }
+
+    /// The lines that came to it, when all of its conversations have come to their end.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let open = self.seen.open.lock().expect("no panic");
+        let (_none, waited) =
+            self.seen.ended.wait_timeout_while(open, super::PATIENCE, |open| *open > 0).expect("no panic");
+        assert!(!waited.timed_out(), "a conversation with the node does not end");
+        self.seen.lines.lock().expect("no panic").clone()
     }
 }
 
@@ -111,7 +133,9 @@ impl Talk {
     pub(super) fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         self.input.read_until(b'\n', &mut line).ok().filter(|length| *length > 0)?;
-        Some(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
+        let line = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+        self.seen.lines.lock().expect("no panic").push(line.clone());
+        Some(line)
     }
 
     /// Says something.
@@ -128,7 +152,7 @@ impl Talk {
 
     /// Whether name and password are right, which are recorded.
     pub(super) fn knows(&mut self, name: &str, password: &str) -> bool {
-        self.logins.lock().expect("no panic").push((name.to_owned(), password.to_owned()));
+        self.seen.logins.lock().expect("no panic").push((name.to_owned(), password.to_owned()));
         password == "pwd" || password.ends_with("-secret")
     }
 

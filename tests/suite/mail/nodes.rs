@@ -27,6 +27,12 @@ fn check(more: &str, expected: &str, asked: usize, script: impl Fn(&mut AtNode) 
     let (answer, _doors, node) = answer(more, script);
     assert!(answer.starts_with(expected), "expected {expected:?}, and there came {answer:?}");
     assert_eq!(node.logins().len(), asked, "{expected}");
+    if asked == 0 {
+        let lines = node.lines();
+        // As a line, or in a response of PLAIN.
+        let secret = lines.iter().find(|line| line.contains("pwd") || line.contains("AGJvYgBwd2Q="));
+        assert_eq!(secret, None, "{expected}: it got {lines:?}");
+    }
 }
 
 /// A node that says this and no more.
@@ -34,7 +40,18 @@ fn greets(text: impl Into<String>) -> impl Fn(&mut AtNode) -> Option<()> + Send 
     let text = text.into();
     move |talk| {
         talk.say(&text);
-        talk.line().map(|line| assert_eq!(line, "", "nothing is sent"))
+        talk.line().map(drop)
+    }
+}
+
+/// A node that answers a login like this, by its tag.
+fn answers(answer: fn(&str) -> String) -> impl Fn(&mut AtNode) -> Option<()> + Send + Sync + 'static {
+    move |talk| {
+        talk.say("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] node\r\n");
+        let line = talk.line()?;
+        talk.knows("somebody", &line);
+        talk.say(&answer(line.split(' ').next()?));
+        talk.line().map(drop)
     }
 }
 
@@ -52,61 +69,52 @@ fn nodes_that_cannot_be_trusted_get_no_password() {
     check("", UNAVAILABLE, 0, greets("x".repeat(1 << 20)));
     check("mail-start-tls = true", UNAVAILABLE, 0, |talk| {
         talk.say("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] no STARTTLS\r\n");
-        talk.line().map(|line| assert_eq!(line, "", "nothing is sent"))
+        talk.line().map(drop)
     });
     check("mail-start-tls = true", UNAVAILABLE, 0, |talk| {
         talk.say("* OK [CAPABILITY IMAP4rev1 STARTTLS] node\r\n");
         let tag = talk.line()?.split(' ').next()?.to_owned();
         talk.say(&format!("{tag} OK go\r\n* OK injected\r\n"));
-        talk.line().map(|line| assert!(!line.contains("AUTHENTICATE")))
+        talk.line().map(drop)
     });
     check("mail-start-tls = true", UNAVAILABLE, 0, |talk| {
         talk.say("* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN] node\r\n");
         let tag = talk.line()?.split(' ').next()?.to_owned();
         talk.say(&format!("{tag} NO not now\r\n"));
-        talk.line().map(|line| assert_eq!(line, "", "nothing is sent"))
+        talk.line().map(drop)
     });
     check("", UNAVAILABLE, 0, |talk| {
         talk.say("* OK [CAPABILITY IMAP4rev1] node\r\n");
         let tag = talk.line()?.split(' ').next()?.to_owned();
         talk.say(&format!("{tag} OK whoever you are\r\n"));
-        talk.line().map(|line| assert_eq!(line, "", "nothing is sent"))
+        talk.line().map(drop)
     });
     check("", "a NO [SERVERBUG]", 0, |talk| {
         talk.say("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] node\r\n");
-        talk.line().map(|line| assert_eq!(line, "", "nothing is sent"))
+        talk.line().map(drop)
     });
 }
 
 #[test]
 fn odd_answers_to_a_login_are_no_way_in() {
-    let odd = |answer: fn(&str) -> String| {
-        move |talk: &mut AtNode| {
-            talk.say("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] node\r\n");
-            let line = talk.line()?;
-            talk.knows("somebody", &line);
-            talk.say(&answer(line.split(' ').next()?));
-            talk.line().map(drop)
-        }
-    };
-    check("", UNAVAILABLE, 1, odd(|_| "other OK in\r\n".to_owned()));
-    check("", UNAVAILABLE, 1, odd(|_| "* OK x\r\n".repeat(20_000)));
-    check("", UNAVAILABLE, 1, odd(|_| "+ more\r\n".to_owned()));
-    check("", UNAVAILABLE, 1, odd(|tag| format!("{tag} BAD what\r\n")));
-    check("", UNAVAILABLE, 1, odd(|tag| format!("{tag} NO [UNAVAILABLE] later\r\n")));
+    check("", UNAVAILABLE, 1, answers(|_| "other OK in\r\n".to_owned()));
+    check("", UNAVAILABLE, 1, answers(|_| "* OK x\r\n".repeat(20_000)));
+    check("", UNAVAILABLE, 1, answers(|_| "+ more\r\n".to_owned()));
+    check("", UNAVAILABLE, 1, answers(|tag| format!("{tag} BAD what\r\n")));
+    check("", UNAVAILABLE, 1, answers(|tag| format!("{tag} NO [UNAVAILABLE] later\r\n")));
     check(
         "",
         "a NO [AUTHENTICATIONFAILED] Authentication failed",
         1,
-        odd(|tag| format!("{tag} NO no such user bob\r\n")),
+        answers(|tag| format!("{tag} NO no such user bob\r\n")),
     );
     check(
         "",
         "a NO [AUTHENTICATIONFAILED] Authentication failed",
         1,
-        odd(|tag| format!("{tag} NO [REFERRAL imap://evil/] x\r\n")),
+        answers(|tag| format!("{tag} NO [REFERRAL imap://evil/] x\r\n")),
     );
-    check("", "a NO [EXPIRED]", 1, odd(|tag| format!("{tag} NO [EXPIRED] x\r\n")));
+    check("", "a NO [EXPIRED]", 1, answers(|tag| format!("{tag} NO [EXPIRED] x\r\n")));
     check("", UNAVAILABLE, 1, |talk| {
         talk.say("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] node\r\n");
         let line = talk.line()?;
@@ -117,27 +125,18 @@ fn odd_answers_to_a_login_are_no_way_in() {
 
 #[test]
 fn capabilities_are_the_nodes_after_the_login() {
-    let with = |answer: fn(&str) -> String| {
-        move |talk: &mut AtNode| {
-            talk.say("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] node\r\n");
-            let line = talk.line()?;
-            talk.knows("somebody", &line);
-            talk.say(&answer(line.split(' ').next()?));
-            talk.line().map(drop)
-        }
-    };
-    let (untagged, ..) = answer("", with(|tag| format!("* CAPABILITY IMAP4rev1 SORT AUTH=PLAIN\r\n{tag} OK in\r\n")));
+    let (untagged, ..) =
+        answer("", answers(|tag| format!("* CAPABILITY IMAP4rev1 SORT AUTH=PLAIN\r\n{tag} OK in\r\n")));
     assert_eq!(untagged, "a OK [CAPABILITY IMAP4rev1 SORT] Logged in");
-    let (none, ..) = answer("", with(|tag| format!("{tag} OK in\r\n")));
+    let (none, ..) = answer("", answers(|tag| format!("{tag} OK in\r\n")));
     assert_eq!(none, "a OK Logged in");
     let (hidden, ..) =
-        answer("", with(|tag| format!("{tag} OK [CAPABILITY IMAP4rev1 STARTTLS UNAUTHENTICATE IDLE] in\r\n")));
+        answer("", answers(|tag| format!("{tag} OK [CAPABILITY IMAP4rev1 STARTTLS UNAUTHENTICATE IDLE] in\r\n")));
     assert_eq!(hidden, "a OK [CAPABILITY IMAP4rev1 IDLE] Logged in");
 }
 
 #[test]
 fn what_a_node_says_behind_its_answer_reaches_the_program_once_and_in_order() {
-    let (_, _doors, _node) = answer("", |_| None);
     let much: String = (0..20_000).map(|n| format!("* {n} EXISTS\r\n")).collect();
     let said = much.clone();
     let (imap, pop3) = (

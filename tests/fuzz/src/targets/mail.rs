@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use doorward_wire::mail::scan::{Found, Literals, Scanner};
-use doorward_wire::mail::{imap, pop3, sasl, sieve, smtp};
+use doorward_wire::mail::{imap, of_lines, pop3, sasl, sieve, smtp};
 use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder as _;
 use imap_codec::imap_types::command::{Command, CommandBody};
@@ -50,8 +50,8 @@ pub(super) fn commands(data: &[u8]) {
     let protocols = [
         (Literals::Both, imap::limits(MOST, LONG, LITERAL)),
         (Literals::NonSynchronizing, sieve::limits(MOST, LITERAL)),
-        (Literals::None, pop3::limits(MOST, LONG)),
-        (Literals::None, smtp::limits(MOST, LONG)),
+        (Literals::None, of_lines(MOST, LONG)),
+        (Literals::None, of_lines(MOST, LONG)),
     ];
     for (number, (literals, limits)) in protocols.into_iter().enumerate() {
         let whole = all(Scanner::new(literals, limits), data, usize::MAX / 2);
