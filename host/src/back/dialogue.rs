@@ -48,6 +48,13 @@ pub struct ByRecipe<'a> {
     pub watcher: Watcher<'a>,
 }
 
+impl ByRecipe<'_> {
+    /// The way to a node. A login is no request of a client: nobody asks how long it waited.
+    fn hop<'h>(&'h self, node: &'h Arc<Node>, (allowance, times): (&'h Rc<Allowance>, &'h Times)) -> Hop<'h> {
+        Hop { node, idle: self.idle, peer: self.peer, owner: None, allowance, times }
+    }
+}
+
 impl Dialogue for ByRecipe<'_> {
     type Opened = LoggedIn;
 
@@ -57,14 +64,8 @@ impl Dialogue for ByRecipe<'_> {
 
     async fn log_in(&self, node: &Arc<Node>, person: &Person<'_>) -> Result<LoggedIn, LoginError> {
         let allowance = (self.allowance)(Holder::login(person.name));
-        let hop = Hop {
-            node,
-            idle: self.idle,
-            peer: self.peer,
-            owner: None,
-            allowance: &allowance,
-            times: &Times::default(),
-        };
+        let (allowance, times) = (&allowance, &Times::default());
+        let hop = self.hop(node, (allowance, times));
         login::log_in(hop, &(self.headers)(node), (person, &self.visitor), self.watcher).await
     }
 
@@ -75,14 +76,8 @@ impl Dialogue for ByRecipe<'_> {
         (pending, code): (&Pending, &Secret),
     ) -> Result<LoggedIn, LoginError> {
         let allowance = (self.allowance)(Holder::user(user));
-        let hop = Hop {
-            node,
-            idle: self.idle,
-            peer: self.peer,
-            owner: None,
-            allowance: &allowance,
-            times: &Times::default(),
-        };
+        let (allowance, times) = (&allowance, &Times::default());
+        let hop = self.hop(node, (allowance, times));
         login::second_factor(hop, &(self.headers)(node), pending, code, self.watcher).await
     }
 }

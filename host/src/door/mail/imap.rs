@@ -2,11 +2,10 @@
 
 use doorward_wire::mail::Bytes;
 use doorward_wire::mail::imap::{self, Command, Wrong};
-use doorward_wire::mail::sasl::{self, Plain};
 use doorward_wire::mail::scan::{Limits, Literals};
 
 use super::refused::No;
-use super::talk::{Bye, Heard, Offers, Talk};
+use super::talk::{Bye, Heard, NotPlain, Offers, Talk, plain, response};
 use crate::config::{Mail, Protocol};
 
 /// A conversation.
@@ -38,24 +37,16 @@ impl Imap {
     }
 
     fn authenticate(&mut self, response: &[u8], out: &mut Vec<u8>) -> Heard {
-        let Some(response) = sasl::initial(response) else {
-            self.tagged(out, &self.tag, "BAD Invalid base64");
-            return Heard::Wrong;
-        };
-        match Plain::read(&response) {
-            Some(plain) if !plain.authorization.is_empty() && plain.authorization != plain.name => {
-                self.tagged(out, &self.tag, "NO [AUTHORIZATIONFAILED] Only for oneself");
-                Heard::Denied
+        match plain(response) {
+            Ok(login) => return login,
+            Err(NotPlain::Encoding) => {
+                self.tagged(out, &self.tag, "BAD Invalid base64");
+                return Heard::Wrong;
             }
-            Some(plain) => Heard::LogIn {
-                name: Bytes::new(plain.name.into_bytes()),
-                password: Bytes::new(plain.password.as_bytes().to_vec()),
-            },
-            None => {
-                self.no(&No::Credentials, out);
-                Heard::Denied
-            }
+            Err(NotPlain::ForOthers) => self.tagged(out, &self.tag, "NO [AUTHORIZATIONFAILED] Only for oneself"),
+            Err(NotPlain::Malformed) => self.no(&No::Credentials, out),
         }
+        Heard::Denied
     }
 
     fn command(&mut self, tag: &str, command: Command, out: &mut Vec<u8>) -> Heard {
@@ -134,7 +125,7 @@ impl Talk for Imap {
 
     fn hear(&mut self, command: &[u8], out: &mut Vec<u8>) -> Heard {
         if std::mem::take(&mut self.awaits) {
-            let Some(response) = command.strip_suffix(b"\r\n").filter(|response| *response != b"*") else {
+            let Some(response) = response(command) else {
                 self.tagged(out, &self.tag, "BAD Cancelled");
                 return Heard::Wrong;
             };

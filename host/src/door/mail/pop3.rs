@@ -1,13 +1,12 @@
 //! POP3 before the login, and its answer to one.
 
-use doorward_wire::mail::Bytes;
 use doorward_wire::mail::imap::Wrong;
 use doorward_wire::mail::pop3::{self, Command};
-use doorward_wire::mail::sasl::{self, Plain};
 use doorward_wire::mail::scan::{Limits, Literals};
+use doorward_wire::mail::{Bytes, of_lines};
 
 use super::refused::No;
-use super::talk::{Bye, Heard, Offers, Talk};
+use super::talk::{Bye, Heard, NotPlain, Offers, Talk, plain, response};
 use crate::config::{Mail, Protocol};
 
 /// A conversation.
@@ -21,16 +20,13 @@ pub(super) struct Pop3 {
 
 impl Pop3 {
     fn authenticate(&mut self, response: &[u8], out: &mut Vec<u8>) -> Heard {
-        let Some(response) = sasl::initial(response) else {
-            out.extend_from_slice(b"-ERR Invalid base64\r\n");
-            return Heard::Wrong;
-        };
-        match Plain::read(&response) {
-            Some(plain) if plain.authorization.is_empty() || plain.authorization == plain.name => Heard::LogIn {
-                name: Bytes::new(plain.name.into_bytes()),
-                password: Bytes::new(plain.password.as_bytes().to_vec()),
-            },
-            _ => {
+        match plain(response) {
+            Ok(login) => login,
+            Err(NotPlain::Encoding) => {
+                out.extend_from_slice(b"-ERR Invalid base64\r\n");
+                Heard::Wrong
+            }
+            Err(NotPlain::ForOthers | NotPlain::Malformed) => {
                 self.no(&No::Credentials, out);
                 Heard::Denied
             }
@@ -65,7 +61,7 @@ impl Talk for Pop3 {
     }
 
     fn limits(mail: &Mail) -> Limits {
-        pop3::limits(mail.line_max_size, mail.sasl_max_size)
+        of_lines(mail.line_max_size, mail.sasl_max_size)
     }
 
     /// Without a timestamp: a proxy cannot pass APOP on.
@@ -83,7 +79,7 @@ impl Talk for Pop3 {
 
     fn hear(&mut self, command: &[u8], out: &mut Vec<u8>) -> Heard {
         if std::mem::take(&mut self.awaits) {
-            let Some(response) = command.strip_suffix(b"\r\n").filter(|response| *response != b"*") else {
+            let Some(response) = response(command) else {
                 out.extend_from_slice(b"-ERR Cancelled\r\n");
                 return Heard::Wrong;
             };

@@ -1,6 +1,7 @@
 //! What a protocol before the login has to be able to say.
 
 use doorward_wire::mail::Bytes;
+use doorward_wire::mail::sasl::{self, Plain};
 use doorward_wire::mail::scan::{Limits, Literals};
 
 use super::refused::No;
@@ -72,6 +73,36 @@ pub(super) enum Heard {
     Close,
     /// Nothing more is said or read: it is no mail program.
     Drop,
+}
+
+/// What stands against a response of PLAIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotPlain {
+    /// It is no base64.
+    Encoding,
+    /// Somebody wants to be somebody else.
+    ForOthers,
+    /// It has no name and password.
+    Malformed,
+}
+
+/// The response that a line is; none where the client cancels.
+pub(super) fn response(line: &[u8]) -> Option<&[u8]> {
+    line.strip_suffix(b"\r\n").filter(|response| *response != b"*")
+}
+
+/// Reads a response of PLAIN.
+///
+/// # Errors
+/// It is none.
+pub(super) fn plain(response: &[u8]) -> Result<Heard, NotPlain> {
+    let response = sasl::initial(response).ok_or(NotPlain::Encoding)?;
+    let plain = Plain::read(&response).ok_or(NotPlain::Malformed)?;
+    if !plain.authorization.is_empty() && plain.authorization != plain.name {
+        return Err(NotPlain::ForOthers);
+    }
+    let password = Bytes::new(plain.password.as_bytes().to_vec());
+    Ok(Heard::LogIn { name: Bytes::new(plain.name.into_bytes()), password })
 }
 
 /// Why a connection ends before a login.

@@ -2,7 +2,7 @@
 
 pub use super::Wrong;
 use super::scan::Limits;
-use super::{Bytes, is_http, literal, mechanism, owned, quoted, word};
+use super::{Bytes, literal, mechanism, owned, quoted, without_end, word};
 
 /// A longer tag is nobody's.
 const TAG: usize = 128;
@@ -61,13 +61,12 @@ pub fn takes_literal(begin: &[u8]) -> bool {
 /// # Errors
 /// What is wrong with it.
 pub fn read(command: &[u8]) -> Result<Command, Wrong> {
-    let line = command.strip_suffix(b"\n").unwrap_or(command);
-    if is_http(line.strip_suffix(b"\r").unwrap_or(line)) {
+    let line = without_end(command);
+    if line == Err(Wrong::Http) {
         return Err(Wrong::Http);
     }
     let tag = tag(command).ok_or(Wrong::Tag)?;
-    let line = line.strip_suffix(b"\r").ok_or(Wrong::Syntax)?;
-    let rest = line.get(tag.len() + 1..).ok_or(Wrong::Syntax)?;
+    let rest = line?.get(tag.len() + 1..).ok_or(Wrong::Syntax)?;
     let (name, arguments) = word(rest);
     let name = std::str::from_utf8(name).map_err(|_| Wrong::Unknown)?.to_ascii_uppercase();
     // A blank behind a command without arguments harms nobody.

@@ -11,6 +11,7 @@ pub mod scan;
 pub mod sieve;
 pub mod smtp;
 
+use scan::Limits;
 use zeroize::Zeroizing;
 
 /// Bytes of which a part may be a password.
@@ -44,6 +45,19 @@ pub fn is_http(line: &[u8]) -> bool {
 /// Whether clear text begins with a TLS record of a handshake: the client speaks TLS where nobody expects it.
 pub fn is_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [0x16] | [0x16, 0x03, ..])
+}
+
+/// Bounds for [`scan::Scanner`] of a protocol whose commands are lines: of a line, and of AUTH, which may have a token.
+pub const fn of_lines(command: usize, long: usize) -> Limits {
+    let is_long: fn(&[u8]) -> bool = |bytes| bytes.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"AUTH "));
+    Limits { command, long, literal: 0, is_long }
+}
+
+/// A command without its line end, which is CR LF.
+fn without_end(command: &[u8]) -> Result<&[u8], Wrong> {
+    let line = command.strip_suffix(b"\n").unwrap_or(command);
+    let text = line.strip_suffix(b"\r");
+    if is_http(text.unwrap_or(line)) { Err(Wrong::Http) } else { text.ok_or(Wrong::Syntax) }
 }
 
 /// A line without its end, and whether it is without CR, LF and NUL in it.

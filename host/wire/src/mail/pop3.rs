@@ -1,7 +1,6 @@
 //! POP3 before the login (RFC 1939, section 4; CAPA of RFC 2449; STLS of RFC 2595; AUTH of RFC 5034).
 
-use super::scan::Limits;
-use super::{Bytes, Wrong, is_clean, is_http, mechanism, owned, word};
+use super::{Bytes, Wrong, is_clean, mechanism, owned, without_end, word};
 
 /// A command with its line end; AUTH may have more (RFC 2449, section 4).
 const LINE: usize = 255;
@@ -25,26 +24,12 @@ pub enum Command {
     Authenticate(String, Option<Bytes>),
 }
 
-/// Bounds for [`super::scan::Scanner`]: of a line, and of one with a token.
-pub const fn limits(command: usize, long: usize) -> Limits {
-    Limits {
-        command,
-        long,
-        literal: 0,
-        is_long: |bytes| bytes.get(..5).is_some_and(|b| b.eq_ignore_ascii_case(b"AUTH ")),
-    }
-}
-
 /// Reads a line, its end included.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn read(command: &[u8]) -> Result<Command, Wrong> {
-    let line = command.strip_suffix(b"\n").unwrap_or(command);
-    if is_http(line.strip_suffix(b"\r").unwrap_or(line)) {
-        return Err(Wrong::Http);
-    }
-    let line = line.strip_suffix(b"\r").filter(|line| is_clean(line)).ok_or(Wrong::Syntax)?;
+    let line = Some(without_end(command)?).filter(|line| is_clean(line)).ok_or(Wrong::Syntax)?;
     let (name, argument) = word(line);
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     let alone = |command| if argument.is_none_or(<[u8]>::is_empty) { Ok(command) } else { Err(Wrong::Syntax) };
@@ -119,6 +104,7 @@ mod tests {
         assert!(read(&line("USER ", 240)).is_ok());
         assert_eq!(read(&line("USER ", 300)), Err(Wrong::Syntax));
         assert!(read(&line("AUTH XOAUTH2 ", 4000)).is_ok());
-        assert!((limits(1, 2).is_long)(b"auth PLAIN") && !(limits(1, 2).is_long)(b"USER"));
+        let is_long = super::super::of_lines(1, 2).is_long;
+        assert!(is_long(b"auth PLAIN") && !is_long(b"USER"));
     }
 }

@@ -1,7 +1,7 @@
 //! ManageSieve before the login (RFC 5804, section 2).
 
 use super::scan::Limits;
-use super::{Bytes, Wrong, is_http, literal, name_of_mechanism, owned, quoted};
+use super::{Bytes, Wrong, literal, name_of_mechanism, owned, quoted, without_end};
 
 /// The longest quoted string (RFC 5804, section 4).
 const QUOTED: usize = 1024;
@@ -35,11 +35,7 @@ fn is_authenticate(bytes: &[u8]) -> bool {
 /// # Errors
 /// What is wrong with it.
 pub fn read(command: &[u8]) -> Result<Command, Wrong> {
-    let line = command.strip_suffix(b"\n").unwrap_or(command);
-    if is_http(line.strip_suffix(b"\r").unwrap_or(line)) {
-        return Err(Wrong::Http);
-    }
-    let line = line.strip_suffix(b"\r").ok_or(Wrong::Syntax)?;
+    let line = without_end(command)?;
     let (name, rest) = super::word(line);
     let name = std::str::from_utf8(name).map_err(|_| Wrong::Unknown)?.to_ascii_uppercase();
     let mut rest = rest.unwrap_or_default();

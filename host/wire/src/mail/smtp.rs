@@ -1,7 +1,6 @@
 //! Submission before the login (RFC 5321, section 4.1; AUTH of RFC 4954; STARTTLS of RFC 3207).
 
-use super::scan::Limits;
-use super::{Bytes, Wrong, is_clean, is_http, mechanism, word};
+use super::{Bytes, Wrong, is_clean, mechanism, without_end, word};
 
 /// A command with its line end (RFC 5321, section 4.5.3.1.4); AUTH may have more (RFC 4954, section 4).
 const LINE: usize = 512;
@@ -31,26 +30,12 @@ pub enum Command {
     Authenticate(String, Option<Bytes>),
 }
 
-/// Bounds for [`super::scan::Scanner`]: of a line, and of one with a token.
-pub const fn limits(command: usize, long: usize) -> Limits {
-    Limits {
-        command,
-        long,
-        literal: 0,
-        is_long: |bytes| bytes.get(..5).is_some_and(|b| b.eq_ignore_ascii_case(b"AUTH ")),
-    }
-}
-
 /// Reads a line, its end included.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn read(command: &[u8]) -> Result<Command, Wrong> {
-    let line = command.strip_suffix(b"\n").unwrap_or(command);
-    if is_http(line.strip_suffix(b"\r").unwrap_or(line)) {
-        return Err(Wrong::Http);
-    }
-    let line = line.strip_suffix(b"\r").filter(|line| is_clean(line)).ok_or(Wrong::Syntax)?;
+    let line = Some(without_end(command)?).filter(|line| is_clean(line)).ok_or(Wrong::Syntax)?;
     // Blanks at the end are to be tolerated (RFC 5321, section 4.1.1).
     let (name, argument) = word(line.trim_ascii_end());
     let name = std::str::from_utf8(name).map_err(|_| Wrong::Unknown)?.to_ascii_uppercase();
