@@ -23,7 +23,7 @@ const WAITING: usize = 512;
 const PER_SLOT: u32 = 500;
 const SLOT: Duration = Duration::from_millis(100);
 /// Those who may watch at the same time.
-pub const VIEWERS: usize = 16;
+const VIEWERS: usize = 16;
 /// Events that wait for a viewer.
 const QUEUE: usize = 256;
 /// How long events are kept for a console after somebody looked at it last.
@@ -141,11 +141,6 @@ impl Feed {
     /// Events that nobody looked at, since more happened at once than people can read.
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
-    }
-
-    /// How many watch.
-    pub fn viewers(&self) -> usize {
-        self.watch().viewers.len()
     }
 
     /// From now on events are taken. Where the queue is full, the thread is awake anyway.

@@ -14,4 +14,4 @@ pub use flow::{Flow, FlowLimit, FlowPermit, Refused};
 pub use gate::{Gate, Hashed, Holder, Permit, Shares, Shut};
 pub use progress::{Demand, Progress};
 pub use room::{Allowance, Reserved, Room};
-pub use throttle::{Failures, LoginPermit, ShutOut, Throttle, Who, network_of};
+pub use throttle::{Failures, LoginPermit, ShutOut, Throttle, Who, network_of, network_text};

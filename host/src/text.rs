@@ -23,6 +23,11 @@ pub fn escape_html(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
+/// A text as TOML writes it: as JSON does, but for DEL.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
 /// Bytes as two hexadecimal digits each, in lower case.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::config::prefix;
+use crate::limits::network_text;
 
 /// What somebody may do. Each may do what the one before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,20 +97,13 @@ impl Caller {
 
     /// A client's address as this caller may see it.
     pub fn address_of(&self, address: IpAddr) -> String {
-        if self.sees_people() { address.to_string() } else { network_of(address) }
+        if self.sees_people() { address.to_string() } else { network_text(address) }
     }
 }
 
 /// A name that tells nobody who is meant: its first letter, and nothing of how long it is.
 fn shortened(name: &str) -> String {
     name.chars().next().map_or_else(String::new, |first| format!("{first}…"))
-}
-
-/// The network of an address: as much of it as the throttle of logins takes for one place.
-fn network_of(address: IpAddr) -> String {
-    let address = address.to_canonical();
-    let bits = if address.is_ipv4() { 24 } else { 48 };
-    format!("{}/{bits}", prefix(address, bits))
 }
 
 #[cfg(test)]

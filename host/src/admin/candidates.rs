@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::config::Config;
 use crate::files;
+use crate::text::quoted;
 
 /// Components that are kept besides those that the configuration names.
 const KEPT: usize = 8;
@@ -57,7 +58,8 @@ pub(super) fn with_keys(text: &str, policy: &str, keys: &[(&str, Option<String>)
             changed.push((*line).to_owned());
         }
         if at == name {
-            let new = keys.iter().filter_map(|(key, value)| value.as_ref().map(|value| format!("{key} = {value:?}")));
+            let new =
+                keys.iter().filter_map(|(key, value)| value.as_ref().map(|value| format!("{key} = {}", quoted(value))));
             changed.extend(new);
         }
     }

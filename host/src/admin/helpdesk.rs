@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, TryLockError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
@@ -16,7 +16,7 @@ use crate::auth::Problem;
 use crate::config::units::duration;
 use crate::config::{Mode, Network};
 use crate::directory::{Asked, Bound, User};
-use crate::limits::network_of;
+use crate::limits::{network_of, network_text};
 use crate::live::Live;
 use crate::secret::Secret;
 use crate::session::seconds_now;
@@ -95,7 +95,7 @@ fn shut_out(shared: &Shared, live: &Live, names: &Names) -> Json {
     let (throttle, settings) = (&shared.state.throttle, &live.throttle);
     let row = |kind: &str, site: Option<&str>, name: Option<&str>, network: Option<IpAddr>, left: Duration| {
         json!({
-            "what": kind, "site": site, "name": name, "network": network.map(written),
+            "what": kind, "site": site, "name": name, "network": network.map(network_text),
             "left": left.as_secs(), "until": seconds_now().saturating_add(left.as_secs()),
         })
     };
@@ -111,11 +111,6 @@ fn shut_out(shared: &Shared, live: &Live, names: &Names) -> Json {
     let shut = networks.iter().filter_map(|network| Some((*network, throttle.network(*network, settings)?)));
     rows.extend(shut.map(|(network, left)| row("network", None, None, Some(network), left)));
     Json::Array(rows)
-}
-
-/// A network as it is written.
-fn written(network: IpAddr) -> String {
-    format!("{network}/{}", if network.is_ipv4() { 24 } else { 48 })
 }
 
 /// Sessions seen of late: of all, of a node, or of a user; the one that was seen last comes first.
@@ -140,7 +135,7 @@ pub(super) async fn sessions(call: Call) -> Answer {
             "user": session.user(),
             "site": session.site(),
             "node": session.backend(),
-            "network": written(one.network()),
+            "network": network_text(one.network()),
             "since": session.started(),
             "last": one.last(),
         })
@@ -318,9 +313,8 @@ pub(super) async fn top(call: Call) -> Answer {
             "user": session.map(|session| call.caller.name_of(session.user())),
         })
     });
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Answer::told(json!({
-        "time": now.as_secs(),
+        "time": seconds_now(),
         "generation": live.generation,
         "backends": nodes.collect::<Json>(),
         "sessions": sessions.values().sum::<u64>(),

@@ -9,8 +9,8 @@ use serde_json::{Value as Json, json};
 
 use super::call::{Answer, Call};
 use super::privacy;
-use super::status;
 use crate::feed::Show as _;
+use crate::limits::network_text;
 use crate::live::Live;
 use crate::session::seconds_now;
 use crate::state::Shared;
@@ -41,9 +41,8 @@ pub(super) async fn logins(call: Call) -> Answer {
     };
     let tries: Vec<Json> =
         all.iter().filter(|record| is_meant(record)).take(MOST).map(|record| told(record, &call)).collect();
-    let status = status::status(call.control.generations());
     Answer::told(json!({
-        "outcomes": status["logins"], "entries": shared.state.throttle.size(), "tries": tries,
+        "outcomes": shared.state.logins.by_outcome(), "entries": shared.state.throttle.size(), "tries": tries,
         "shut-out": shut_out(shared, &live, &all, &call),
         "filter": {"user": user.unwrap_or_default(), "outcome": outcome.unwrap_or_default()},
     }))
@@ -62,7 +61,7 @@ fn shut_out(shared: &Shared, live: &Live, all: &[Arc<Record>], call: &Call) -> J
     let mut rows = Vec::new();
     let mut row = |what: &str, site: Option<&str>, name: Option<&str>, network: Option<IpAddr>, left: Duration| {
         rows.push(json!({
-            "what": what, "site": site, "name": name.map(|name| caller.name_of(name)), "network": network.map(written),
+            "what": what, "site": site, "name": name.map(|name| caller.name_of(name)), "network": network.map(network_text),
             "until": seconds_now().saturating_add(left.as_secs()),
         }));
     };
@@ -88,9 +87,4 @@ fn shut_out(shared: &Shared, live: &Live, all: &[Arc<Record>], call: &Call) -> J
         }
     }
     json!(rows)
-}
-
-/// A network as it is written.
-fn written(network: IpAddr) -> String {
-    format!("{network}/{}", if network.is_ipv4() { 24 } else { 48 })
 }

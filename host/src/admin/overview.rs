@@ -1,13 +1,13 @@
 //! How all of it does, in one answer: for the page's overview, and for programs that watch.
 
 use std::sync::PoisonError;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
 
 use super::call::{Answer, Call};
 use super::status;
 use crate::control::Generations;
+use crate::session::seconds_now;
 use crate::tls;
 
 /// A certificate that holds for fewer days is an alarm: automatic renewal comes weeks before.
@@ -56,8 +56,7 @@ fn processes(generations: &Generations) -> Json {
 /// The listeners' certificates, with the days that they hold.
 fn certificates(generations: &Generations) -> Vec<Json> {
     let snapshot = generations.proxy().shared().live.load();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let now = i64::try_from(seconds_now()).unwrap_or(i64::MAX);
     let mut found = Vec::new();
     for (name, listener) in &snapshot.listeners {
         for certificate in &listener.config.certificates {

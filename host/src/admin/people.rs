@@ -15,7 +15,7 @@ use crate::config::{self, Source, Table};
 use crate::files::{self, Identity};
 use crate::secret::Secret;
 use crate::session::seconds_now;
-use crate::text::hex;
+use crate::text::{hex, quoted};
 
 /// Somebody with a name of his own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,8 +111,7 @@ impl Entry for Account {
             let _ = writeln!(text, "password = \"{}\"", password.expose());
         }
         if let Some(subject) = &self.subject {
-            // A text of JSON is one of TOML.
-            let _ = writeln!(text, "subject = {}", serde_json::Value::from(subject.as_str()));
+            let _ = writeln!(text, "subject = {}", quoted(subject));
         }
     }
 }

@@ -25,7 +25,7 @@ const HASHING: (usize, usize) = (1, 16);
 pub(super) struct Plane {
     pub dispatcher: Arc<Dispatcher>,
     pub people: People,
-    pub sessions: Arc<Sessions>,
+    pub sessions: Sessions,
     /// Of operators alone: what guesses the webmail's passwords is no business of theirs.
     pub throttle: Arc<Throttle>,
     pub hashing: Hashing,
@@ -49,7 +49,7 @@ impl Plane {
         Self {
             dispatcher: Dispatcher::new(control, audit),
             people: People::default(),
-            sessions: Arc::default(),
+            sessions: Sessions::default(),
             throttle: Arc::default(),
             hashing: Hashing::of(HASHING.0, HASHING.1),
             key: random(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use doorward_wire::{form, multipart};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, WWW_AUTHENTICATE};
+use hyper::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 
 use super::audit::Entry;
@@ -19,7 +19,7 @@ use super::plane::{Connection, Plane};
 use super::reply::{Reply, guarded, of_answer, of_kind, see_other};
 use super::sessions::fits;
 use super::verbs::{self, Kind};
-use super::visit::{FIELDS, File, Pass, Said, Visit};
+use super::visit::{FIELDS, Pass, Said, Visit};
 use super::{console, login};
 use crate::config;
 use crate::secret::Secret;
@@ -211,7 +211,6 @@ async fn page(
     let pass = Pass {
         plane: plane.clone(),
         account: visitor.account.clone(),
-        sessions: plane.sessions.clone(),
         key: visitor.key,
         lifetimes: Plane::lifetimes(admin),
     };
@@ -225,7 +224,6 @@ async fn page(
         token: visitor.token.clone(),
         said: Said::default(),
         pass,
-        dispatcher: plane.dispatcher.clone(),
     };
     if !is_form {
         return if visit.path == "/login" { see_other("/") } else { console::answer(visit).await };
@@ -265,7 +263,7 @@ async fn act(mut visit: Visit) -> Reply {
     else {
         return console::answer(visit).await;
     };
-    let mut body = visit.files.first().map(|file| file.bytes.clone());
+    let mut body = visit.files.first().cloned();
     if verb.body > 0 {
         let (of_body, fields): (Vec<_>, Vec<_>) = visit.form.into_iter().partition(|(name, _)| name == BODY);
         visit.form = fields;
@@ -319,7 +317,7 @@ async fn confirm(
 }
 
 /// The fields and files of a form.
-type Form = (Vec<(String, String)>, Vec<File>);
+type Form = (Vec<(String, String)>, Vec<Bytes>);
 
 /// Reads a form; one with files only from somebody who may send them.
 async fn read_form(plane: &Plane, headers: &HeaderMap, body: Incoming, with_files: bool) -> Result<Form, StatusCode> {
@@ -357,12 +355,11 @@ fn parts(boundary: &str, body: &[u8]) -> Option<Form> {
     }
     let (files, fields): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, file, _)| !file.is_empty());
     let fields = fields.into_iter().map(|(field, _, bytes)| (field, String::from_utf8_lossy(&bytes).into_owned()));
-    let file = |(field, name, bytes): (String, String, Vec<u8>)| File { field, name, bytes: bytes.into() };
-    Some((fields.collect(), files.into_iter().map(file).collect()))
+    Some((fields.collect(), files.into_iter().map(|(_, _, bytes)| bytes.into()).collect()))
 }
 
 /// Says that a connection ends with this answer.
 pub(super) fn last(mut reply: Reply) -> Reply {
-    reply.headers_mut().insert(HeaderName::from_static("connection"), HeaderValue::from_static("close"));
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     reply
 }

@@ -3,10 +3,9 @@
 //!
 //! Invariants: connections are bounded, in all and by address; a head, a body and a handshake have to come in time.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Request;
@@ -21,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use super::plane::{Connection, Plane};
 use super::reply::Reply;
 use super::router;
+use crate::config::{self, Limits};
+use crate::limits::Flow;
 use crate::peer::Scheme;
 use crate::proxy::AdminSockets;
 use crate::snapshot::Listener;
@@ -30,9 +31,8 @@ use crate::tls;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a head.
 const HEAD: usize = 32 << 10;
-/// Connections of the admin address, in all and from one address.
-const ALL: usize = 128;
-const EACH: usize = 32;
+/// Connections of the admin address, in all and from one peer.
+const PLACES: Limits = Limits { max_connections: 128, peer_max_connections: 32, ..Limits::NONE };
 /// How long one may leave what is sent to it.
 const SILENT: Duration = Duration::from_secs(20);
 /// How long one may last, whatever is shown on it.
@@ -62,7 +62,7 @@ pub(super) async fn serve_socket(plane: Arc<Plane>, listener: UnixListener) {
 
 /// Serves whoever comes by the admin address, wherever that is by now.
 pub(super) async fn serve_address(plane: Arc<Plane>, mut sockets: AdminSockets) {
-    let places = Arc::new(Places::default());
+    let places = Arc::<Flow>::default();
     loop {
         let listener = sockets.current().and_then(|socket| socket.map(TcpListener::from_std).transpose());
         let listener = listener.unwrap_or_else(|error| {
@@ -82,7 +82,7 @@ pub(super) async fn serve_address(plane: Arc<Plane>, mut sockets: AdminSockets) 
     }
 }
 
-async fn accept(plane: &Arc<Plane>, listener: &TcpListener, places: &Arc<Places>) {
+async fn accept(plane: &Arc<Plane>, listener: &TcpListener, places: &Arc<Flow>) {
     loop {
         let (stream, address) = match listener.accept().await {
             Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
@@ -92,9 +92,8 @@ async fn accept(plane: &Arc<Plane>, listener: &TcpListener, places: &Arc<Places>
                 continue;
             }
         };
-        // A host has a /64 of its own.
-        let whose = if address.is_ipv4() { address } else { crate::config::prefix(address, 64) };
-        let Some(place) = places.enter(whose) else { continue };
+        let admitted = places.admit("admin address", &PLACES, &config::Flow::default(), Some(address));
+        let Ok(place) = admitted else { continue };
         let (plane, snapshot) = (plane.clone(), plane.snapshot());
         let Some(live) = snapshot.admin_listener.clone() else { continue };
         tokio::task::spawn_local(async move {
@@ -145,53 +144,26 @@ where
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Connections, by address.
-#[derive(Default)]
-struct Places(Mutex<HashMap<IpAddr, usize>>);
-
-/// A connection's place, until it is dropped.
-struct Place(Arc<Places>, IpAddr);
-
-impl Places {
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = inside.values().sum();
-        if all >= ALL || inside.get(&address).is_some_and(|count| *count >= EACH) {
-            return None;
-        }
-        *inside.entry(address).or_default() += 1;
-        Some(Place(self.clone(), address))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut inside = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = inside.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                inside.remove(&self.1);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::iter::from_fn;
+
     use super::*;
 
     #[test]
     fn nobody_takes_all_places_and_each_comes_back() {
-        let places = Arc::<Places>::default();
-        let address = |last| IpAddr::from([192, 0, 2, last]);
-        let mut inside: Vec<Place> = (0..EACH).map(|_| places.enter(address(1)).unwrap()).collect();
-        assert!(places.enter(address(1)).is_none());
-        let other = places.enter(address(2)).unwrap();
+        let places = Arc::<Flow>::default();
+        let enter = |last: u8| {
+            let peer = IpAddr::from([192, 0, 2, last]);
+            places.admit("admin address", &PLACES, &config::Flow::default(), Some(peer)).ok()
+        };
+        let mut inside: Vec<_> = from_fn(|| enter(1)).take(1000).collect();
+        assert_eq!(inside.len(), 32, "of one peer");
+        let other = enter(2).unwrap();
         inside.pop();
-        assert!(places.enter(address(1)).is_some());
+        assert!(enter(1).is_some(), "a place that was left");
         drop((inside, other));
-        assert!(places.0.lock().unwrap().is_empty());
-        let all: Vec<Place> = (0..255).filter_map(|last| places.enter(address(last))).collect();
-        assert_eq!(all.len(), ALL);
+        let all: Vec<_> = (0..255).filter_map(enter).collect();
+        assert_eq!(all.len(), 128, "of all together");
     }
 }

@@ -8,10 +8,10 @@ use hyper::body::Bytes;
 
 use super::call::Answer;
 use super::caller::Caller;
-use super::dispatch::{Dispatcher, Invocation};
+use super::dispatch::Invocation;
 use super::people::Account;
 use super::plane::Plane;
-use super::sessions::{Key, Lifetimes, Sessions};
+use super::sessions::{Key, Lifetimes};
 use super::verbs::{self, Kind};
 use crate::control::Handle;
 use crate::secret::Secret;
@@ -30,28 +30,17 @@ pub struct Visit {
     /// The fields of a form, without those of the gate: [`FIELDS`].
     pub form: Vec<(String, String)>,
     /// The files of a form.
-    pub files: Vec<File>,
+    pub files: Vec<Bytes>,
     /// What each form on the page has as its field `token`.
     pub token: Secret,
     /// What a form said for the gate.
     pub(super) said: Said,
     pub(super) pass: Pass,
-    pub(super) dispatcher: Arc<Dispatcher>,
 }
 
 /// Fields that any form may have, and that no verb sees: the session's token, the password where it is asked for again, and
 /// the generation that the page showed.
 pub const FIELDS: [&str; 3] = ["token", "password", "generation"];
-
-/// A file that was sent with a form.
-pub struct File {
-    /// The form's field.
-    pub field: String,
-    /// What the sender calls it.
-    pub name: String,
-    /// What is in it.
-    pub bytes: Bytes,
-}
 
 /// What a form said for the gate.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,7 +56,6 @@ pub struct Pass {
     pub(super) plane: Arc<Plane>,
     /// As it was when he came in.
     pub(super) account: Account,
-    pub(super) sessions: Arc<Sessions>,
     /// None of a certificate, which is there as long as the connection.
     pub(super) key: Option<Key>,
     pub(super) lifetimes: Lifetimes,
@@ -79,7 +67,7 @@ impl Pass {
         // An account that was changed, or is gone, sees nothing more.
         let accounts = self.plane.people.accounts(&self.plane.snapshot().admin);
         let is_same = accounts.contains(&self.account);
-        is_same && self.key.is_none_or(|key| self.sessions.is_alive(&key, Instant::now(), self.lifetimes))
+        is_same && self.key.is_none_or(|key| self.plane.sessions.is_alive(&key, Instant::now(), self.lifetimes))
     }
 }
 
@@ -87,7 +75,7 @@ impl Visit {
     /// What is asked and told. What changes anything, or shows people's data, goes through [`Visit::ask`] or
     /// [`Visit::change`].
     pub fn control(&self) -> &Handle {
-        self.dispatcher.control()
+        self.pass.plane.control()
     }
 
     /// Whether the session goes on, for what is shown as it happens.
@@ -115,6 +103,10 @@ impl Visit {
         let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let Said { generation, confirmed } = self.said;
         let caller = self.caller.clone();
-        self.dispatcher.run(Invocation { caller, verb, parameters, body, expected: generation, confirmed }).await
+        self.pass
+            .plane
+            .dispatcher
+            .run(Invocation { caller, verb, parameters, body, expected: generation, confirmed })
+            .await
     }
 }

@@ -244,6 +244,12 @@ pub fn network_of(address: IpAddr) -> IpAddr {
     prefix(address, if address.is_ipv4() { 24 } else { 48 })
 }
 
+/// The same as it is written: `192.0.2.0/24`.
+pub fn network_text(address: IpAddr) -> String {
+    let network = network_of(address);
+    format!("{network}/{}", if network.is_ipv4() { 24 } else { 48 })
+}
+
 /// None for the first failures, a second for the next, and then twice as long each time.
 fn delay_after(failures: usize, settings: &Settings) -> Duration {
     let Some(doubled) = failures.checked_sub(settings.free_failures) else { return Duration::ZERO };

@@ -4,20 +4,14 @@
 use std::fmt;
 
 use serde_json::{Map, Value as Json};
-use sha2::{Digest as _, Sha256};
 
-use crate::text::hex;
+use crate::policy::digest;
 
 /// The key of the hash of the line before. For last, so that a reader finds it.
 pub(super) const PREVIOUS: &str = "previous";
 
 /// What stands there in the first line of all.
 pub const NOTHING: &str = "";
-
-/// The hash of a line, without its end.
-pub fn hash_of(line: &[u8]) -> String {
-    hex(&Sha256::digest(line))
-}
 
 /// A line of these fields, behind one with that hash.
 pub(super) fn line(fields: &Map<String, Json>, previous: &str) -> String {
@@ -101,7 +95,7 @@ pub fn verify(files: &[Vec<u8>], last: Option<&str>) -> Result<Verified, Broken>
             }
             seen = true;
             verified.lines += 1;
-            verified.last = hash_of(line);
+            verified.last = digest(line);
             fields.get("time").and_then(Json::as_str).unwrap_or_default().clone_into(&mut verified.time);
         }
     }
@@ -121,7 +115,7 @@ mod tests {
         let mut one = |number: usize| {
             let fields = Map::from_iter([("time".to_owned(), Json::from(format!("t{number}")))]);
             let line = line(&fields, &previous);
-            previous = hash_of(line.as_bytes());
+            previous = digest(line.as_bytes());
             format!("{line}\n").into_bytes()
         };
         (0..count).map(&mut one).collect()
@@ -158,7 +152,7 @@ mod tests {
         let cut = verify(&[lines[..3].concat()], Some(&last)).unwrap_err();
         assert_eq!((cut.line, cut.what), (3, What::CutOff));
         let rest = verify(&[lines[1..].concat()], None).unwrap();
-        assert_eq!(rest.begins, hash_of(lines[0].strip_suffix(b"\n").unwrap()), "it says what it follows");
+        assert_eq!(rest.begins, digest(lines[0].strip_suffix(b"\n").unwrap()), "it says what it follows");
         let two = [lines[..2].concat(), lines[2..].concat()];
         assert_eq!(verify(&two, None).unwrap().lines, 4, "over files that were rotated");
         assert_eq!(verify(&[lines[..1].concat(), lines[2..].concat()], None).unwrap_err().file, 1);

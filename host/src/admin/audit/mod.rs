@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::caller::Caller;
 use crate::files::Journal;
+use crate::policy::digest;
 use crate::text::timestamp;
 
 /// Lines on their way. Each is some hundred bytes.
@@ -214,11 +215,11 @@ fn append(path: &Path, fields: &Map<String, Json>, last: &mut Option<(PathBuf, S
     let length = journal.length().map_err(told)?;
     let tail = journal.read_from(length.saturating_sub(TAIL)).map_err(told)?;
     let known = last.take().filter(|(of, _)| of == path).map(|(_, hash)| hash);
-    let previous = last_line(&tail).map(chain::hash_of).or(known).unwrap_or_else(|| chain::NOTHING.to_owned());
+    let previous = last_line(&tail).map(digest).or(known).unwrap_or_else(|| chain::NOTHING.to_owned());
     let line = chain::line(fields, &previous);
     *last = Some((path.to_owned(), previous));
     journal.append_synced(format!("{line}\n").as_bytes()).map_err(told)?;
-    *last = Some((path.to_owned(), chain::hash_of(line.as_bytes())));
+    *last = Some((path.to_owned(), digest(line.as_bytes())));
     Ok(())
 }
 

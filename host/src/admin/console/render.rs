@@ -10,7 +10,7 @@ use include_dir::{Dir, include_dir};
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior, Value};
 
-use crate::text::rfc3339;
+use crate::text::timestamp;
 
 /// Templates and assets.
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/console");
@@ -79,9 +79,7 @@ fn visible(text: &str) -> String {
 fn stamp(seconds: Value) -> String {
     let seconds = f64::try_from(seconds).unwrap_or_default();
     let time = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let mut text = Vec::new();
-    rfc3339(&mut text, std::time::UNIX_EPOCH + time);
-    String::from_utf8(text).unwrap_or_default()
+    timestamp(std::time::UNIX_EPOCH + time)
 }
 
 /// The same for people: to the second.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::answers::{Answers, Encryption, Password, Users};
+use crate::text::quoted;
 
 /// The program's own certificate, beside the configuration.
 pub(super) const CERTIFICATE: &str = "certificate.pem";
@@ -40,11 +41,6 @@ impl Layout {
             logs: or(&answers.log_directory, place("/var/log/doorward", "")),
         }
     }
-}
-
-/// A text as TOML writes it: as JSON does.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 fn path(path: &Path) -> String {
