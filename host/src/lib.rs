@@ -46,4 +46,5 @@ pub mod unix;
 pub mod own_path;
 pub mod reserved;
 pub mod text;
+pub mod times;
 pub mod secret;

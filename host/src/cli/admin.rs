@@ -13,7 +13,8 @@ use crate::admin::caller::Role;
 use crate::admin::people::{self, Account, Entry, Token};
 use crate::config::{self, units};
 use crate::session::{random, seconds_now};
-use crate::text::{hex, timestamp};
+use crate::text::hex;
+use crate::times::timestamp;
 
 /// Words that guess themselves are shorter.
 const SHORTEST: usize = 12;

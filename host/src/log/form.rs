@@ -10,7 +10,7 @@ use super::entry::{Entry, Field, Value};
 use super::masks::Masks;
 use crate::config::{Level, LogFormat};
 use crate::http1::write_number;
-use crate::text::rfc3339;
+use crate::times::rfc3339;
 
 /// What stands where something was cut.
 const CUT: &str = "…";

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::caller::Caller;
 use crate::files::Journal;
 use crate::policy::digest;
-use crate::text::timestamp;
+use crate::times::timestamp;
 
 /// Lines on their way. Each is some hundred bytes.
 const WAITING: usize = 256;

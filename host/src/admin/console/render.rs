@@ -10,7 +10,7 @@ use include_dir::{Dir, include_dir};
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior, Value};
 
-use crate::text::timestamp;
+use crate::times::timestamp;
 
 /// Templates and assets.
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/console");

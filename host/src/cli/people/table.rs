@@ -112,7 +112,7 @@ pub(super) fn span(seconds: u64) -> String {
 
 /// A time in seconds since 1970, in UTC.
 pub(super) fn clock(seconds: u64) -> String {
-    let text = crate::text::timestamp(UNIX_EPOCH + Duration::from_secs(seconds));
+    let text = crate::times::timestamp(UNIX_EPOCH + Duration::from_secs(seconds));
     let second = text.get(..19).unwrap_or(&text).replace('T', " ");
     format!("{second}Z")
 }
