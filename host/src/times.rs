@@ -1,7 +1,22 @@
 //! Times as logs, pages and cookies have them.
 
 use std::cell::Cell;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A time since 1970; one before is 1970.
+pub fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Seconds since 1970.
+pub fn seconds_now() -> u64 {
+    since_1970(SystemTime::now()).as_secs()
+}
+
+/// Whole milliseconds.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Adds a time with milliseconds, as `2026-11-27T17:30:30.125Z` (RFC 3339).
 pub fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
@@ -9,7 +24,7 @@ pub fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
         /// Of the last one, its second since 1970 and its text: most of those that follow share it.
         static LAST: Cell<(u64, [u8; 24])> = const { Cell::new((u64::MAX, *b"0000-00-00T00:00:00.000Z")) };
     }
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = since_1970(time);
     let (mut second, mut text) = LAST.get();
     if second != since.as_secs() {
         second = since.as_secs();
@@ -55,8 +70,6 @@ fn write_digits(place: &mut [u8], mut number: u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -19,8 +19,8 @@ use crate::directory::{Asked, Bound, User};
 use crate::limits::{network_of, network_text};
 use crate::live::Live;
 use crate::secret::Secret;
-use crate::session::seconds_now;
 use crate::state::{LONGEST, Shared};
+use crate::times::{millis, seconds_now};
 use crate::tries::Record;
 
 /// So many sessions are listed; who has more asks for those of a node or a user.
@@ -228,7 +228,7 @@ fn test(live: &Live, user: &str, secret: Option<&Secret>) -> Answer {
 fn of_asked(live: &Live, asked: &Asked, mapped: Option<&str>) -> Json {
     let mut row = json!({
         "server": asked.server,
-        "ms": u64::try_from(asked.took.as_millis()).unwrap_or(u64::MAX),
+        "ms": millis(asked.took),
     });
     match &asked.users {
         Ok(users) => row["entries"] = users.iter().map(|user| of_user(live, user, mapped)).collect(),
@@ -303,8 +303,8 @@ pub(super) async fn top(call: Call) -> Answer {
         json!({
             "id": line.id.as_str(),
             "ago": slow.at.elapsed().as_secs(),
-            "ms": u64::try_from(slow.waited.as_millis()).unwrap_or(u64::MAX),
-            "queue-ms": u64::try_from(line.queue.as_millis()).unwrap_or(u64::MAX),
+            "ms": millis(slow.waited),
+            "queue-ms": millis(line.queue),
             "status": line.status,
             "method": line.method().map(hyper::Method::as_str),
             "path": Some(line.path()).filter(|_| whole),

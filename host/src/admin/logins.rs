@@ -12,8 +12,8 @@ use super::privacy;
 use crate::feed::Show as _;
 use crate::limits::network_text;
 use crate::live::Live;
-use crate::session::seconds_now;
 use crate::state::Shared;
+use crate::times::seconds_now;
 use crate::tries::{Reason, Record};
 
 /// So many attempts are shown.

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::call::{Answer, Call};
 use super::status;
 use crate::control::Generations;
-use crate::session::seconds_now;
+use crate::times::seconds_now;
 use crate::tls;
 
 /// A certificate that holds for fewer days is an alarm: automatic renewal comes weeks before.

@@ -14,8 +14,8 @@ use super::caller::Role;
 use crate::config::{self, Source, Table};
 use crate::files::{self, Identity};
 use crate::secret::Secret;
-use crate::session::seconds_now;
 use crate::text::{hex, quoted};
+use crate::times::seconds_now;
 
 /// Somebody with a name of his own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,6 @@
 //!
 //! Pure, but for the clock that tells whether a cookie has expired.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use doorward_wire::cookie::cookie_pairs;
 use hyper::HeaderMap;
 use hyper::header;
@@ -11,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use doorward_wire::cookie_date;
+
+use crate::times::seconds_now;
 
 /// The browser's cookies, for the time of a login.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -107,10 +107,7 @@ fn is_over(line: &str) -> bool {
     });
     match (age, attribute(line, "expires").and_then(cookie_date::parse)) {
         (Some(age), _) => age.starts_with('-') || age.bytes().all(|byte| byte == b'0'),
-        (None, Some(expires)) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-            expires <= i64::try_from(now).unwrap_or(i64::MAX)
-        }
+        (None, Some(expires)) => expires <= i64::try_from(seconds_now()).unwrap_or(i64::MAX),
         (None, None) => false,
     }
 }

@@ -1,7 +1,7 @@
 //! Logs a user in to a node by its recipe, as a browser would, and says what the node answered.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
 use hyper::header;
@@ -18,6 +18,7 @@ use super::recipe::{Answered, Escape, Extract, From, Landing, Recipe, Stage, Ste
 use super::request::{self, Made, of_user};
 use crate::reply::Refusal;
 use crate::secret::{Secret, Values};
+use crate::times::{millis, since_1970};
 use crate::traces::{self, Label};
 
 /// A page read for its form or its words may be so large.
@@ -244,7 +245,7 @@ fn values(recipe: &Recipe, person: &Person<'_>, visitor: &Visitor<'_>) -> Values
 
 /// The time, and the secret.
 fn set_own(recipe: &Recipe, values: &mut Values) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+    let now = millis(since_1970(SystemTime::now()));
     values.set("timestamp-ms", &now.to_string());
     if let Some(secret) = &recipe.secret {
         values.set("secret", secret.expose());

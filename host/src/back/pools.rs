@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::NodeSpec;
 use super::health::{Health, NodeStatus, Transition};
 use crate::config::{self, Protocol};
 use crate::counters::{Histogram, Observed, PerWorker, Scale};
 use crate::limits::Gate;
+use crate::times::seconds_now;
 use crate::traces;
 
 /// A live node: what the generation says of it, and what lives of it.
@@ -98,13 +99,8 @@ impl Pool {
 
     fn drained_until(&self) -> Option<u64> {
         let until = self.drained_until.load(Ordering::Relaxed);
-        (until > 0 && until > seconds_of(SystemTime::now())).then_some(until)
+        (until > 0 && until > seconds_now()).then_some(until)
     }
-}
-
-/// Seconds since 1970.
-fn seconds_of(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Node {
@@ -223,7 +219,7 @@ impl Node {
     /// It takes no new logins for so long; or, without a time, as many as before. Holds behind its name, over reloads, as
     /// long as the process lives.
     pub fn drain(&self, time: Option<Duration>) {
-        let until = time.map_or(0, |time| seconds_of(SystemTime::now()).saturating_add(time.as_secs()));
+        let until = time.map_or(0, |time| seconds_now().saturating_add(time.as_secs()));
         self.pool.drained_until.store(until, Ordering::Relaxed);
     }
 

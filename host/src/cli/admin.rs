@@ -12,9 +12,9 @@ use super::print::say;
 use crate::admin::caller::Role;
 use crate::admin::people::{self, Account, Entry, Token};
 use crate::config::{self, units};
-use crate::session::{random, seconds_now};
+use crate::session::random;
 use crate::text::hex;
-use crate::times::timestamp;
+use crate::times::{seconds_now, timestamp};
 
 /// Words that guess themselves are shorter.
 const SHORTEST: usize = 12;

@@ -257,7 +257,7 @@ fn shown(verb: &str, body: &str, json: bool) -> String {
     match serde_json::from_str::<Json>(body) {
         Ok(answer) if !json => {
             let width = std::io::stdout().is_terminal().then(width).flatten();
-            people::print(verb, &answer, crate::session::seconds_now(), width)
+            people::print(verb, &answer, crate::times::seconds_now(), width)
         }
         _ => body.to_owned(),
     }

@@ -12,9 +12,9 @@ use crate::config::{Config, Fixed};
 use crate::directory::Shrink;
 use crate::policy::Policy;
 use crate::proxy::{Error, Proxy};
-use crate::session::seconds_now;
 use crate::snapshot::{Fingerprint, Snapshot};
 use crate::state::Cause;
+use crate::times::seconds_now;
 
 /// So many generations may be rolled back to.
 const GENERATIONS: usize = 5;

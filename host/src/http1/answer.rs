@@ -3,7 +3,7 @@
 //! Pure, but for the clock that tells the date.
 
 use std::cell::RefCell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use doorward_wire::http1::options_of;
 use hyper::body::SizeHint;
@@ -12,6 +12,8 @@ use hyper::{HeaderMap, StatusCode, Version, header};
 
 use super::body::{Encoder, is_bodiless};
 use super::outbox::{Outbox, write_header};
+
+use crate::times::seconds_now;
 
 /// What an answer depends on besides itself.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +91,7 @@ fn write_date(buffer: &mut Vec<u8>) {
     thread_local! {
         static DATE: RefCell<(u64, String)> = RefCell::default();
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let now = seconds_now();
     DATE.with_borrow_mut(|(second, text)| {
         if *second != now {
             (*second, *text) = (now, httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now)));

@@ -14,6 +14,7 @@ use crate::config::{Level, LogKind};
 use crate::peer::Peer;
 use crate::request_id::RequestId;
 use crate::session::Session;
+use crate::times::millis;
 
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -172,7 +173,6 @@ impl Line {
     /// Hands the access line over to all who want it.
     pub(super) fn write(&self, outlets: &Outlets) {
         let ((agent, referrer), session, path) = (outlets.fields(), self.session.as_deref(), self.path());
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let fields = [
             ("id", Value::Word(self.id.as_str())),
             ("client", Value::word(self.peer.told().to_str().ok())),

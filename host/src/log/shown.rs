@@ -1,12 +1,13 @@
 //! The end of an exchange, for people who watch.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde_json::{Value as Json, json};
 
 use super::access::Line;
 use crate::feed::Show;
+use crate::times::{millis, since_1970};
 
 /// An exchange that ended.
 pub struct Shown {
@@ -25,9 +26,8 @@ impl Show for Shown {
         let line = &self.line;
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let session = line.session.as_deref();
-        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         json!({
-            "id": line.id.as_str(), "time": self.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+            "id": line.id.as_str(), "time": since_1970(self.time).as_secs_f64(),
             "client": line.peer.address.to_string(), "listener": line.peer.listener, "tls": line.tls(),
             "protocol": line.protocol(), "site": line.site.as_deref(), "host": line.host.as_deref(),
             "method": line.method().map(hyper::Method::as_str), "path": line.path(), "status": line.status,

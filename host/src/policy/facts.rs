@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use doorward_engine::{Fact, Form, Read, Value};
 use doorward_wire::form;
@@ -14,6 +13,7 @@ use hyper::http::request::Parts;
 
 use crate::peer::Peer;
 use crate::request_id::RequestId;
+use crate::times::seconds_now;
 
 /// The facts of one decision. Cheap to clone: a guest keeps a copy while it decides.
 #[derive(Debug, Clone)]
@@ -67,8 +67,7 @@ const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZAT
 impl Facts {
     /// Facts of a connection; the clock stands still from here on.
     pub fn of_connection(peer: Arc<Peer>) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { peer, request: None, form: None, login: None, now }
+        Self { peer, request: None, form: None, login: None, now: seconds_now() }
     }
 
     /// Facts of a plain request and login that no client made, to tell a bad policy from bad clients. Listener and site are

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use doorward_engine::{Answer, Fact, Trace, Value};
@@ -13,6 +13,7 @@ use super::Policy;
 use crate::config;
 use crate::feed::Show;
 use crate::request_id::RequestId;
+use crate::times::since_1970;
 
 /// Records that may wait for the writer: with a kilobyte each, 8 MiB.
 const WAITING: usize = 8192;
@@ -162,9 +163,8 @@ fn write(taker: &impl Taker, records: &Receiver<Record>, mask: &ArcSwap<Mask>, d
 
 impl Record {
     fn to_json(&self, mask: &Mask) -> Json {
-        let time = self.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut record = json!({
-            "time": time.as_secs_f64(),
+            "time": since_1970(self.time).as_secs_f64(),
             "generation": self.generation,
             "policy": self.policy.name,
             "asks": self.policy.question.name(),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 
 use super::opened::{Opened, Remembered};
-use super::{Cookie, Revoked, Session, Sessions, Sightings, seconds_now};
+use super::{Cookie, Revoked, Session, Sessions, Sightings};
 use crate::peer::Scheme;
+use crate::times::seconds_now;
 
 /// What a session is looked for with, and where it is noted down that it was seen.
 pub struct Search<'a> {

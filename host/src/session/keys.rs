@@ -12,8 +12,8 @@ use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
-use super::seconds_now;
 use crate::files;
+use crate::times::seconds_now;
 
 /// What something is sealed for: it opens for nothing else, so that one kind never passes for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

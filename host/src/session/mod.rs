@@ -12,7 +12,7 @@ mod revoked;
 mod sighting;
 mod watched;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,6 +36,7 @@ use crate::limits::Holder;
 use crate::peer::Scheme;
 use crate::secret::Values;
 use crate::text::hex;
+use crate::times::seconds_now;
 
 /// Who is logged in, where, and since when. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -259,11 +260,6 @@ pub fn random_text() -> String {
     let mut bytes = [0; 16];
     keys::fill_random(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// Seconds since 1970.
-pub fn seconds_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Revoked, Session, Sessions, seconds_now};
+use super::{Revoked, Session, Sessions};
 use crate::secret::Values;
+use crate::times::seconds_now;
 
 const SHARDS: usize = 64;
 /// Sessions of a shard: 65,536 in all, about 20 MiB.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Session, seconds_now};
+use super::Session;
+use crate::times::seconds_now;
 
 /// Sessions with tunnels. Part of State.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::Snapshot;
 use crate::config::{Address, Collector, Config, DirectoryKind, LogTarget, Place, Policy, SharedComputer, Tls};
-use crate::{session, shortage, tls};
+use crate::{shortage, times, tls};
 
 /// Adds all of them.
 pub(super) fn add(config: &Config, snapshot: &Snapshot, warnings: &Collector) {
@@ -56,7 +56,7 @@ fn open_files(config: &Config, warnings: &Collector) {
 
 /// Certificates that do not hold, or not for long.
 fn certificates(config: &Config, warnings: &Collector) {
-    let now = i64::try_from(session::seconds_now()).unwrap_or(i64::MAX);
+    let now = i64::try_from(times::seconds_now()).unwrap_or(i64::MAX);
     let warn = |place: Place, file: &Path, trouble: Option<String>| {
         if let Some(trouble) = trouble {
             warnings.add(place.warning(format!("{}: {trouble}", file.display()), "one that holds for longer"));

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use doorward_wire::{cookie::cookie_pairs, form};
@@ -17,6 +17,7 @@ use serde_json::{Value as Json, json};
 
 use crate::files::{Lines, Manner};
 use crate::log::access::Line;
+use crate::times::{millis, seconds_now, since_1970};
 use crate::tries::Record;
 
 /// Traces at once.
@@ -78,7 +79,7 @@ impl UserTraces {
             return Err(NoTrace::TooMany);
         }
         *last += 1;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = seconds_now();
         let path = folder.join(format!("trace-{now}-{last}.jsonl"));
         let lost = |lines| format!("{}\n", json!({"lost": lines})).into_bytes();
         let manner = Manner { name: "trace".to_owned(), gather: Duration::from_millis(10), lost: Box::new(lost) };
@@ -106,7 +107,7 @@ impl UserTraces {
         self.on.store(!stay.is_empty(), Ordering::Relaxed);
         self.all.store(Arc::new(stay));
         for trace in &ended {
-            trace.write(&json!({"trace": trace.user, "ends": seconds(SystemTime::now())}));
+            trace.write(&json!({"trace": trace.user, "ends": since_1970(SystemTime::now()).as_secs_f64()}));
             tracing::info!(user = trace.user, "a user is not followed any more");
         }
         ended.len()
@@ -184,12 +185,7 @@ impl UserTrace {
     }
 }
 
-fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
 fn of_line(line: &Line) -> Json {
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let head = line.head();
     let query = head.and_then(|head| head.uri.query()).map(|query| {
         // Without a `=` it may be a value.
@@ -198,7 +194,7 @@ fn of_line(line: &Line) -> Json {
         names.collect::<Vec<_>>()
     });
     json!({
-        "time": seconds(SystemTime::now()),
+        "time": since_1970(SystemTime::now()).as_secs_f64(),
         "id": line.id.as_str(),
         "client": line.peer.address.to_string(),
         "listener": line.peer.listener,

@@ -1,13 +1,14 @@
 //! A finished trace, and many of them as OTLP writes them down in JSON.
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value as Json, json};
 
 use super::context::random;
 use super::{Context, Span, Trace};
 use crate::text::hex;
+use crate::times::since_1970;
 
 /// So many bytes of what a client wrote are told.
 const TEXT_SIZE: usize = 1 << 10;
@@ -50,7 +51,7 @@ impl Finished {
 
     /// Its spans.
     fn spans(&self) -> Vec<Json> {
-        let ended = self.ended.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ended = since_1970(self.ended);
         let began = ended.saturating_sub(self.took);
         let ids: Vec<[u8; 8]> = self.spans.iter().map(|_| random().max(1).to_be_bytes()).collect();
         let mut root = span((self.context, self.context.span, self.context.parent), &self.name, SERVER, (began, ended));

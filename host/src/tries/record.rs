@@ -4,13 +4,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value as Json, json};
 
 use super::Reason;
 use crate::config::Protocol;
 use crate::feed::Show;
+use crate::times::{millis, since_1970};
 
 /// So many bytes of what was typed for a name are kept; no name is longer.
 const NAME_SIZE: usize = 256;
@@ -70,7 +71,7 @@ impl Record {
         let (user, account, site) = (&*self.typed, self.user.as_deref(), &*self.site);
         let (protocol, reason) = (self.protocol.name(), self.reason_word());
         let (policy, node, session) = (self.policy.as_deref(), self.node.as_deref(), self.session.as_deref());
-        let ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        let ms = millis(self.took);
         match self.retry_after.map(|wait| wait.as_secs()) {
             Some(wait) => tracing::warn!(
                 target: "login", id, user, account, %client, site, host, protocol, outcome, reason, policy, mode, node, ms, wait,
@@ -91,10 +92,10 @@ impl Show for Arc<Record> {
 
     fn show(&self) -> Json {
         json!({
-            "id": &*self.id, "time": self.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+            "id": &*self.id, "time": since_1970(self.time).as_secs_f64(),
             "protocol": self.protocol.name(), "site": &*self.site, "host": self.host, "typed": self.typed, "user": self.user,
             "client": self.client.to_string(), "outcome": self.outcome, "reason": self.reason_word(), "policy": self.policy,
-            "mode": self.mode, "node": self.node, "ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "mode": self.mode, "node": self.node, "ms": millis(self.took),
         })
     }
 }

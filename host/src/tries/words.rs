@@ -2,12 +2,11 @@
 //!
 //! Pure.
 
-use std::time::UNIX_EPOCH;
-
 use serde_json::{Value as Json, json};
 
 use super::{Reason, Record};
 use crate::auth::Problem;
+use crate::times::{millis, since_1970};
 
 impl Reason {
     /// What it means.
@@ -103,7 +102,7 @@ impl Record {
 
     /// As it is shown to an operator.
     pub fn shown(&self) -> Json {
-        let seconds = self.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = since_1970(self.time);
         json!({
             "time": seconds.as_secs(),
             "id": &*self.id,
@@ -118,7 +117,7 @@ impl Record {
             "policy": self.policy,
             "mode": self.mode,
             "node": self.node,
-            "ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "ms": millis(self.took),
             "wait": self.retry_after.map(|wait| wait.as_secs()),
             "session": self.session,
             "what": self.told(),

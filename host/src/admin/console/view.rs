@@ -11,7 +11,7 @@ use super::super::privacy;
 use super::live::Live;
 use super::render;
 use crate::feed::{Event, Feed, Filter};
-use crate::session::seconds_now;
+use crate::times::seconds_now;
 
 /// A page: what it is called, which verb tells what is on it, and by which template it is shown.
 pub(super) struct Page {

@@ -1,9 +1,11 @@
 //! Numbers of the process, as the kernel has them. What it does not tell is left out.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
+
+use crate::times::since_1970;
 
 /// What the kernel says.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl Process {
 
     /// Seconds since it started.
     pub(super) fn uptime(&self) -> f64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = since_1970(SystemTime::now());
         (now.as_secs_f64() - self.started).max(0.0)
     }
 }

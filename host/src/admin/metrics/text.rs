@@ -1,10 +1,10 @@
 //! Metrics as text: Prometheus' format (version 0.0.4), and OpenMetrics 1.0 for who asks for it.
 
 use std::fmt::Write as _;
-use std::time::UNIX_EPOCH;
 
 use super::row::{Kind, Labels, Metric, Value, Values};
 use crate::counters::Exemplar;
+use crate::times::since_1970;
 
 /// In which format metrics are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub(super) fn write<'a>(metrics: impl Iterator<Item = (&'a Metric, Values)>, for
 
 /// An exemplar, as it stands behind a number.
 fn told(Exemplar { trace, took, time }: &Exemplar) -> String {
-    let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = since_1970(*time);
     format!(" # {{trace_id=\"{trace}\"}} {} {:.3}", took.as_secs_f64(), time.as_secs_f64())
 }
 

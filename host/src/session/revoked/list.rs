@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 
-use super::super::{Session, seconds_now};
+use super::super::Session;
 use crate::text::hex;
+use crate::times::seconds_now;
 
 /// Sessions remembered; a day of logouts of a large cluster at 64 bytes each.
 const SESSIONS: usize = 1 << 20;

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, Timespec, poll};
 
-use super::{Session, seconds_now};
+use super::Session;
+use crate::times::seconds_now;
 use ledger::Ledger;
 pub use ledger::Past;
 use link::{Link, Other};
