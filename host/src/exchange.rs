@@ -143,9 +143,12 @@ pub fn run(
         }
         Err(Unreadable(refusal)) => (Err(refusal), Present::default(), Incoming::Empty),
     };
-    let peer = head.as_ref().map_or(peer.clone(), |head| client::of(peer, &snapshot.forwarding, &head.headers));
-    let mut finish = Finish::begin(&worker, &peer, head.as_ref().ok(), snapshot.generation);
     let is_from_proxy = snapshot.forwarding.trusted.contain(proxy);
+    let peer = match &head {
+        Ok(head) if is_from_proxy => client::of(peer, &snapshot.forwarding, &head.headers),
+        _ => peer,
+    };
+    let mut finish = Finish::begin(&worker, &peer, head.as_ref().ok(), snapshot.generation);
     let headers = head.as_ref().ok().filter(|_| is_from_proxy).map(|head| &head.headers);
     let trace = snapshot.traces.as_ref().map(|settings| finish.trace(headers, settings));
     let mut exchange = Exchange { worker, snapshot, peer, is_from_proxy, connection, finish };
