@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use crate::config::{LOGIN_FORM, Level};
+use crate::limits::Shut;
 
 /// A failure that a client may see. The log has the cause; the request id joins the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +106,17 @@ pub struct Look {
     pub retry_after: Option<Duration>,
     /// How loud the log is about it.
     pub level: Level,
+}
+
+impl From<Shut> for Refusal {
+    /// What somebody sees whom a node's gate did not let in.
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::Full => Self::QueueFull,
+            Shut::TimedOut => Self::QueueTimeout,
+            Shut::InVain => Self::NodeAway,
+        }
+    }
 }
 
 impl Refusal {

@@ -21,7 +21,7 @@ use super::pinned::Owner;
 use super::timers::Timers;
 use super::tunnel::Tunnel;
 use super::{Node, connection_auth, headers, http1, tunnel};
-use crate::limits::{Allowance, Shut};
+use crate::limits::Allowance;
 use crate::peer::Peer;
 use crate::reply::Refusal;
 use crate::traces::{self, Label};
@@ -137,11 +137,7 @@ pub async fn forward(hop: Hop<'_>, mut outbound: Box<Outbound>) -> Result<NodeAn
     if !waited.is_zero() {
         traces::note_wait("queue", waited, || Label::Named(node.clone()));
     }
-    let permit = entered.map_err(|shut| match shut {
-        Shut::Full => Refusal::QueueFull,
-        Shut::TimedOut => Refusal::QueueTimeout,
-        Shut::InVain => Refusal::NodeAway,
-    })?;
+    let permit = entered.map_err(Refusal::from)?;
     // Asked only here, since the one request that tries a node that was down must not be lost in the queue.
     if node.health.is_troubled() && !node.health.admits(std::time::Instant::now()) {
         return Err(Refusal::NodeAway);

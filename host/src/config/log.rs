@@ -28,6 +28,21 @@ pub enum Level {
     Debug,
 }
 
+impl Level {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
+
+    /// Its name, as the configuration has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
 /// What an event of the log is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogKind {
@@ -282,7 +297,7 @@ pub(super) fn originals(t: &Table<'_>) {
 }
 
 fn one(t: &Table<'_>, base: &Path) -> LogTo {
-    let levels = [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
+    let levels = Level::ALL.map(|level| (level.name(), level));
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json), ("rfc5424", LogFormat::Rfc5424)];
     let path = |key: &str| t.text(key).map(|path| base.join(path));
     let target = target(t, base);

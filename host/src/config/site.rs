@@ -96,18 +96,8 @@ pub(super) fn site(t: &Table<'_>, base: &Path) -> Site {
         }
     }
     let links = t.tables("links", |t| Link {
-        text: wording(t, "text", LINK_TEXT).unwrap_or_else(|| {
-            if !t.has("text") {
-                t.fault("text", "nothing", "this key, which is required");
-            }
-            Wording::Same(String::new())
-        }),
-        url: t.parsed("url", LINK, link).unwrap_or_else(|| {
-            if !t.has("url") {
-                t.fault("url", "nothing", "this key, which is required");
-            }
-            String::new()
-        }),
+        text: wording(t, "text", LINK_TEXT).unwrap_or_else(|| Wording::Same(missing(t, "text"))),
+        url: t.parsed("url", LINK, link).unwrap_or_else(|| missing(t, "url")),
         place: t.place(),
     });
     if links.len() > LINKS {
@@ -130,6 +120,11 @@ pub(super) fn site(t: &Table<'_>, base: &Path) -> Site {
         hosts,
         place: t.place(),
     }
+}
+
+/// Faults a required key that is not there; one that is wrong was told of.
+fn missing(t: &Table<'_>, key: &str) -> String {
+    if t.has(key) { String::new() } else { t.required(key) }
 }
 
 /// A text, or a table with one for each language.
@@ -163,9 +158,9 @@ fn wording(t: &Table<'_>, key: &str, most: usize) -> Option<Wording> {
 }
 
 fn color(text: &str) -> Option<[u8; 3]> {
-    let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.is_ascii())?;
+    let is_color = |digits: &&str| digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let digits = text.strip_prefix('#').filter(is_color)?;
     let part = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
-    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
     Some([part(0)?, part(2)?, part(4)?])
 }
 

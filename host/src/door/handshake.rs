@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::HandshakeKind;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -41,9 +41,10 @@ pub(super) async fn secure(
         Ok(Ok(Channel::Tls(stream))) => {
             let session = stream.get_ref().1;
             let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-            count(version_of(session.protocol_version()), if is_resumed { "resumed" } else { "full" });
+            let version = tls::version(session.protocol_version());
+            count(version.strip_prefix("TLSv").unwrap_or(NO_VERSION), if is_resumed { "resumed" } else { "full" });
             let told = PeerTls {
-                version: tls::version(session.protocol_version()),
+                version,
                 server_name: session.server_name().map(str::to_ascii_lowercase),
                 client_subject: session.peer_certificates().and_then(|chain| tls::subject(chain.first()?)),
             };
@@ -70,14 +71,6 @@ pub(super) async fn secure(
 
 /// The version in metrics of a handshake that came to none.
 const NO_VERSION: &str = "none";
-
-fn version_of(version: Option<ProtocolVersion>) -> &'static str {
-    match version {
-        Some(ProtocolVersion::TLSv1_3) => "1.3",
-        Some(ProtocolVersion::TLSv1_2) => "1.2",
-        _ => NO_VERSION,
-    }
-}
 
 async fn handshake(acceptor: &TlsAcceptor, mut stream: Stream) -> std::io::Result<Channel> {
     let mut first = Vec::new();

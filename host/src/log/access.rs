@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
+use serde_json::{Value as Json, json};
 
 use super::entry::{Entry, Value};
 use super::outlets::Outlets;
@@ -170,6 +171,18 @@ impl Line {
 }
 
 impl Line {
+    /// What everybody sees of it who reads it as JSON.
+    pub fn to_json(&self) -> Json {
+        json!({
+            "id": self.id.as_str(), "client": self.peer.address.to_string(), "listener": self.peer.listener,
+            "tls": self.tls(), "protocol": self.protocol(), "site": self.site.as_deref(), "host": self.host.as_deref(),
+            "method": self.method().map(Method::as_str), "path": self.path(), "status": self.status,
+            "received": self.received, "sent": self.sent, "queue-ms": millis(self.queue),
+            "node-ms": self.first_byte.map(millis), "ms": millis(self.took), "ended": self.ended.name(),
+            "node": self.session.as_deref().map(Session::backend), "generation": self.generation,
+        })
+    }
+
     /// Hands the access line over to all who want it.
     pub(super) fn write(&self, outlets: &Outlets) {
         let ((agent, referrer), session, path) = (outlets.fields(), self.session.as_deref(), self.path());

@@ -174,15 +174,6 @@ fn shout(level: Level) -> &'static str {
     }
 }
 
-fn name_of(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-    }
-}
-
 /// The message, and the fields behind it.
 fn people(out: &mut Vec<u8>, entry: &Entry<'_>, most: &Most<'_>) {
     escaped(out, &most.cut(entry.message), false);
@@ -214,7 +205,7 @@ fn json(out: &mut Vec<u8>, entry: &Entry<'_>, most: &Most<'_>) {
     out.extend_from_slice(b"{\"time\":\"");
     rfc3339(out, entry.time);
     // No formatting in here: each access line comes this way.
-    for text in ["\",\"level\":\"", name_of(entry.level), "\",\"kind\":\"", entry.kind.name(), "\",\"message\":\""] {
+    for text in ["\",\"level\":\"", entry.level.name(), "\",\"kind\":\"", entry.kind.name(), "\",\"message\":\""] {
         out.extend_from_slice(text.as_bytes());
     }
     escaped(out, &most.cut(entry.message), true);

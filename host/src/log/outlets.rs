@@ -119,10 +119,8 @@ impl Outlets {
     pub(super) fn write_decision(&self, json: &str, entry: &Entry<'_>) {
         let wants = |outlet: &Outlet| outlet.wants(LogKind::Decision, Level::Info);
         let is_whole = |outlet: &Outlet| outlet.to.format == LogFormat::Json && outlet.form.frame == Frame::Plain;
+        let line = [json.as_bytes(), b"\n"].concat();
         for outlet in self.all.iter().filter(|outlet| wants(outlet) && is_whole(outlet)) {
-            let mut line = Vec::with_capacity(json.len() + 1);
-            line.extend_from_slice(json.as_bytes());
-            line.push(b'\n');
             outlet.lines.push(&line);
         }
         self.hand_over(|outlet| wants(outlet) && !is_whole(outlet), entry);

@@ -52,7 +52,7 @@ pub struct Session {
     #[serde(skip_serializing_if = "Values::is_empty")]
     kept: Values,
     /// Whether others use the computer too: then it ends sooner when it is not used.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     shared: bool,
     /// Whose shares it takes. Of the user's name, so that not each request has to hash that.
     #[serde(skip_serializing)]
@@ -72,11 +72,6 @@ struct Written {
     kept: Values,
     #[serde(default)]
     shared: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 impl From<Written> for Session {

@@ -17,7 +17,8 @@ use serde_json::{Value as Json, json};
 
 use crate::files::{Lines, Manner};
 use crate::log::access::Line;
-use crate::times::{millis, seconds_now, since_1970};
+use crate::session::Session;
+use crate::times::{seconds_now, since_1970};
 use crate::tries::Record;
 
 /// Traces at once.
@@ -134,7 +135,7 @@ impl UserTraces {
         if !self.on.load(Ordering::Relaxed) {
             return;
         }
-        let typed = record.typed.trim().to_lowercase();
+        let typed = Record::folded(&record.typed);
         let is_meant = |trace: &&Arc<UserTrace>| record.user.as_ref() == Some(&trace.user) || typed == trace.user;
         for trace in self.all.load().iter().filter(is_meant) {
             let mut attempts = trace.attempts();
@@ -193,30 +194,12 @@ fn of_line(line: &Line) -> Json {
         let names = named.flat_map(|one| form::read(one.as_bytes())).map(|(name, _)| name);
         names.collect::<Vec<_>>()
     });
-    json!({
-        "time": since_1970(SystemTime::now()).as_secs_f64(),
-        "id": line.id.as_str(),
-        "client": line.peer.address.to_string(),
-        "listener": line.peer.listener,
-        "tls": line.tls(),
-        "protocol": line.protocol(),
-        "site": line.site.as_deref(),
-        "host": line.host.as_deref(),
-        "method": line.method().map(hyper::Method::as_str),
-        "path": line.path(),
-        "parameters": query,
-        "headers": head.map(|head| of_headers(&head.headers)),
-        "status": line.status,
-        "received": line.received,
-        "sent": line.sent,
-        "queue-ms": millis(line.queue),
-        "node-ms": line.first_byte.map(millis),
-        "ms": millis(line.took),
-        "ended": line.ended.name(),
-        "node": line.session.as_deref().map(crate::session::Session::backend),
-        "session": line.session.as_deref().map(crate::session::Session::id),
-        "generation": line.generation,
-    })
+    let mut json = line.to_json();
+    json["time"] = json!(since_1970(SystemTime::now()).as_secs_f64());
+    json["parameters"] = json!(query);
+    json["headers"] = json!(head.map(|head| of_headers(&head.headers)));
+    json["session"] = json!(line.session.as_deref().map(Session::id));
+    json
 }
 
 /// Headers whose values open nothing. Of all others only the name is written: what could be a secret has no end.

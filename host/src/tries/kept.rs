@@ -60,16 +60,12 @@ impl Crowd {
     }
 }
 
-fn folded(typed: &str) -> String {
-    typed.trim().to_lowercase()
-}
-
 impl Tries {
     /// Keeps one.
     pub fn keep(&self, record: Arc<Record>) {
         let name = match &record.user {
             Some(user) => self.hasher.hash_one((&*record.site, user.as_str())),
-            None => self.hasher.hash_one((&*record.site, folded(&record.typed).as_str())),
+            None => self.hasher.hash_one((&*record.site, Record::folded(&record.typed).as_str())),
         };
         let entry = Entry { name, crowd: Crowd::of(&record), record };
         let mut kept = self.kept();
@@ -92,8 +88,8 @@ impl Tries {
 
     /// Those of one user, at whichever site, the newest first: by a canonical name, or by what was typed.
     pub fn of_user(&self, name: &str) -> Vec<Arc<Record>> {
-        let typed = folded(name);
-        self.find(|record| record.user.as_deref() == Some(name) || folded(&record.typed) == typed)
+        let typed = Record::folded(name);
+        self.find(|record| record.user.as_deref() == Some(name) || Record::folded(&record.typed) == typed)
     }
 
     /// How many there are.

@@ -59,6 +59,11 @@ impl Record {
         &typed[..typed.floor_char_boundary(NAME_SIZE)]
     }
 
+    /// A name as records are found by it.
+    pub fn folded(typed: &str) -> String {
+        typed.trim().to_lowercase()
+    }
+
     /// The reason's word.
     pub fn reason_word(&self) -> Option<&'static str> {
         self.reason.map(Reason::word)

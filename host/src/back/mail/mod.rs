@@ -17,7 +17,7 @@ use super::login::{LoginError, Pending, Person};
 use super::spec::MailSpec;
 use super::{Dialogue, Node};
 use crate::config::{ClientAddress, Protocol};
-use crate::limits::{Gate, Holder, Permit, Shut};
+use crate::limits::Holder;
 use crate::mails::{Mail, Mails};
 use crate::peer::Peer;
 use crate::reply::Refusal;
@@ -59,8 +59,8 @@ impl Dialogue for AtMailServer<'_> {
             return Err(Refusal::NoNode.into());
         };
         let (sessions, logins) = node.mail_gates();
-        let place = enter(sessions, Holder::ANYBODY).await?;
-        let turn = enter(logins, Holder::login(person.name)).await?;
+        let place = sessions.enter(Holder::ANYBODY).await.map_err(Refusal::from)?;
+        let turn = logins.enter(Holder::login(person.name)).await.map_err(Refusal::from)?;
         if !health.admits(Instant::now()) {
             return Err(Refusal::NodeAway.into());
         }
@@ -163,15 +163,4 @@ impl AtMailServer<'_> {
             }
         }
     }
-}
-
-async fn enter(gate: &Gate, holder: Holder) -> Result<Permit, LoginError> {
-    gate.enter(holder).await.map_err(|shut| {
-        match shut {
-            Shut::Full => Refusal::QueueFull,
-            Shut::TimedOut => Refusal::QueueTimeout,
-            Shut::InVain => Refusal::NodeAway,
-        }
-        .into()
-    })
 }
