@@ -6,6 +6,8 @@ use harness::{Answer, Backend, Browser, Device, Proxy, Request, Setup, artifacts
 
 use crate::support::{backend, config, setup, webmail};
 
+const LONG: Duration = Duration::from_secs(120);
+
 const LOGO: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 9 3\"><path d=\"M0 0h9v3H0z\"/></svg>";
 
 /// All that a site may have.
@@ -91,12 +93,12 @@ fn a_broken_picture_is_told_and_the_old_one_stays() {
     let first = logo_in(&page(&proxy, "en"));
     let from = proxy.log().len();
     proxy.write("logo.svg", LOGO.replace("</svg>", "<script>alert(1)</script></svg>"));
-    proxy.wait_for_log_after(from, r"site\[0\]\.logo.*<script>", Duration::from_secs(10));
+    proxy.wait_for_log_after(from, r"site\[0\]\.logo.*<script>", LONG);
     assert_eq!(logo_in(&page(&proxy, "en")), first);
     assert_eq!(proxy.client().get(&first).text(), LOGO);
     let from = proxy.log().len();
     proxy.write("logo.svg", LOGO.replace("h9", "h8"));
-    proxy.wait_for_log_after(from, "reloaded", Duration::from_secs(10));
+    proxy.wait_for_log_after(from, "reloaded", LONG);
     let second = logo_in(&page(&proxy, "en"));
     assert_ne!(second, first);
     // A page from before the change shows what there is now, and keeps it under no wrong address.

@@ -9,10 +9,9 @@ use std::time::Duration;
 use harness::{Backend, Proxy};
 use rustix::process::Signal;
 
-use crate::support::{config, setup, webmail};
+use crate::support::{ADMIN, config, setup, webmail};
 
 const SOON: Duration = Duration::from_secs(60);
-const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
 
 fn start() -> (Backend, Proxy) {
     let node = webmail(|_| harness::Answer::text("inbox"));

@@ -50,7 +50,7 @@ pub(crate) fn ended(proxy: &Proxy, path: &str) -> (String, String, u64) {
 fn front(node: &Backend, settings: &str, listener: &str) -> Proxy {
     let text = config(
         &format!("{settings}\n[[log.to]]\nwhat = [\"access\"]\ntarget = \"access.log\""),
-        &[("node-a", node, "rw-timeout = \"1s\"")],
+        &[("node-a", node, "rw-timeout = \"3s\"")],
     );
     setup().serve(&text.replace("address = \"127.0.0.1:0\"\n", &format!("address = \"127.0.0.1:0\"\n{listener}\n")))
 }

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use harness::{Answer, Backend, Hold, Proxy, Request};
 
-use crate::support::{PEOPLE, backend, config, log_in, logins, post_login, proxy, setup, webmail};
+use crate::support::{ADMIN, PEOPLE, backend, config, log_in, logins, post_login, proxy, setup, webmail};
 
 const SOON: Duration = Duration::from_secs(15);
-const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
 const PROBES: &str = "[backend.health]\npath = \"/up\"\ninterval = \"100ms\"\nrise = 2\nfall = 2\n";
 
 fn fine() -> impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static {

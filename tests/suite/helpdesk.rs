@@ -6,10 +6,9 @@ use harness::{Answer, Asked, Backend, Guest, LdapServer, Proxy, Question, Ran, R
 use regex_lite::Regex;
 
 use crate::recipes::send_code;
-use crate::support::{backend, config, log_in, post_login, proxy, setup, webmail};
+use crate::support::{ADMIN, backend, config, log_in, post_login, proxy, setup, webmail};
 
 const SOON: Duration = Duration::from_secs(10);
-const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
 
 /// What a node says to a login, by its user.
 const RECIPE: &str = "\

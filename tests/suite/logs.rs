@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use harness::{Answer, Proxy, Request};
 use serde_json::Value;
 
-use crate::support::{config, log_in, post_login, setup, wait_for_file, webmail};
+use crate::support::{ADMIN, config, log_in, post_login, setup, wait_for_file, webmail};
 
 const LONG: Duration = Duration::from_secs(60);
-const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
 
 /// A log host that does as it is told: reads nothing until somebody asks for a line.
 struct Host(TcpListener);
@@ -172,8 +171,9 @@ fn a_log_host_that_stands_still_delays_nobody_and_is_told_what_it_missed() {
     client.get("/n-0").expect(200);
     let mut lines = host.accept();
     let long = "x".repeat(6000);
-    let mut asked = 1;
+    let (mut asked, began) = (1, Instant::now());
     while counts(&proxy, "syslog+tcp").1 == 0 {
+        assert!(began.elapsed() < LONG, "no line is lost");
         for _ in 0..100 {
             client.get(&format!("/n-{asked}/{long}")).expect(200);
             asked += 1;
@@ -209,8 +209,9 @@ fn a_host_that_does_not_listen_by_udp_costs_its_lines_only() {
     let text = format!("{ADMIN}[[log.to]]\nwhat = [\"server\", \"access\"]\ntarget = \"syslog+udp://{address}\"\n");
     let proxy = setup().serve(&config(&text, &[("node-a", &node, "")]));
     let mut client = log_in(&proxy, "alice");
-    let mut asked = 0;
+    let (mut asked, began) = (0, Instant::now());
     while counts(&proxy, "syslog+udp").1 < 5 {
+        assert!(began.elapsed() < LONG, "no line is lost");
         client.get(&format!("/n-{asked}")).expect(200);
         asked += 1;
     }

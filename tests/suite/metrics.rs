@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{Answer, Backend, Certs, Proxy, Request};
 
 use crate::admin::Desk;
 use crate::documents::{anchors, document};
-use crate::support::{config, log_in, setup, webmail};
+use crate::support::{ADMIN, config, log_in, setup, webmail};
+
+const LONG: Duration = Duration::from_secs(120);
 
 /// The metrics in the format of an `Accept`.
 fn scrape(proxy: &Proxy, accept: &str) -> String {
@@ -39,8 +41,6 @@ fn judge(mut command: Command, text: &str) -> String {
     assert!(output.status.success(), "{said}\n{text}");
     said
 }
-
-const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
 
 /// Nodes, a policy with a shadow, and a login: whatever has numbers has some.
 fn served() -> (Backend, Proxy) {
@@ -123,7 +123,9 @@ fn an_orchestrator_is_told_to_send_no_more_while_it_drains_and_that_it_lives() {
     let ask = |path: &str| desk.client().get(path).status;
     assert_eq!((ask("/live"), ask("/ready")), (200, 200));
     desk.proxy.begin_to_terminate();
+    let began = Instant::now();
     while ask("/ready") != 503 {
+        assert!(began.elapsed() < LONG, "it is ready for good");
         std::thread::yield_now();
     }
     assert_eq!(ask("/live"), 200);
@@ -156,7 +158,7 @@ fn what_clients_make_up_adds_no_series() {
         assert_eq!(connection.read_response(method).expect("an answer").status, 401);
     }
     let wait_for = |count: f64| {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         loop {
             let metrics = scrape(&proxy, "*/*");
             let counted = sum(&metrics, "doorward_requests_total", "");
@@ -164,7 +166,7 @@ fn what_clients_make_up_adds_no_series() {
                 assert_eq!(counted, count);
                 return metrics;
             }
-            assert!(began.elapsed() < Duration::from_secs(120), "{counted} of {count}: {metrics}");
+            assert!(began.elapsed() < LONG, "{counted} of {count}: {metrics}");
         }
     };
     let before = series(&wait_for(4.0));
@@ -226,22 +228,22 @@ fn counters_equal_what_clients_count_over_reloads_and_with_workers_that_come_and
             let sites = if round % 2 == 0 { after } else { before };
             proxy.write("doorward.toml", format!("{text}{sites}"));
             proxy.admin("POST", "/reload");
-            let (from, began) = (counted.load(Ordering::Relaxed), std::time::Instant::now());
+            let (from, began) = (counted.load(Ordering::Relaxed), Instant::now());
             while counted.load(Ordering::Relaxed) < from + 200 {
-                assert!(began.elapsed() < Duration::from_secs(120));
+                assert!(began.elapsed() < LONG);
                 std::thread::yield_now();
             }
         }
         stop.store(true, Ordering::Relaxed);
     });
     let posts = counted.load(Ordering::Relaxed) as f64;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let metrics = loop {
         let metrics = scrape(&proxy, "*/*");
         if sum(&metrics, "doorward_requests_total", "ended=\"whole\"") >= posts + logins {
             break metrics;
         }
-        assert!(began.elapsed() < Duration::from_secs(120), "{posts}: {metrics}");
+        assert!(began.elapsed() < LONG, "{posts}: {metrics}");
     };
     let requests = |part: &str| sum(&metrics, "doorward_requests_total", part);
     assert_eq!((requests(""), requests("method=\"POST\"")), (posts + logins, posts + 4.0), "{metrics}");

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use harness::{Answer, Backend, Client, Proxy, Request};
 
-use crate::support::{body_attribute, config, log_in, post_login, proxy, setup, webmail};
-
-const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
+use crate::support::{ADMIN, body_attribute, config, log_in, post_login, proxy, setup, webmail};
 
 /// A webmail that says whom its cookie is of.
 fn inbox() -> Backend {

@@ -17,6 +17,9 @@ pub(crate) const RECIPE: &str = "\
 [success]\nstatus = [303]\n[failure]\nstatus = [401]\n[landing]\npath = \"/inbox\"\n\
 [logout]\npath = \"/logout\"\n[session]\ncookies = [\"sid\"]\n";
 
+/// An admin area that is asked by its socket.
+pub(crate) const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
+
 /// A back-end that takes logins whose password is `USER-secret`, and hands everything else to `answer`.
 pub(crate) fn webmail(answer: impl Fn(&mut harness::Incoming<'_>) -> Answer + Send + Sync + 'static) -> Backend {
     Backend::start(logins(answer))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use harness::{Answer, Backend, Proxy, Request};
 use serde_json::Value as Json;
 
-use crate::support::{config, log_in, setup, webmail};
+use crate::support::{ADMIN, config, log_in, setup, webmail};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -73,7 +73,6 @@ fn named<'a>(spans: &'a [Json], name: &str) -> &'a Json {
     found.unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
 }
 
-const ADMIN: &str = "[admin]\nsocket = \"admin.sock\"\n";
 const POLICY: &str = "[[policy]]\nname = \"device-detection\"\nasks = \"device\"\n";
 
 /// What became of traces, by the metrics.
