@@ -52,6 +52,8 @@ enum Message {
 #[derive(Default)]
 struct Watch {
     until: Option<Instant>,
+    /// The process ends.
+    is_closed: bool,
     viewers: Vec<Arc<Waiting>>,
     recent: Recent,
 }
@@ -119,12 +121,19 @@ impl Feed {
         self.wake();
     }
 
+    /// The process ends: nobody watches any more.
+    pub fn close(&self) {
+        let mut watch = self.watch();
+        watch.is_closed = true;
+        watch.viewers.iter().for_each(|viewer| viewer.news.notify_one());
+    }
+
     /// One more viewer; none where there are too many.
     pub fn view(self: &Arc<Self>, filter: Filter) -> Option<Viewer> {
         let waiting = Arc::new(Waiting { filter, events: Mutex::default(), news: Notify::new() });
         {
             let mut watch = self.watch();
-            if watch.viewers.len() >= VIEWERS {
+            if watch.is_closed || watch.viewers.len() >= VIEWERS {
                 return None;
             }
             watch.viewers.push(waiting.clone());
@@ -208,8 +217,9 @@ impl Waiting {
 }
 
 impl Viewer {
-    /// Waits for events, and takes all that there are: with how many were lost since the last time.
-    pub async fn next(&mut self) -> (Vec<Arc<Event>>, u64) {
+    /// Waits for events, and takes all that there are: with how many were lost since the last time. None when the feed is
+    /// closed.
+    pub async fn next(&mut self) -> Option<(Vec<Arc<Event>>, u64)> {
         loop {
             let (events, lost) = {
                 let mut waiting = self.waiting.events();
@@ -218,7 +228,10 @@ impl Viewer {
             if !events.is_empty() {
                 let skipped = self.feed.skipped();
                 let missed = skipped - std::mem::replace(&mut self.skipped, skipped);
-                return (events, lost + missed);
+                return Some((events, lost + missed));
+            }
+            if self.feed.watch().is_closed {
+                return None;
             }
             self.waiting.news.notified().await;
         }

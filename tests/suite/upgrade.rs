@@ -80,6 +80,36 @@ fn another_process_takes_over_and_no_connection_is_refused_or_closed() {
     end(&proxy);
 }
 
+#[test]
+fn whoever_asked_for_an_upgrade_is_answered_though_nobody_else_is_left_to_serve_and_the_disk_is_slow() {
+    let node = webmail(|_| Answer::text("inbox"));
+    let text = TEXT.replace("[admin]\n", "[admin]\naudit = \"audit.jsonl\"\n");
+    let mut proxy = setup().serve(&config(&text, &[("node-a", &node, "")]));
+    proxy.admin("POST", "/reload");
+    let audit = proxy.dir().join("audit.jsonl");
+    // Nothing is appended as long as another process has this lock, and the answer comes after the line.
+    let held = std::fs::File::open(&audit).expect("the audit log");
+    held.lock().expect("its lock");
+    let old = process(&proxy);
+    let (status, body) = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| proxy.admin("POST", "/upgrade"));
+        proxy.wait_for_log("another process serves, this one retires", Duration::from_secs(60));
+        // A process that waits for nobody has ended by then.
+        let retires = Instant::now();
+        while retires.elapsed() < Duration::from_millis(500) {
+            std::thread::yield_now();
+        }
+        held.unlock().expect("its lock");
+        asking.join().expect("an answer")
+    });
+    assert_eq!(status, 200, "{body}");
+    assert!(proxy.program().wait(Duration::from_secs(25)).success());
+    assert_ne!(process(&proxy), old);
+    let audit = std::fs::read_to_string(audit).expect("the audit log");
+    assert_eq!(audit.matches("\"upgrade\"").count(), 1, "{audit}");
+    end(&proxy);
+}
+
 /// Ends the process that serves now, which the harness did not start, and waits until it has removed its socket.
 fn end(proxy: &Proxy) {
     let process = i32::try_from(process(proxy)).ok().and_then(Pid::from_raw).expect("a process");

@@ -35,8 +35,14 @@ pub mod verbs;
 pub mod visit;
 mod watching;
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::sync::oneshot;
 
 use self::audit::Audit;
 use self::plane::Plane;
@@ -45,6 +51,8 @@ use crate::unix;
 
 /// The socket's mode: who may ask, may do anything.
 const MODE: u32 = 0o600;
+/// How long a process that ends waits until what was asked is answered: the outcome of an upgrade, say.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// A bound socket, whose file goes when it is dropped.
 pub struct Socket {
@@ -81,23 +89,39 @@ impl Socket {
     }
 }
 
-/// A plane that serves, until the process ends. When this is dropped, the socket's file is removed.
+/// A plane that serves, until the process ends. When this is dropped, what was asked is answered, and the socket's file is
+/// removed.
 pub struct Serving {
     _file: Option<unix::File>,
+    stop: Option<oneshot::Sender<Infallible>>,
+    /// Closed when its thread has ended.
+    ended: mpsc::Receiver<Infallible>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop = None;
+        let _ = self.ended.recv_timeout(PARTING);
+    }
 }
 
 /// Serves whoever comes by the socket and by the admin address, on a thread of its own.
 pub fn serve(socket: Option<Socket>, control: Handle) -> Serving {
     let (listener, file) = socket.map(|socket| (socket.listener, socket.file)).unzip();
     let thread = std::thread::Builder::new().name("admin".to_owned());
-    if let Err(error) = thread.spawn(move || run(listener, control)) {
+    let ((stop, stopped), (ends, ended)) = (oneshot::channel(), mpsc::channel());
+    let life = move || {
+        let _ends: mpsc::Sender<Infallible> = ends;
+        run(listener, control, stopped);
+    };
+    if let Err(error) = thread.spawn(life) {
         tracing::error!(%error, "the admin plane cannot be served");
     }
-    Serving { _file: file }
+    Serving { _file: file, stop: Some(stop), ended }
 }
 
 /// The life of the thread.
-fn run(socket: Option<std::os::unix::net::UnixListener>, control: Handle) {
+fn run(socket: Option<std::os::unix::net::UnixListener>, control: Handle, stopped: oneshot::Receiver<Infallible>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("admin-disk").build();
     let trouble = control.generations().proxy().shared().state.audit_trouble.clone();
     let (runtime, audit) = match runtime.and_then(|runtime| Ok((runtime, Audit::start(trouble)?))) {
@@ -105,17 +129,29 @@ fn run(socket: Option<std::os::unix::net::UnixListener>, control: Handle) {
         Err(error) => return tracing::error!(%error, "the admin plane cannot be served"),
     };
     let sockets = control.generations().proxy().admin_sockets();
+    let feed = control.generations().proxy().shared().desk.feed.clone();
+    let parting = GracefulShutdown::new();
     let plane = Arc::new(Plane::new(control, audit));
     // What belongs to a connection stays on this thread.
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = socket.map(tokio::net::UnixListener::from_std).transpose();
         let by_socket = async {
             match listener {
-                Ok(Some(listener)) => server::serve_socket(plane.clone(), listener).await,
+                Ok(Some(listener)) => server::serve_socket(plane.clone(), listener, &parting).await,
                 Ok(None) => {}
                 Err(error) => tracing::error!(%error, "the admin socket cannot be served"),
             }
         };
-        tokio::join!(by_socket, server::serve_address(plane.clone(), sockets));
+        let by_address = server::serve_address(plane.clone(), sockets, &parting);
+        tokio::select! {
+            // Who has connected by now is answered too.
+            biased;
+            _ = async { tokio::join!(by_socket, by_address) } => {}
+            _ = stopped => {}
+        }
+        // What lasts as long as somebody watches ends; the others get their answers.
+        feed.close();
+        parting.shutdown().await;
     });
+    runtime.shutdown_background();
 }

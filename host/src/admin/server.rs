@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -40,8 +41,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// A pause where no descriptor is left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves whoever comes by the socket.
-pub(super) async fn serve_socket(plane: Arc<Plane>, listener: UnixListener) {
+/// Serves whoever comes by the socket. `parting` waits for their connections.
+pub(super) async fn serve_socket(plane: Arc<Plane>, listener: UnixListener, parting: &GracefulShutdown) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -52,16 +53,16 @@ pub(super) async fn serve_socket(plane: Arc<Plane>, listener: UnixListener) {
             }
         };
         let Ok(peer) = stream.peer_cred() else { continue };
-        let plane = plane.clone();
+        let (plane, watcher) = (plane.clone(), parting.watcher());
         tokio::task::spawn_local(async move {
             let serve = async |request| router::last(router::answer_socket(&plane, peer.uid(), request).await);
-            serve_connection(stream, serve).await;
+            serve_connection(watcher, stream, serve).await;
         });
     }
 }
 
-/// Serves whoever comes by the admin address, wherever that is by now.
-pub(super) async fn serve_address(plane: Arc<Plane>, mut sockets: AdminSockets) {
+/// Serves whoever comes by the admin address, wherever that is by now. `parting` waits for their connections.
+pub(super) async fn serve_address(plane: Arc<Plane>, mut sockets: AdminSockets, parting: &GracefulShutdown) {
     let places = Arc::<Flow>::default();
     loop {
         let listener = sockets.current().and_then(|socket| socket.map(TcpListener::from_std).transpose());
@@ -71,7 +72,7 @@ pub(super) async fn serve_address(plane: Arc<Plane>, mut sockets: AdminSockets) 
         });
         let accepting = async {
             match &listener {
-                Some(listener) => accept(&plane, listener, &places).await,
+                Some(listener) => accept(&plane, listener, &places, parting).await,
                 None => std::future::pending().await,
             }
         };
@@ -82,7 +83,7 @@ pub(super) async fn serve_address(plane: Arc<Plane>, mut sockets: AdminSockets) 
     }
 }
 
-async fn accept(plane: &Arc<Plane>, listener: &TcpListener, places: &Arc<Flow>) {
+async fn accept(plane: &Arc<Plane>, listener: &TcpListener, places: &Arc<Flow>, parting: &GracefulShutdown) {
     loop {
         let (stream, address) = match listener.accept().await {
             Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
@@ -96,41 +97,48 @@ async fn accept(plane: &Arc<Plane>, listener: &TcpListener, places: &Arc<Flow>) 
         let Ok(place) = admitted else { continue };
         let (plane, snapshot) = (plane.clone(), plane.snapshot());
         let Some(live) = snapshot.admin_listener.clone() else { continue };
+        let watcher = parting.watcher();
         tokio::task::spawn_local(async move {
             let _place = place;
-            let _ = tokio::time::timeout(LONGEST, secure_and_serve(plane, &live, stream, address)).await;
+            let served = secure_and_serve(plane, &live, (stream, address), watcher);
+            let _ = tokio::time::timeout(LONGEST, served).await;
         });
     }
 }
 
-async fn secure_and_serve(plane: Arc<Plane>, listener: &Listener, stream: TcpStream, address: IpAddr) {
+async fn secure_and_serve(
+    plane: Arc<Plane>,
+    listener: &Listener,
+    (stream, address): (TcpStream, IpAddr),
+    watcher: Watcher,
+) {
     let _ = stream.set_nodelay(true);
     // Who takes nothing of what is sent to him is gone: Linux counts a window that stays shut, too.
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(SILENT));
     let connection = |scheme, subject| Connection { address, scheme, subject };
     let Some(acceptor) = &listener.tls else {
-        return serve(plane, connection(Scheme::Http, None), stream).await;
+        return serve(plane, connection(Scheme::Http, None), stream, watcher).await;
     };
     match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let certificates = stream.get_ref().1.peer_certificates();
             let subject = certificates.and_then(|chain| tls::subject(chain.first()?));
-            serve(plane, connection(Scheme::Https, subject), stream).await;
+            serve(plane, connection(Scheme::Https, subject), stream, watcher).await;
         }
         Ok(Err(error)) => tracing::debug!(client = %address, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(client = %address, "a TLS handshake took too long"),
     }
 }
 
-async fn serve<S>(plane: Arc<Plane>, connection: Connection, stream: S)
+async fn serve<S>(plane: Arc<Plane>, connection: Connection, stream: S, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    serve_connection(stream, async |request| router::answer(&plane, &connection, request).await).await;
+    serve_connection(watcher, stream, async |request| router::answer(&plane, &connection, request).await).await;
 }
 
 /// HTTP/1.1 on a connection.
-async fn serve_connection<S>(stream: S, answer: impl AsyncFn(Request<Incoming>) -> Reply)
+async fn serve_connection<S>(watcher: Watcher, stream: S, answer: impl AsyncFn(Request<Incoming>) -> Reply)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -141,7 +149,8 @@ where
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
     // Whoever leaves needs to know of nothing.
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let _ = watcher.watch(connection).await;
 }
 
 #[cfg(test)]

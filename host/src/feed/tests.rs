@@ -42,7 +42,7 @@ fn a_viewer_sees_what_it_asked_for_and_texts_are_cut() {
     let feed = Feed::start().unwrap();
     let mut viewer = feed.view(Box::new(|event| event.request.as_deref() == Some("b"))).unwrap();
     assert!(tell(&feed, "a", 1) && tell(&feed, "b", 2));
-    let (events, lost) = runtime().block_on(viewer.next());
+    let (events, lost) = runtime().block_on(viewer.next()).unwrap();
     assert_eq!((events.len(), lost), (1, 0));
     assert_eq!(events[0].shown["number"], 2);
     assert!(events[0].shown["text"].as_str().unwrap().len() < 600);
@@ -62,7 +62,7 @@ fn a_slow_viewer_loses_events_and_is_told_how_many() {
     // The quick one sees each event before the next one is told, so that nothing is lost on the way.
     while told < QUEUE as u64 + 10 {
         if tell(&feed, "a", told) {
-            let (events, _) = runtime.block_on(quick.next());
+            let (events, _) = runtime.block_on(quick.next()).unwrap();
             seen += events.len() as u64;
             told += 1;
         }
@@ -70,7 +70,7 @@ fn a_slow_viewer_loses_events_and_is_told_how_many() {
     assert_eq!(seen, told);
     // What was skipped between slots was told by nobody else.
     let skipped = feed.skipped();
-    let (events, lost) = runtime.block_on(slow.next());
+    let (events, lost) = runtime.block_on(slow.next()).unwrap();
     assert_eq!((events.len(), lost), (QUEUE, 10 + skipped));
     assert_eq!(events[0].shown["number"], 10);
 }
@@ -83,4 +83,16 @@ fn so_many_may_watch_and_a_place_comes_free() {
     viewers.pop();
     assert!(feed.view(Box::new(|_| true)).is_some());
     assert_eq!(feed.watch().viewers.len(), VIEWERS - 1);
+}
+
+#[test]
+fn when_the_process_ends_nobody_watches_any_more() {
+    let feed = Feed::start().unwrap();
+    let mut viewer = feed.view(Box::new(|_| true)).unwrap();
+    let end = runtime().block_on(async {
+        let close = async { feed.close() };
+        tokio::join!(viewer.next(), close).0
+    });
+    assert!(end.is_none());
+    assert!(feed.view(Box::new(|_| true)).is_none());
 }

@@ -48,7 +48,8 @@ impl Live {
         tokio::spawn(async move {
             while is_alive() {
                 let (events, lost) = match tokio::time::timeout(SILENCE, viewer.next()).await {
-                    Ok(news) => news,
+                    Ok(Some(news)) => news,
+                    Ok(None) => return,
                     Err(_) if sender.send(Bytes::from_static(b": still here\n\n")).await.is_err() => return,
                     Err(_) => continue,
                 };
