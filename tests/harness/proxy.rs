@@ -362,7 +362,14 @@ struct DemoStarted {
     url: String,
     sites: Vec<DemoSite>,
     users: Vec<DemoUser>,
+    mail: Vec<DemoMail>,
     admin: DemoAdmin,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct DemoMail {
+    protocol: String,
+    address: SocketAddr,
 }
 
 /// Where operators of the demo come to, and the account that was made for them.
@@ -444,6 +451,17 @@ impl Demo {
     /// Its virtual hosts.
     pub fn sites(&self) -> &[DemoSite] {
         &self.started.sites
+    }
+
+    /// Whether mail programs can come to it.
+    pub fn has_mail(&self) -> bool {
+        !self.started.mail.is_empty()
+    }
+
+    /// Where they come to, by protocol.
+    #[track_caller]
+    pub fn mail(&self, protocol: &str) -> SocketAddr {
+        self.started.mail.iter().find(|one| one.protocol == protocol).expect("a listener of that protocol").address
     }
 
     /// Where operators come to.

@@ -13,7 +13,7 @@ use super::ctl;
 use super::print::say;
 use crate::admin::people::{self, Account, Token};
 use crate::admin::{self, Socket};
-use crate::config::{self, Config, Fault, Faults, Level, Severity};
+use crate::config::{self, Config, Fault, Faults, Level, Protocol, Severity};
 use crate::control::{self, Control, Source};
 use crate::demo::{Demo, SITES, USERS};
 use crate::directory::Shrink;
@@ -40,17 +40,19 @@ pub(super) fn demo(listen: SocketAddr, folder: Option<PathBuf>, json: bool) -> a
     let watch = Watch::start(started.config.files());
     control.hear_stop()?;
     let admin = admin_socket(&started.config, &started.proxy)?;
-    let address = started.proxy.listening().first().and_then(|first| first.address.parse().ok()).unwrap_or(listen);
+    let (mail, web): (Vec<_>, Vec<_>) =
+        started.proxy.listening().into_iter().partition(|one| one.protocol != Protocol::Http);
+    let address = web.first().and_then(|first| first.address.parse().ok()).unwrap_or(listen);
     let operators = started.proxy.admin_address();
     let operators = operators.as_deref().map(|address| (address, demo.operator.as_ref()));
-    say(&if json { demo_json(address, operators) } else { demo_text(address, operators) });
+    say(&if json { demo_json(address, &mail, operators) } else { demo_text(address, &mail, operators) });
     Ok(control.run(started, watch, source, |handle| admin::serve(admin, handle)))
 }
 
 /// Where operators of a demo come to, and the account that was made for them.
 type Operators<'a> = Option<(&'a str, Option<&'a (&'static str, Secret)>)>;
 
-fn demo_json(address: SocketAddr, operators: Operators<'_>) -> String {
+fn demo_json(address: SocketAddr, mail: &[ListensAt], operators: Operators<'_>) -> String {
     let sites: Vec<_> = SITES.iter().map(|(host, template)| json!({"host": host, "template": template})).collect();
     let user =
         |(name, password, node, ..): &crate::demo::User| json!({"name": name, "password": password, "node": node});
@@ -59,10 +61,13 @@ fn demo_json(address: SocketAddr, operators: Operators<'_>) -> String {
         let (name, password) = account.map(|(name, password)| (*name, password.expose())).unzip();
         json!({"url": format!("http://{address}"), "name": name, "password": password})
     });
-    json!({"url": format!("http://{address}"), "sites": sites, "users": users, "admin": admin}).to_string()
+    let mail: Vec<_> =
+        mail.iter().map(|one| json!({"protocol": one.protocol.name(), "address": one.address})).collect();
+    json!({"url": format!("http://{address}"), "sites": sites, "users": users, "mail": mail, "admin": admin})
+        .to_string()
 }
 
-fn demo_text(address: SocketAddr, operators: Operators<'_>) -> String {
+fn demo_text(address: SocketAddr, mail: &[ListensAt], operators: Operators<'_>) -> String {
     let mut text =
         format!("Doorward's front door is open: http://{address}/\n\nVirtual hosts, each with its own look:\n");
     for (host, template) in SITES {
@@ -72,6 +77,14 @@ fn demo_text(address: SocketAddr, operators: Operators<'_>) -> String {
     for (name, password, node, _, mail) in USERS {
         let node = node.unwrap_or(if name == "dora" { "- (locked)" } else { "- (no mailbox)" });
         text.push_str(&format!("  {name:8} {mail:24} {password:14} {node}\n"));
+    }
+    if !mail.is_empty() {
+        text.push_str("\nMail programs of this machine, without TLS (mailboxes are read-only):\n");
+        for ListensAt { address, protocol, .. } in mail {
+            let url = format!("{}://{address}/", protocol.name());
+            let number = if *protocol == Protocol::Imap { "INBOX;MAILINDEX=1" } else { "1" };
+            text.push_str(&format!("  {url:26} curl --user alice:alice-demo '{url}{number}'\n"));
+        }
     }
     if let Some((address, account)) = operators {
         text.push_str(&format!("\nThe operator's page: http://{address}/\n"));

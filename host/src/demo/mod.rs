@@ -1,5 +1,7 @@
 //! Everything that `doorward demo` needs besides the proxy: two nodes, users, and a configuration.
 
+mod mail;
+mod sockets;
 pub mod webmail;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,17 +9,18 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use crate::admin::caller::Role;
 use crate::admin::people;
-use crate::config::{self, Config, Source};
+use crate::config::{self, Source};
 use crate::control;
 use crate::secret::Secret;
 use crate::session::random;
 use crate::text::hex;
-use webmail::{Account, Webmail};
+use mail::{Account, Accounts, Imap, Pop3};
+use sockets::{ANY_PORT, Sockets};
+use webmail::{Account as AtWebmail, Webmail};
 
 /// The configuration, with placeholders for addresses.
 const CONFIG: &str = include_str!("demo.toml");
@@ -52,6 +55,10 @@ const ADMIN: &str = "[admin]\nsocket = \"doorward.sock\"  # doorward ctl --confi
 /// Where operators reach the demo, if nobody else listens there.
 const OPERATORS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9443);
 
+/// Where mail programs reach it, in the same way.
+const IMAP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1143);
+const POP3: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1110);
+
 /// The account that the demo makes.
 const OPERATOR: &str = "admin";
 
@@ -76,11 +83,11 @@ impl Demo {
         let file = folder.as_ref().map(|folder| folder.join(FILE));
         let written = file.as_ref().filter(|file| file.exists()).map(|file| config::load_anyway(file)).transpose()?;
         let sockets = match &written {
-            Some((config, _)) => [node_of(config, "node-a")?, node_of(config, "node-b")?],
-            None => [loopback(ANY_PORT)?, loopback(ANY_PORT)?],
+            Some((config, _)) => [Sockets::of(config, "node-a")?, Sockets::of(config, "node-b")?],
+            None => [Sockets::any()?, Sockets::any()?],
         };
-        let nodes = [sockets[0].local_addr()?, sockets[1].local_addr()?];
-        let mut text = filled(listen, nodes);
+        let nodes = [sockets[0].addresses()?, sockets[1].addresses()?];
+        let mut text = filled(listen, &nodes);
         let (mut operator, mut accounts) = (None, None);
         match (&folder, &file, &written) {
             (_, _, Some((config, _))) => {
@@ -134,8 +141,7 @@ fn insert(text: &mut String, table: &str) {
 
 /// Where operators come to: at a free port where the demo itself has one, or where the usual one is taken.
 fn address_and_accounts(listen: SocketAddr, accounts: &str) -> String {
-    let is_free = listen.port() != 0 && std::net::TcpListener::bind(OPERATORS).is_ok();
-    let address = if is_free { OPERATORS } else { ANY_PORT };
+    let address = or_any(listen, OPERATORS);
     format!(
         "address = \"{address}\"     # the operator's page\naccounts = \"{accounts}\"     # doorward admin passwd\n\n"
     )
@@ -162,46 +168,68 @@ fn file_in_memory() -> std::io::Result<(OwnedFd, PathBuf)> {
 }
 
 /// The configuration with its addresses.
-fn filled(listen: SocketAddr, nodes: [SocketAddr; 2]) -> String {
-    let placeholders = [("@LISTEN@", listen), ("@NODE_A@", nodes[0]), ("@NODE_B@", nodes[1])];
+fn filled(listen: SocketAddr, [a, b]: &[[SocketAddr; 3]; 2]) -> String {
+    let placeholders = [
+        ("@LISTEN@", listen),
+        ("@IMAP@", or_any(listen, IMAP)),
+        ("@POP3@", or_any(listen, POP3)),
+        ("@NODE_A@", a[0]),
+        ("@IMAP_A@", a[1]),
+        ("@POP3_A@", a[2]),
+        ("@NODE_B@", b[0]),
+        ("@IMAP_B@", b[1]),
+        ("@POP3_B@", b[2]),
+    ];
     placeholders
         .iter()
         .fold(CONFIG.to_owned(), |text, (placeholder, address)| text.replace(placeholder, &address.to_string()))
 }
 
-/// A socket where the configuration has a node of the demo.
-fn node_of(config: &Config, name: &str) -> anyhow::Result<std::net::TcpListener> {
-    let file = config.place.file().display();
-    let backend = config.backends.iter().find(|backend| backend.name == name);
-    let url =
-        backend.with_context(|| format!("{file} has no back-end {name}, which is a node of the demo"))?.url.as_str();
-    let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-    let address = address.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
-    let address =
-        address.with_context(|| format!("{file}: {name} is at {url}, and the demo's are at http://127.0.0.1:PORT"))?;
-    loopback(address).with_context(|| format!("{name} of {file}, at {address}"))
+/// The usual address, if nobody else listens there, or a free one; and a free one where the demo itself has one.
+fn or_any(listen: SocketAddr, usual: SocketAddr) -> SocketAddr {
+    let is_free = listen.port() != 0 && std::net::TcpListener::bind(usual).is_ok();
+    if is_free { usual } else { ANY_PORT }
 }
 
-/// A free port of this machine.
-const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-fn loopback(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    let socket = std::net::TcpListener::bind(address)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+async fn serve([a, b]: [Sockets; 2]) {
+    tokio::join!(serve_node("node-a", a), serve_node("node-b", b));
 }
 
-async fn serve(sockets: [std::net::TcpListener; 2]) {
-    let [a, b] = sockets.map(TcpListener::from_std);
-    let (Ok(a), Ok(b)) = (a, b) else { return tracing::error!("the demo's nodes have no sockets") };
-    tokio::join!(node("node-a").serve(a), node("node-b").serve(b));
+async fn serve_node(name: &str, Sockets { http, imap, pop3 }: Sockets) {
+    let (http, imap, pop3) = (TcpListener::from_std(http), of_mail(imap), of_mail(pop3));
+    let Ok(http) = http else { return tracing::error!(name, "a node of the demo has no socket") };
+    let accounts: Accounts = at_home(name)
+        .map(|(user, password, _, owner, address)| Account { names: [*user, *address], password, owner, address })
+        .collect();
+    let (of_imap, of_pop3) = (accounts.clone(), accounts);
+    tokio::join!(
+        node(name).serve(http),
+        async {
+            if let Some(socket) = imap {
+                mail::serve::<Imap>(socket, of_imap).await
+            }
+        },
+        async {
+            if let Some(socket) = pop3 {
+                mail::serve::<Pop3>(socket, of_pop3).await
+            }
+        },
+    );
 }
 
-/// A node takes its users by name and by address; as real ones do, it takes those whom the directory locks too.
+fn of_mail(socket: Option<std::net::TcpListener>) -> Option<TcpListener> {
+    socket.and_then(|socket| TcpListener::from_std(socket).ok())
+}
+
+/// Whose mailboxes a node has: as real ones do, it takes those whom the directory locks too.
+fn at_home(name: &str) -> impl Iterator<Item = &'static User> {
+    USERS.iter().filter(move |(.., node, _, _)| node.is_none_or(|node| node == name))
+}
+
+/// A node takes its users by name and by address.
 fn node(name: &str) -> Webmail {
-    let at_home = USERS.iter().filter(|(.., node, _, _)| node.is_none_or(|node| node == name));
-    let accounts = at_home.flat_map(|(user, password, _, display_name, mail)| {
-        [*user, *mail].map(|user| Account {
+    let accounts = at_home(name).flat_map(|(user, password, _, display_name, mail)| {
+        [*user, *mail].map(|user| AtWebmail {
             user: user.to_owned(),
             password: (*password).to_owned(),
             display_name: (*display_name).to_owned(),
@@ -218,7 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_users_are_those_of_the_directory() {
-        let text = filled(ANY_PORT, ["127.0.0.1:1".parse().unwrap(); 2]);
+        let text = filled(ANY_PORT, &[["127.0.0.1:1".parse().unwrap(); 3]; 2]);
         let config = Demo { file: None, text, operator: None, _accounts: None };
         let spec = DirectorySpec::build(
             &config.source().load().unwrap().directory,

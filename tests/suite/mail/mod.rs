@@ -1,8 +1,10 @@
 //! The doors for mail programs: what they may say before they are logged in, and what becomes of it.
 
 mod cases;
+mod demo;
 mod node;
 mod nodes;
+mod programs;
 mod real;
 mod sessions;
 

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use harness::{Proxy, Setup, Stack};
 
+use super::programs::{At, Person, mbsync, neomutt, offlineimap};
+
 fn start(stack: &Stack, mode: &str, node_tls: bool) -> Proxy {
     let (dn, password) = if mode == "ldap-password" { stack.password_reader() } else { stack.service() };
     let (chain, key) = stack.server_pair();
@@ -58,7 +60,7 @@ fn programs_read_and_write_mail_at_real_servers() {
                 user.status == "active" && user.node.as_deref() == Some(node) && !user.password.is_empty()
             });
             let mut command = Command::new("python3");
-            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/suite/mail/programs.py")).arg(stack.ca());
+            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/suite/mail/libraries.py")).arg(stack.ca());
             command.args([port("imap"), port("imaps"), port("pop3"), node.to_owned()]);
             users.for_each(|user| _ = command.args([&user.uid, &user.password]));
             let said = run(&mut command);
@@ -87,4 +89,26 @@ fn curl_lists_a_mailbox_and_is_told_of_outages_as_such() {
     let refused = curl("imaps", "imaps", "certainly not").output().expect("curl runs");
     assert_eq!(refused.status.code(), Some(67), "CURLE_LOGIN_DENIED: {}", String::from_utf8_lossy(&refused.stderr));
     proxy.wait_for_log("mail session .*protocol=\"pop3\".*user=\"alice\".*ended=\"whole\"", super::PATIENCE);
+}
+
+#[test]
+fn mail_programs_bring_what_others_put_there_whatever_is_in_a_name_or_a_password() {
+    let stack = Stack::start();
+    let proxy = start(stack, "ldap-bind", true);
+    let at = At { port: proxy.address("imaps").port(), tls: Some(stack.ca()) };
+    let users = stack
+        .users()
+        .iter()
+        .filter(|user| user.status == "active" && user.node.as_deref() == Some("A") && !user.password.is_empty());
+    for user in users {
+        let person = Person { name: &user.uid, password: &user.password };
+        // Other tests put messages there meanwhile.
+        let subject = |message: &str| {
+            message.lines().find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned)).expect("a subject")
+        };
+        let shown = subject(&neomutt(&at, &person));
+        let by_mbsync = mbsync(&at, &person);
+        assert!(by_mbsync.iter().any(|message| subject(message) == shown), "{}: {shown}", user.uid);
+        assert!(offlineimap(&at, &person).len() >= by_mbsync.len(), "{}", user.uid);
+    }
 }

@@ -17,25 +17,25 @@ const WHEN: [&str; MESSAGES] = ["09:41", "08:15", "Yesterday", "Yesterday", "Mon
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Message {
+pub(in crate::demo) struct Message {
     /// Its place in the list, from one; part of its address.
-    pub(super) number: usize,
+    pub(in crate::demo) number: usize,
     /// Who wrote it.
-    pub(super) sender: &'static str,
+    pub(in crate::demo) sender: &'static str,
     /// Where an answer goes.
-    pub(super) address: &'static str,
+    pub(in crate::demo) address: &'static str,
     /// The sender's initials.
-    pub(super) initials: String,
+    pub(in crate::demo) initials: String,
     /// Which of the style sheet's colours the sender has.
-    pub(super) hue: usize,
+    pub(in crate::demo) hue: usize,
     /// What it is about.
-    pub(super) subject: &'static str,
+    pub(in crate::demo) subject: &'static str,
     /// When it came.
-    pub(super) when: &'static str,
+    pub(in crate::demo) when: &'static str,
     /// Whether nobody has read it yet.
-    pub(super) unread: bool,
+    pub(in crate::demo) unread: bool,
     /// The text, by paragraphs. The first one greets the owner.
-    pub(super) paragraphs: Vec<String>,
+    pub(in crate::demo) paragraphs: Vec<String>,
 }
 
 /// What a message is made from: sender, address, subject, paragraphs.
@@ -133,7 +133,7 @@ const LETTERS: [Letter; 10] = [
 ];
 
 /// The messages in the mailbox of `owner`, newest first.
-pub(super) fn messages(owner: &str) -> Vec<Message> {
+pub(in crate::demo) fn messages(owner: &str) -> Vec<Message> {
     let seed = Sha256::digest(owner);
     let (start, unread) = (usize::from(seed[0]), UNREAD + usize::from(seed[1] % 3) - 1);
     let first_name = owner.split_whitespace().next().unwrap_or("you");

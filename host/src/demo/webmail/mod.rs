@@ -8,7 +8,7 @@
 mod body;
 mod form;
 mod login;
-mod mailbox;
+pub(in crate::demo) mod mailbox;
 mod pages;
 mod reply;
 mod route;

@@ -1,6 +1,6 @@
 """Mail programs' libraries at a door: imaplib and poplib, over STARTTLS and TLS.
 
-programs.py CA IMAP IMAPS POP3 NODE USER PASSWORD...   ports; for each user: login, a message in and out, logout
+libraries.py CA IMAP IMAPS POP3 NODE USER PASSWORD...   ports; for each user: login, a message in and out, logout
 """
 import imaplib
 import poplib
