@@ -2,13 +2,11 @@
 //!
 //! Pure, but for the clock that tells whether a cookie has expired.
 
-use doorward_wire::cookie::cookie_pairs;
+use doorward_wire::cookie::{attribute, cookie_pairs, is_over, pair_of};
 use hyper::HeaderMap;
 use hyper::header;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
-
-use doorward_wire::cookie_date;
 
 use crate::times::seconds_now;
 
@@ -26,6 +24,7 @@ impl Jar {
     pub(super) fn take(&mut self, headers: &HeaderMap, request_path: &str) {
         let folder =
             request_path.split('?').next().and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder);
+        let now = i64::try_from(seconds_now()).unwrap_or(i64::MAX);
         for line in set_cookies(headers) {
             // Without a name it is none (section 5.2).
             let Some((name, value)) = pair_of(line) else { continue };
@@ -33,7 +32,7 @@ impl Jar {
             let path = if folder.is_empty() { "/" } else { folder };
             self.set.push(if has_path { line.to_owned() } else { format!("{line}; Path={path}") });
             self.values.retain(|(known, _)| known != name);
-            if !is_over(line) {
+            if !is_over(line, now) {
                 self.values.push((name.to_owned(), value.to_owned()));
             }
         }
@@ -85,31 +84,6 @@ impl std::fmt::Debug for Jar {
 /// The cookies that an answer sets, line by line: they are never joined (RFC 9110, section 5.3).
 pub(super) fn set_cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers.get_all(header::SET_COOKIE).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
-}
-
-/// Name and value of a cookie that is set.
-fn pair_of(line: &str) -> Option<(&str, &str)> {
-    let (name, value) = line.split(';').next()?.split_once('=')?;
-    Some((name.trim(), value.trim())).filter(|(name, _)| !name.is_empty())
-}
-
-/// The value of an attribute: the last one counts (RFC 6265, section 5.3).
-fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let attributes = line.split(';').skip(1).map(|part| part.split_once('=').unwrap_or((part, "")));
-    attributes.filter(|(other, _)| other.trim().eq_ignore_ascii_case(name)).last().map(|(_, value)| value.trim())
-}
-
-/// Whether a browser would forget the cookie at once (RFC 6265, sections 5.2.1, 5.2.2 and 5.3).
-fn is_over(line: &str) -> bool {
-    let age = attribute(line, "max-age").filter(|age| {
-        let digits = age.strip_prefix('-').unwrap_or(age);
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    });
-    match (age, attribute(line, "expires").and_then(cookie_date::parse)) {
-        (Some(age), _) => age.starts_with('-') || age.bytes().all(|byte| byte == b'0'),
-        (None, Some(expires)) => expires <= i64::try_from(seconds_now()).unwrap_or(i64::MAX),
-        (None, None) => false,
-    }
 }
 
 /// The names of the cookies that an answer sets.

@@ -13,6 +13,7 @@ pub mod form;
 pub mod percent;
 pub mod cookie;
 pub mod cookie_date;
+pub mod header_url;
 pub mod html;
 pub mod svg;
 pub mod ldap;
