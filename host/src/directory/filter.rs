@@ -10,11 +10,11 @@ use super::name;
 /// A filter with placeholders: `{user}`, and the parts of `user@domain` or `DOMAIN\user`: `{user.local}` and
 /// `{user.domain}`.
 #[derive(Debug)]
-pub(super) struct FilterTemplate(String);
+pub struct FilterTemplate(String);
 
 /// A parsed filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Filter {
+pub enum Filter {
     /// `(&…)`
     And(Vec<Filter>),
     /// `(|…)`
@@ -34,7 +34,7 @@ impl FilterTemplate {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let placeholders = text.replace("{user}", "").replace("{user.local}", "").replace("{user.domain}", "");
         if placeholders.contains(['{', '}']) {
             return Err("a placeholder that is not {user}, {user.local} or {user.domain}".to_owned());
@@ -46,13 +46,23 @@ impl FilterTemplate {
         Filter::parse(&template.fill("x")).map(|_| template)
     }
 
-    /// The filter for one user; the name is escaped, so it can never be more than a value.
-    pub(super) fn fill(&self, user: &str) -> String {
+    /// The filter for one user; the name is escaped, so it can never be more than a value, nor a placeholder.
+    pub fn fill(&self, user: &str) -> String {
         let (local, domain) = name::parts(user);
-        self.0
-            .replace("{user.local}", &ldap3::ldap_escape(local))
-            .replace("{user.domain}", &ldap3::ldap_escape(domain))
-            .replace("{user}", &ldap3::ldap_escape(user))
+        let (mut filled, mut rest) = (String::with_capacity(self.0.len() + user.len()), &*self.0);
+        while let Some((before, behind)) = rest.split_once('{') {
+            // What else is in braces was refused.
+            let (placeholder, after) = behind.split_once('}').unwrap_or((behind, ""));
+            let value = match placeholder {
+                "user.local" => local,
+                "user.domain" => domain,
+                _ => user,
+            };
+            filled.push_str(before);
+            filled.push_str(&ldap3::ldap_escape(value));
+            rest = after;
+        }
+        filled + rest
     }
 }
 
@@ -61,7 +71,7 @@ impl Filter {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (filter, rest) = Self::parse_one(text.trim(), 0)?;
         if rest.is_empty() { Ok(filter) } else { Err(format!("\"{rest}\" behind its end")) }
     }
@@ -114,7 +124,7 @@ impl Filter {
     }
 
     /// Whether an entry fits. Values match without regard to case and outer blanks, as mail attributes do.
-    pub(super) fn fits(&self, entry: &BTreeMap<String, Vec<String>>) -> bool {
+    pub fn fits(&self, entry: &BTreeMap<String, Vec<String>>) -> bool {
         let values = |name: &str| entry.get(name).map_or(&[][..], Vec::as_slice).iter().map(|value| fold(value));
         match self {
             Self::And(all) => all.iter().all(|one| one.fits(entry)),
@@ -168,6 +178,7 @@ mod tests {
         let domain = FilterTemplate::parse("(&(uid={user.local})(o={user.domain}))").unwrap();
         assert_eq!(domain.fill("a@b@c*"), "(&(uid=a@b)(o=c\\2a))");
         assert_eq!(domain.fill("corp)\\a*"), "(&(uid=a\\2a)(o=corp\\29))");
+        assert_eq!(domain.fill("{user}@{user.local}"), "(&(uid={user})(o={user.local}))");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use each::Asked;
+pub use filter::{Filter, FilterTemplate};
 pub use pool::Connections;
 pub use problem::Problem;
 pub use shrunk::Shrink;
