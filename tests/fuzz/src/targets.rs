@@ -4,6 +4,7 @@ mod answers;
 mod cookies;
 mod differential;
 mod forms;
+mod header_urls;
 mod heads;
 mod hosts;
 mod html;
@@ -272,6 +273,72 @@ pub const ALL: &[Target] = &[
             b"Expires=Thu, 01 Jan 1970 00:00:00 GMT",
         ],
         longest: 1024,
+    },
+    Target {
+        name: "set_cookies",
+        run: cookies::set_cookies,
+        words: &[
+            b";",
+            b"=",
+            b"; ",
+            b"a=b",
+            b" ",
+            b"\t",
+            b"Path=/",
+            b"path=x",
+            b"Max-Age=0",
+            b"max-age=-1",
+            b"Max-Age=60",
+            b"Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+            b"expires=Fri, 31 Dec 9999 23:59:59 GMT",
+            b"\xe3\x80\x80",
+        ],
+        longest: 512,
+    },
+    Target {
+        name: "header_urls",
+        run: header_urls::header_urls,
+        words: &[
+            b"<",
+            b">",
+            b"\"",
+            b"\\",
+            b"; rel=next",
+            b", ",
+            b"5; url=",
+            b"0;URL = '",
+            b"'",
+            b"1.5, ",
+            b"url",
+            b"=",
+            b"/x",
+            b"\t",
+        ],
+        longest: 512,
+    },
+    #[cfg(feature = "program")]
+    Target {
+        name: "filters",
+        run: program::filters,
+        words: &[
+            b"(uid=",
+            b")",
+            b"(&",
+            b"(|",
+            b"(!",
+            b"*",
+            b"\\2a",
+            b"\\",
+            b"\0",
+            b"@",
+            b"{user}",
+            b"{user.local}",
+            b"%",
+            b"%2a",
+            b"alice",
+            b"\xc4\xb0",
+        ],
+        longest: 512,
     },
     Target {
         name: "cookie_dates",

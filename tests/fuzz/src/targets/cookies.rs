@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use doorward_wire::cookie::cookie_pairs;
+use doorward_wire::cookie::{attribute, cookie_pairs, is_over, pair_of};
 use doorward_wire::cookie_date;
 
 /// The parts of a line are all of it, without blanks around them, and are read again as they were.
@@ -14,6 +14,26 @@ pub(super) fn cookies(data: &[u8]) {
     }
     let joined = pairs.join(&b"; "[..]);
     assert_eq!(cookie_pairs(&joined).collect::<Vec<_>>(), pairs);
+}
+
+/// What a `Set-Cookie` says lies in its line, before its first semicolon or behind it. A cookie that is over stays over, and
+/// an attribute that is added at the end is the one that counts.
+pub(super) fn set_cookies(data: &[u8]) {
+    let line = String::from_utf8_lossy(data);
+    let (first, rest) = line.split_once(';').unwrap_or((&line, ""));
+    if let Some((name, value)) = pair_of(&line) {
+        assert!(!name.is_empty() && !name.contains(['=', ';']) && !value.contains(';'));
+        assert!(first.contains(name) && first.contains(value));
+        assert_eq!(pair_of(&format!("{name}={value}; x")), Some((name, value)));
+    }
+    for name in ["path", "max-age", "expires", "domain"] {
+        let said = attribute(&line, name);
+        assert!(said.is_none_or(|said| rest.contains(said) && !said.contains(';') && said.trim() == said), "{said:?}");
+        assert_eq!(attribute(&format!("{line};{} = / ", name.to_uppercase()), name), Some("/"));
+    }
+    let over = [i64::MIN, 0, 1_800_000_000, i64::MAX].map(|now| is_over(&line, now));
+    assert!(over.is_sorted(), "{over:?}");
+    assert!(is_over(&format!("{line};Max-Age=0"), 0));
 }
 
 /// A date that HTTP knows is no other one here; one that is written as servers write it is read as it was.

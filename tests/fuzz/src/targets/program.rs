@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use doorward::back::{Answered, BUILT_IN, Choice, Recipe};
 use doorward::config::{Place, Source};
+use doorward::directory::{Filter, FilterTemplate};
 use doorward::policy::manifest_of;
 use doorward::secret::Secret;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -57,4 +58,31 @@ pub(super) fn recipes(data: &[u8]) {
             }
         }
     });
+}
+
+/// A filter is read or refused, however deep it is; and whatever name fills a template, it finds the entry of that name and
+/// no other.
+pub(super) fn filters(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let entry = |name: &str| BTreeMap::from([("uid".to_owned(), vec![name.to_owned()])]);
+    if let Ok(filter) = Filter::parse(&text) {
+        let _ = filter.fits(&entry("alice"));
+    }
+    let other = format!("{text}x");
+    for template in ["(uid={user})", "(&(|(uid={user})(mail={user}))(!(phone=*)))"] {
+        let filled = FilterTemplate::parse(template).expect("a template").fill(&text);
+        let filter = Filter::parse(&filled).unwrap_or_else(|error| panic!("{text:?}: {error} in {filled}"));
+        assert!(filter.fits(&entry(&text)), "{text:?}: {filled}");
+        assert!(!filter.fits(&entry(&other)), "{text:?}: {filled}");
+    }
+    // Of a name in two parts, neither part is lost and none is read as something else.
+    let filled = FilterTemplate::parse("(&(uid={user.local})(o={user.domain}))").expect("a template").fill(&text);
+    let filter = Filter::parse(&filled).unwrap_or_else(|error| panic!("{text:?}: {error} in {filled}"));
+    let (local, domain) = match text.split_once('\\') {
+        Some((domain, local)) => (local, domain),
+        None => text.rsplit_once('@').unwrap_or((&text, "")),
+    };
+    let mut parts = entry(local);
+    parts.insert("o".to_owned(), vec![domain.to_owned()]);
+    assert!(filter.fits(&parts), "{text:?}: {filled}");
 }

@@ -1,0 +1,4 @@
+//! The target `set_cookies`, for libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| doorward_fuzz::run("set_cookies", data));
