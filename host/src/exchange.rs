@@ -396,7 +396,7 @@ impl Exchange {
         let allowance = self.allowance(session.holder());
         let hop = Hop { owner: owner.as_ref(), ..self.hop(node, &allowance) };
         let mut response = match back::forward(hop, request).await {
-            Err(Refusal::NodeAway) if Box::pin(self.has_moved(session, node)).await => {
+            Err(Refusal::NodeAway) if Box::pin(self.has_moved(visit, session, node)).await => {
                 return Ok(Ending::Answer(self.after_move(visit, session, node)));
             }
             answered => match answered? {

@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 pub struct Live {
     /// What the operator wrote.
     pub snapshot: Arc<Snapshot>,
-    /// The five questions.
+    /// The six questions.
     pub policies: Policies,
     /// Where users are found.
     pub directory: Arc<Directory>,

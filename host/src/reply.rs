@@ -60,6 +60,8 @@ pub enum Refusal {
     NodeAway,
     /// The node takes no new logins.
     NodeDraining,
+    /// A policy lets nobody in for now.
+    LoginLater,
     /// The node says that it cannot check logins.
     NodeDown,
     /// The node did not answer in time.
@@ -151,7 +153,7 @@ impl Refusal {
             // The log has told why it cannot be reached.
             Self::Shortage => (503, Debug, soon, "busy"),
             Self::NodeAway => (503, Debug, soon, "node_away"),
-            Self::NodeDraining => (503, Debug, minute, "node_draining"),
+            Self::NodeDraining | Self::LoginLater => (503, Debug, minute, "node_draining"),
             Self::NodeDown => (502, Error, soon, "node_away"),
             Self::NodeTimeout => (504, Error, soon, "node_timeout"),
             Self::NodeBroken => (502, Error, None, "node_broken"),

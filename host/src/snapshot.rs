@@ -58,7 +58,7 @@ pub struct Snapshot {
     pub drain_delay: std::time::Duration,
     /// How long requests may take to finish when Doorward stops.
     pub drain_timeout: std::time::Duration,
-    /// What answers the five questions.
+    /// What answers the six questions.
     pub policies: PolicySpecs,
     /// Doorward's own pages.
     pub pages: Pages,

@@ -212,12 +212,24 @@ DW_FACT_NAMED(dw_maybe, header, "request", "header")
 DW_FACT_NAMED(dw_maybe, cookie, "request", "cookie")
 #endif
 
-#if defined(DOORWARD_AUTH_MODE)
+#if defined(DOORWARD_AUTH_MODE) || defined(DOORWARD_ROUTE)
 DW_FACT_TEXT(username, "login", "username")
 DW_IMPORT("login", "known") bool dw_known(void);
 DW_FACT_NAMED(dw_texts, attribute, "login", "attribute")
 DW_IMPORT("login", "recent-failures-from-address") uint32_t dw_recent_failures_from_address(void);
 DW_IMPORT("login", "recent-failures-for-user") uint32_t dw_recent_failures_for_user(void);
+#endif
+
+#if defined(DOORWARD_ROUTE)
+DW_IMPORT("nodes", "directory-hosts") void dw_import_directory_hosts(dw_texts *);
+DW_UNUSED dw_texts dw_directory_hosts(void) {
+    dw_texts answer;
+    dw_import_directory_hosts(&answer);
+    return answer;
+}
+DW_FACT_MAYBE(usual_node, "nodes", "usual-node")
+DW_FACT_NAMED(dw_maybe, node_state, "nodes", "node-state")
+DW_FACT_NAMED(dw_maybe, node_load, "nodes", "node-load")
 #endif
 
 /* ---- Settings ------------------------------------------------------------------------------------------------- */
@@ -385,6 +397,30 @@ dw_action decide(void);
 
 DW_EXPORT("filter", "decide") const dw_action *dw_export_decide(void) {
     static dw_action answer;
+    dw_begin();
+    answer = decide();
+    return &answer;
+}
+
+#elif defined(DOORWARD_ROUTE)
+
+typedef struct {
+    bool some;
+    struct {
+        uint8_t kind;
+        dw_text name;
+    } destination;
+} dw_destination;
+
+DW_UNUSED dw_destination dw_keep(void) { return (dw_destination){ .some = true, .destination = { .kind = 0 } }; }
+DW_UNUSED dw_destination dw_node(dw_text name) { return (dw_destination){ .some = true, .destination = { 1, name } }; }
+DW_UNUSED dw_destination dw_later(void) { return (dw_destination){ .some = true, .destination = { .kind = 2 } }; }
+DW_UNUSED dw_destination dw_no_opinion(void) { return (dw_destination){ .some = false }; }
+
+dw_destination decide(void);
+
+DW_EXPORT("route", "decide") const dw_destination *dw_export_decide(void) {
+    static dw_destination answer;
     dw_begin();
     answer = decide();
     return &answer;

@@ -23,6 +23,7 @@ pub mod facts {
                 import doorward:policy/connection@0.1.1;
                 import doorward:policy/request@0.1.1;
                 import doorward:policy/login@0.1.1;
+                import doorward:policy/nodes@0.1.1;
             }
         ",
         generate_all,
@@ -96,6 +97,18 @@ pub mod filter {
         path: "../wit",
         inline: "package doorward:sdk-filter; world filter { export doorward:policy/filter@0.1.1; }",
         export_macro_name: "export_filter",
+        pub_export_macro: true,
+        additional_derives: [PartialEq, Eq],
+        generate_all,
+    });
+}
+
+/// The question `route`.
+pub mod route {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "package doorward:sdk-route; world route { export doorward:policy/route@0.1.1; }",
+        export_macro_name: "export_route",
         pub_export_macro: true,
         additional_derives: [PartialEq, Eq],
         generate_all,

@@ -26,6 +26,11 @@ pub struct LoginFacts {
     pub(crate) request: RequestFacts,
 }
 
+/// Facts about the nodes that a login may go to, and by dereference those of the login.
+pub struct RouteFacts {
+    pub(crate) login: LoginFacts,
+}
+
 /// Reads a fact: `fact!(facts, interface::function(name))`.
 #[cfg(target_family = "wasm")]
 macro_rules! fact {
@@ -159,6 +164,31 @@ impl LoginFacts {
     }
 }
 
+impl RouteFacts {
+    /// What the map or the directory say of the user's node, word for word, in order; empty where they say nothing.
+    pub fn directory_hosts(&self) -> Vec<String> {
+        fact!(self, nodes::directory_hosts())
+    }
+
+    /// The node that the login goes to without a policy: the one that the directory names, or for users without any the
+    /// default one. `None` where no back-end is that.
+    pub fn usual_node(&self) -> Option<String> {
+        fact!(self, nodes::usual_node())
+    }
+
+    /// How the back-end of that name is: "up", "down" or "drained" (up, and it takes no new logins); `None` if there is
+    /// none.
+    pub fn node_state(&self, name: &str) -> Option<String> {
+        fact!(self, nodes::node_state(name))
+    }
+
+    /// How busy the back-end of that name is: "free", "busy" (at least half of its places are taken) or "full" (somebody
+    /// waits for one); `None` if there is none.
+    pub fn node_load(&self, name: &str) -> Option<String> {
+        fact!(self, nodes::node_load(name))
+    }
+}
+
 impl Deref for RequestFacts {
     type Target = ConnectionFacts;
 
@@ -175,11 +205,19 @@ impl Deref for LoginFacts {
     }
 }
 
+impl Deref for RouteFacts {
+    type Target = LoginFacts;
+
+    fn deref(&self) -> &LoginFacts {
+        &self.login
+    }
+}
+
 /// The facts of the decision that the proxy is asking for right now; for `export!` only.
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 mod live {
-    use super::{ConnectionFacts, LoginFacts, RequestFacts};
+    use super::{ConnectionFacts, LoginFacts, RequestFacts, RouteFacts};
 
     impl ConnectionFacts {
         #[doc(hidden)]
@@ -199,6 +237,13 @@ mod live {
         #[doc(hidden)]
         pub fn live() -> Self {
             LoginFacts { request: RequestFacts::live() }
+        }
+    }
+
+    impl RouteFacts {
+        #[doc(hidden)]
+        pub fn live() -> Self {
+            RouteFacts { login: LoginFacts::live() }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Write Doorward policies in Rust.
 //!
 //! A policy answers one question of the proxy (may this client connect, what device is this, which template, how is
-//! this login checked, what happens to this request) as a pure function of the facts it reads. It is a value made once
+//! this login checked, which node does it go to, what happens to this request) as a pure function of the facts it reads. It is a value made once
 //! from the operator's settings; the proxy then asks it as often as it likes. To write one, implement [`Policy`] (its settings), the trait of the
 //! question, and name it to [`export!`]:
 //!
@@ -78,6 +78,7 @@
 //! | `template` | [`TemplatePolicy`] | `template` | a name or none |
 //! | `auth-mode` | [`AuthModePolicy`] | `auth_mode` | [`Mode`] or none |
 //! | `filter` | [`FilterPolicy`] | `filter` | [`Action`] |
+//! | `route` | [`RoutePolicy`] | `route` | [`Destination`] or none |
 //!
 //! Such a crate is a `cdylib` (and an `rlib`, for its tests); `doorward policy build DIR -o FILE.wasm` makes the
 //! component. A policy has no clock, files, network or randomness besides its facts, and should keep nothing from one
@@ -100,14 +101,14 @@ mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
-pub use facts::{ConnectionFacts, LoginFacts, RequestFacts};
-pub use questions::{AccessPolicy, AuthModePolicy, DevicePolicy, FilterPolicy, TemplatePolicy};
-pub use questions::{Action, Answer, Form, Header, Mode, Verdict};
+pub use facts::{ConnectionFacts, LoginFacts, RequestFacts, RouteFacts};
+pub use questions::{AccessPolicy, AuthModePolicy, DevicePolicy, FilterPolicy, RoutePolicy, TemplatePolicy};
+pub use questions::{Action, Answer, Destination, Form, Header, Mode, Verdict};
 pub use schemars::{self, JsonSchema};
 pub use settings::{Policy, Problem};
 
 /// Makes a policy the answer to a question: `export!(access: MyPolicy);`, likewise `device`, `template`, `auth_mode`,
-/// `filter`.
+/// `filter`, `route`.
 ///
 /// Once in a crate. Natively it only checks that the policy implements the trait of the question.
 #[macro_export]
@@ -144,6 +145,13 @@ macro_rules! export {
         $crate::__export!($policy, $crate::FilterPolicy, filter, export_filter, Guest, {
             fn decide() -> $crate::Action {
                 $crate::guest::ask(&POLICY, |policy| policy.decide(&$crate::RequestFacts::live()))
+            }
+        });
+    };
+    (route: $policy:ty) => {
+        $crate::__export!($policy, $crate::RoutePolicy, route, export_route, Guest, {
+            fn decide() -> Option<$crate::Destination> {
+                $crate::guest::ask(&POLICY, |policy| policy.decide(&$crate::RouteFacts::live()))
             }
         });
     };

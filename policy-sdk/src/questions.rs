@@ -1,14 +1,15 @@
-//! The five questions: a trait each, and the types of their answers.
+//! The six questions: a trait each, and the types of their answers.
 //!
 //! Pure.
 
-use crate::facts::{ConnectionFacts, LoginFacts, RequestFacts};
+use crate::facts::{ConnectionFacts, LoginFacts, RequestFacts, RouteFacts};
 use crate::settings::Policy;
 
 pub use crate::bindings::access::exports::doorward::policy::access::Verdict;
 pub use crate::bindings::auth_mode::exports::doorward::policy::auth_mode::Mode;
 pub use crate::bindings::device::exports::doorward::policy::device::Form;
 pub use crate::bindings::filter::exports::doorward::policy::filter::{Action, Answer, Header};
+pub use crate::bindings::route::exports::doorward::policy::route::Destination;
 
 /// May this client connect? Asked once for a connection, before TLS, so only facts of the connection are known.
 pub trait AccessPolicy: Policy {
@@ -38,6 +39,12 @@ pub trait AuthModePolicy: Policy {
 pub trait FilterPolicy: Policy {
     /// What to do with the request; [`Action::Pass`] leaves it to the next policy.
     fn decide(&self, facts: &RequestFacts) -> Action;
+}
+
+/// Which node does this login go to? Asked at each login whose user the directory knows, before the node is asked.
+pub trait RoutePolicy: Policy {
+    /// Where the login goes, or `None` to leave it to the next policy.
+    fn decide(&self, facts: &RouteFacts) -> Option<Destination>;
 }
 
 impl Action {

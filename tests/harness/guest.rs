@@ -15,7 +15,7 @@ fn export(question: Question) -> (&'static str, &'static str) {
         Question::Access => ("check", "(result i32)"),
         Question::Device => ("classify", "(result i32)"),
         Question::Template => ("select", "(param i32) (result i32)"),
-        Question::AuthMode | Question::Filter => ("decide", "(result i32)"),
+        Question::AuthMode | Question::Filter | Question::Route => ("decide", "(result i32)"),
     }
 }
 

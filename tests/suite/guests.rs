@@ -80,6 +80,10 @@ fn ask(proxy: &harness::Proxy, question: Question, (on_error, asked): (&str, usi
             let status = if asked < FAILURES { 303 } else { 503 };
             assert_eq!(post_login(&mut client, "/", "alice", "alice-secret").status, status, "{what}, {asked}");
         }
+        (Question::Route, on_error) => {
+            let status = if on_error == "refuse" { 503 } else { 303 };
+            assert_eq!(post_login(&mut client, "/", "alice", "alice-secret").status, status, "{what}, {asked}");
+        }
         (Question::Filter, "refuse") => assert_eq!(client.get("/").status, 503, "{what}"),
         // The built-in answers: let in, a desktop, the site's template, let pass.
         _ => assert!(client.get("/").expect(200).text().contains("data-look=\"blue\""), "{what}"),
@@ -104,6 +108,11 @@ fn hostile_template_policies_are_survived() {
 #[test]
 fn hostile_auth_mode_policies_are_survived() {
     each_is_answered(Question::AuthMode, &["default", "refuse"]);
+}
+
+#[test]
+fn hostile_route_policies_are_survived() {
+    each_is_answered(Question::Route, &["default", "refuse"]);
 }
 
 #[test]

@@ -52,6 +52,7 @@ mod admin;
 mod listeners;
 mod guests;
 mod policies;
+mod routing;
 mod swap;
 mod policy_cli;
 mod tls;

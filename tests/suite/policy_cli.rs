@@ -465,7 +465,7 @@ fn the_interface_is_printed_whole_or_for_a_question() {
 #[test]
 fn new_begins_a_policy_and_overwrites_nothing() {
     let setup = Setup::new();
-    for question in ["access", "device", "template", "filter", "auth-mode"] {
+    for question in Question::ALL.map(Question::name) {
         for language in ["rust", "javascript", "python"] {
             let name = format!("our-{question}-{language}");
             let report = json_of(&setup, &["new", &name, "--asks", question, "--language", language], 0);

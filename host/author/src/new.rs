@@ -15,7 +15,7 @@ use crate::{Stop, question, say};
 pub(crate) struct New {
     /// Its name: small letters, digits and hyphens.
     name: String,
-    /// The question it answers: access, device, template, filter or auth-mode.
+    /// The question it answers: access, device, template, filter, auth-mode or route.
     #[arg(long, value_name = "QUESTION", value_parser = question)]
     asks: Question,
     /// The language it is written in.
@@ -135,6 +135,23 @@ const AUTH_MODE: About = About {
         include_str!("templates/javascript/auth-mode.txt"),
     ),
 };
+const ROUTE: About = About {
+    does: "moves users of a list to the node `node-new` while it is up",
+    key: "moved",
+    meaning: "names of users who are at the new node",
+    example: "\"ann@example.com\"",
+    vectors: include_str!("templates/vectors/route.toml"),
+    rust: ("Destination, RouteFacts, RoutePolicy", include_str!("templates/rust/route.txt")),
+    python: (
+        "from wit_world.exports.route import Destination_Later, Destination_Node\n\
+         from wit_world.imports import login, nodes",
+        include_str!("templates/python/route.txt"),
+    ),
+    javascript: (
+        "import login from \"doorward:policy/login@0.1.1\";\nimport nodes from \"doorward:policy/nodes@0.1.1\";",
+        include_str!("templates/javascript/route.txt"),
+    ),
+};
 
 /// Runs it.
 ///
@@ -179,6 +196,7 @@ fn files(new: &New, sdk: Option<&Path>) -> Vec<(&'static str, String)> {
         Question::Template => TEMPLATE,
         Question::Filter => FILTER,
         Question::AuthMode => AUTH_MODE,
+        Question::Route => ROUTE,
     };
     let (source, (imports, decision), tools) = match new.language {
         Language::Rust => ("src/lib.rs", about.rust, ""),
@@ -256,11 +274,12 @@ fn check_name(name: &str) -> Result<(), String> {
 
 /// `our-hosts` as the name of a type: `OurHosts`; one that would hide what the source imports gets another name.
 fn type_name(name: &str) -> String {
-    const IMPORTED: [&str; 14] = [
+    const IMPORTED: [&str; 16] = [
         "AccessPolicy",
         "Action",
         "Answer",
         "AuthModePolicy",
+        "Destination",
         "DevicePolicy",
         "FilterPolicy",
         "Form",
@@ -268,6 +287,7 @@ fn type_name(name: &str) -> String {
         "Option",
         "Policy",
         "Problem",
+        "RoutePolicy",
         "Settings",
         "TemplatePolicy",
         "Verdict",

@@ -55,6 +55,7 @@ fn interfaces(question: Question) -> &'static [&'static str] {
         Question::Template => &["template", "device", "connection", "request"],
         Question::Filter => &["filter", "connection", "request"],
         Question::AuthMode => &["auth-mode", "connection", "request", "login"],
+        Question::Route => &["route", "connection", "request", "login", "nodes"],
     }
 }
 

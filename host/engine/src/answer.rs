@@ -109,6 +109,21 @@ pub enum Action {
     Answer(Reply),
 }
 
+/// `route.destination`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(variant)]
+pub enum Destination {
+    /// The node without a policy.
+    #[component(name = "keep")]
+    Keep,
+    /// The node of this name.
+    #[component(name = "node")]
+    Node(String),
+    /// None now.
+    #[component(name = "later")]
+    Later,
+}
+
 /// Which headers a filter may write; the program around this crate knows.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderRules {
@@ -131,6 +146,8 @@ pub enum Answer {
     AuthMode(Option<Mode>),
     /// What happens to this request?
     Filter(Action),
+    /// Which node does this login go to?
+    Route(Option<Destination>),
 }
 
 /// The answer to one question.
@@ -149,7 +166,9 @@ impl TypedAnswer for Verdict {
     fn of(answer: &Answer) -> &Self {
         match answer {
             Answer::Access(verdict) => verdict,
-            Answer::Device(_) | Answer::Template(_) | Answer::AuthMode(_) | Answer::Filter(_) => &Self::Abstain,
+            Answer::Device(_) | Answer::Template(_) | Answer::AuthMode(_) | Answer::Filter(_) | Answer::Route(_) => {
+                &Self::Abstain
+            }
         }
     }
 }
@@ -160,7 +179,9 @@ impl TypedAnswer for Option<Form> {
     fn of(answer: &Answer) -> &Self {
         match answer {
             Answer::Device(form) => form,
-            Answer::Access(_) | Answer::Template(_) | Answer::AuthMode(_) | Answer::Filter(_) => &None,
+            Answer::Access(_) | Answer::Template(_) | Answer::AuthMode(_) | Answer::Filter(_) | Answer::Route(_) => {
+                &None
+            }
         }
     }
 }
@@ -171,7 +192,7 @@ impl TypedAnswer for Option<String> {
     fn of(answer: &Answer) -> &Self {
         match answer {
             Answer::Template(name) => name,
-            Answer::Access(_) | Answer::Device(_) | Answer::AuthMode(_) | Answer::Filter(_) => &None,
+            Answer::Access(_) | Answer::Device(_) | Answer::AuthMode(_) | Answer::Filter(_) | Answer::Route(_) => &None,
         }
     }
 }
@@ -182,7 +203,7 @@ impl TypedAnswer for Option<Mode> {
     fn of(answer: &Answer) -> &Self {
         match answer {
             Answer::AuthMode(mode) => mode,
-            Answer::Access(_) | Answer::Device(_) | Answer::Template(_) | Answer::Filter(_) => &None,
+            Answer::Access(_) | Answer::Device(_) | Answer::Template(_) | Answer::Filter(_) | Answer::Route(_) => &None,
         }
     }
 }
@@ -193,7 +214,22 @@ impl TypedAnswer for Action {
     fn of(answer: &Answer) -> &Self {
         match answer {
             Answer::Filter(action) => action,
-            Answer::Access(_) | Answer::Device(_) | Answer::Template(_) | Answer::AuthMode(_) => &Self::Pass,
+            Answer::Access(_) | Answer::Device(_) | Answer::Template(_) | Answer::AuthMode(_) | Answer::Route(_) => {
+                &Self::Pass
+            }
+        }
+    }
+}
+
+impl TypedAnswer for Option<Destination> {
+    const QUESTION: Question = Question::Route;
+
+    fn of(answer: &Answer) -> &Self {
+        match answer {
+            Answer::Route(destination) => destination,
+            Answer::Access(_) | Answer::Device(_) | Answer::Template(_) | Answer::AuthMode(_) | Answer::Filter(_) => {
+                &None
+            }
         }
     }
 }
@@ -228,6 +264,8 @@ impl Answer {
         match &self {
             Self::Access(Verdict::Allow(Some(text)) | Verdict::Deny(text)) => short(text)?,
             Self::Template(Some(text)) | Self::AuthMode(Some(Mode::Refuse(text))) => short(text)?,
+            Self::Route(Some(Destination::Node(text))) => short(text)?,
+            Self::Route(None | Some(Destination::Keep | Destination::Later)) => {}
             Self::Filter(action) => check_action(action, rules)?,
             Self::Access(Verdict::Allow(None) | Verdict::Abstain) | Self::Device(_) | Self::Template(None) => {}
             Self::AuthMode(None | Some(Mode::LdapBind | Mode::LdapPassword | Mode::BackEnd)) => {}
@@ -244,6 +282,7 @@ impl Answer {
                 | Self::Template(None)
                 | Self::AuthMode(None)
                 | Self::Filter(Action::Pass)
+                | Self::Route(None)
         )
     }
 
@@ -251,7 +290,10 @@ impl Answer {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Access(Verdict::Deny(_)) | Self::AuthMode(Some(Mode::Refuse(_))) | Self::Filter(Action::Answer(_))
+            Self::Access(Verdict::Deny(_))
+                | Self::AuthMode(Some(Mode::Refuse(_)))
+                | Self::Filter(Action::Answer(_))
+                | Self::Route(Some(Destination::Later))
         )
     }
 
@@ -264,7 +306,9 @@ impl Answer {
             Self::Access(Verdict::Allow(Some(text)) | Verdict::Deny(text))
             | Self::Template(Some(text))
             | Self::AuthMode(Some(Mode::Refuse(text)))
-            | Self::Filter(Action::Redirect(text)) => text.len(),
+            | Self::Filter(Action::Redirect(text))
+            | Self::Route(Some(Destination::Node(text))) => text.len(),
+            Self::Route(None | Some(Destination::Keep | Destination::Later)) => 0,
             Self::Filter(Action::Set(set)) => headers(set),
             Self::Filter(Action::Answer(reply)) => headers(&reply.headers) + reply.body.len(),
             Self::Access(Verdict::Allow(None) | Verdict::Abstain) | Self::Device(_) | Self::Template(None) => 0,
@@ -291,6 +335,10 @@ impl Answer {
             Self::AuthMode(Some(Mode::LdapPassword)) => json!("ldap-password"),
             Self::AuthMode(Some(Mode::BackEnd)) => json!("back-end"),
             Self::AuthMode(Some(Mode::Refuse(text))) => json!({"refuse": text}),
+            Self::Route(None) => json!("none"),
+            Self::Route(Some(Destination::Keep)) => json!("keep"),
+            Self::Route(Some(Destination::Node(name))) => json!({"node": name}),
+            Self::Route(Some(Destination::Later)) => json!("later"),
             Self::Filter(Action::Pass) => json!("pass"),
             Self::Filter(Action::Set(set)) => json!({"set": headers(set)}),
             Self::Filter(Action::Redirect(location)) => json!({"redirect": location}),

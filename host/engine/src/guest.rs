@@ -9,7 +9,7 @@ use wasmtime::component::{ComponentType, Instance, Lift, Lower, TypedFunc};
 use wasmtime::{Store, StoreContextMut, StoreLimitsBuilder, Trap, UpdateDeadline};
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxBuilder};
 
-use crate::answer::{Action, Answer, Form, HeaderRules, Mode, Verdict};
+use crate::answer::{Action, Answer, Destination, Form, HeaderRules, Mode, Verdict};
 use crate::engine::{Running, TICK, run};
 use crate::imports::{Ambient, Caps, Linked, Living, Source, interface};
 use crate::trace::{Fact, Trace, Value};
@@ -94,6 +94,7 @@ enum Ask {
     Template(TypedFunc<(Form,), (Option<String>,)>),
     AuthMode(TypedFunc<(), (Option<Mode>,)>),
     Filter(TypedFunc<(), (Action,)>),
+    Route(TypedFunc<(), (Option<Destination>,)>),
 }
 
 /// A configured instance.
@@ -143,6 +144,7 @@ impl Guest {
             Question::Template => Ask::Template(export(at.0, at.1, name, "select", version)?),
             Question::AuthMode => Ask::AuthMode(export(at.0, at.1, name, "decide", version)?),
             Question::Filter => Ask::Filter(export(at.0, at.1, name, "decide", version)?),
+            Question::Route => Ask::Route(export(at.0, at.1, name, "decide", version)?),
         };
         Ok(Self { store, ask, time: start.time, wasi: start.wasi, headers: start.headers })
     }
@@ -202,6 +204,7 @@ impl Guest {
             }
             Ask::AuthMode(function) => call(store, function, (), time, wasi).map(Answer::AuthMode),
             Ask::Filter(function) => call(store, function, (), time, wasi).map(Answer::Filter),
+            Ask::Route(function) => call(store, function, (), time, wasi).map(Answer::Route),
         }
     }
 }

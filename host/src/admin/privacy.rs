@@ -30,7 +30,7 @@ const HARMLESS: [&str; 13] = [
 ];
 
 /// Fields of an event with texts of ours, or of the configuration.
-const OURS: [&str; 23] = [
+const OURS: [&str; 25] = [
     "asks",
     "digest",
     "ended",
@@ -50,10 +50,12 @@ const OURS: [&str; 23] = [
     "protocol",
     "reason",
     "request",
+    "route",
     "site",
     "status",
     "time",
     "tls",
+    "usual",
 ];
 
 /// An event as this caller may see it.

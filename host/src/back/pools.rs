@@ -223,6 +223,25 @@ impl Node {
         self.pool.drained_until.store(until, Ordering::Relaxed);
     }
 
+    /// How it is in a word, for policies: what changes with each request would let no decision be found again.
+    pub fn state_word(&self) -> &'static str {
+        match (self.status().up, self.is_draining()) {
+            (false, _) => "down",
+            (true, true) => "drained",
+            (true, false) => "up",
+        }
+    }
+
+    /// How busy it is in a word, with requests or with mail sessions.
+    pub fn load_word(&self, protocol: Protocol) -> &'static str {
+        let gate = if protocol == Protocol::Http { &self.pool.gate } else { &self.pool.mail };
+        match (gate.is_wanted(), gate.is_half_full()) {
+            (true, _) => "full",
+            (false, true) => "busy",
+            (false, false) => "free",
+        }
+    }
+
     /// How it is.
     pub fn status(&self) -> NodeStatus {
         self.health.status()

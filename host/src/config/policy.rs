@@ -19,7 +19,7 @@ pub(super) fn policy(t: &Table<'_>, base: &Path) -> Policy {
     if login && memo > 0 {
         t.fault("memo", format!("{memo} bytes"), "\"0B\": nothing of a login is remembered");
     }
-    let usual = if login { Instances::Fresh } else { Instances::Warm };
+    let usual = usual_instances(asks);
     Policy {
         name: t.required("name"),
         file: t.text("file").map(|path| base.join(path)),
@@ -65,7 +65,7 @@ impl Policy {
             compile_time: limits.compile_time,
             compile_memory: limits.compile_memory,
             memo: if login { 0 } else { 4 << 20 },
-            instances: if login { Instances::Fresh } else { Instances::Warm },
+            instances: usual_instances(asks),
             recording: Recording::Off,
             breaker: Breaker::default(),
             grants: None,
@@ -76,6 +76,11 @@ impl Policy {
             place,
         }
     }
+}
+
+/// What one login says to a policy shall not be near another.
+fn usual_instances(asks: Question) -> Instances {
+    if matches!(asks, Question::AuthMode | Question::Route) { Instances::Fresh } else { Instances::Warm }
 }
 
 fn question(t: &Table<'_>) -> Question {
@@ -94,6 +99,7 @@ fn on_error(t: &Table<'_>, asks: Question) -> OnError {
         Question::AuthMode => (&[("default", OnError::Default), ("refuse", OnError::Deny)], OnError::Default),
         // What a filter guards is not to be had by making it fail.
         Question::Filter => (&[("refuse", OnError::Deny), ("pass", OnError::Default)], OnError::Deny),
+        Question::Route => (&[("default", OnError::Default), ("refuse", OnError::Deny)], OnError::Default),
         Question::Device | Question::Template => (&[("default", OnError::Default)], OnError::Default),
     };
     t.choice("on-error", choices).unwrap_or(usual)
@@ -166,7 +172,7 @@ fn breaker(t: &Table<'_>) -> Breaker {
 }
 
 /// What may be granted: the interfaces of the WIT, and an empty WASI.
-pub const GRANTS: [&str; 6] = ["log", "clock", "connection", "request", "login", "wasi"];
+pub const GRANTS: [&str; 7] = ["log", "clock", "connection", "request", "login", "nodes", "wasi"];
 
 fn grants(t: &Table<'_>) -> Option<Vec<String>> {
     let grants = t.texts("grants");

@@ -6,14 +6,16 @@ use std::time::Duration;
 use super::own::Gone;
 use super::{Answer, Exchange, Visit};
 use crate::back::Node;
+use crate::config::Protocol;
+use crate::limits::Failures;
 use crate::session::Session;
 
 /// The directory is asked so often for one user: a page that tries again by itself does so at this pace.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Exchange {
-    /// Whether the directory names another node by now than the one that is away.
-    pub(super) async fn has_moved(&self, session: &Session, away: &Arc<Node>) -> bool {
+    /// Whether a login would go to another node by now than the one that is away.
+    pub(super) async fn has_moved(&self, visit: &Visit, session: &Session, away: &Arc<Node>) -> bool {
         let user = session.user();
         let known = match self.snapshot.directory.known(&self.worker.directory, user, AGAIN_AFTER).await {
             Ok(known) => known,
@@ -22,7 +24,12 @@ impl Exchange {
                 None
             }
         };
-        let named = known.and_then(|known| self.neighbours().node_of(&known));
+        let named = known.and_then(|known| {
+            // Nobody logs in yet, so nobody has failed.
+            let whose = (&visit.site.name, user);
+            let facts = || self.neighbours().facts(&visit.facts, whose, Some(&known), Failures::default());
+            self.neighbours().routed(&known, Protocol::Http, facts).node.ok()
+        });
         let moved = named.filter(|named| named.name() != away.name());
         if let Some(to) = &moved {
             tracing::info!(user, from = away.name(), to = to.name(), "a mailbox has moved: the session ends");

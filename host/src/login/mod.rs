@@ -20,7 +20,7 @@ use crate::back::{Dialogue, LoginError, Node, Person};
 use crate::config::{Mode, Protocol};
 use crate::directory::User;
 use crate::live::Live;
-use crate::policy::{Facts, LoginCheck, LoginFacts};
+use crate::policy::{Facts, LoginCheck};
 use crate::reply::{Message, Refusal};
 use crate::session::{Device, Session};
 use crate::worker::Worker;
@@ -244,16 +244,7 @@ impl<D: Dialogue> Login<'_, D> {
     /// Asks the policies how this attempt is checked.
     fn mode(&self, name: &str, user: Option<&User>) -> Result<Mode, Outcome<D::Opened>> {
         let Neighbours { worker, snapshot, .. } = self.neighbours;
-        let mut facts = self.attempt.facts.clone();
-        let failures = self.underway.failures(name);
-        facts.login = Some(Arc::new(LoginFacts {
-            site: self.attempt.site.clone(),
-            username: name.to_owned(),
-            known: user.is_some_and(User::has_entry),
-            attributes: user.map(|user| snapshot.directory.exposed(user)).unwrap_or_default(),
-            failures_from_address: failures.from_network,
-            failures_for_user: failures.for_user,
-        }));
+        let facts = self.facts(name, user);
         let check = snapshot.policies.auth_mode(&mut worker.guests.borrow_mut(), &facts);
         let (outcome, policy) = match check {
             LoginCheck::Unsaid => return Ok(snapshot.mode),
@@ -268,6 +259,12 @@ impl<D: Dialogue> Login<'_, D> {
         Err(outcome)
     }
 
+    /// What policies may know of this attempt.
+    fn facts(&self, name: &str, user: Option<&User>) -> Facts {
+        let Attempt { facts, site, .. } = self.attempt;
+        self.neighbours.facts(facts, (site, name), user, self.underway.failures(name))
+    }
+
     /// Finds the node, and asks it; another one where the first was remembered, and does not take the user.
     async fn enter(
         &self,
@@ -277,13 +274,16 @@ impl<D: Dialogue> Login<'_, D> {
         began: Instant,
     ) -> Result<(Arc<Node>, Result<D::Opened, LoginError>), Outcome<D::Opened>> {
         let Neighbours { snapshot, .. } = self.neighbours;
-        let node = match self.neighbours.node_of(&proved.user) {
-            Some(node) => node,
+        let facts = || self.facts(name, Some(&proved.user));
+        let routed = self.neighbours.routed(&proved.user, self.attempt.protocol, facts);
+        self.underway.routed(routed.policy, routed.instead_of);
+        let node = match routed.node {
+            Ok(node) => node,
             // Nobody has checked the password yet, so nobody may learn that the name exists.
-            None if proved.mode == Mode::BackEnd => {
+            Err(Refusal::NoNode) if proved.mode == Mode::BackEnd => {
                 return Err(self.wrong(Reason::NoNode, proved.mode, began, false).await);
             }
-            None => return Err(Outcome::Unavailable(Refusal::NoNode)),
+            Err(refusal) => return Err(Outcome::Unavailable(refusal)),
         };
         self.underway.node(&node);
         let Credentials::Password(secret) = credentials;

@@ -5,9 +5,22 @@ use std::time::Instant;
 
 use super::Neighbours;
 use crate::back::Node;
-use crate::config::{Mode, Question};
+use crate::config::{Mode, Protocol, Question};
 use crate::directory::{self, User};
+use crate::limits::Failures;
+use crate::policy::{Facts, LoginFacts, LoginRoute, NodeFacts};
 use crate::reply::Refusal;
+
+/// Where a login goes, and who says so.
+#[derive(Debug)]
+pub struct Routed {
+    /// The route policy that has an opinion.
+    pub policy: Option<String>,
+    /// The node that it would have gone to without that policy, where that is another one.
+    pub instead_of: Option<String>,
+    /// The node, or why it goes to none.
+    pub node: Result<Arc<Node>, Refusal>,
+}
 
 impl Neighbours<'_> {
     /// What directory and map say of a canonical name.
@@ -28,7 +41,8 @@ impl Neighbours<'_> {
     /// password is checked with it.
     fn needs_no_entry(&self) -> bool {
         let needed = || self.snapshot.nodes().iter().any(|node| node.recipe.needs_entry());
-        self.snapshot.mode == Mode::BackEnd && !self.snapshot.policies.answer(Question::AuthMode) && !needed()
+        let asks = |question| self.snapshot.policies.answer(question);
+        self.snapshot.mode == Mode::BackEnd && !asks(Question::AuthMode) && !asks(Question::Route) && !needed()
     }
 
     /// The node that map or entry name, if it is one of ours: they choose among them, and no more. Of several values the
@@ -43,6 +57,56 @@ impl Neighbours<'_> {
             tracing::error!(dn = user.dn, ?hosts, "the directory names a node that is not configured");
         }
         node.cloned()
+    }
+
+    /// What policies may know of a login by a name.
+    pub fn facts(
+        &self,
+        facts: &Facts,
+        (site, name): (&Arc<str>, &str),
+        user: Option<&User>,
+        failed: Failures,
+    ) -> Facts {
+        let mut facts = facts.clone();
+        facts.login = Some(Arc::new(LoginFacts {
+            site: site.clone(),
+            username: name.to_owned(),
+            known: user.is_some_and(User::has_entry),
+            attributes: user.map(|user| self.snapshot.directory.exposed(user)).unwrap_or_default(),
+            failures_from_address: failed.from_network,
+            failures_for_user: failed.for_user,
+        }));
+        facts
+    }
+
+    /// Where a user's login goes: where the directory says, or a route policy.
+    pub fn routed(&self, user: &User, protocol: Protocol, facts: impl FnOnce() -> Facts) -> Routed {
+        let Neighbours { worker, snapshot, .. } = self;
+        let usual = self.node_of(user);
+        let unsaid = |usual: Option<Arc<Node>>| usual.ok_or(Refusal::NoNode);
+        if !snapshot.policies.answer(Question::Route) {
+            return Routed { policy: None, instead_of: None, node: unsaid(usual) };
+        }
+        let states = |node: &Arc<Node>| (node.name().to_owned(), (node.state_word(), node.load_word(protocol)));
+        let nodes = NodeFacts {
+            hosts: snapshot.directory.hosts_of(user).to_vec(),
+            usual: usual.as_ref().map(|node| node.name().to_owned()),
+            all: snapshot.nodes().iter().map(states).collect(),
+        };
+        let mut facts = facts();
+        facts.nodes = Some(Arc::new(nodes));
+        let is_node = |name: &str| snapshot.node(name).is_some();
+        let said = snapshot.policies.route(&mut worker.guests.borrow_mut(), &facts, is_node);
+        let (policy, node) = match said {
+            LoginRoute::Unsaid => (None, unsaid(usual.clone())),
+            LoginRoute::Kept(policy) => (Some(policy), unsaid(usual.clone())),
+            LoginRoute::To { policy, node } => (Some(policy), snapshot.node(&node).cloned().ok_or(Refusal::NoNode)),
+            LoginRoute::Later(policy) => (Some(policy), Err(Refusal::LoginLater)),
+            LoginRoute::Failed(policy) => (Some(policy), Err(Refusal::PolicyFailed)),
+        };
+        let goes_there = |usual: &Arc<Node>| node.as_ref().is_ok_and(|node| node.name() == usual.name());
+        let instead_of = usual.filter(|usual| !goes_there(usual)).map(|usual| usual.name().to_owned());
+        Routed { policy, instead_of, node }
     }
 
     /// Another node than the one that was remembered and did not take the user, if the directory names one by now.

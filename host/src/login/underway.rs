@@ -33,6 +33,8 @@ struct Found {
     policy: Option<String>,
     mode: Option<&'static str>,
     node: Option<String>,
+    route: Option<String>,
+    usual: Option<String>,
 }
 
 /// What only the end of an attempt says.
@@ -113,6 +115,12 @@ impl<'a> Underway<'a> {
         self.found.borrow_mut().policy = Some(policy);
     }
 
+    /// The route policy that says where it goes, and where it would go without it, if that is elsewhere.
+    pub(super) fn routed(&self, policy: Option<String>, usual: Option<String>) {
+        let mut found = self.found.borrow_mut();
+        (found.route, found.usual) = (policy, usual);
+    }
+
     /// The node that has the mailbox.
     pub(super) fn node(&self, node: &Node) {
         self.node_named(node.name());
@@ -159,7 +167,7 @@ impl<'a> Underway<'a> {
     fn leave_record(&self, end: End) {
         let (Neighbours { worker, id, .. }, Attempt { protocol, host, site, facts, .. }) =
             (self.neighbours, self.attempt);
-        let Found { user, policy, mode, node } = self.found.take();
+        let Found { user, policy, mode, node, route, usual } = self.found.take();
         worker.shared.login_ended(Record {
             time: SystemTime::now(),
             id: id.into(),
@@ -174,6 +182,8 @@ impl<'a> Underway<'a> {
             policy,
             mode,
             node,
+            route,
+            usual,
             took: self.began.elapsed(),
             retry_after: end.retry_after,
             session: end.session,

@@ -26,6 +26,8 @@ pub struct Facts {
     pub form: Option<Form>,
     /// The login attempt, for auth-mode policies.
     pub login: Option<Arc<LoginFacts>>,
+    /// The nodes, for route policies.
+    pub nodes: Option<Arc<NodeFacts>>,
     now: u64,
 }
 
@@ -61,13 +63,24 @@ pub struct LoginFacts {
     pub failures_for_user: u32,
 }
 
+/// Facts of the nodes that a login may go to.
+#[derive(Debug, Clone, Default)]
+pub struct NodeFacts {
+    /// What map or directory say of the user's node.
+    pub hosts: Vec<String>,
+    /// The node that the login goes to without a policy.
+    pub usual: Option<String>,
+    /// Each node's state and load in words, by its name.
+    pub all: BTreeMap<String, (&'static str, &'static str)>,
+}
+
 /// Headers that carry credentials; they are no facts.
 const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
 impl Facts {
     /// Facts of a connection; the clock stands still from here on.
     pub fn of_connection(peer: Arc<Peer>) -> Self {
-        Self { peer, request: None, form: None, login: None, now: seconds_now() }
+        Self { peer, request: None, form: None, login: None, nodes: None, now: seconds_now() }
     }
 
     /// Facts of a plain request and login that no client made, to tell a bad policy from bad clients. Listener and site are
@@ -97,6 +110,7 @@ impl Facts {
         facts.form = Some(Form::Desktop);
         facts.login =
             Some(Arc::new(LoginFacts { site: site.into(), username: "nobody".to_owned(), ..LoginFacts::default() }));
+        facts.nodes = Some(Arc::default());
         facts
     }
 
@@ -115,8 +129,18 @@ impl Facts {
         self.request.as_ref().map_or(Value::Missing, read)
     }
 
+    fn of_nodes<'a>(&'a self, read: impl FnOnce(&'a NodeFacts) -> Value<'a>) -> Value<'a> {
+        self.nodes.as_deref().map_or(Value::Missing, read)
+    }
+
     fn of_login<'a>(&'a self, read: impl FnOnce(&'a LoginFacts) -> Value<'a>) -> Value<'a> {
         self.login.as_deref().map_or(Value::Missing, read)
+    }
+}
+
+impl NodeFacts {
+    fn of<'a>(&'a self, name: &str, word: impl Fn(&(&'static str, &'static str)) -> &'static str) -> Value<'a> {
+        self.all.get(name).map_or(Value::Missing, |node| Value::text(word(node)))
     }
 }
 
@@ -155,6 +179,10 @@ impl Read for Facts {
             }),
             Fact::FailuresFromAddress => self.of_login(|login| Value::Number(login.failures_from_address.into())),
             Fact::FailuresForUser => self.of_login(|login| Value::Number(login.failures_for_user.into())),
+            Fact::DirectoryHosts => self.of_nodes(|nodes| Value::Texts(Cow::Borrowed(&nodes.hosts))),
+            Fact::UsualNode => self.of_nodes(|nodes| Value::optional(nodes.usual.as_deref().map(Cow::Borrowed))),
+            Fact::NodeState(name) => self.of_nodes(|nodes| nodes.of(name, |(state, _)| state)),
+            Fact::NodeLoad(name) => self.of_nodes(|nodes| nodes.of(name, |(_, load)| load)),
             Fact::Form => self.form.map_or(Value::Missing, Value::Form),
             Fact::Now => Value::Number(self.now),
             Fact::Random => Value::Number(getrandom::u64().unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! What is thought: five questions, each answered by policies in WebAssembly, and by a built-in answer where none is.
+//! What is thought: six questions, each answered by policies in WebAssembly, and by a built-in answer where none is.
 //!
 //! Invariants: a question always gets an answer, in bounded time; an instance that erred is never asked again.
 
@@ -24,11 +24,11 @@ pub use compiler::{Compiler, Compiling, digest};
 pub use decide::Guests;
 pub use desk::Desk;
 pub use doorward_engine::{
-    Action, Answer, Error, Fact, Form, Given, Grants, Header, Manifest, Mode as AuthMode, Problem, Read, Reply, Trace,
-    TypedAnswer, Value, Verdict, Words,
+    Action, Answer, Destination, Error, Fact, Form, Given, Grants, Header, Manifest, Mode as AuthMode, Problem, Read,
+    Reply, Trace, TypedAnswer, Value, Verdict, Words,
 };
 pub use doorward_vectors::WIT_VERSION;
-pub use facts::{Facts, LoginFacts, RequestFacts};
+pub use facts::{Facts, LoginFacts, NodeFacts, RequestFacts};
 pub use load::{BUILT_IN, Suspect, bytes_of, load, manifest_of, schema_of};
 pub use quarantine::Quarantine;
 pub use record::{Mask, Record, Recorded, Taker};
@@ -103,6 +103,26 @@ pub enum LoginCheck {
     /// Not now: this policy is not asked about this client for a while, since it failed for him. Nobody gets another mode by
     /// that.
     LeftAlone(String),
+}
+
+/// What route policies say together: where a login goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginRoute {
+    /// Where the directory says: no policy has an opinion.
+    Unsaid,
+    /// Where the directory says, as this policy says too.
+    Kept(String),
+    /// To a node.
+    To {
+        /// The policy that says so.
+        policy: String,
+        /// The node's name.
+        node: String,
+    },
+    /// Nowhere now, says this policy.
+    Later(String),
+    /// Nowhere, since this policy failed, whose `on-error` says so.
+    Failed(String),
 }
 
 /// The live policies, by question, each in order of the configuration: the first opinion wins, but for access one denial is
@@ -184,6 +204,30 @@ impl Policies {
             }
         }
         LoginCheck::Unsaid
+    }
+
+    /// Which node does this login go to? A policy that names none of the configuration has failed.
+    pub fn route(&self, guests: &mut Guests, facts: &Facts, is_node: impl Fn(&str) -> bool) -> LoginRoute {
+        for policy in self.asked::<Option<Destination>>(facts) {
+            let name = || policy.name.clone();
+            let failed = match policy.decide(guests, facts).as_deref().map(Option::<Destination>::of) {
+                Ok(None) => false,
+                Ok(Some(Destination::Keep)) => return LoginRoute::Kept(name()),
+                Ok(Some(Destination::Later)) => return LoginRoute::Later(name()),
+                Ok(Some(Destination::Node(node))) if is_node(node) => {
+                    return LoginRoute::To { policy: name(), node: node.clone() };
+                }
+                Ok(Some(Destination::Node(node))) => {
+                    tracing::error!(policy = policy.name, ?node, "a route policy names a node that is not configured");
+                    true
+                }
+                Err(()) => true,
+            };
+            if failed && policy.on_error == OnError::Deny {
+                return LoginRoute::Failed(name());
+            }
+        }
+        LoginRoute::Unsaid
     }
 
     /// What happens to this request?

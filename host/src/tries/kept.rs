@@ -178,6 +178,8 @@ mod tests {
             policy: None,
             mode: None,
             node: None,
+            route: None,
+            usual: None,
             took: Duration::ZERO,
             retry_after: None,
             session: None,

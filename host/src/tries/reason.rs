@@ -22,6 +22,8 @@ pub enum Reason {
     Policy,
     /// A policy failed.
     PolicyFailed,
+    /// A policy lets nobody in for now.
+    Later,
     /// The code is wrong.
     WrongCode,
     /// The code came too late, or its page was used before.
@@ -69,6 +71,7 @@ impl Reason {
             Self::Account(problem) => problem.name(),
             Self::Policy => "policy",
             Self::PolicyFailed => "policy-failed",
+            Self::Later => "later",
             Self::WrongCode => "wrong-code",
             Self::CodeTooLate => "code-too-late",
             Self::FormToken => "form-token",
@@ -96,6 +99,7 @@ impl Reason {
             Refusal::PolicyFailed => Self::PolicyFailed,
             Refusal::NoNode => Self::NoNode,
             Refusal::NodeDraining => Self::NodeDrained,
+            Refusal::LoginLater => Self::Later,
             Refusal::NodeAway | Refusal::NodeDown => Self::NodeDown,
             Refusal::NodeTimeout => Self::NodeTimeout,
             Refusal::NodeBroken => Self::NodeBroken,

@@ -45,6 +45,10 @@ pub struct Record {
     pub mode: Option<&'static str>,
     /// The node that was asked, or would have been, if it came so far.
     pub node: Option<String>,
+    /// The route policy that said where it goes.
+    pub route: Option<String>,
+    /// The node that it would have gone to without that policy, where that is another one.
+    pub usual: Option<String>,
     /// How long it took.
     pub took: Duration,
     /// When to try again.
@@ -76,15 +80,16 @@ impl Record {
         let (user, account, site) = (&*self.typed, self.user.as_deref(), &*self.site);
         let (protocol, reason) = (self.protocol.name(), self.reason_word());
         let (policy, node, session) = (self.policy.as_deref(), self.node.as_deref(), self.session.as_deref());
+        let (route, usual) = (self.route.as_deref(), self.usual.as_deref());
         let ms = millis(self.took);
         match self.retry_after.map(|wait| wait.as_secs()) {
             Some(wait) => tracing::warn!(
-                target: "login", id, user, account, %client, site, host, protocol, outcome, reason, policy, mode, node, ms, wait,
-                "login"
+                target: "login", id, user, account, %client, site, host, protocol, outcome, reason, policy, mode, node, route,
+                usual, ms, wait, "login"
             ),
             None => tracing::info!(
-                target: "login", id, user, account, %client, site, host, protocol, outcome, reason, policy, mode, node, ms,
-                session, "login"
+                target: "login", id, user, account, %client, site, host, protocol, outcome, reason, policy, mode, node, route,
+                usual, ms, session, "login"
             ),
         }
     }
@@ -100,7 +105,7 @@ impl Show for Arc<Record> {
             "id": &*self.id, "time": since_1970(self.time).as_secs_f64(),
             "protocol": self.protocol.name(), "site": &*self.site, "host": self.host, "typed": self.typed, "user": self.user,
             "client": self.client.to_string(), "outcome": self.outcome, "reason": self.reason_word(), "policy": self.policy,
-            "mode": self.mode, "node": self.node, "ms": millis(self.took),
+            "mode": self.mode, "node": self.node, "route": self.route, "usual": self.usual, "ms": millis(self.took),
         })
     }
 }

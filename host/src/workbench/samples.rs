@@ -73,6 +73,9 @@ fn sample(index: usize) -> Option<Arc<Given>> {
         "method": method, "scheme": of(&["https", "http", "https"]), "host": of(&HOSTS), "path": path, "target": target,
         "http-version": of(&["2", "1.1", "1.1"]), "query": {"_task": "mail"}, "header": header, "cookie": {"language": "en_GB"},
         "username": login, "known": index.is_multiple_of(2), "attribute": {"mail": [format!("{login}@example.com")]},
+        "directory-hosts": of(&["node-a", "node-b"]).split(',').collect::<Vec<_>>(), "usual-node": of(&["node-a", "node-b"]),
+        "node-state": {"node-a": of(&["up", "up", "drained", "down"]), "node-b": "up"},
+        "node-load": {"node-a": of(&["free", "busy", "full"]), "node-b": "free"},
         "recent-failures-from-address": index % 4, "recent-failures-for-user": 0,
         "form": of(&["desktop", "desktop", "mobile", "tablet", "bot"]), "now": 1_780_000_000 + 3_600 * index, "random": index,
     });

@@ -8,7 +8,7 @@ use doorward_vectors::{Answered, File, Vector, Whole, WholeAnswer, by_name};
 use serde_json::{Map, Value as Json};
 
 use super::outcome::Stop;
-use crate::policy::{Action, Answer, AuthMode, Form, Given, Header, Verdict};
+use crate::policy::{Action, Answer, AuthMode, Destination, Form, Given, Header, Verdict};
 
 /// Reads a file.
 ///
@@ -43,6 +43,10 @@ pub fn answered(answer: &Answer) -> Answered {
         Answer::AuthMode(Some(AuthMode::LdapPassword)) => Answered::kind("ldap-password"),
         Answer::AuthMode(Some(AuthMode::BackEnd)) => Answered::kind("back-end"),
         Answer::AuthMode(Some(AuthMode::Refuse(text))) => Answered::whole(Whole::Refuse(text.clone())),
+        Answer::Route(None) => Answered::kind("none"),
+        Answer::Route(Some(Destination::Keep)) => Answered::kind("keep"),
+        Answer::Route(Some(Destination::Node(name))) => Answered::whole(Whole::Node(name.clone())),
+        Answer::Route(Some(Destination::Later)) => Answered::kind("later"),
         Answer::Filter(Action::Pass) => Answered::kind("pass"),
         Answer::Filter(Action::Set(headers)) => Answered::whole(Whole::Set(named(headers))),
         Answer::Filter(Action::Redirect(target)) => Answered::whole(Whole::Redirect(target.clone())),

@@ -6,7 +6,7 @@ use doorward_vectors::Vector;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::facts::{ConnectionFacts, LoginFacts, RequestFacts};
+use crate::facts::{ConnectionFacts, LoginFacts, RequestFacts, RouteFacts};
 use crate::settings::{self, Policy, Problem};
 
 pub mod vectors;
@@ -43,6 +43,11 @@ impl Given {
     /// The facts as an auth-mode policy gets them.
     pub fn login(self) -> LoginFacts {
         LoginFacts { request: self.request() }
+    }
+
+    /// The facts as a route policy gets them.
+    pub fn route(self) -> RouteFacts {
+        RouteFacts { login: self.login() }
     }
 
     /// Gives [`RequestFacts::header`] for every name: these, and no others.

@@ -11,7 +11,7 @@
 //! settings = { rules = [] }     # instead of the common ones
 //! [vector.facts]                # named as in the WIT
 //! client-address = "192.0.2.7"
-//! header = { user-agent = "x" } # these and no others; likewise `query`, `cookie`, `attribute`
+//! header = { user-agent = "x" } # these and no others; likewise `query`, `cookie`, `attribute`, `node-state`, `node-load`
 //! tls-server-name = ""          # there is none
 //! now = "2026-12-01T08:00Z"     # or seconds since 1970
 //! ```
@@ -23,6 +23,7 @@
 //! | `template` | the name of a template, or `none` | |
 //! | `auth-mode` | `ldap-bind`, `ldap-password`, `back-end`, `refuse`, `none` | `{ refuse = "text" }` |
 //! | `filter` | `pass`, `set`, `redirect`, `answer` | `{ set = { x-a = "1" } }`, `{ redirect = "/x" }`, `{ answer = { status = 503, headers = { retry-after = "60" }, body = "…" } }` |
+//! | `route` | `keep`, `node`, `later`, `none` | `{ node = "node-a" }` |
 //!
 //! Of an answer, what is left out is not compared. Header names are compared without letter case. For `template`, the
 //! parameter is the fact `form`.
@@ -37,8 +38,8 @@ use doorward_vectors::{Answered, Expected, Question, Vector, Whole, WholeAnswer,
 use serde_json::Value;
 
 use super::{Given, configure};
-use crate::questions::{AccessPolicy, AuthModePolicy, DevicePolicy, FilterPolicy, TemplatePolicy};
-use crate::questions::{Action, Form, Header, Mode, Verdict};
+use crate::questions::{AccessPolicy, AuthModePolicy, DevicePolicy, FilterPolicy, RoutePolicy, TemplatePolicy};
+use crate::questions::{Action, Destination, Form, Header, Mode, Verdict};
 use crate::settings::Policy;
 
 /// Runs a file of vectors on an access policy, and panics with a list of all that fail.
@@ -93,6 +94,16 @@ pub fn filter<P: FilterPolicy>(file: &str) {
             headers: Some(named(&answer.headers)),
             body: Some(answer.body),
         })),
+    });
+}
+
+/// Runs a file of vectors on a route policy, and panics with a list of all that fail.
+pub fn route<P: RoutePolicy>(file: &str) {
+    run(file, Question::Route, |policy: &P, given, _| match policy.decide(&given.route()) {
+        Some(Destination::Keep) => Answered::kind("keep"),
+        Some(Destination::Node(name)) => Answered::whole(Whole::Node(name)),
+        Some(Destination::Later) => Answered::kind("later"),
+        None => Answered::kind("none"),
     });
 }
 

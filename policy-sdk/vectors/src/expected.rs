@@ -33,6 +33,8 @@ pub enum Whole {
     Set(BTreeMap<String, String>),
     /// Of `filter`: an answer of its own.
     Answer(WholeAnswer),
+    /// Of `route`: the node's name.
+    Node(String),
 }
 
 /// A filter's own answer; what a vector leaves out is not compared.
@@ -120,6 +122,7 @@ impl Whole {
             Self::Redirect(_) => "redirect",
             Self::Set(_) => "set",
             Self::Answer(_) => "answer",
+            Self::Node(_) => "node",
         }
     }
 
@@ -131,7 +134,7 @@ impl Whole {
         match self {
             Self::Set(headers) => Self::Set(normal(headers)),
             Self::Answer(answer) => Self::Answer(WholeAnswer { headers: answer.headers.map(normal), ..answer }),
-            Self::Allow(_) | Self::Deny(_) | Self::Refuse(_) | Self::Redirect(_) => self,
+            Self::Allow(_) | Self::Deny(_) | Self::Refuse(_) | Self::Redirect(_) | Self::Node(_) => self,
         }
     }
 }
@@ -189,6 +192,7 @@ mod tests {
             (json!(1), Question::Access, "`expect` cannot be read"),
             (json!({"answer": {"code": 503}}), Question::Filter, "unknown field `code`"),
             (json!({"deny": "x"}), Question::Template, "the name of a template"),
+            (json!("allow"), Question::Route, "expected one of keep, node, later, none"),
         ] {
             let error = Expected::new(&written, question).unwrap_err();
             assert!(error.contains(told), "{written}: {error}");

@@ -73,6 +73,8 @@ macro_rules! facts {
                 Known known "login" "known" Flag "whether the directory knows the user";
                 FailuresFromAddress recent_failures_from_address "login" "recent-failures-from-address" Count "failed logins of late from the client's network";
                 FailuresForUser recent_failures_for_user "login" "recent-failures-for-user" Count "failed logins of late for this name";
+                DirectoryHosts directory_hosts "nodes" "directory-hosts" Texts "what map or directory say of the user's node";
+                UsualNode usual_node "nodes" "usual-node" Optional "the node that the login goes to without a policy";
                 Now now "clock" "now" Moment "seconds since 1970";
             }
             named {
@@ -80,6 +82,8 @@ macro_rules! facts {
                 Header header "request" "header" Optional "the first header of a name";
                 Cookie cookie "request" "cookie" Optional "the first cookie of a name";
                 Attribute attribute "login" "attribute" Texts "values of an attribute of the user's entry";
+                NodeState node_state "nodes" "node-state" Optional "whether a back-end is up, down or drained";
+                NodeLoad node_load "nodes" "node-load" Optional "whether a back-end is free, busy or full";
             }
             others {
                 Form form "template" "form" Form "the form of the device: the parameter of the question `template`";

@@ -10,7 +10,7 @@
 //! settings = { rules = [] }     # instead of the common ones
 //! [vector.facts]                # named as in the WIT
 //! client-address = "192.0.2.7"
-//! header = { user-agent = "x" } # these and no others; likewise `query`, `cookie`, `attribute`
+//! header = { user-agent = "x" } # these and no others; likewise `query`, `cookie`, `attribute`, `node-state`, `node-load`
 //! tls-server-name = ""          # there is none
 //! now = "2026-12-01T08:00Z"     # or seconds since 1970
 //! ```

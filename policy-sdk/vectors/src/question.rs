@@ -13,11 +13,13 @@ pub enum Question {
     AuthMode,
     /// What happens to a request?
     Filter,
+    /// Which node does a login go to?
+    Route,
 }
 
 impl Question {
     /// All of them, in the order in which a request meets them.
-    pub const ALL: [Self; 5] = [Self::Access, Self::Device, Self::Template, Self::Filter, Self::AuthMode];
+    pub const ALL: [Self; 6] = [Self::Access, Self::Device, Self::Template, Self::Filter, Self::AuthMode, Self::Route];
 
     /// The word an operator writes, which is also the name of the interface in the WIT.
     pub fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Question {
             Self::Template => "template",
             Self::AuthMode => "auth-mode",
             Self::Filter => "filter",
+            Self::Route => "route",
         }
     }
 
@@ -43,6 +46,7 @@ impl Question {
             Self::Template => "template-policy",
             Self::AuthMode => "auth-mode-policy",
             Self::Filter => "filter-policy",
+            Self::Route => "route-policy",
         }
     }
 
@@ -52,6 +56,7 @@ impl Question {
             Self::Access => &["log", "clock", "connection"],
             Self::Device | Self::Template | Self::Filter => &["log", "clock", "connection", "request"],
             Self::AuthMode => &["log", "clock", "connection", "request", "login"],
+            Self::Route => &["log", "clock", "connection", "request", "login", "nodes"],
         }
     }
 
@@ -63,6 +68,7 @@ impl Question {
             Self::Template => None,
             Self::AuthMode => Some(&["ldap-bind", "ldap-password", "back-end", "refuse", "none"]),
             Self::Filter => Some(&["pass", "set", "redirect", "answer"]),
+            Self::Route => Some(&["keep", "node", "later", "none"]),
         }
     }
 }

@@ -1,5 +1,5 @@
 ;; Answers with bytes that are no UTF-8.
-;;; questions access template auth-mode filter
+;;; questions access template auth-mode filter route
 ;;; fields
 (data (i32.const 2048) "\ff\fe")
 ;;; answer access
@@ -10,3 +10,5 @@
  (i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 3)) (i32.store (i32.const 24) (i32.const 2048)) (i32.store (i32.const 28) (i32.const 2)) i32.const 16
 ;;; answer filter
  (i32.store8 (i32.const 16) (i32.const 2)) (i32.store (i32.const 20) (i32.const 2048)) (i32.store (i32.const 24) (i32.const 2)) i32.const 16
+;;; answer route
+ (i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 1)) (i32.store (i32.const 24) (i32.const 2048)) (i32.store (i32.const 28) (i32.const 2)) i32.const 16

@@ -1,5 +1,5 @@
 ;; Asks for a header of another name each time.
-;;; questions device template auth-mode filter
+;;; questions device template auth-mode filter route
 ;;; imports
 (import "doorward:policy/request@{version}" "header" (func $fact (param i32 i32 i32)))
 ;;; fields

@@ -9,3 +9,5 @@
 (i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 9)) i32.const 16
 ;;; answer filter
 (i32.store8 (i32.const 16) (i32.const 9)) i32.const 16
+;;; answer route
+(i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 9)) i32.const 16

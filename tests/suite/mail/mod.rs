@@ -6,6 +6,7 @@ mod node;
 mod nodes;
 mod programs;
 mod real;
+mod routed;
 mod sessions;
 
 use std::io::{Read as _, Write as _};

@@ -84,6 +84,7 @@ fn define(question: Question) -> &'static str {
         Question::Template => "-DDOORWARD_TEMPLATE",
         Question::AuthMode => "-DDOORWARD_AUTH_MODE",
         Question::Filter => "-DDOORWARD_FILTER",
+        Question::Route => "-DDOORWARD_ROUTE",
     }
 }
 
@@ -95,7 +96,7 @@ mod tests {
     fn the_header_is_of_this_version_and_has_every_question() {
         let version = doorward_vectors::WIT_VERSION;
         assert!(HEADER.contains(&format!("#define DOORWARD_VERSION \"{version}\"")));
-        for question in [Question::Access, Question::Device, Question::Template, Question::AuthMode, Question::Filter] {
+        for question in Question::ALL {
             let name = define(question).trim_start_matches("-D");
             assert!(HEADER.contains(&format!("if defined({name})\n")), "{name}");
         }

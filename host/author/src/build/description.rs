@@ -102,7 +102,7 @@ mod tests {
         check("question = \"filter\"\nsource = \"\"", "expected the name of a file in this folder");
         check(
             "question = \"login\"\nsource = \"a.c\"",
-            "line 1: expected one of access, device, template, filter, auth-mode",
+            "line 1: expected one of access, device, template, filter, auth-mode, route",
         );
         check("question = \"filter\"\nsource = \"a.c\"\nworld = \"x\"", "line 3: unknown field `world`");
         check("source = \"a.c\"", "missing field `question`");

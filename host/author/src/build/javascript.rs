@@ -54,6 +54,7 @@ impl Entry {
             Question::Template => "template",
             Question::AuthMode => "authMode",
             Question::Filter => "filter",
+            Question::Route => "route",
         };
         let marks = [("{{entry}}", name.as_str()), ("{{source}}", source), ("{{question}}", question)];
         let text = include_str!("entry/javascript.txt").to_owned();

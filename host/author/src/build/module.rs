@@ -113,7 +113,7 @@ fn export(question: Question) -> String {
         Question::Access => "check",
         Question::Device => "classify",
         Question::Template => "select",
-        Question::AuthMode | Question::Filter => "decide",
+        Question::AuthMode | Question::Filter | Question::Route => "decide",
     };
     format!("doorward:policy/{}@{WIT_VERSION}#{function}", question.name())
 }

@@ -35,6 +35,7 @@ fn entry_of(policy: &Description) -> Result<String> {
                 Question::Template => "Template",
                 Question::AuthMode => "AuthMode",
                 Question::Filter => "Filter",
+                Question::Route => "Route",
             },
         ),
     ];

@@ -39,7 +39,7 @@ fn attempt(one: &Json, now: u64) -> String {
     let mut out =
         format!("{}, {} ago: {} ({})\n", clock(time), span(now.saturating_sub(time)), text(&one["what"]), text(word));
     out += &format!(
-        "  typed \"{}\"{}, from {} at {} (site {}), {}{}{}{}, {} ms\n",
+        "  typed \"{}\"{}, from {} at {} (site {}), {}{}{}{}{}{}, {} ms\n",
         safe(one["typed"].as_str().unwrap_or_default()),
         by("user", ", which is "),
         text(&one["client"]),
@@ -49,6 +49,8 @@ fn attempt(one: &Json, now: u64) -> String {
         by("policy", ", policy "),
         by("mode", ", mode "),
         by("node", ", node "),
+        by("route", ", by policy "),
+        by("usual", " instead of "),
         text(&one["ms"]),
     );
     out += &format!("  request {}{}\n", text(&one["id"]), by("session", ", session "));
