@@ -42,7 +42,7 @@ peer-max-interval-connections = 0
 DOORWARD = """
 [admin]
 socket = "{name}.sock"
-[[listener]]
+{admin}[[listener]]
 name = "public"
 address = "127.0.0.1:{port}"
 {unlimited}{more}
@@ -227,10 +227,11 @@ class Bench:
         self.write(f"{name}.conf", NGINX.format(name=name, user=self.user, body=body.format(page=page, **self.ports)))
         self.start(name, core, ["nginx", "-p", self.folder, "-c", f"{self.folder}/{name}.conf"])
 
-    def doorward(self, name, program, policies, core="0", more=""):
+    def doorward(self, name, program, policies, core="0", more="", admin=""):
         """A Doorward in front of the back-end, and the cookie of a session there."""
         self.ports[name] = free_ports(1)[0]
-        text = DOORWARD.format(name=name, port=self.ports[name], policies=policies, more=more, unlimited=UNLIMITED, **self.ports)
+        text = DOORWARD.format(
+            name=name, port=self.ports[name], policies=policies, more=more, unlimited=UNLIMITED, admin=admin, **self.ports)
         self.write(f"{name}.toml", text)
         self.start(name, core, [program, "serve", "--config", f"{self.folder}/{name}.toml"])
         return session_cookie(self.ports[name])

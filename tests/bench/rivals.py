@@ -48,6 +48,7 @@ class Rivals(Bench):
     def __init__(self, doorward):
         super().__init__()
         self.program = doorward
+        self.format = "text"
         self.policies = four_policies()
         self.cookies = {}
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -97,7 +98,7 @@ class Rivals(Bench):
         }[name.split("-")[0]])
 
     def start_doorward(self, key, logged):
-        log = f'[[log.to]]\nwhat = ["access"]\ntarget = "{self.folder}/doorward-access.log"\n' if logged else ""
+        log = f'[[log.to]]\nwhat = ["access"]\nformat = "{self.format}"\ntarget = "{self.folder}/doorward-access.log"\n' if logged else ""
         tls = self.ports[f"{key}-tls"]
         more = TLS.format(tls=tls, unlimited=UNLIMITED, log=log)
         self.cookies[key] = self.doorward(key, self.program, self.policies, more=more)

@@ -210,12 +210,10 @@ fn json(out: &mut Vec<u8>, entry: &Entry<'_>, most: &Most<'_>) {
     }
     escaped(out, &most.cut(entry.message), true);
     out.push(b'"');
-    for (name, value) in most.shown(entry.fields) {
-        if *value == Value::None {
-            continue;
-        }
+    for (name, value) in entry.fields.iter().filter(|(_, value)| !matches!(value, Value::None)) {
+        let Some(value) = most.masks.masked(name, value) else { continue };
         // A field of an event's own may have the name of one that each has.
-        let name = if matches!(name, "time" | "level" | "kind" | "message") { "text" } else { name };
+        let name = if matches!(*name, "time" | "level" | "kind" | "message") { "text" } else { name };
         out.extend_from_slice(b",\"");
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");
