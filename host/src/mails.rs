@@ -3,12 +3,14 @@
 //! Invariant: a session is here from its login to its end, and counts for its user as long.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::config::Protocol;
+use crate::times::seconds_now;
 
 /// All of them. Part of State.
 #[derive(Debug, Default)]
@@ -32,6 +34,10 @@ pub struct Mail {
     pub user: String,
     /// The node.
     pub node: String,
+    /// The client.
+    pub client: IpAddr,
+    /// When it began, in seconds since 1970.
+    pub since: u64,
     told: AtomicBool,
     end: Notify,
 }
@@ -46,9 +52,10 @@ pub struct OpenMail {
 
 impl Mail {
     /// A session that begins now.
-    pub fn new(protocol: Protocol, (user, node): (&str, &str)) -> Self {
-        let (user, node) = (user.to_owned(), node.to_owned());
-        Self { id: OnceLock::new(), protocol, user, node, told: AtomicBool::new(false), end: Notify::new() }
+    pub fn new(protocol: Protocol, (user, node): (&str, &str), client: IpAddr) -> Self {
+        let (user, node, since) = (user.to_owned(), node.to_owned(), seconds_now());
+        let (id, told, end) = (OnceLock::new(), AtomicBool::new(false), Notify::new());
+        Self { id, protocol, user, node, client, since, told, end }
     }
 }
 
@@ -72,6 +79,18 @@ impl Mails {
         let table = lock(&self.0);
         let told = table.open.values().filter(|mail| which(mail) && !mail.told.swap(true, Ordering::AcqRel));
         told.inspect(|mail| mail.end.notify_one()).count()
+    }
+
+    /// Those that are meant, the newest first.
+    pub fn find(&self, which: impl Fn(&Mail) -> bool) -> Vec<Arc<Mail>> {
+        let mut found: Vec<_> = lock(&self.0)
+            .open
+            .iter()
+            .filter(|(_, mail)| which(mail))
+            .map(|(number, mail)| (*number, mail.clone()))
+            .collect();
+        found.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        found.into_iter().map(|(_, mail)| mail).collect()
     }
 
     /// How many are open, by protocol and node.
@@ -127,7 +146,7 @@ mod tests {
     use super::*;
 
     fn mail(user: &str, node: &str) -> Mail {
-        Mail::new(Protocol::Imap, (user, node))
+        Mail::new(Protocol::Imap, (user, node), IpAddr::from([192, 0, 2, 1]))
     }
 
     #[test]
@@ -138,6 +157,8 @@ mod tests {
         assert!(mails.begin(mail("alice", "a"), 2).is_none());
         assert!(mails.begin(mail("bob", "a"), 2).is_some());
         assert_eq!(mails.counts(), [(("imap", "a".to_owned()), 1), (("imap", "b".to_owned()), 1)]);
+        let users: Vec<_> = mails.find(|mail| mail.node == "a").into_iter().map(|mail| mail.user.clone()).collect();
+        assert_eq!(users, ["alice"], "bob's did not stay");
         drop(one);
         assert!(mails.begin(mail("alice", "a"), 2).is_some());
         assert_eq!(mails.counts(), [(("imap", "b".to_owned()), 1)]);

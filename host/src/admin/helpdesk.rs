@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use zeroize::Zeroize as _;
 
 use super::call::{Answer, Call};
+use super::mails;
 use crate::auth::Problem;
 use crate::config::units::duration;
 use crate::config::{Mode, Network};
@@ -113,7 +114,7 @@ fn shut_out(shared: &Shared, live: &Live, names: &Names) -> Json {
     Json::Array(rows)
 }
 
-/// Sessions seen of late: of all, of a node, or of a user; the one that was seen last comes first.
+/// Sessions seen of late: of all, of a node, or of a user; the one that was seen last comes first. With those of mail programs.
 pub(super) async fn sessions(call: Call) -> Answer {
     let (shared, live) = (shared(&call), shared(&call).live.load());
     let user = call.parameter("user").map(|typed| live.directory.canonical(typed).unwrap_or_else(|| typed.to_owned()));
@@ -140,7 +141,11 @@ pub(super) async fn sessions(call: Call) -> Answer {
             "last": one.last(),
         })
     });
-    Answer::told(json!({"sessions": rows.collect::<Json>(), "in-all": found.len()}))
+    let mail = mails::shown(&shared.state.mails, |mail| {
+        node.is_none_or(|node| mail.node == node)
+            && user.as_ref().is_none_or(|user| mail.user.to_lowercase() == user.to_lowercase())
+    });
+    Answer::told(json!({"sessions": rows.collect::<Json>(), "in-all": found.len(), "mail": mail}))
 }
 
 /// Lets somebody try again whom the throttle shuts out: a name from everywhere, or a network with all its names.

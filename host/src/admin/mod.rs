@@ -18,6 +18,7 @@ mod gate;
 mod helpdesk;
 mod login;
 mod logins;
+mod mails;
 mod masked;
 mod metrics;
 mod nodes;

@@ -52,6 +52,7 @@ pub(super) fn status(generations: &Generations) -> Json {
         "policies": snapshot.policies.all().iter().map(|policy| of_policy(policy)).collect::<Json>(),
         "backends": snapshot.nodes().iter().map(|node| of_node(node, &sessions)).collect::<Json>(),
         "sessions": sessions.values().sum::<u64>(),
+        "mail-sessions": sums(generations, "doorward_mail_sessions", "protocol"),
         "logins": shared.state.logins.by_outcome(),
         "requests": {
             "by-status": sums(generations, "doorward_requests_total", "status"),

@@ -2,9 +2,11 @@
 
 use std::process::Command;
 
-use harness::Demo;
+use harness::{Client, Demo};
 
+use super::Talk;
 use super::programs::{At, Person, mbsync, neomutt, offlineimap};
+use crate::admin::{form, token_of};
 
 #[test]
 fn libraries_and_curl_read_every_users_mail() {
@@ -61,4 +63,37 @@ fn a_folder_from_before_the_demo_had_mail_still_runs() {
     let demo = start();
     demo.client().get("/").expect(200);
     assert!(!demo.has_mail());
+}
+
+#[test]
+fn operators_see_on_their_page_who_has_how_many_sessions_and_end_them() {
+    let demo = Demo::start();
+    let session = |name: &str| Talk::to(demo.mail("imap")).logged_in(name, &format!("{name}-demo"));
+    let (mut one, mut two, mut bob) = (session("alice"), session("alice"), session("bob"));
+    let mut pop3 = Talk::to(demo.mail("pop3"));
+    for command in ["", "USER alice\r\n", "PASS alice-demo\r\n"] {
+        pop3.say(command);
+        assert!(pop3.hear().expect("an answer").starts_with("+OK"), "{command}");
+    }
+    let admin = demo.admin();
+    let mut page = Client::new(admin.url.trim_start_matches("http://").parse().expect("an address"));
+    let (name, password) = (admin.name.as_deref().expect("a name"), admin.password.as_deref().expect("a password"));
+    let login = form(&page, "/login", &[("name", name), ("password", password), ("next", "/")]);
+    page.send(login).expect(303);
+    let shown = page.get("/sessions").expect(200).text();
+    assert!(shown.contains("4 sessions are open: imap 3, pop3 1."), "{shown}");
+    let row = shown.split("<tr>").find(|row| row.contains(">alice</th>")).expect("a row of alice");
+    assert!(row.contains(">3</td>") && row.contains("imap 2, pop3 1") && row.contains("node-a"), "{row}");
+    let overview = page.get("/").expect(200).text();
+    assert!(overview.contains("and 3 by imap") && overview.contains("and 1 by pop3"), "{overview}");
+    let token = token_of(&mut page);
+    let kick = form(&page, "/do/kick", &[("token", &token), ("generation", "1"), ("user", "alice")]);
+    let answer = page.send(kick);
+    assert!(answer.status < 400, "{}: {}", answer.status, answer.text());
+    for talk in [&mut one, &mut two] {
+        assert_eq!(talk.rest(), ["* BYE Session ends"]);
+    }
+    assert_eq!(pop3.rest(), Vec::<String>::new(), "nothing may be said unasked there");
+    bob.say("a NOOP\r\n");
+    assert_eq!(bob.hear().as_deref(), Some("a OK Completed"), "nobody else's ends");
 }

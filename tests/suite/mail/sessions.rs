@@ -132,6 +132,29 @@ fn sessions_end_by_kick_by_revocation_and_when_the_node_ends() {
 }
 
 #[test]
+fn operators_see_sessions_of_mail_programs_at_the_command_line() {
+    let (doors, _nodes) = doors("");
+    let session = |name: &str| doors.talk("imap").logged_in(name, &format!("{name}-secret"));
+    let _open = [session("alice"), session("carol"), session("alice")];
+    let socket = doors.proxy.dir().join("admin.sock").display().to_string();
+    let ctl = |arguments: &[&str]| {
+        let ran = harness::Setup::new().run(&[&["ctl", "--socket", &socket], arguments].concat());
+        assert!(ran.status.success(), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    };
+    let all = ctl(&["sessions"]);
+    assert!(all.contains("3 sessions of mail programs (imap 3)") && all.matches("127.0.0.0/24").count() == 3, "{all}");
+    let of_node = ctl(&["sessions", "--node", "node-b"]);
+    assert!(of_node.contains("1 sessions of mail programs") && !of_node.contains("alice"), "{of_node}");
+    let json: serde_json::Value = serde_json::from_str(&ctl(&["--json", "sessions", "--user", "ALICE"])).expect("JSON");
+    assert_eq!(json["mail"]["users"][0]["sessions"], 2, "{json}");
+    // What is listed is what `revoke` takes.
+    ctl(&["revoke", "--session", json["mail"]["sessions"][0]["session"].as_str().expect("an id")]);
+    doors.proxy.wait_for_status("one is over", |status| status["mail-sessions"]["imap"] == 2);
+    assert!(ctl(&["status"]).contains("sessions of mail programs: imap 2"));
+}
+
+#[test]
 fn a_user_has_so_many_sessions_and_the_next_one_is_told() {
     let (doors, _nodes) = doors("user-max-connections = 2\n");
     let (_one, two) = (doors.talk("imap").logged_in("bob", "pwd"), doors.talk("imap").logged_in("bob", "pwd"));

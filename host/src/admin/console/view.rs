@@ -75,7 +75,7 @@ const BACK: &[(&str, &[&str])] = &[
     ("try", &["try", "shadow", "promote"]),
     ("configuration", &["try-configuration", "apply-configuration"]),
     ("logins", &["release", "purge-routes", "directory-test"]),
-    ("sessions", &["revoke"]),
+    ("sessions", &["revoke", "kick"]),
 ];
 
 /// How a page is shown, and to whom.

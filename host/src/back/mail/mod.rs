@@ -82,7 +82,7 @@ impl Dialogue for AtMailServer<'_> {
         let (talk, capabilities) = asked.await.map_err(|failed| self.told(node, failed))?;
         drop(turn);
         let (mails, most) = self.mails;
-        let mail = Mail::new(self.protocol, (person.user, node.name()));
+        let mail = Mail::new(self.protocol, (person.user, node.name()), self.peer.address);
         let open = mails.begin(mail, most).ok_or(Refusal::TooManyConnections)?;
         let (line, read) = talk.into_parts();
         Ok(MailSession { line, read, capabilities, open, _place: place })

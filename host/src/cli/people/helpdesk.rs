@@ -91,7 +91,25 @@ pub(super) fn sessions(answer: &Json, now: u64, width: Option<usize>) -> String 
     let all = answer["in-all"].as_u64().unwrap_or_default();
     let shown = rows.len() as u64;
     let more = if all > shown { format!(", of which these {shown} were seen last") } else { String::new() };
-    format!("{}{all} sessions seen since the start and still alive{more}\n", table.print(width))
+    let web = format!("{}{all} sessions seen since the start and still alive{more}\n", table.print(width));
+    web + &mail_sessions(&answer["mail"], now, width)
+}
+
+/// Sessions of mail programs; nothing where there are none.
+fn mail_sessions(answer: &Json, now: u64, width: Option<usize>) -> String {
+    let (all, rows) = (answer["in-all"].as_u64().unwrap_or_default(), answer["sessions"].as_array());
+    if all == 0 {
+        return String::new();
+    }
+    let mut table = Table::new(&["USER", "NODE", "PROTOCOL", "NETWORK", "BEGAN", "SESSION"]);
+    for row in rows.into_iter().flatten() {
+        let of = |key: &str| text(&row[key]);
+        let ago = format!("{} ago", span(now.saturating_sub(row["since"].as_u64().unwrap_or(now))));
+        table.row([of("user"), of("node"), of("protocol"), of("network"), ago, of("session")]);
+    }
+    let shown = rows.map_or(0, Vec::len) as u64;
+    let more = if all > shown { format!(", of which these {shown} began last") } else { String::new() };
+    format!("\n{}{all} sessions of mail programs ({}){more}\n", table.print(width), text(&answer["protocols"]))
 }
 
 /// Who did what.

@@ -22,6 +22,9 @@ pub(super) fn status(answer: &Json, now: u64, width: Option<usize>) -> String {
         text(&threads["retiring"]),
         text(&answer["sessions"])
     );
+    if answer["mail-sessions"].as_object().is_some_and(|counts| !counts.is_empty()) {
+        out += &format!("sessions of mail programs: {}\n", text(&answer["mail-sessions"]));
+    }
     let wrong = alarms(answer);
     if !wrong.is_empty() {
         out += "\nTo look at:\n";
@@ -34,6 +37,7 @@ pub(super) fn status(answer: &Json, now: u64, width: Option<usize>) -> String {
         ("REQUESTS", "requests"),
         ("WAITING", "waiting"),
         ("SESSIONS", "sessions"),
+        ("MAIL", "mail-sessions"),
         ("DOWNS", "downs"),
     ];
     let sections = [
