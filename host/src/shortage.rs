@@ -58,8 +58,7 @@ fn wanted_open_files(config: &Config) -> Option<u64> {
     let of_listeners: Option<u64> = config.listeners.iter().map(|listener| limited(&listener.limits)).sum();
     let clients = of_listeners.into_iter().chain(limited(&config.flow.all)).min()?;
     let of_mail = |node: &Backend| {
-        let has_mail = node.mail.imap.is_some() || node.mail.pop3.is_some();
-        if has_mail { node.mail.max_connections } else { 0 }
+        if node.mail.is_any() { node.mail.max_connections } else { 0 }
     };
     let of = |node: &Backend| node.max_connections + node.long_poll_max_connections + of_mail(node);
     let nodes = config.backends.iter().map(of).sum::<usize>() as u64;

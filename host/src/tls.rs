@@ -27,6 +27,10 @@ pub const HTTP2: &[u8] = b"h2";
 pub const IMAP: &[u8] = b"imap";
 /// See [`IMAP`].
 pub const POP3: &[u8] = b"pop3";
+/// See [`IMAP`].
+pub const SIEVE: &[u8] = b"managesieve";
+/// What programs and servers of SMTP call it; the registry has no name for it.
+pub const SMTP: &[u8] = b"smtp";
 
 /// The one cryptography of the process, in front and towards nodes and directory. It prefers the hybrid of X25519 and
 /// ML-KEM-768, which a quantum computer does not break (docs/decisions/0011).

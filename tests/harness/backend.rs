@@ -245,7 +245,7 @@ impl Backend {
 }
 
 /// TLS settings of a server.
-pub(crate) fn server_tls(
+pub fn server_tls(
     pair: &Pair,
     clients: Option<&Path>,
     versions: &[&'static rustls::SupportedProtocolVersion],

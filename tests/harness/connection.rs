@@ -215,7 +215,7 @@ impl Connection {
 }
 
 /// TLS settings of a client that trusts one CA, and may have a certificate of its own.
-pub(crate) fn client_tls(ca: &Path, own: Option<(&Path, &Path)>) -> Arc<rustls::ClientConfig> {
+pub fn client_tls(ca: &Path, own: Option<(&Path, &Path)>) -> Arc<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in certificates(ca) {
         roots.add(certificate).unwrap_or_else(|e| panic!("{}: {e}", ca.display()));

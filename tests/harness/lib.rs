@@ -40,11 +40,11 @@ mod selftest;
 
 pub use ad::ActiveDirectory;
 pub use answer::{Answer, Hold};
-pub use backend::{Backend, Incoming, Seen};
+pub use backend::{Backend, Incoming, Seen, server_tls};
 pub use browser::{Browser, Device, ENTER};
 pub use certs::{Certs, Pair};
 pub use client::Client;
-pub use connection::Connection;
+pub use connection::{Connection, client_tls};
 pub use cookies::Cookies;
 pub use doorward_vectors::Question;
 pub use guest::{Guest, VERSION};

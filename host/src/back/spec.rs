@@ -221,7 +221,13 @@ fn at(url: &str) -> Option<(bool, String, u16, String)> {
 /// The mail servers that a node has. Their certificates have the name of the URL's host, or the one that is set.
 fn mail(config: &config::Backend) -> Result<Vec<MailSpec>, Faults> {
     let mut servers = Vec::new();
-    for (protocol, alpn) in [(Protocol::Imap, tls::IMAP), (Protocol::Pop3, tls::POP3)] {
+    let all = [
+        (Protocol::Imap, tls::IMAP),
+        (Protocol::Pop3, tls::POP3),
+        (Protocol::Sieve, tls::SIEVE),
+        (Protocol::Submission, tls::SMTP),
+    ];
+    for (protocol, alpn) in all {
         let Some(url) = config.mail.at(protocol) else { continue };
         let starts_tls = !url.is_tls && config.mail.start_tls;
         let tls = if url.is_tls || starts_tls {

@@ -70,6 +70,10 @@ pub enum Protocol {
     Imap,
     /// POP3 (RFC 1939).
     Pop3,
+    /// ManageSieve (RFC 5804).
+    Sieve,
+    /// Submission (RFC 6409).
+    Submission,
 }
 
 impl Protocol {
@@ -79,12 +83,19 @@ impl Protocol {
             Self::Http => "http",
             Self::Imap => "imap",
             Self::Pop3 => "pop3",
+            Self::Sieve => "sieve",
+            Self::Submission => "submission",
         }
     }
 
     /// All of them, by their words.
-    const CHOICES: [(&'static str, Self); 3] =
-        [(Self::Http.name(), Self::Http), (Self::Imap.name(), Self::Imap), (Self::Pop3.name(), Self::Pop3)];
+    const CHOICES: [(&'static str, Self); 5] = [
+        (Self::Http.name(), Self::Http),
+        (Self::Imap.name(), Self::Imap),
+        (Self::Pop3.name(), Self::Pop3),
+        (Self::Sieve.name(), Self::Sieve),
+        (Self::Submission.name(), Self::Submission),
+    ];
 }
 
 /// Where a listener listens.

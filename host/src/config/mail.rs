@@ -28,7 +28,34 @@ pub struct Mail {
     pub clear_text_from: Networks,
     /// Connections of one user, over all mail protocols; 0 is no limit.
     pub user_max_connections: usize,
+    /// What Sieve scripts may use, as ManageSieve programs are told before the login.
+    pub sieve_extensions: Vec<String>,
+    /// What submission servers can do, as programs are told before the login.
+    pub submission_extensions: Vec<String>,
 }
+
+/// Extensions of Sieve that Pigeonhole (Dovecot) and Cyrus have by default.
+const SIEVE: [&str; 17] = [
+    "fileinto",
+    "reject",
+    "envelope",
+    "encoded-character",
+    "vacation",
+    "subaddress",
+    "comparator-i;ascii-numeric",
+    "relational",
+    "regex",
+    "imap4flags",
+    "copy",
+    "include",
+    "variables",
+    "body",
+    "environment",
+    "mailbox",
+    "date",
+];
+/// Extensions of SMTP that every submission server has.
+const SUBMISSION: [&str; 4] = ["PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES"];
 
 impl Default for Mail {
     fn default() -> Self {
@@ -42,15 +69,18 @@ impl Default for Mail {
             max_auth_errors: 5,
             clear_text_from: Networks::default(),
             user_max_connections: 50,
+            sieve_extensions: SIEVE.map(str::to_owned).to_vec(),
+            submission_extensions: SUBMISSION.map(str::to_owned).to_vec(),
         }
     }
 }
 
 impl Mail {
     /// How long nothing may move after the login. Clients of IMAP renew an IDLE each 29 minutes at the latest (RFC 2177), and
-    /// both sides count from different moments; a POP3 server waits for at least 10 minutes (RFC 1939, section 3).
+    /// both sides count from different moments; a POP3 server waits for at least 10 minutes (RFC 1939, section 3), and so does a
+    /// client for the answer to its message (RFC 5321, section 4.5.3.2.6).
     pub fn idle_timeout(&self, protocol: Protocol) -> Duration {
-        let minutes = if protocol == Protocol::Pop3 { 10 } else { 35 };
+        let minutes = if matches!(protocol, Protocol::Pop3 | Protocol::Submission) { 10 } else { 35 };
         self.idle_timeout.unwrap_or(Duration::from_secs(minutes * 60))
     }
 }
@@ -62,6 +92,10 @@ pub struct NodeMail {
     pub imap: Option<MailUrl>,
     /// Where it speaks POP3.
     pub pop3: Option<MailUrl>,
+    /// Where it speaks ManageSieve.
+    pub sieve: Option<MailUrl>,
+    /// Where it takes messages of its users.
+    pub submission: Option<MailUrl>,
     /// Whether plain connections begin with STARTTLS: where the node does not offer it, nothing is sent.
     pub start_tls: bool,
     /// How it is told who the client is.
@@ -78,7 +112,7 @@ pub enum ClientAddress {
     /// Not at all.
     #[default]
     Off,
-    /// By ID (IMAP) and XCLIENT (POP3), which Dovecot takes from `login_trusted_networks`.
+    /// By ID (IMAP) and XCLIENT (the others), which Dovecot takes from `login_trusted_networks`.
     Id,
     /// By a PROXY header.
     Proxy(ProxyProtocol),
@@ -111,7 +145,14 @@ impl NodeMail {
             Protocol::Http => None,
             Protocol::Imap => self.imap.as_ref(),
             Protocol::Pop3 => self.pop3.as_ref(),
+            Protocol::Sieve => self.sieve.as_ref(),
+            Protocol::Submission => self.submission.as_ref(),
         }
+    }
+
+    /// Whether it has any mail server.
+    pub fn is_any(&self) -> bool {
+        [&self.imap, &self.pop3, &self.sieve, &self.submission].into_iter().any(Option::is_some)
     }
 }
 
@@ -159,7 +200,32 @@ pub(super) fn mail(t: &Table<'_>) -> Mail {
         max_auth_errors: t.count("max-auth-errors", default.max_auth_errors, 0..=100),
         clear_text_from: t.networks("clear-text-from"),
         user_max_connections: t.places("user-max-connections", default.user_max_connections, 0..=100_000),
+        sieve_extensions: words(t, "sieve-extensions", default.sieve_extensions, false),
+        submission_extensions: words(t, "submission-extensions", default.submission_extensions, true),
     }
+}
+
+/// A list of words that clients are told as they stand: visible ASCII without quotes. `with_values` is one whose words may
+/// have values behind them.
+fn words(t: &Table<'_>, key: &str, default: Vec<String>, with_values: bool) -> Vec<String> {
+    if !t.has(key) {
+        return default;
+    }
+    let right = |c: char| (c.is_ascii_graphic() && !matches!(c, '"' | '\\')) || (with_values && c == ' ');
+    let words = t.texts(key);
+    for word in &words {
+        if word.trim() != word || word.is_empty() || word.len() > 200 || !word.chars().all(right) {
+            t.fault(key, format!("{word:?}"), "names of extensions, each in a text of its own");
+        }
+        // Doorward says these itself, where they are true.
+        if with_values && word.split(' ').next().is_some_and(|name| ["AUTH", "STARTTLS", "XCLIENT"].contains(&name)) {
+            t.fault(key, format!("{word:?}"), "what nodes can do after the login");
+        }
+    }
+    if words.iter().map(|word| word.len() + 1).sum::<usize>() > 900 {
+        t.fault(key, "a list of more than 900 bytes", "a shorter list");
+    }
+    words
 }
 
 /// The keys of a back-end that begin with a mail protocol's name, or with `mail-`.
@@ -172,6 +238,8 @@ pub(super) fn of_backend(t: &Table<'_>) -> NodeMail {
     NodeMail {
         imap: url(Protocol::Imap, (143, 993)),
         pop3: url(Protocol::Pop3, (110, 995)),
+        sieve: url(Protocol::Sieve, (4190, 4190)),
+        submission: url(Protocol::Submission, (587, 465)),
         start_tls: t.flag("mail-start-tls", false),
         client_address: t.choice("mail-client-address", &ClientAddress::CHOICES).unwrap_or_default(),
         max_connections: t.places("mail-max-connections", 10_000, 1..=1_000_000),

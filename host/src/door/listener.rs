@@ -79,6 +79,8 @@ async fn connection(
     match protocol {
         Protocol::Http => http::serve(client, channel).await,
         // Boxed, so that a connection of HTTP has no room for them.
-        Protocol::Imap | Protocol::Pop3 => Box::pin(mail::serve(client, channel)).await,
+        Protocol::Imap | Protocol::Pop3 | Protocol::Sieve | Protocol::Submission => {
+            Box::pin(mail::serve(client, channel)).await
+        }
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::words::of_tls;
-use super::{HTTP1, HTTP2, IMAP, POP3, certificates, private_key, provider};
+use super::{HTTP1, HTTP2, IMAP, POP3, SIEVE, SMTP, certificates, private_key, provider};
 use crate::config::{self, ClientAuth, Collector, Fault, Faults, Protocol};
 
 /// Seals and opens what a ticket holds.
@@ -59,6 +59,8 @@ pub fn server(listener: &config::Listener, tickets: &Arc<dyn Tickets>) -> Result
         // A browser that is led here by somebody else's name offers HTTP only, and is refused (ALPACA, USENIX Security 2021).
         Protocol::Imap => vec![IMAP.to_vec()],
         Protocol::Pop3 => vec![POP3.to_vec()],
+        Protocol::Sieve => vec![SIEVE.to_vec()],
+        Protocol::Submission => vec![SMTP.to_vec()],
     };
     config.ticketer = Arc::new(Ticketer { tickets: tickets.clone(), context });
     // No early data: whoever records a request could send it again (RFC 8446, section 8).

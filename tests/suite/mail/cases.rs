@@ -9,7 +9,7 @@ use super::{Doors, Talk, USUAL};
 /// asked about at the node since the case began, `=` alone: nobody.
 ///
 /// Bytes: `⏎` is CR LF, `\0`, `\n`, `\r`, `\xHH` as usual, `⟨…⟩` what is in it in base64, `*N*` behind a byte repeats it N times.
-struct Case(&'static str, &'static str, &'static str);
+pub(super) struct Case(pub(super) &'static str, pub(super) &'static str, pub(super) &'static str);
 
 const GREETING: &str = "< * OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL- ID ENABLE IDLE AUTH=PLAIN] …";
 const FAILED: &str = "NO [AUTHENTICATIONFAILED] Authentication failed";
@@ -190,7 +190,7 @@ fn bytes(text: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn fits(id: &str, expected: &str, line: Option<&str>) {
+pub(super) fn fits(id: &str, expected: &str, line: Option<&str>) {
     let right = match (expected.strip_suffix('…'), line) {
         (Some(begin), Some(line)) => line.starts_with(begin),
         (None, Some(line)) => line == expected,
@@ -200,8 +200,14 @@ fn fits(id: &str, expected: &str, line: Option<&str>) {
 }
 
 fn play(doors: &Doors, node: &MailNode, Case(id, listener, script): &Case, greeting: &str) {
-    let (before, mut talk) = (node.logins().len(), doors.talk(listener));
+    let mut talk = doors.talk(listener);
     fits(id, greeting, talk.hear().as_deref());
+    go_on(talk, node, id, script);
+}
+
+/// The script of a case, on a connection that was greeted.
+pub(super) fn go_on(mut talk: Talk, node: &MailNode, id: &str, script: &str) {
+    let before = node.logins().len();
     for step in script.lines() {
         let (count, step) = match step.strip_prefix('*').and_then(|rest| rest.split_once('*')) {
             Some((count, rest)) if !step.starts_with("* ") => (count.parse().expect("a number"), rest),

@@ -8,6 +8,9 @@ mod programs;
 mod real;
 mod routed;
 mod sessions;
+mod sieve;
+mod submission;
+mod wire;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -15,6 +18,7 @@ use std::time::Duration;
 
 use harness::{Certs, Proxy, Setup};
 use node::MailNode;
+use wire::Wire;
 
 /// So long an answer may take on a busy machine; it only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,6 +56,12 @@ impl Doors {
             ("imap-tls", "imap", certificates.as_str()),
             ("imap-start", "imap", &format!("start-tls = true\n{certificates}")),
             ("pop3-start", "pop3", &format!("start-tls = true\n{certificates}")),
+            ("sieve", "sieve", ""),
+            ("sieve-tls", "sieve", certificates.as_str()),
+            ("sieve-start", "sieve", &format!("start-tls = true\n{certificates}")),
+            ("submission", "submission", ""),
+            ("submission-tls", "submission", certificates.as_str()),
+            ("submission-start", "submission", &format!("start-tls = true\n{certificates}")),
         ] {
             text.push_str(&format!(
                 "[[listener]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n{more}{no_limits}"
@@ -79,9 +89,10 @@ const USUAL: &str = "[authentication]\nmode = \"back-end\"\n[authentication.thro
                      max-failures = 1000\nmax-names = 1000\nuser-failures = 1000\n\
                      [mail]\nclear-text-from = [\"127.0.0.0/8\"]\nmax-errors = 20\n";
 
-/// A client's connection in clear text.
+/// A client's connection.
 struct Talk {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
+    socket: TcpStream,
     read: Vec<u8>,
 }
 
@@ -90,16 +101,23 @@ impl Talk {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        Self { stream, read: Vec::new() }
+        let socket = stream.try_clone().expect("a copy");
+        Self { stream: Box::new(stream), socket, read: Vec::new() }
+    }
+
+    /// TLS from now on.
+    fn secure(self, ca: &std::path::Path) -> Self {
+        Self { stream: wire::client(self.stream, ca), ..self }
     }
 
     fn say(&mut self, bytes: impl AsRef<[u8]>) {
         // Who has closed already says why.
         let _ = self.stream.write_all(bytes.as_ref());
+        let _ = self.stream.flush();
     }
 
     fn no_more(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.socket.shutdown(Shutdown::Write);
     }
 
     /// The next line, without its end; none at the end of the connection.
@@ -119,7 +137,7 @@ impl Talk {
                     return None;
                 }
                 Ok(length) => self.read.extend_from_slice(&more[..length]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) if wire::is_end(&error) => return None,
                 Err(error) => panic!("nothing comes: {error}"),
             }
         }

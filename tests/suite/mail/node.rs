@@ -1,11 +1,13 @@
 //! Mail servers that do what a test says, and record who logged in.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use base64::Engine as _;
+
+use super::wire::{self, Wire};
 
 /// A mail server.
 pub(super) struct MailNode {
@@ -25,26 +27,35 @@ struct Seen {
 
 /// One of its connections.
 pub(super) struct Talk {
-    input: BufReader<TcpStream>,
-    output: TcpStream,
+    /// None while TLS begins.
+    stream: Option<BufReader<Box<dyn Wire>>>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     seen: Arc<Seen>,
 }
 
 impl MailNode {
     /// A server whose connections are served by `script`.
     pub(super) fn start(script: impl Fn(&mut Talk) -> Option<()> + Send + Sync + 'static) -> Self {
+        Self::with_tls(None, script)
+    }
+
+    /// One that can begin TLS, when its script says so.
+    pub(super) fn with_tls(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        script: impl Fn(&mut Talk) -> Option<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::<Seen>::default();
         let (of_thread, script) = (seen.clone(), Arc::new(script));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (seen, script) = (of_thread.clone(), script.clone());
+                let (seen, script, tls) = (of_thread.clone(), script.clone(), tls.clone());
                 *seen.open.lock().expect("no panic") += 1;
                 thread::spawn(move || {
-                    let output = stream.try_clone().expect("a copy");
+                    let stream: Box<dyn Wire> = Box::new(stream);
                     // It ends when the client leaves.
-                    let _ = script(&mut Talk { input: BufReader::new(stream), output, seen: seen.clone() });
+                    let _ = script(&mut Talk { stream: Some(BufReader::new(stream)), tls, seen: seen.clone() });
                     *seen.open.lock().expect("no panic") -= 1;
                     seen.ended.notify_all();
                 });
@@ -132,7 +143,7 @@ impl Talk {
     /// The next line, without its end; none when the client has left.
     pub(super) fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
-        self.input.read_until(b'\n', &mut line).ok().filter(|length| *length > 0)?;
+        self.stream.as_mut()?.read_until(b'\n', &mut line).ok().filter(|length| *length > 0)?;
         let line = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
         self.seen.lines.lock().expect("no panic").push(line.clone());
         Some(line)
@@ -140,13 +151,28 @@ impl Talk {
 
     /// Says something.
     pub(super) fn say(&mut self, text: &str) {
-        let _ = self.output.write_all(text.as_bytes());
+        if let Some(stream) = &mut self.stream {
+            let _ = stream.get_mut().write_all(text.as_bytes());
+            let _ = stream.get_mut().flush();
+        }
+    }
+
+    /// Begins TLS, if it can; whatever was sent in the clear by then is lost.
+    pub(super) fn secure(&mut self) -> Option<()> {
+        let stream = self.stream.take()?.into_inner();
+        self.stream = Some(BufReader::new(wire::server(stream, self.tls.take()?)));
+        Some(())
+    }
+
+    /// Whether TLS can begin.
+    pub(super) fn can_be_secured(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// So many bytes.
     fn bytes(&mut self, count: usize) -> Option<String> {
         let mut bytes = vec![0; count];
-        self.input.read_exact(&mut bytes).ok()?;
+        self.stream.as_mut()?.read_exact(&mut bytes).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -200,7 +226,7 @@ impl Talk {
 }
 
 /// Name and password of a response of PLAIN.
-fn plain(response: &str) -> (String, String) {
+pub(super) fn plain(response: &str) -> (String, String) {
     let bytes = base64::engine::general_purpose::STANDARD.decode(response.trim()).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let mut parts = text.split('\0').skip(1).map(str::to_owned);

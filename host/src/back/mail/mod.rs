@@ -7,6 +7,8 @@ mod imap;
 mod pipe;
 mod pop3;
 mod said;
+mod sieve;
+mod submission;
 mod talk;
 
 use std::sync::Arc;
@@ -37,6 +39,8 @@ pub struct AtMailServer<'a> {
     pub peer: &'a Peer,
     /// What the log calls the connection.
     pub id: &'a str,
+    /// The client's name for itself (submission), or nothing.
+    pub hello: &'a str,
     /// The sessions that are open, and how many one user may have.
     pub mails: (&'a Mails, usize),
 }
@@ -73,6 +77,8 @@ impl Dialogue for AtMailServer<'_> {
                 match self.protocol {
                     Protocol::Imap => imap::log_in(talk, &login).await,
                     Protocol::Pop3 => pop3::log_in(talk, &login).await,
+                    Protocol::Sieve => sieve::log_in(talk, &login).await,
+                    Protocol::Submission => submission::log_in(talk, &login, self.hello).await,
                     // No door of HTTP asks here.
                     Protocol::Http => Err(Failed::Broken("it is no mail server")),
                 }
@@ -101,7 +107,7 @@ impl AtMailServer<'_> {
             let mut talk = Talk::connect(node, server, self.peer).await?;
             talk.greeting().await?;
             // Who is greeted like that is not served: it counts for the server's health.
-            if talk.greeting.starts_with("* BYE") || talk.greeting.starts_with("-ERR") {
+            if ["* BYE", "-ERR", "BYE", "421", "554"].iter().any(|no| talk.greeting.starts_with(no)) {
                 return Err(Failed::Unwilling);
             }
             Ok(talk)

@@ -18,8 +18,8 @@ use crate::mails::OpenMail;
 
 /// So much is read at once.
 const ROOM: usize = 64 << 10;
-/// A session that is told to end is told so between two answers: when the node's last bytes ended a line, and nothing has
-/// moved for so long.
+/// A session that is told to end is told so between two answers: when the last bytes were the node's and ended a line, and
+/// nothing has moved for so long.
 const QUIET: Duration = Duration::from_secs(2);
 /// It is not waited for longer than this.
 const GRACE: Duration = Duration::from_secs(15);
@@ -89,7 +89,7 @@ impl MailSession {
 /// What is known of a session while it is copied.
 struct State<'a> {
     last: Cell<Instant>,
-    /// Whether the last bytes that the client got ended a line, and it has all that the node has said.
+    /// Whether the last bytes that moved came from the node and ended a line, and the client has all that the node has said.
     is_line: Cell<bool>,
     moved: &'a Moved,
 }
@@ -111,7 +111,11 @@ impl State<'_> {
             self.last.set(Instant::now());
             counter.set(counter.get() + bytes.len() as u64);
         };
-        let received = |bytes: &[u8]| count(&self.moved.received, bytes);
+        let received = |bytes: &[u8]| {
+            // An answer is due.
+            self.is_line.set(false);
+            count(&self.moved.received, bytes);
+        };
         let sent = |bytes: &[u8]| {
             self.is_line.set(bytes.ends_with(b"\n"));
             count(&self.moved.sent, bytes);

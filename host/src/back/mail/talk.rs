@@ -93,15 +93,27 @@ impl Talk {
                 let text = String::from_utf8_lossy(&line);
                 return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
             }
-            if self.read.len() > LINE || self.said > MOST {
-                return Err(Failed::Broken("it says more than anybody has to before a login"));
-            }
-            let read = self.line.read_buf(&mut self.read).await?;
-            self.said += read;
-            if read == 0 {
-                return Err(Failed::Away("it closed the connection".to_owned()));
-            }
+            self.more(LINE).await?;
         }
+    }
+
+    /// Passes over so many bytes.
+    pub(super) async fn pass_over(&mut self, count: usize) -> Result<(), Failed> {
+        while self.read.len() < count {
+            self.more(count).await?;
+        }
+        self.read.drain(..count);
+        Ok(())
+    }
+
+    /// Reads more, of which there may be so much before it is taken.
+    async fn more(&mut self, most: usize) -> Result<(), Failed> {
+        if self.read.len() > most || most > MOST || self.said > MOST {
+            return Err(Failed::Broken("it says more than anybody has to before a login"));
+        }
+        let read = self.line.read_buf(&mut self.read).await?;
+        self.said += read;
+        if read == 0 { Err(Failed::Away("it closed the connection".to_owned())) } else { Ok(()) }
     }
 
     /// Says something.

@@ -1,5 +1,4 @@
-//! Mail programs: what a listener with `protocol = "imap"` or `"pop3"` speaks, from the greeting to the login; after it bytes
-//! are copied.
+//! Mail programs: what a listener of a mail protocol speaks, from the greeting to the login; after it bytes are copied.
 //!
 //! Invariants: before the login nothing is forwarded, one bound holds for all that a client may send, and one deadline for all
 //! of it together; no byte of a client is in an answer but a valid tag; each session ends in one line of the log.
@@ -8,6 +7,8 @@ mod imap;
 mod line;
 mod pop3;
 mod refused;
+mod sieve;
+mod submission;
 mod talk;
 
 use std::cell::Cell;
@@ -23,6 +24,8 @@ use self::imap::Imap;
 use self::line::Line;
 use self::pop3::Pop3;
 use self::refused::No;
+use self::sieve::Sieve;
+use self::submission::Submission;
 use self::talk::{Bye, Heard, Offers, Talk};
 use super::client::Client;
 use super::drain::{Drain, stopped};
@@ -74,6 +77,8 @@ pub(super) async fn serve(client: Client, channel: Channel) {
     match client.listener.config.protocol {
         Protocol::Imap => speak::<Imap>(client, channel).await,
         Protocol::Pop3 => speak::<Pop3>(client, channel).await,
+        Protocol::Sieve => speak::<Sieve>(client, channel).await,
+        Protocol::Submission => speak::<Submission>(client, channel).await,
         // It has a door of its own.
         Protocol::Http => {}
     }
@@ -186,7 +191,10 @@ impl<T: Talk> Door<T> {
         let talk = T::new(offers(&client, &mail, &line));
         let read = Zeroizing::new(Vec::new());
         let (out, id) = (Vec::new(), RequestId::next());
-        Self { client, mail, line, talk, scanner, read, out, errors: 0, auth_errors: 0, id }
+        let mut door = Self { client, mail, line, talk, scanner, read, out, errors: 0, auth_errors: 0, id };
+        let (_, site) = door.site();
+        door.talk.configure(&door.mail, &site);
+        door
     }
 
     /// Until somebody is logged in; none when the connection is over.
@@ -214,11 +222,12 @@ impl<T: Talk> Door<T> {
     async fn until_login(&mut self) -> Result<Entered, Option<Bye>> {
         self.talk.greet(&mut self.out);
         loop {
-            let (literals, limits) = (T::LITERALS, T::limits(&self.mail));
-            // A response has no literals, and may hold a token.
-            let found = if self.talk.awaits_response() && literals != Literals::NonSynchronizing {
+            let limits = T::limits(&self.mail);
+            // A response may hold a token, and has no literals but where it is a string.
+            let found = if self.talk.awaits_response() {
                 let long = Limits { command: limits.long, ..limits };
-                Scanner::new(Literals::None, long).scan(&self.read)
+                let is_string = T::LITERALS == Literals::NonSynchronizing;
+                Scanner::new(if is_string { T::LITERALS } else { Literals::None }, long).scan(&self.read)
             } else {
                 self.scanner.scan(&self.read)
             };
@@ -352,6 +361,9 @@ impl<T: Talk> Door<T> {
         };
         self.line = Line::Tls(stream);
         self.talk.secured(offers(&self.client, &self.mail, &self.line));
+        if T::GREETS_IN_TLS {
+            self.talk.greet(&mut self.out);
+        }
         Ok(())
     }
 
@@ -370,7 +382,8 @@ impl<T: Talk> Door<T> {
         let attempt = Attempt { protocol: T::PROTOCOL, host: &host, site: &site, facts: &facts, device: None };
         let neighbours = Neighbours { worker, snapshot: &live, id: self.id.as_str() };
         let mails = (&worker.shared.state.mails, self.mail.user_max_connections);
-        let dialogue = AtMailServer { protocol: T::PROTOCOL, peer, id: self.id.as_str(), mails };
+        let (id, hello) = (self.id.as_str(), self.talk.hello());
+        let dialogue = AtMailServer { protocol: T::PROTOCOL, peer, id, hello, mails };
         match login::log_in(neighbours, &attempt, (&name, &credentials), &dialogue).await {
             Outcome::LoggedIn { session, node, opened, .. } => {
                 opened.open.is(session.id_bytes());

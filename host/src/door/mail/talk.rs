@@ -15,9 +15,13 @@ pub(super) trait Talk {
     const LITERALS: Literals;
     /// What is told in the middle of a session that has to end; nothing where nothing may be said unasked.
     const BYE: &'static [u8];
+    /// Whether clients are greeted once more when TLS has begun.
+    const GREETS_IN_TLS: bool = false;
 
     /// At the beginning of a connection.
     fn new(terms: Offers) -> Self;
+    /// What it tells clients of the configuration, and of the host that they came to.
+    fn configure(&mut self, _: &Mail, _host: &str) {}
     /// Bounds of what comes before the login.
     fn limits(mail: &Mail) -> Limits;
     /// The greeting.
@@ -26,6 +30,10 @@ pub(super) trait Talk {
     fn secured(&mut self, terms: Offers);
     /// Whether the next line is the response to a challenge.
     fn awaits_response(&self) -> bool;
+    /// The client's name for itself, where the protocol has one.
+    fn hello(&self) -> &str {
+        ""
+    }
     /// Takes a command, its line end included, and answers it, but for a login.
     fn hear(&mut self, command: &[u8], out: &mut Vec<u8>) -> Heard;
     /// Whether a command that begins like this may have the literal that its client waits to send.

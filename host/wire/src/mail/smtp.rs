@@ -22,10 +22,16 @@ pub enum Command {
     Reset,
     /// QUIT
     Quit,
+    /// HELP
+    Help,
     /// VRFY
     Verify,
-    /// MAIL, RCPT, DATA, BDAT, ETRN: only after the login.
+    /// MAIL, RCPT, DATA, ETRN: only after the login.
     Mail,
+    /// BDAT: the same, and what follows is no command but a part of a message (RFC 3030).
+    Chunk,
+    /// XCLIENT and XFORWARD: who the client would like to be.
+    Claim,
     /// AUTH: the mechanism, in capitals, and an initial response in base64.
     Authenticate(String, Option<Bytes>),
 }
@@ -56,7 +62,10 @@ pub fn read(command: &[u8]) -> Result<Command, Wrong> {
         "RSET" => alone(Command::Reset),
         "QUIT" => alone(Command::Quit),
         "VRFY" => Ok(Command::Verify),
-        "MAIL" | "RCPT" | "DATA" | "BDAT" | "ETRN" => Ok(Command::Mail),
+        "HELP" => Ok(Command::Help),
+        "MAIL" | "RCPT" | "DATA" | "ETRN" => Ok(Command::Mail),
+        "BDAT" => Ok(Command::Chunk),
+        "XCLIENT" | "XFORWARD" => Ok(Command::Claim),
         _ => Err(Wrong::Unknown),
     }
 }
@@ -96,7 +105,9 @@ mod tests {
             (b"DATA\r\n", Ok(Command::Mail)),
             (b"VRFY bob\r\n", Ok(Command::Verify)),
             (b"EXPN x\r\n", Err(Wrong::Unknown)),
-            (b"XCLIENT ADDR=10.0.0.1\r\n", Err(Wrong::Unknown)),
+            (b"XCLIENT ADDR=10.0.0.1\r\n", Ok(Command::Claim)),
+            (b"BDAT 9 LAST\r\n", Ok(Command::Chunk)),
+            (b"HELP\r\n", Ok(Command::Help)),
             (b"AUTH PLAIN\r\n", auth(None)),
             (b"AUTH plain AGI=\r\n", auth(Some(b"AGI="))),
             (b"AUTH PLAIN =\r\n", auth(Some(b"="))),
