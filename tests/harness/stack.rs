@@ -38,6 +38,8 @@ struct Environment {
     cyrus: String,
     sqwebmail: String,
     radicale: String,
+    postfix: String,
+    postfix_tls: String,
     horde: String,
     horde_subpath: String,
     users_file: PathBuf,
@@ -92,6 +94,10 @@ pub struct Node {
     pub imaps: String,
     /// POP3, plain.
     pub pop3: String,
+    /// ManageSieve, with STARTTLS.
+    pub sieve: String,
+    /// Dovecot's submission, with STARTTLS; it relays to Postfix, which is to be started for it.
+    pub submission: String,
     /// nginx's access log.
     pub access_log: PathBuf,
 }
@@ -263,6 +269,16 @@ impl Stack {
     /// The URL of sqwebmail, for the same users. It runs when `ctl start sqauth sqmail sqweb` has started it.
     pub fn sqwebmail(&self) -> &str {
         &self.environment.sqwebmail
+    }
+
+    /// Where Postfix takes messages, with STARTTLS. It runs when `ctl start postfix` has started it.
+    pub fn postfix(&self) -> &str {
+        &self.environment.postfix
+    }
+
+    /// The same, TLS first.
+    pub fn postfix_tls(&self) -> &str {
+        &self.environment.postfix_tls
     }
 
     /// The URL of Radicale, for the same users. It runs when `ctl start radicale` has started it.

@@ -19,6 +19,10 @@ rs_tmp=${TMPDIR:-/tmp}
 : "${RS_IMAPS_B_PORT:=0}"
 : "${RS_POP3_A_PORT:=0}"
 : "${RS_POP3_B_PORT:=0}"
+: "${RS_SIEVE_A_PORT:=0}"
+: "${RS_SIEVE_B_PORT:=0}"
+: "${RS_SUBMISSION_A_PORT:=0}"
+: "${RS_SUBMISSION_B_PORT:=0}"
 : "${RS_HTTP_A_PORT:=0}"
 : "${RS_HTTP_B_PORT:=0}"
 : "${RS_HTTPS_A_PORT:=0}"                      # certificate of the test CA
@@ -50,19 +54,24 @@ rs_tmp=${TMPDIR:-/tmp}
 : "${RS_CYRUS_PORT:=0}"                        # Cyrus: JMAP and DAV
 : "${RS_SQWEBMAIL_PORT:=0}"
 : "${RS_RADICALE_PORT:=0}"
+: "${RS_POSTFIX_PORT:=0}"                      # Postfix: submission, with STARTTLS
+: "${RS_POSTFIX_TLS_PORT:=0}"                  # the same, TLS first
+: "${RS_SMTP_PORT:=0}"                         # Postfix for the nodes, which relay to it
 
 RS_PORTS=(RS_LDAP1_PORT RS_LDAPS1_PORT RS_LDAP2_PORT RS_LDAPS2_PORT
-    RS_IMAP_A_PORT RS_IMAP_B_PORT RS_IMAPS_A_PORT RS_IMAPS_B_PORT RS_POP3_A_PORT RS_POP3_B_PORT RS_HTTP_A_PORT RS_HTTP_B_PORT RS_HTTPS_A_PORT RS_HTTPS_B_PORT
+    RS_IMAP_A_PORT RS_IMAP_B_PORT RS_IMAPS_A_PORT RS_IMAPS_B_PORT RS_POP3_A_PORT RS_POP3_B_PORT
+    RS_SIEVE_A_PORT RS_SIEVE_B_PORT RS_SUBMISSION_A_PORT RS_SUBMISSION_B_PORT RS_HTTP_A_PORT RS_HTTP_B_PORT RS_HTTPS_A_PORT RS_HTTPS_B_PORT
     RS_HTTPS_EXPIRED_A_PORT RS_HTTPS_EXPIRED_B_PORT RS_HTTPS_WRONGNAME_A_PORT RS_HTTPS_WRONGNAME_B_PORT
     RS_HTTPS_ROGUE_A_PORT RS_HTTPS_ROGUE_B_PORT RS_NODE_PORT RS_DB_PORT RS_SOGO_PORT
-    RS_HORDE_PORT RS_HORDE_SUB_PORT RS_CYRUS_PORT RS_SQWEBMAIL_PORT RS_RADICALE_PORT)
+    RS_HORDE_PORT RS_HORDE_SUB_PORT RS_CYRUS_PORT RS_SQWEBMAIL_PORT RS_RADICALE_PORT
+    RS_POSTFIX_PORT RS_POSTFIX_TLS_PORT RS_SMTP_PORT)
 RS_SETTINGS=(RS_DIR "${RS_PORTS[@]}" RS_NODE_A_ADDR RS_NODE_B_ADDR
     RS_LDAP_EMPTY_BIND RS_IMAP_AUTH RS_STRICT_NODES RS_IMAP_FAIL_DELAY
     RS_RC_SESSION_MIN RS_RC_LOGIN_RATE RS_RC_IP_CHECK RS_RC_DESKTOP_SKIN RS_PHP_CHILDREN)
 RS_SERVICES=(ldap1 ldap2 imap-a imap-b php-a php-b web-a web-b)
 # Not started unless they are named: SOGo, and what it keeps its tables and its sessions in;
-# and the webmails of more.sh.
-RS_MORE=(db cache sogo horde cyrus sqauth sqmail sqweb radicale)
+# and the servers of more.sh.
+RS_MORE=(db cache sogo horde cyrus sqauth sqmail sqweb radicale postfix)
 RS_PG=/usr/lib/postgresql/15/bin
 
 say() { printf 'stack: %s\n' "$*" >&2; }
@@ -121,6 +130,7 @@ rs_start() {
         cyrus) rs_cyrus ;;
         sqauth|sqmail|sqweb) rs_sqwebmail "$1" ;;
         radicale) rs_radicale ;;
+        postfix) rs_postfix ;;
         web-a|web-b) rs_launch "$1" nginx -c "$RS_DIR/$1/nginx.conf" -e "$RS_DIR/log/nginx-$n.error.log" ;;
         *) die "no such service: $1 (there are: ${RS_SERVICES[*]})" ;;
     esac

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Webmails that `up` does not start unless they are named: sourced by lib.sh, not run.
+# Servers that `up` does not start unless they are named: sourced by lib.sh, not run.
 
 # Cyrus: JMAP and DAV over HTTP. Its passwords are those of data/users.json, its messages those of node A.
 rs_cyrus() {
@@ -35,6 +35,16 @@ rs_sqwebmail() {
         . /etc/courier/authdaemonrc
         . /etc/courier/sqwebmaild
         exec $2' bash "$d" "$command"
+}
+
+# Postfix, whose folders its own script makes; it logs to standard output.
+rs_postfix() {
+    local d=$RS_DIR/postfix
+    [ -x /usr/lib/postfix/sbin/master ] || die "Postfix is missing: run install first"
+    mkdir -p "$d"/{queue,data}
+    chown postfix: "$d/data"
+    postfix -c "$d" check >>"$RS_DIR/log/postfix.out" 2>&1 || die "Postfix: see $RS_DIR/log/postfix.out"
+    rs_launch postfix /usr/lib/postfix/sbin/master -c "$d" -d
 }
 
 # Radicale, of PyPI: CalDAV and CardDAV. As root, since nobody else may be let into the folder of its programs.

@@ -115,7 +115,7 @@ def nodes():
         lc = node.lower()
         imap, web = DIR / f"imap-{lc}", DIR / f"web-{lc}"
         v = {"RS_NODE": node, "RS_NODE_LC": lc}
-        for k in ("IMAP", "IMAPS", "POP3", "HTTP", "HTTPS", "HTTPS_EXPIRED", "HTTPS_WRONGNAME", "HTTPS_ROGUE"):
+        for k in ("IMAP", "IMAPS", "POP3", "SIEVE", "SUBMISSION", "HTTP", "HTTPS", "HTTPS_EXPIRED", "HTTPS_WRONGNAME", "HTTPS_ROGUE"):
             v[f"RS_{k}_PORT"] = S[f"RS_{k}_{node}_PORT"]
         v["RS_NODE_ADDR"] = S[f"RS_NODE_{node}_ADDR"]
         v["RS_DES_KEY"] = base64.b64encode(hashlib.sha256(lc.encode()).digest()).decode()[:24]
@@ -176,6 +176,16 @@ def horde():
     render("conf/horde/nginx.conf.in", DIR / "web-a/sites/horde.conf")
     for f in ("site.conf", "php-fpm.conf", "conf.local.php", "registry.local.php", "backends.local.php"):
         render(f"conf/horde/{f}.in", DIR / "horde" / f)
+
+
+def postfix():
+    """A submission server in front of node A's accounts. All messages of the domain end in one folder."""
+    mail = pwd.getpwnam("mail")
+    for f in ("main.cf", "master.cf"):
+        render(f"conf/postfix/{f}.in", DIR / "postfix" / f, RS_MAIL_UID=str(mail.pw_uid), RS_MAIL_GID=str(mail.pw_gid))
+    folder = DIR / "postfix/mail"
+    folder.mkdir()
+    os.chown(folder, mail.pw_uid, mail.pw_gid)
 
 
 def owner_of(path, user, group):
@@ -257,6 +267,8 @@ def environment():
         "horde_subpath": "http://" + at + S["RS_HORDE_SUB_PORT"] + "/horde/",
         "cyrus": "http://" + at + S["RS_CYRUS_PORT"] + "/",
         "sqwebmail": "http://" + at + S["RS_SQWEBMAIL_PORT"] + "/",
+        "postfix": at + S["RS_POSTFIX_PORT"],
+        "postfix_tls": at + S["RS_POSTFIX_TLS_PORT"],
         "radicale": "http://" + at + S["RS_RADICALE_PORT"] + "/",
         "users_file": str(HOME / "data/users.json"),
     }
@@ -275,6 +287,8 @@ def environment():
             "imap": at + S[f"RS_IMAP_{n}_PORT"],
             "imaps": at + S[f"RS_IMAPS_{n}_PORT"],
             "pop3": at + S[f"RS_POP3_{n}_PORT"],
+            "sieve": at + S[f"RS_SIEVE_{n}_PORT"],
+            "submission": at + S[f"RS_SUBMISSION_{n}_PORT"],
             "access_log": f"{S['RS_DIR']}/log/nginx-{n.lower()}.access.log",
         }
     (DIR / "env.json").write_text(json.dumps(env, indent=1) + "\n", encoding="utf-8")
@@ -296,4 +310,5 @@ sogo()
 horde()
 cyrus_and_radicale()
 sqwebmail()
+postfix()
 environment()

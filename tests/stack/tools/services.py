@@ -61,6 +61,11 @@ def check(name, env, state):
         return True
     if name == "sqweb":
         return answers(env["sqwebmail"], "/sqwebmail/logo.png")
+    if name == "postfix":
+        host, port = env["postfix"].split(":")
+        with socket.create_connection((host, int(port)), 2) as k:
+            k.settimeout(5)
+            return k.recv(200).startswith(b"220 ")
     if name == "radicale":
         return answers(env["radicale"], "/.web/")
     kind, node = name.split("-")

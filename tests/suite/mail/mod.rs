@@ -6,6 +6,7 @@ mod node;
 mod nodes;
 mod programs;
 mod real;
+mod real_others;
 mod routed;
 mod sessions;
 mod sieve;
