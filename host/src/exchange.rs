@@ -6,6 +6,7 @@ mod assets;
 mod check;
 mod client;
 mod early;
+mod filtered;
 mod finish;
 mod held;
 mod login;
@@ -35,7 +36,7 @@ use crate::limits::Clients;
 use crate::live::Live;
 use crate::own_path::OwnPath;
 use crate::peer::{Peer, Scheme};
-use crate::policy::{Action, Facts, Filtered, Form, RequestFacts, TypedAnswer as _};
+use crate::policy::{Facts, Form, RequestFacts, TypedAnswer as _};
 use crate::reply::Refusal;
 use crate::session::{Search, Session};
 use crate::snapshot::Site;
@@ -123,6 +124,8 @@ struct Visit {
     facts: Facts,
     /// Headers for the node that a filter set.
     set: Vec<(HeaderName, HeaderValue)>,
+    /// Headers for the client that a filter set.
+    set_back: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Answers a request.
@@ -172,7 +175,8 @@ pub fn run(
                     Ok(Some(answer)) => Ok(Ending::Answer(answer)),
                     Err(refusal) => Err(refusal),
                 };
-                ending.unwrap_or_else(|refusal| exchange.refused(&visit, &refusal))
+                let ending = ending.unwrap_or_else(|refusal| exchange.refused(&visit, &refusal));
+                if visit.set_back.is_empty() { ending } else { ending.with(std::mem::take(&mut visit.set_back)) }
             }
         };
         exchange.add_ours(&mut ending);
@@ -258,7 +262,7 @@ impl Exchange {
         let answer = self.snapshot.policies.template(&mut guests, &facts);
         let named = answer.as_deref().and_then(|answer| Option::<String>::of(answer).as_deref());
         let look = named.filter(|look| self.known_look(look)).map_or_else(|| site.template.clone(), Into::into);
-        Ok(Visit { head, present, authority, host, site, form, look, facts, set: Vec::new() })
+        Ok(Visit { head, present, authority, host, site, form, look, facts, set: Vec::new(), set_back: Vec::new() })
     }
 
     /// Where clients show certificates, a connection that asked for one site is not used for another (RFC 9110,
@@ -278,28 +282,6 @@ impl Exchange {
             tracing::debug!(look, "a template policy names a template that is not there");
         }
         known
-    }
-
-    /// Filters come before everything else that answers: they may answer themselves, or set headers for the node.
-    fn filter(&self, visit: &mut Visit) -> Result<Option<Answer>, Refusal> {
-        let said = self.snapshot.policies.filter(&mut self.worker.guests.borrow_mut(), &visit.facts);
-        let said = match said {
-            Filtered::Said(said) => said,
-            Filtered::Failed => return Err(Refusal::PolicyFailed),
-        };
-        let Some(said) = said else { return Ok(None) };
-        Ok(match Action::of(&said) {
-            Action::Pass => None,
-            Action::Set(headers) => {
-                let header = |header: &crate::policy::Header| {
-                    Some((header.name.parse().ok()?, HeaderValue::from_str(&header.value).ok()?))
-                };
-                visit.set = headers.iter().filter_map(header).collect();
-                None
-            }
-            Action::Redirect(location) => Some(own::redirect_with_method(location)),
-            Action::Answer(reply) => Some(own::of_filter(reply)),
-        })
     }
 
     async fn answer(&mut self, visit: &mut Visit, body: Incoming) -> Result<Ending, Refusal> {

@@ -8,6 +8,7 @@ mod gate;
 mod progress;
 mod room;
 mod throttle;
+mod usage;
 
 pub use clients::Clients;
 pub use flow::{Flow, FlowLimit, FlowPermit, Refused};
@@ -15,3 +16,4 @@ pub use gate::{Gate, Hashed, Holder, Permit, Shares, Shut};
 pub use progress::{Demand, Progress};
 pub use room::{Allowance, Reserved, Room};
 pub use throttle::{Failures, LoginPermit, ShutOut, Throttle, Who, network_of, network_text};
+pub use usage::{Counted, Recent, Requester, Usage, Wanted};

@@ -17,7 +17,7 @@ use crate::back::Pools;
 use crate::counters::{Answered, Counters, ENDS, Exemplar, Logins, METHODS, OTHER, Scale, class_of, method_of};
 use crate::directory::DirectoryState;
 use crate::feed::Kind;
-use crate::limits::{Flow, Refused, Room, Throttle};
+use crate::limits::{Flow, Refused, Room, Throttle, Usage};
 use crate::live::{Counted, Live};
 use crate::log;
 use crate::log::access::{Ended, Line};
@@ -56,6 +56,8 @@ pub struct State {
     pub revoked: Revoked,
     /// Counts of failed logins.
     pub throttle: Arc<Throttle>,
+    /// Counts of requests, for policies.
+    pub usage: Usage,
     /// Counts of all logins.
     pub logins: Logins,
     /// The last attempts to log in.

@@ -191,8 +191,16 @@ DW_UNUSED void dw_log(dw_level level, dw_text message) { dw_import_log(level, me
         return answer;                                                         \
     }
 
+#define DW_FACT_COUNT(function, interface, name)                               \
+    DW_IMPORT(interface, name) uint32_t dw_import_##function(const char *, size_t); \
+    DW_UNUSED uint32_t dw_##function(dw_text of) { return dw_import_##function(of.at, of.size); }
+
 /* Every question. The time: a decision that read it is not remembered. */
 DW_IMPORT("clock", "now") uint64_t dw_now(void);
+/* The date, day of the week and hour at an offset such as "+01:00": found again until they change. */
+DW_FACT_NAMED(dw_text, date, "clock", "date")
+DW_FACT_COUNT(weekday, "clock", "weekday")
+DW_FACT_COUNT(hour, "clock", "hour")
 DW_FACT_TEXT(client_address, "connection", "client-address")
 DW_IMPORT("connection", "client-port") uint32_t dw_client_port(void);
 DW_FACT_TEXT(listener, "connection", "listener")
@@ -210,6 +218,17 @@ DW_FACT_TEXT(http_version, "request", "http-version")
 DW_FACT_NAMED(dw_maybe, query, "request", "query")
 DW_FACT_NAMED(dw_maybe, header, "request", "header")
 DW_FACT_NAMED(dw_maybe, cookie, "request", "cookie")
+#endif
+
+#if defined(DOORWARD_FILTER)
+DW_FACT_MAYBE(session_user, "session", "session-user")
+DW_FACT_MAYBE(session_node, "session", "session-node")
+DW_FACT_MAYBE(session_site, "session", "session-site")
+/* Steps, as in wit/: "3600 86400"; "minute 10 100". */
+DW_FACT_COUNT(session_age, "session", "session-age")
+DW_FACT_COUNT(requests_of_session, "usage", "requests-of-session")
+DW_FACT_COUNT(requests_of_address, "usage", "requests-of-address")
+DW_FACT_COUNT(requests_for_path, "usage", "requests-for-path")
 #endif
 
 #if defined(DOORWARD_AUTH_MODE) || defined(DOORWARD_ROUTE)
@@ -382,6 +401,17 @@ typedef struct {
             dw_header_lines headers;
             dw_text body;
         } answer;
+        struct {
+            dw_header_lines request;
+            dw_header_lines response;
+        } both;
+        struct {
+            dw_text name;
+            uint16_t status;
+            dw_text title;
+            dw_text text;
+            dw_header_lines headers;
+        } page;
     };
 } dw_action;
 
@@ -391,6 +421,14 @@ DW_UNUSED dw_action dw_set(dw_header_lines set) { return (dw_action){ .kind = 1,
 DW_UNUSED dw_action dw_redirect(dw_text to) { return (dw_action){ .kind = 2, .redirect = to }; }
 DW_UNUSED dw_action dw_answer(uint16_t status, dw_header_lines headers, dw_text body) {
     return (dw_action){ .kind = 3, .answer = { status, headers, body } };
+}
+/* Headers on the way to the node, and in the answer. */
+DW_UNUSED dw_action dw_set_both(dw_header_lines request, dw_header_lines response) {
+    return (dw_action){ .kind = 4, .both = { request, response } };
+}
+/* The page "notice" of the site: heading and text are keys of the language files, or texts. */
+DW_UNUSED dw_action dw_notice(uint16_t status, dw_text title, dw_text text, dw_header_lines headers) {
+    return (dw_action){ .kind = 5, .page = { DW("notice"), status, title, text, headers } };
 }
 
 dw_action decide(void);

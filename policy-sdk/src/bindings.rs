@@ -24,6 +24,8 @@ pub mod facts {
                 import doorward:policy/request@0.1.1;
                 import doorward:policy/login@0.1.1;
                 import doorward:policy/nodes@0.1.1;
+                import doorward:policy/session@0.1.1;
+                import doorward:policy/usage@0.1.1;
             }
         ",
         generate_all,

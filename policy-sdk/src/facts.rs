@@ -88,6 +88,64 @@ impl ConnectionFacts {
     }
 }
 
+/// Facts of the clock that a decision may read and be found again: until they change.
+impl ConnectionFacts {
+    /// The date at an offset from UTC ("+01:00", "Z"): "2026-12-01"; empty if that is no offset.
+    pub fn date(&self, offset: &str) -> String {
+        fact!(self, clock::date(offset))
+    }
+
+    /// The day of the week at an offset from UTC, from 1 for Monday to 7 for Sunday; 0 if that is no offset.
+    pub fn weekday(&self, offset: &str) -> u32 {
+        fact!(self, clock::weekday(offset))
+    }
+
+    /// The hour at an offset from UTC, from 0 to 23; 0 if that is no offset.
+    pub fn hour(&self, offset: &str) -> u32 {
+        fact!(self, clock::hour(offset))
+    }
+}
+
+/// For filters only: others are not given these facts.
+impl RequestFacts {
+    /// The user of the session.
+    pub fn session_user(&self) -> Option<String> {
+        fact!(self, session::session_user())
+    }
+
+    /// The name of the back-end that the session is at.
+    pub fn session_node(&self) -> Option<String> {
+        fact!(self, session::session_node())
+    }
+
+    /// The first host name of the virtual host that the session is for.
+    pub fn session_site(&self) -> Option<String> {
+        fact!(self, session::session_site())
+    }
+
+    /// Seconds since the login, as the last of these steps that is reached (`"3600 86400"`): 0 before the first one, and
+    /// where there is no session.
+    pub fn session_age(&self, steps: &str) -> u32 {
+        fact!(self, session::session_age(steps))
+    }
+
+    /// Requests of this session of late, as the last of these steps that is reached (`"minute 10 100"`, `"hour 1000"`); 0
+    /// before the first one, and where there is no session.
+    pub fn requests_of_session(&self, steps: &str) -> u32 {
+        fact!(self, usage::requests_of_session(steps))
+    }
+
+    /// Requests of this client's address of late, or of an IPv6 client's /64, in the same steps.
+    pub fn requests_of_address(&self, steps: &str) -> u32 {
+        fact!(self, usage::requests_of_address(steps))
+    }
+
+    /// Requests of this client's address for this path, as it is written, in the same steps.
+    pub fn requests_for_path(&self, steps: &str) -> u32 {
+        fact!(self, usage::requests_for_path(steps))
+    }
+}
+
 impl RequestFacts {
     /// The method ("GET").
     pub fn method(&self) -> String {

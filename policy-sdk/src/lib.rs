@@ -103,7 +103,7 @@ pub mod testing;
 
 pub use facts::{ConnectionFacts, LoginFacts, RequestFacts, RouteFacts};
 pub use questions::{AccessPolicy, AuthModePolicy, DevicePolicy, FilterPolicy, RoutePolicy, TemplatePolicy};
-pub use questions::{Action, Answer, Destination, Form, Header, Mode, Verdict};
+pub use questions::{Action, Answer, BothWays, Destination, Form, Header, Mode, Page, Verdict};
 pub use schemars::{self, JsonSchema};
 pub use settings::{Policy, Problem};
 

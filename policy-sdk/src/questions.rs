@@ -8,7 +8,7 @@ use crate::settings::Policy;
 pub use crate::bindings::access::exports::doorward::policy::access::Verdict;
 pub use crate::bindings::auth_mode::exports::doorward::policy::auth_mode::Mode;
 pub use crate::bindings::device::exports::doorward::policy::device::Form;
-pub use crate::bindings::filter::exports::doorward::policy::filter::{Action, Answer, Header};
+pub use crate::bindings::filter::exports::doorward::policy::filter::{Action, Answer, BothWays, Header, Page};
 pub use crate::bindings::route::exports::doorward::policy::route::Destination;
 
 /// May this client connect? Asked once for a connection, before TLS, so only facts of the connection are known.
@@ -56,6 +56,34 @@ impl Action {
     /// ```
     pub fn set<N: Into<String>, V: Into<String>>(headers: impl IntoIterator<Item = (N, V)>) -> Action {
         Action::Set(headers.into_iter().map(|(name, value)| Header::new(name, value)).collect())
+    }
+}
+
+impl Action {
+    /// Lets the request pass with headers set in the answer, whoever gives it.
+    pub fn set_response<N: Into<String>, V: Into<String>>(headers: impl IntoIterator<Item = (N, V)>) -> Action {
+        let response = headers.into_iter().map(|(name, value)| Header::new(name, value)).collect();
+        Action::SetBoth(BothWays { request: Vec::new(), response })
+    }
+}
+
+impl Page {
+    /// The page `notice` of the site, in its look and in the language of whoever asks. Heading and text are keys of the
+    /// language files, or texts; they are escaped.
+    ///
+    /// ```
+    /// # use doorward_policy::{Action, Page};
+    /// let closed = Action::Page(Page::notice(503, "closed_title", "closed_text").with("retry-after", "3600"));
+    /// # assert!(matches!(closed, Action::Page(page) if page.headers.len() == 1 && page.name == "notice"));
+    /// ```
+    pub fn notice(status: u16, title: impl Into<String>, text: impl Into<String>) -> Page {
+        Page { name: "notice".into(), status, title: title.into(), text: text.into(), headers: Vec::new() }
+    }
+
+    /// The same with one header more.
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Page {
+        self.headers.push(Header::new(name, value));
+        self
     }
 }
 

@@ -31,14 +31,15 @@ fn wit_type(value: ValueType) -> Option<&'static str> {
 fn the_interface_has_each_fact_with_its_type_and_no_other() {
     let pattern = Regex::new(r"(?m)^  ([a-z-]+): func\((.*?)\) -> (.*);$").expect("a pattern");
     let mut written = BTreeSet::new();
-    for interface in ["connection", "request", "login", "nodes", "clock"] {
+    for interface in ["connection", "request", "login", "nodes", "session", "usage", "clock"] {
         for found in pattern.captures_iter(&text(&format!("wit/{interface}.wit"))) {
             let [function, parameter, value] = [1, 2, 3].map(|group| found[group].to_owned());
+            let parameter = parameter.split_once(": ").map_or(parameter.clone(), |(_, kind)| kind.to_owned());
             written.insert((interface.to_owned(), function, parameter, value));
         }
     }
     let table = functions().map(|fact| {
-        let parameter = if fact.is_named { "name: string" } else { "" };
+        let parameter = if fact.is_named { "string" } else { "" };
         let value = wit_type(fact.value).expect("a type");
         (fact.interface.to_owned(), fact.function.to_owned(), parameter.to_owned(), value.to_owned())
     });
@@ -64,18 +65,17 @@ fn the_documents_list_each_fact_and_no_other() {
     let policies = text("docs/policies.md");
     let facts =
         policies.split("\n## Facts\n").nth(1).and_then(|rest| rest.split("\n| question |").next()).expect("facts");
-    let name = Regex::new(r"`([a-z-]+)(?:\(name\))?`").expect("a pattern");
+    let name = Regex::new(r"`([a-z-]+)(\((?:name|steps|offset)\))?`").expect("a pattern");
     let (mut interface, mut written) = (String::new(), BTreeSet::new());
     for row in facts.lines().filter(|line| line.starts_with("| ")).skip(2) {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         if let Some(found) = name.captures(cells[0]) {
             interface = found[1].to_owned();
         }
-        written.extend(name.captures_iter(cells[1]).map(|found| (interface.clone(), found[0].to_owned())));
+        written.extend(
+            name.captures_iter(cells[1]).map(|found| (interface.clone(), found[1].to_owned(), found.get(2).is_some())),
+        );
     }
-    let table = FACTS.iter().map(|fact| {
-        let parameter = if fact.is_named { "(name)" } else { "" };
-        (fact.interface.to_owned(), format!("`{}{parameter}`", fact.function))
-    });
+    let table = FACTS.iter().map(|fact| (fact.interface.to_owned(), fact.function.to_owned(), fact.is_named));
     assert_eq!(written, table.collect());
 }

@@ -53,6 +53,7 @@ mod listeners;
 mod guests;
 mod policies;
 mod routing;
+mod filters;
 mod swap;
 mod policy_cli;
 mod tls;

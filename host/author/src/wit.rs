@@ -53,7 +53,7 @@ fn interfaces(question: Question) -> &'static [&'static str] {
         Question::Access => &["access", "connection"],
         Question::Device => &["device", "connection", "request"],
         Question::Template => &["template", "device", "connection", "request"],
-        Question::Filter => &["filter", "connection", "request"],
+        Question::Filter => &["filter", "connection", "request", "session", "usage"],
         Question::AuthMode => &["auth-mode", "connection", "request", "login"],
         Question::Route => &["route", "connection", "request", "login", "nodes"],
     }

@@ -14,6 +14,8 @@ const HEADERS: usize = 32;
 const HEADER_SIZE: usize = 4096;
 /// A redirect may lead to any target that a client may send, at another host.
 const LOCATION_SIZE: usize = 64 << 10;
+/// The paragraph of a page.
+const PARAGRAPH_SIZE: usize = 8 << 10;
 /// Body of a filter's answer: a notice page with its styles, and no more.
 const BODY_SIZE: usize = 64 << 10;
 
@@ -91,6 +93,32 @@ pub struct Reply {
     pub body: String,
 }
 
+/// `filter.both-ways`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(record)]
+pub struct BothWays {
+    /// On the way to the node.
+    pub request: Vec<Header>,
+    /// In the answer.
+    pub response: Vec<Header>,
+}
+
+/// `filter.page`.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(record)]
+pub struct SitePage {
+    /// Which page.
+    pub name: String,
+    /// Status code.
+    pub status: u16,
+    /// Its heading: a key of the language files, or a text.
+    pub title: String,
+    /// A paragraph: likewise.
+    pub text: String,
+    /// Headers besides those that Doorward writes.
+    pub headers: Vec<Header>,
+}
+
 /// `filter.action`.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
 #[component(variant)]
@@ -107,7 +135,16 @@ pub enum Action {
     /// Answer it here.
     #[component(name = "answer")]
     Answer(Reply),
+    /// Let it pass with headers both ways.
+    #[component(name = "set-both")]
+    SetBoth(BothWays),
+    /// Answer it here with a page of the site.
+    #[component(name = "page")]
+    Page(SitePage),
 }
+
+/// The pages of a site that a filter may answer with.
+const PAGES: [&str; 1] = ["notice"];
 
 /// `route.destination`.
 #[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
@@ -131,6 +168,8 @@ pub struct HeaderRules {
     pub may_set: fn(&str) -> bool,
     /// In an answer of its own.
     pub may_answer: fn(&str) -> bool,
+    /// In an answer of somebody else.
+    pub may_add: fn(&str) -> bool,
 }
 
 /// What a policy says to its question.
@@ -292,7 +331,7 @@ impl Answer {
             self,
             Self::Access(Verdict::Deny(_))
                 | Self::AuthMode(Some(Mode::Refuse(_)))
-                | Self::Filter(Action::Answer(_))
+                | Self::Filter(Action::Answer(_) | Action::Page(_))
                 | Self::Route(Some(Destination::Later))
         )
     }
@@ -310,6 +349,10 @@ impl Answer {
             | Self::Route(Some(Destination::Node(text))) => text.len(),
             Self::Route(None | Some(Destination::Keep | Destination::Later)) => 0,
             Self::Filter(Action::Set(set)) => headers(set),
+            Self::Filter(Action::SetBoth(both)) => headers(&both.request) + headers(&both.response),
+            Self::Filter(Action::Page(page)) => {
+                headers(&page.headers) + page.name.len() + page.title.len() + page.text.len()
+            }
             Self::Filter(Action::Answer(reply)) => headers(&reply.headers) + reply.body.len(),
             Self::Access(Verdict::Allow(None) | Verdict::Abstain) | Self::Device(_) | Self::Template(None) => 0,
             Self::AuthMode(None | Some(Mode::LdapBind | Mode::LdapPassword | Mode::BackEnd)) => 0,
@@ -341,6 +384,12 @@ impl Answer {
             Self::Route(Some(Destination::Later)) => json!("later"),
             Self::Filter(Action::Pass) => json!("pass"),
             Self::Filter(Action::Set(set)) => json!({"set": headers(set)}),
+            Self::Filter(Action::SetBoth(both)) => {
+                json!({"set-both": {"request": headers(&both.request), "response": headers(&both.response)}})
+            }
+            Self::Filter(Action::Page(SitePage { name, status, title, text, headers: sent })) => {
+                json!({"page": {"name": name, "status": status, "title": title, "text": text, "headers": headers(sent)}})
+            }
             Self::Filter(Action::Redirect(location)) => json!({"redirect": location}),
             Self::Filter(Action::Answer(reply)) => {
                 json!({"answer": {"status": reply.status, "headers": headers(&reply.headers), "body": reply.body}})
@@ -359,10 +408,24 @@ impl Answer {
 fn check_action(action: &Action, rules: HeaderRules) -> Result<(), &'static str> {
     match action {
         Action::Pass => Ok(()),
-        Action::Set(headers) => {
-            check_headers(headers)?;
-            if headers.iter().any(|header| !(rules.may_set)(&header.name)) {
-                return Err("a header that no policy may set");
+        Action::Set(headers) => check_set(headers, rules.may_set),
+        Action::SetBoth(both) => {
+            check_set(&both.request, rules.may_set)?;
+            check_set(&both.response, rules.may_add)
+        }
+        Action::Page(page) => {
+            if !PAGES.contains(&page.name.as_str()) {
+                return Err("a page that there is not");
+            }
+            if !(200..=599).contains(&page.status) || matches!(page.status, 204 | 205 | 304) {
+                return Err("a page with a status that has none");
+            }
+            if page.title.len() > TEXT_SIZE || page.text.len() > PARAGRAPH_SIZE {
+                return Err("a page with a heading of over 1 KiB, or a text of over 8 KiB");
+            }
+            check_headers(&page.headers)?;
+            if page.headers.iter().any(|header| !(rules.may_answer)(&header.name)) {
+                return Err("a header of the answer that only Doorward writes");
             }
             Ok(())
         }
@@ -384,6 +447,14 @@ fn check_action(action: &Action, rules: HeaderRules) -> Result<(), &'static str>
             Ok(())
         }
     }
+}
+
+fn check_set(headers: &[Header], may_set: fn(&str) -> bool) -> Result<(), &'static str> {
+    check_headers(headers)?;
+    if headers.iter().any(|header| !may_set(&header.name)) {
+        return Err("a header that no policy may set");
+    }
+    Ok(())
 }
 
 fn check_headers(headers: &[Header]) -> Result<(), &'static str> {
@@ -420,6 +491,7 @@ mod tests {
     const RULES: HeaderRules = HeaderRules {
         may_set: |name| !name.eq_ignore_ascii_case("cookie"),
         may_answer: |name| !name.eq_ignore_ascii_case("set-cookie"),
+        may_add: |name| !name.eq_ignore_ascii_case("location"),
     };
 
     fn header(name: &str, value: &str) -> Header {
@@ -429,11 +501,18 @@ mod tests {
     #[test]
     fn what_a_filter_may_not_say_is_found() {
         let reply = |status, headers, body: &str| Action::Answer(Reply { status, headers, body: body.to_owned() });
+        let both = |request, response| Action::SetBoth(BothWays { request, response });
+        let page = |name: &str, status, text: &str| {
+            let (name, title, text) = (name.to_owned(), "t".to_owned(), text.to_owned());
+            Action::Page(SitePage { name, status, title, text, headers: Vec::new() })
+        };
         let good = [
             Action::Pass,
             Action::Set(vec![header("X-Tenant", "a")]),
             Action::Redirect("https://a.test/x?y".to_owned()),
             Action::Redirect("/x".to_owned()),
+            both(Vec::new(), vec![header("cache-control", "no-store")]),
+            page("notice", 503, "closed"),
             reply(503, vec![header("retry-after", "60")], "later"),
         ];
         for action in good {
@@ -452,6 +531,13 @@ mod tests {
             Action::Redirect("/a\r\nSet-Cookie: x".to_owned()),
             Action::Redirect("https://".to_owned()),
             Action::Redirect(String::new()),
+            both(vec![header("cookie", "a=1")], Vec::new()),
+            both(Vec::new(), vec![header("Location", "/")]),
+            both(Vec::new(), vec![header("x-a", "1\r\nx-b: 2")]),
+            page("login", 200, ""),
+            page("notice", 204, ""),
+            page("notice", 100, ""),
+            page("notice", 200, &"x".repeat(9000)),
             reply(101, Vec::new(), ""),
             reply(999, Vec::new(), ""),
             reply(204, Vec::new(), "x"),

@@ -221,7 +221,7 @@ fn linker(engine: &Engine, question: Question, grants: &Grants) -> Result<Linker
         define(&mut At { linker, interface, grants })
     };
     define("log", log)?;
-    for interface in ["clock", "connection", "request", "login", "nodes"] {
+    for interface in ["clock", "connection", "request", "login", "nodes", "session", "usage"] {
         define(interface, facts)?;
     }
     if question == Question::Template {

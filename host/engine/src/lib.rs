@@ -16,7 +16,9 @@ mod words;
 mod breaker;
 pub mod engine;
 
-pub use answer::{Action, Answer, Destination, Form, Header, HeaderRules, Mode, Reply, TypedAnswer, Verdict};
+pub use answer::{
+    Action, Answer, BothWays, Destination, Form, Header, HeaderRules, Mode, Reply, SitePage, TypedAnswer, Verdict,
+};
 pub use breaker::{Breaker, BreakerSettings, Failure, Transition};
 pub use guest::{Error, Guest, Problem, Start};
 pub use imports::{Linked, Source, link};

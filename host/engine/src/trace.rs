@@ -286,9 +286,8 @@ impl Given {
     /// What is given of a fact.
     pub fn read(&self, fact: &Fact) -> Option<Value<'static>> {
         self.trace.get(fact).cloned().or_else(|| {
-            let is_list = fact.value_type() == ValueType::Texts;
-            let absent = if is_list { Value::Texts(Cow::Owned(Vec::new())) } else { Value::Missing };
-            self.complete.contains(&fact.parts().1).then_some(absent)
+            let known = FactType::of(fact.parts().1).filter(|known| self.complete.contains(&known.function))?;
+            Some(Value::from_json(fact, &known.absent()).unwrap_or(Value::Missing))
         })
     }
 

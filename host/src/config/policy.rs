@@ -172,7 +172,7 @@ fn breaker(t: &Table<'_>) -> Breaker {
 }
 
 /// What may be granted: the interfaces of the WIT, and an empty WASI.
-pub const GRANTS: [&str; 7] = ["log", "clock", "connection", "request", "login", "nodes", "wasi"];
+pub const GRANTS: [&str; 9] = ["log", "clock", "connection", "request", "session", "usage", "login", "nodes", "wasi"];
 
 fn grants(t: &Table<'_>) -> Option<Vec<String>> {
     let grants = t.texts("grants");

@@ -155,7 +155,18 @@ impl Exchange {
         let form = preferences::view(&head.headers, self.scheme()).unwrap_or_else(detected);
         let (authority, look) = (HeaderValue::from_static(""), site.template.clone());
         let present = Present::of(&head.headers);
-        Visit { head: Arc::clone(head), present, authority, host, site, form, look, facts, set: Vec::new() }
+        Visit {
+            head: Arc::clone(head),
+            present,
+            authority,
+            host,
+            site,
+            form,
+            look,
+            facts,
+            set: Vec::new(),
+            set_back: Vec::new(),
+        }
     }
 }
 

@@ -16,7 +16,6 @@ use crate::back::{Answered, Node, NodeBody};
 use crate::config::Level;
 use crate::own_path::OwnPath;
 use crate::pages::{Content, Language, Page, SCRIPT};
-use crate::policy::Reply;
 use crate::reply::{Look, Message, Refusal};
 use crate::session::{self, Cookie};
 use crate::text;
@@ -59,20 +58,8 @@ pub(super) fn redirect_with_method(location: &str) -> Answer {
     answer
 }
 
-/// A filter's answer; what it may say was checked when it said it.
-pub(super) fn of_filter(reply: &Reply) -> Answer {
-    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut answer = page_answer(status, reply.body.clone());
-    for header in &reply.headers {
-        if let (Ok(name), Ok(value)) = (header.name.parse::<HeaderName>(), HeaderValue::from_str(&header.value)) {
-            answer.headers_mut().insert(name, value);
-        }
-    }
-    answer
-}
-
 /// HTML of our own, with the headers that all of it has.
-fn page_answer(status: StatusCode, html: String) -> Answer {
+pub(super) fn page_answer(status: StatusCode, html: String) -> Answer {
     let mut answer = Response::new(Body::whole(html));
     *answer.status_mut() = status;
     let headers = [

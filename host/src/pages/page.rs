@@ -18,14 +18,24 @@ pub enum Page {
     LoggedOut,
     /// A form that a user sent without a session, to be sent again.
     Held,
+    /// What a filter has to say.
+    Notice,
     /// Something did not work.
     Error,
 }
 
 impl Page {
     /// All of them.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Login, Self::SecondFactor, Self::Account, Self::Throttled, Self::LoggedOut, Self::Held, Self::Error];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Login,
+        Self::SecondFactor,
+        Self::Account,
+        Self::Throttled,
+        Self::LoggedOut,
+        Self::Held,
+        Self::Notice,
+        Self::Error,
+    ];
 
     /// The file of its template.
     pub(super) fn file(self) -> &'static str {
@@ -36,6 +46,7 @@ impl Page {
             Self::Throttled => "throttled.html",
             Self::LoggedOut => "logged-out.html",
             Self::Held => "held.html",
+            Self::Notice => "notice.html",
             Self::Error => "error.html",
         }
     }

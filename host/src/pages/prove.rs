@@ -81,7 +81,7 @@ pub(super) fn missing(page: Page, html: &str) -> Option<String> {
         Page::SecondFactor => (Some(OwnPath::SecondFactor.path()), &["code", "token", "state"]),
         // It leads wherever the form did that is sent again, with the sample's field.
         Page::Held => (None, &["name"]),
-        Page::Account | Page::Throttled | Page::LoggedOut | Page::Error => return None,
+        Page::Account | Page::Throttled | Page::LoggedOut | Page::Notice | Page::Error => return None,
     };
     let forms = html.split("<form").skip(1).map(|form| form.split("</form").next().unwrap_or(form));
     let mut forms = forms.filter(|form| {

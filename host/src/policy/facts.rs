@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use doorward_engine::{Fact, Form, Read, Value};
+use doorward_vectors::{DateTime, Offset};
 use doorward_wire::form;
 use hyper::Version;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::http::request::Parts;
 
+use crate::limits::{Counted, Recent};
 use crate::peer::Peer;
 use crate::request_id::RequestId;
 use crate::times::seconds_now;
@@ -26,6 +28,10 @@ pub struct Facts {
     pub form: Option<Form>,
     /// The login attempt, for auth-mode policies.
     pub login: Option<Arc<LoginFacts>>,
+    /// The session, for filters that may read it.
+    pub session: Option<Arc<SessionFacts>>,
+    /// What was counted of requests like this one, for filters that may read it.
+    pub usage: Option<Arc<Counted>>,
     /// The nodes, for route policies.
     pub nodes: Option<Arc<NodeFacts>>,
     now: u64,
@@ -63,6 +69,19 @@ pub struct LoginFacts {
     pub failures_for_user: u32,
 }
 
+/// Facts of a session.
+#[derive(Debug, Clone)]
+pub struct SessionFacts {
+    /// The user.
+    pub user: String,
+    /// The back-end's name.
+    pub node: String,
+    /// The virtual host's first name.
+    pub site: String,
+    /// When it began, in seconds since 1970.
+    pub started: u64,
+}
+
 /// Facts of the nodes that a login may go to.
 #[derive(Debug, Clone, Default)]
 pub struct NodeFacts {
@@ -80,7 +99,16 @@ const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZAT
 impl Facts {
     /// Facts of a connection; the clock stands still from here on.
     pub fn of_connection(peer: Arc<Peer>) -> Self {
-        Self { peer, request: None, form: None, login: None, nodes: None, now: seconds_now() }
+        Self {
+            peer,
+            request: None,
+            form: None,
+            login: None,
+            session: None,
+            usage: None,
+            nodes: None,
+            now: seconds_now(),
+        }
     }
 
     /// Facts of a plain request and login that no client made, to tell a bad policy from bad clients. Listener and site are
@@ -127,6 +155,24 @@ impl Facts {
 
     fn of_request<'a>(&'a self, read: impl FnOnce(&'a RequestFacts) -> Value<'a>) -> Value<'a> {
         self.request.as_ref().map_or(Value::Missing, read)
+    }
+
+    fn of_session<'a>(&'a self, read: impl FnOnce(&'a SessionFacts) -> Value<'a>) -> Value<'a> {
+        self.session.as_deref().map_or(Value::Missing, read)
+    }
+
+    fn of_usage(&self, steps: &str, of: impl FnOnce(&Counted) -> Recent) -> Value<'_> {
+        let recent = self.usage.as_deref().map(of).unwrap_or_default();
+        Value::Number(match steps.split_once(' ') {
+            Some(("minute", steps)) => reached(recent.minute.into(), steps),
+            Some(("hour", steps)) => reached(recent.hour.into(), steps),
+            _ => 0,
+        })
+    }
+
+    /// What the clock shows at an offset.
+    fn at(&self, offset: &str, read: impl FnOnce(DateTime) -> Value<'static>) -> Value<'static> {
+        offset.parse::<Offset>().map_or(Value::Missing, |offset| read(DateTime::new(self.now, offset)))
     }
 
     fn of_nodes<'a>(&'a self, read: impl FnOnce(&'a NodeFacts) -> Value<'a>) -> Value<'a> {
@@ -179,6 +225,21 @@ impl Read for Facts {
             }),
             Fact::FailuresFromAddress => self.of_login(|login| Value::Number(login.failures_from_address.into())),
             Fact::FailuresForUser => self.of_login(|login| Value::Number(login.failures_for_user.into())),
+            Fact::SessionUser => self.of_session(|session| Value::text(&session.user)),
+            Fact::SessionNode => self.of_session(|session| Value::text(&session.node)),
+            Fact::SessionSite => self.of_session(|session| Value::text(&session.site)),
+            Fact::SessionAge(steps) => {
+                let age = self.session.as_ref().map_or(0, |session| self.now.saturating_sub(session.started));
+                Value::Number(reached(age, steps))
+            }
+            Fact::RequestsOfSession(steps) => self.of_usage(steps, |counted| counted.session),
+            Fact::RequestsOfAddress(steps) => self.of_usage(steps, |counted| counted.address),
+            Fact::RequestsForPath(steps) => self.of_usage(steps, |counted| counted.path),
+            Fact::Date(offset) => {
+                self.at(offset, |at| Value::Text(Cow::Owned(format!("{:04}-{:02}-{:02}", at.year, at.month, at.day))))
+            }
+            Fact::Weekday(offset) => self.at(offset, |at| Value::Number(u64::from(at.weekday as u8) + 1)),
+            Fact::Hour(offset) => self.at(offset, |at| Value::Number(at.hour.into())),
             Fact::DirectoryHosts => self.of_nodes(|nodes| Value::Texts(Cow::Borrowed(&nodes.hosts))),
             Fact::UsualNode => self.of_nodes(|nodes| Value::optional(nodes.usual.as_deref().map(Cow::Borrowed))),
             Fact::NodeState(name) => self.of_nodes(|nodes| nodes.of(name, |(state, _)| state)),
@@ -188,6 +249,12 @@ impl Read for Facts {
             Fact::Random => Value::Number(getrandom::u64().unwrap_or_default()),
         }
     }
+}
+
+/// The last of some steps that a number has reached, wherever it stands; 0 before the first one.
+fn reached(number: u64, steps: &str) -> u64 {
+    let steps = steps.split(' ').filter_map(|step| step.parse::<u32>().ok()).map(u64::from);
+    steps.filter(|step| *step <= number).max().unwrap_or(0)
 }
 
 fn http_version(version: Version) -> &'static str {

@@ -24,11 +24,11 @@ pub use compiler::{Compiler, Compiling, digest};
 pub use decide::Guests;
 pub use desk::Desk;
 pub use doorward_engine::{
-    Action, Answer, Destination, Error, Fact, Form, Given, Grants, Header, Manifest, Mode as AuthMode, Problem, Read,
-    Reply, Trace, TypedAnswer, Value, Verdict, Words,
+    Action, Answer, BothWays, Destination, Error, Fact, Form, Given, Grants, Header, Manifest, Mode as AuthMode,
+    Problem, Read, Reply, SitePage, Trace, TypedAnswer, Value, Verdict, Words,
 };
 pub use doorward_vectors::WIT_VERSION;
-pub use facts::{Facts, LoginFacts, NodeFacts, RequestFacts};
+pub use facts::{Facts, LoginFacts, NodeFacts, RequestFacts, SessionFacts};
 pub use load::{BUILT_IN, Suspect, bytes_of, load, manifest_of, schema_of};
 pub use quarantine::Quarantine;
 pub use record::{Mask, Record, Recorded, Taker};
@@ -38,6 +38,7 @@ pub use trial::{Figures, Told, Trial};
 
 use crate::config::{Mode, OnError, Question};
 use crate::counters::Observed;
+use crate::limits::Wanted;
 
 /// How a policy does: for the status, and for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,12 +131,48 @@ pub enum LoginRoute {
 #[derive(Debug, Default)]
 pub struct Policies {
     all: Vec<Arc<Policy>>,
+    reads: Reads,
+}
+
+/// What filters may read that is looked up before they are asked, and only where one of them may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// The session.
+    pub session: bool,
+    /// What is counted of requests.
+    pub usage: Wanted,
+}
+
+impl Reads {
+    /// What these policies, and candidates beside them, may read.
+    fn of(policies: &[Arc<Policy>]) -> Self {
+        let filters = policies.iter().filter(|policy| policy.question == Question::Filter);
+        let specs = || filters.clone().flat_map(|policy| [Some(&policy.spec), policy.spec.candidate()]).flatten();
+        let is_read = |fact: &str| specs().any(|spec| spec.manifest.facts.contains(fact));
+        let usage = Wanted {
+            session: is_read("usage.requests-of-session"),
+            address: is_read("usage.requests-of-address"),
+            path: is_read("usage.requests-for-path"),
+        };
+        let is_of_session = |fact: &String| fact.starts_with("session.");
+        Self { session: usage.session || specs().any(|spec| spec.manifest.facts.iter().any(is_of_session)), usage }
+    }
+
+    /// Whether there is anything to look up.
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
 }
 
 impl Policies {
     /// All of them, in order.
     pub fn all(&self) -> &[Arc<Policy>] {
         &self.all
+    }
+
+    /// What is looked up for filters.
+    pub fn reads(&self) -> Reads {
+        self.reads
     }
 
     /// Whether it is one of these, with the settings and all.

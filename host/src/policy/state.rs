@@ -10,7 +10,7 @@ use doorward_engine::Breaker;
 
 use super::decide::Tally;
 use super::spec::{PolicySpec, PolicySpecs};
-use super::{Health, Policies};
+use super::{Health, Policies, Reads};
 use crate::config::Question;
 use crate::counters::{Observed, Scale};
 use crate::traces;
@@ -95,7 +95,8 @@ impl States {
             })
             .collect();
         live.clone_from(&next);
-        Policies { all: next }
+        let reads = Reads::of(&next);
+        Policies { all: next, reads }
     }
 }
 

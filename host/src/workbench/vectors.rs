@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use doorward_vectors::{Answered, File, Vector, Whole, WholeAnswer, by_name};
+use doorward_vectors::{Answered, File, Vector, Whole, WholeAnswer, WholeBoth, WholePage, by_name};
 use serde_json::{Map, Value as Json};
 
 use super::outcome::Stop;
@@ -49,6 +49,17 @@ pub fn answered(answer: &Answer) -> Answered {
         Answer::Route(Some(Destination::Later)) => Answered::kind("later"),
         Answer::Filter(Action::Pass) => Answered::kind("pass"),
         Answer::Filter(Action::Set(headers)) => Answered::whole(Whole::Set(named(headers))),
+        Answer::Filter(Action::SetBoth(both)) => Answered::whole(Whole::SetBoth(WholeBoth {
+            request: named(&both.request),
+            response: named(&both.response),
+        })),
+        Answer::Filter(Action::Page(page)) => Answered::whole(Whole::Page(WholePage {
+            name: Some(page.name.clone()),
+            status: Some(page.status),
+            title: Some(page.title.clone()),
+            text: Some(page.text.clone()),
+            headers: Some(named(&page.headers)),
+        })),
         Answer::Filter(Action::Redirect(target)) => Answered::whole(Whole::Redirect(target.clone())),
         Answer::Filter(Action::Answer(reply)) => Answered::whole(Whole::Answer(WholeAnswer {
             status: Some(reply.status),

@@ -129,9 +129,10 @@ fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
-/// What a function says of a name that is not there: attributes have no value, all others are none.
+/// What a function says of a name that is not there.
 fn absent(function: &str) -> Value {
-    if function == "attribute" { json!([]) } else { Value::Null }
+    let fact = doorward_vectors::FACTS.iter().find(|fact| fact.method == function);
+    fact.map_or(Value::Null, |fact| fact.absent())
 }
 
 /// The name of a fact, as it is called: `host`, `header(user-agent)`.

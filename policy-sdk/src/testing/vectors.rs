@@ -22,7 +22,7 @@
 //! | `device` | `desktop`, `mobile`, `tablet`, `bot`, `none` | |
 //! | `template` | the name of a template, or `none` | |
 //! | `auth-mode` | `ldap-bind`, `ldap-password`, `back-end`, `refuse`, `none` | `{ refuse = "text" }` |
-//! | `filter` | `pass`, `set`, `redirect`, `answer` | `{ set = { x-a = "1" } }`, `{ redirect = "/x" }`, `{ answer = { status = 503, headers = { retry-after = "60" }, body = "…" } }` |
+//! | `filter` | `pass`, `set`, `redirect`, `answer`, `set-both`, `page` | `{ set = { x-a = "1" } }`, `{ redirect = "/x" }`, `{ set-both = { request = {}, response = { x-a = "1" } } }`, `{ page = { name = "notice", status = 503 } }`, `{ answer = { status = 503, headers = { retry-after = "60" }, body = "…" } }` |
 //! | `route` | `keep`, `node`, `later`, `none` | `{ node = "node-a" }` |
 //!
 //! Of an answer, what is left out is not compared. Header names are compared without letter case. For `template`, the
@@ -34,7 +34,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use doorward_vectors::{Answered, Expected, Question, Vector, Whole, WholeAnswer, by_name};
+use doorward_vectors::{Answered, Expected, Question, Vector, Whole, WholeAnswer, WholeBoth, WholePage, by_name};
 use serde_json::Value;
 
 use super::{Given, configure};
@@ -88,6 +88,17 @@ pub fn filter<P: FilterPolicy>(file: &str) {
     run(file, Question::Filter, |policy: &P, given, _| match policy.decide(&given.request()) {
         Action::Pass => Answered::kind("pass"),
         Action::Set(headers) => Answered::whole(Whole::Set(named(&headers))),
+        Action::SetBoth(both) => Answered::whole(Whole::SetBoth(WholeBoth {
+            request: named(&both.request),
+            response: named(&both.response),
+        })),
+        Action::Page(page) => Answered::whole(Whole::Page(WholePage {
+            headers: Some(named(&page.headers)),
+            name: Some(page.name),
+            status: Some(page.status),
+            title: Some(page.title),
+            text: Some(page.text),
+        })),
         Action::Redirect(target) => Answered::whole(Whole::Redirect(target)),
         Action::Answer(answer) => Answered::whole(Whole::Answer(WholeAnswer {
             status: Some(answer.status),

@@ -33,6 +33,10 @@ pub enum Whole {
     Set(BTreeMap<String, String>),
     /// Of `filter`: an answer of its own.
     Answer(WholeAnswer),
+    /// Of `filter`: headers for the node and for the client.
+    SetBoth(WholeBoth),
+    /// Of `filter`: a page of the site.
+    Page(WholePage),
     /// Of `route`: the node's name.
     Node(String),
 }
@@ -50,6 +54,39 @@ pub struct WholeAnswer {
     /// The body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+}
+
+/// Headers both ways, by name in lower case.
+#[derive(Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WholeBoth {
+    /// For the node.
+    #[serde(default)]
+    pub request: BTreeMap<String, String>,
+    /// For the client.
+    #[serde(default)]
+    pub response: BTreeMap<String, String>,
+}
+
+/// A page of the site; what a vector leaves out is not compared.
+#[derive(Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WholePage {
+    /// Which page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Its heading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Its paragraph.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The headers, by name in lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, String>>,
 }
 
 /// What a policy answered.
@@ -96,6 +133,7 @@ impl Expected {
         match (self, &answered.whole) {
             (Self::Kind(kind), _) => *kind == answered.kind,
             (Self::Whole(Whole::Answer(expected)), Some(Whole::Answer(found))) => expected.fits(found),
+            (Self::Whole(Whole::Page(expected)), Some(Whole::Page(found))) => expected.fits(found),
             (Self::Whole(expected), found) => Some(expected) == found.as_ref(),
         }
     }
@@ -123,6 +161,8 @@ impl Whole {
             Self::Set(_) => "set",
             Self::Answer(_) => "answer",
             Self::Node(_) => "node",
+            Self::SetBoth(_) => "set-both",
+            Self::Page(_) => "page",
         }
     }
 
@@ -134,6 +174,10 @@ impl Whole {
         match self {
             Self::Set(headers) => Self::Set(normal(headers)),
             Self::Answer(answer) => Self::Answer(WholeAnswer { headers: answer.headers.map(normal), ..answer }),
+            Self::SetBoth(both) => {
+                Self::SetBoth(WholeBoth { request: normal(both.request), response: normal(both.response) })
+            }
+            Self::Page(page) => Self::Page(WholePage { headers: page.headers.map(normal), ..page }),
             Self::Allow(_) | Self::Deny(_) | Self::Refuse(_) | Self::Redirect(_) | Self::Node(_) => self,
         }
     }
@@ -144,6 +188,16 @@ impl WholeAnswer {
         (self.status.is_none() || self.status == found.status)
             && (self.headers.is_none() || self.headers == found.headers)
             && (self.body.is_none() || self.body == found.body)
+    }
+}
+
+impl WholePage {
+    fn fits(&self, found: &Self) -> bool {
+        (self.name.is_none() || self.name == found.name)
+            && (self.status.is_none() || self.status == found.status)
+            && (self.title.is_none() || self.title == found.title)
+            && (self.text.is_none() || self.text == found.text)
+            && (self.headers.is_none() || self.headers == found.headers)
     }
 }
 
@@ -215,6 +269,7 @@ mod tests {
             (json!({"answer": {"headers": {}}}), false),
             (json!({"answer": {"body": "c"}}), false),
             (json!({"set": {}}), false),
+            (json!({"page": {}}), false),
         ] {
             check(written, &answer, Question::Filter, fits);
         }

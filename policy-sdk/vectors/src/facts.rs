@@ -75,6 +75,9 @@ macro_rules! facts {
                 FailuresForUser recent_failures_for_user "login" "recent-failures-for-user" Count "failed logins of late for this name";
                 DirectoryHosts directory_hosts "nodes" "directory-hosts" Texts "what map or directory say of the user's node";
                 UsualNode usual_node "nodes" "usual-node" Optional "the node that the login goes to without a policy";
+                SessionUser session_user "session" "session-user" Optional "the user of the session";
+                SessionNode session_node "session" "session-node" Optional "the back-end that the session is at";
+                SessionSite session_site "session" "session-site" Optional "the virtual host that the session is for";
                 Now now "clock" "now" Moment "seconds since 1970";
             }
             named {
@@ -82,6 +85,13 @@ macro_rules! facts {
                 Header header "request" "header" Optional "the first header of a name";
                 Cookie cookie "request" "cookie" Optional "the first cookie of a name";
                 Attribute attribute "login" "attribute" Texts "values of an attribute of the user's entry";
+                SessionAge session_age "session" "session-age" Count "seconds since the login, as the last of some steps that is reached";
+                RequestsOfSession requests_of_session "usage" "requests-of-session" Count "requests of the session of late, in steps";
+                RequestsOfAddress requests_of_address "usage" "requests-of-address" Count "requests of the client's address of late, in steps";
+                RequestsForPath requests_for_path "usage" "requests-for-path" Count "requests of the client's address for the path of late, in steps";
+                Date date "clock" "date" Text "the date at an offset from UTC";
+                Weekday weekday "clock" "weekday" Count "the day of the week at an offset from UTC, from 1 for Monday";
+                Hour hour "clock" "hour" Count "the hour at an offset from UTC";
                 NodeState node_state "nodes" "node-state" Optional "whether a back-end is up, down or drained";
                 NodeLoad node_load "nodes" "node-load" Optional "whether a back-end is free, busy or full";
             }
@@ -134,7 +144,13 @@ impl FactType {
 
     /// What a fact says of a name that is not there.
     pub fn absent(&self) -> Json {
-        if self.value == ValueType::Texts { Json::Array(Vec::new()) } else { Json::Null }
+        match self.value {
+            ValueType::Texts => Json::Array(Vec::new()),
+            ValueType::Text => Json::from(""),
+            ValueType::Count => Json::from(0),
+            ValueType::Flag => Json::from(false),
+            ValueType::Optional | ValueType::Port | ValueType::Moment | ValueType::Seed | ValueType::Form => Json::Null,
+        }
     }
 }
 

@@ -29,7 +29,8 @@ mod date;
 /// The version of the interface, `doorward:policy`, that this Doorward speaks. Older ones of the same track are taken too.
 pub const WIT_VERSION: &str = "0.1.1";
 
-pub use expected::{Answered, Expected, Whole, WholeAnswer, by_name};
+pub use date::{DateTime, Offset};
+pub use expected::{Answered, Expected, Whole, WholeAnswer, WholeBoth, WholePage, by_name};
 pub use facts::{FACTS, FactType, ValueType, unknown_fact};
 pub use fault::{Fault, Faults};
 pub use file::{File, GivenFact, Vector, json_of, parse, read};

@@ -54,7 +54,8 @@ impl Question {
     pub fn imports(self) -> &'static [&'static str] {
         match self {
             Self::Access => &["log", "clock", "connection"],
-            Self::Device | Self::Template | Self::Filter => &["log", "clock", "connection", "request"],
+            Self::Device | Self::Template => &["log", "clock", "connection", "request"],
+            Self::Filter => &["log", "clock", "connection", "request", "session", "usage"],
             Self::AuthMode => &["log", "clock", "connection", "request", "login"],
             Self::Route => &["log", "clock", "connection", "request", "login", "nodes"],
         }
@@ -67,7 +68,7 @@ impl Question {
             Self::Device => Some(&["desktop", "mobile", "tablet", "bot", "none"]),
             Self::Template => None,
             Self::AuthMode => Some(&["ldap-bind", "ldap-password", "back-end", "refuse", "none"]),
-            Self::Filter => Some(&["pass", "set", "redirect", "answer"]),
+            Self::Filter => Some(&["pass", "set", "redirect", "answer", "set-both", "page"]),
             Self::Route => Some(&["keep", "node", "later", "none"]),
         }
     }
