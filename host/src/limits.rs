@@ -11,9 +11,9 @@ mod throttle;
 mod usage;
 
 pub use clients::Clients;
-pub use flow::{Flow, FlowLimit, FlowPermit, Refused};
+pub use flow::{Flow, FlowPermit, Refused};
 pub use gate::{Gate, Hashed, Holder, Permit, Shares, Shut};
 pub use progress::{Demand, Progress};
 pub use room::{Allowance, Reserved, Room};
-pub use throttle::{Failures, LoginPermit, ShutOut, Throttle, Who, network_of, network_text};
+pub use throttle::{Failures, LoginPermit, Throttle, Who, network_of, network_text};
 pub use usage::{Counted, Recent, Requester, Usage, Wanted};

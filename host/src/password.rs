@@ -7,7 +7,6 @@ mod stored;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use error::Error;
 pub use stored::verify;
 
 use crate::limits::{Gate, Holder};

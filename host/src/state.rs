@@ -30,8 +30,8 @@ use crate::traces::{Exporter, Finished, Trace};
 use crate::tries::{Record, Tries};
 use crate::workbench::Trying;
 
-pub use slowest::{Slow, Slowest};
-pub use user_trace::{LONGEST, NoTrace, UserTraces};
+pub use slowest::Slowest;
+pub use user_trace::{LONGEST, UserTraces};
 
 /// All that lives, by name. Each generation that goes live is told to it, and nothing of it is in a generation.
 #[derive(Default)]

@@ -26,7 +26,7 @@ use crate::policy::Policy;
 use crate::proxy::Error;
 use crate::session::Revocation;
 
-pub use generations::{Generations, LastReload, Life, Reloaded};
+pub use generations::{Generations, Life, Reloaded};
 pub use source::Source;
 pub use start::{Fallback, Started, start};
 pub use store::Store;

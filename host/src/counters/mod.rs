@@ -10,7 +10,7 @@ mod logins;
 mod parts;
 mod sites;
 
-pub use histogram::{Exemplar, Exemplars, Histogram, Observed, Scale};
+pub use histogram::{Exemplar, Histogram, Observed, Scale};
 pub use labels::{ByLabel, Labels};
 pub use logins::Logins;
 pub use parts::{Counter, PerWorker, Seat};

@@ -8,10 +8,10 @@ mod outbox;
 mod present;
 mod request;
 
-pub use doorward_wire::http1::{Framing, Head, Limits, Place, Places, Reader, content_length};
+pub use doorward_wire::http1::{Framing, Limits, Places, Reader};
 
 pub use answer::{Asked, write_answer};
-pub use body::{Broken, Decoder, Encoder, Misfit, is_bodiless};
+pub use body::{Broken, Decoder, Encoder};
 pub use inbox::Inbox;
 pub use outbox::{Outbox, begin_header, write_header, write_headers, write_number};
 pub use present::{Known, Present};

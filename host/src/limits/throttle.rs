@@ -16,7 +16,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use desk::ShutOut;
 
 use crate::config::{Throttle as Settings, prefix};
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::config::{Fault, Place};
 pub use asset::Asset;
 use asset::media_type;
-pub use branding::{Branded, Branding, Said};
+pub use branding::{Branded, Branding};
 pub use languages::{Language, Languages};
 pub use page::Page;
 

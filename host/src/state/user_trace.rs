@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use doorward_wire::{cookie::cookie_pairs, form};
@@ -45,7 +45,6 @@ pub struct UserTraces {
 struct UserTrace {
     number: u64,
     user: String,
-    until: Instant,
     lines: Lines,
     written: AtomicU64,
     /// Requests that tried to log in as the user, whose sessions are none.
@@ -88,7 +87,6 @@ impl UserTraces {
         let trace = UserTrace {
             number: *last,
             user: user.to_owned(),
-            until: Instant::now() + time.min(LONGEST),
             lines: Lines::to_file(&path, manner).map_err(failed)?,
             written: AtomicU64::new(0),
             attempts: Mutex::default(),
@@ -122,12 +120,6 @@ impl UserTraces {
     /// Ends those of a user.
     pub fn end_user(&self, user: &str) -> usize {
         self.end(|trace| trace.user == user)
-    }
-
-    /// Who is followed, and for how many seconds more.
-    pub fn users(&self) -> Vec<(String, u64)> {
-        let left = |trace: &UserTrace| trace.until.saturating_duration_since(Instant::now()).as_secs();
-        self.all.load().iter().map(|trace| (trace.user.clone(), left(trace))).collect()
     }
 
     /// An attempt to log in has ended.
@@ -314,7 +306,7 @@ mod tests {
         }
         assert!(matches!(begin("erin"), Err(NoTrace::TooMany)));
         assert_eq!((traces.end_number(first), traces.end_number(first), traces.end_user("bob")), (1, 0, 1));
-        assert!(begin("erin").is_ok() && traces.users().len() == 3);
+        assert!(begin("erin").is_ok() && traces.all.load().len() == 3);
         let missing = traces.begin("zoe", Duration::ZERO, Path::new("/nowhere"));
         assert!(matches!(missing, Err(NoTrace::File { .. })), "a folder that is not there");
         let all: usize = ["carol", "dave", "erin"].iter().map(|user| traces.end_user(user)).sum();

@@ -31,8 +31,6 @@ pub trait Named: Send + Sync {
 
 /// What a span is about.
 pub enum Label {
-    /// Nothing in particular.
-    None,
     /// A policy or a node.
     Named(Arc<dyn Named>),
     /// Something else.
@@ -42,7 +40,6 @@ pub enum Label {
 impl Label {
     fn as_str(&self) -> &str {
         match self {
-            Self::None => "",
             Self::Named(named) => named.name(),
             Self::Text(text) => text,
         }

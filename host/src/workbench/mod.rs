@@ -15,7 +15,7 @@ pub mod vectors;
 pub use candidate::Candidate;
 pub use check::{Checked, MOST_FAULTS, Wrong, check};
 pub use outcome::{Stop, how_to_give, outcome_json, outcome_text, reads_json, reads_text};
-pub use replay::{Change, Kinds, Replayed, replay};
+pub use replay::{Change, Replayed, replay};
 pub use test::{Failure, failures_json, run_file};
 pub use trying::{Try, Trying};
 pub use typed::{is_none, put_fact};

@@ -17,13 +17,6 @@ pub struct ShutOut {
     pub slow: Option<Duration>,
 }
 
-impl ShutOut {
-    /// Whether nothing stands against it.
-    pub fn is_free(&self) -> bool {
-        self.networks.is_empty() && self.device.is_none() && self.slow.is_none()
-    }
-}
-
 impl Throttle {
     /// How a name of a site stands.
     pub fn shut_out(&self, site: &str, name: &str, settings: &Settings) -> ShutOut {
@@ -125,7 +118,7 @@ mod tests {
     fn who_is_shut_out_is_seen_and_released() {
         let (throttle, settings) = (Arc::new(Throttle::default()), settings());
         let standing = |name: &str| throttle.shut_out("a", name, &settings);
-        assert!(standing("alice").is_free());
+        assert_eq!(standing("alice"), ShutOut::default());
         for password in ["1", "2"] {
             assert!(fail(&throttle, "192.0.2.7", "alice", None, password));
         }
@@ -140,9 +133,9 @@ mod tests {
             fail(&throttle, "198.51.100.7", "alice", None, "3") && fail(&throttle, "192.0.2.7", "alice", Some(7), "x")
         );
         assert!(standing("alice").slow.is_some() && standing("alice").device.is_some());
-        assert!(throttle.shut_out("b", "alice", &settings).is_free(), "another site");
+        assert_eq!(throttle.shut_out("b", "alice", &settings), ShutOut::default(), "another site");
         assert!(throttle.release_name("a", "ALICE") && !throttle.release_name("a", "alice"));
-        assert!(standing("alice").is_free());
+        assert_eq!(standing("alice"), ShutOut::default());
         assert!(fail(&throttle, "192.0.2.7", "alice", None, "4"));
     }
 
