@@ -14,7 +14,14 @@ use crate::times::seconds_now;
 
 /// All of them. Part of State.
 #[derive(Debug, Default)]
-pub struct Mails(Arc<Mutex<Table>>);
+pub struct Mails {
+    table: Arc<Mutex<Table>>,
+    /// What a node said last of a token that it refused.
+    challenge: Mutex<Option<String>>,
+}
+
+/// What is said of a token where no node said anything yet (RFC 7628, section 3.2.2).
+const CHALLENGE: &str = "{\"status\":\"invalid_token\"}";
 
 #[derive(Debug, Default)]
 struct Table {
@@ -62,7 +69,7 @@ impl Mail {
 impl Mails {
     /// One more session; none where its user has `most` already. 0 is no limit.
     pub fn begin(&self, mail: Mail, most: usize) -> Option<OpenMail> {
-        let mut table = lock(&self.0);
+        let mut table = lock(&self.table);
         let of_user = table.users.entry(mail.user.clone()).or_default();
         if most > 0 && *of_user >= most {
             return None;
@@ -71,19 +78,29 @@ impl Mails {
         let (number, mail) = (table.next, Arc::new(mail));
         table.next += 1;
         table.open.insert(number, mail.clone());
-        Some(OpenMail { table: self.0.clone(), number, mail })
+        Some(OpenMail { table: self.table.clone(), number, mail })
+    }
+
+    /// What is said of a token that is refused: what the node said; where none was asked, what one said last, so that it tells
+    /// nobody whose name is known.
+    pub fn challenge(&self, said: Option<String>) -> String {
+        let mut last = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_some() {
+            *last = said;
+        }
+        last.clone().unwrap_or_else(|| CHALLENGE.to_owned())
     }
 
     /// Tells sessions to end: how many.
     pub fn end(&self, which: impl Fn(&Mail) -> bool) -> usize {
-        let table = lock(&self.0);
+        let table = lock(&self.table);
         let told = table.open.values().filter(|mail| which(mail) && !mail.told.swap(true, Ordering::AcqRel));
         told.inspect(|mail| mail.end.notify_one()).count()
     }
 
     /// Those that are meant, the newest first.
     pub fn find(&self, which: impl Fn(&Mail) -> bool) -> Vec<Arc<Mail>> {
-        let mut found: Vec<_> = lock(&self.0)
+        let mut found: Vec<_> = lock(&self.table)
             .open
             .iter()
             .filter(|(_, mail)| which(mail))
@@ -96,7 +113,7 @@ impl Mails {
     /// How many are open, by protocol and node.
     pub fn counts(&self) -> Vec<((&'static str, String), u64)> {
         let mut counts = std::collections::BTreeMap::<_, u64>::new();
-        for mail in lock(&self.0).open.values() {
+        for mail in lock(&self.table).open.values() {
             *counts.entry((mail.protocol.name(), mail.node.clone())).or_default() += 1;
         }
         counts.into_iter().collect()

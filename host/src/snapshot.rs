@@ -342,7 +342,17 @@ fn nodes(config: &Config, faults: &Collector) -> Vec<Arc<NodeSpec>> {
     let built = config.backends.iter().filter_map(|backend| faults.keep(NodeSpec::build(backend, &config.base)));
     let nodes: Vec<Arc<NodeSpec>> = built.map(Arc::new).collect();
     check_trust(config, &nodes, faults);
+    check_tokens(config, faults);
     nodes
+}
+
+/// Tokens are for nodes, which check them: nobody else here can.
+fn check_tokens(config: &Config, faults: &Collector) {
+    let picked = config.policies.iter().any(|policy| policy.asks == config::Question::AuthMode);
+    if config.mail.tokens.is_any() && !picked && config.authentication.mode != config::Mode::BackEnd {
+        let expected = "[authentication] mode = \"back-end\", or an auth-mode policy that selects it for tokens";
+        faults.add(config.place.key("mail.mechanisms").fault("tokens, which only a node can check", expected));
+    }
 }
 
 /// Where only the node is asked for passwords, each node must check them. A policy that picks the mode is heeded at each
@@ -353,6 +363,10 @@ fn check_trust(config: &Config, nodes: &[Arc<NodeSpec>], faults: &Collector) {
         return;
     }
     for backend in &config.backends {
+        if backend.mail.master.is_some() {
+            let expected = "\"password\", or another [authentication] mode than \"back-end\"";
+            faults.add(backend.place.key("mail-login").fault("\"master\"", expected));
+        }
         if nodes.iter().any(|node| node.name() == backend.name && !node.recipe.checks_password()) {
             let expected = "one that checks passwords, or another [authentication] mode than \"back-end\"";
             faults.add(backend.place.key("recipe").fault(format!("\"{}\"", backend.recipe), expected));

@@ -27,20 +27,22 @@ impl Identity {
 pub enum Credentials {
     /// A password, which the directory or the node checks.
     Password(Secret),
+    /// A token with the name that it is for, as a mechanism of SASL has them. Only the node can check it.
+    Token(Secret),
 }
 
 impl Credentials {
     /// Whether they cannot be any: nobody is asked about them then.
     pub fn is_blank(&self) -> bool {
         match self {
-            Self::Password(secret) => secret.is_blank(),
+            Self::Password(secret) | Self::Token(secret) => secret.is_blank(),
         }
     }
 
     /// What is guessed where they are wrong: the same guess counts once.
     pub fn guess(&self) -> &Secret {
         match self {
-            Self::Password(secret) => secret,
+            Self::Password(secret) | Self::Token(secret) => secret,
         }
     }
 }
@@ -81,7 +83,10 @@ pub async fn authenticate(
     if claim.credentials.is_blank() {
         return Ok(Verdict::Wrong);
     }
-    let Credentials::Password(secret) = claim.credentials;
+    let secret = claim.credentials.guess();
+    if mode != Mode::BackEnd && matches!(claim.credentials, Credentials::Token(_)) {
+        return Ok(Verdict::Wrong);
+    }
     let entry = claim.user.filter(|user| user.has_entry());
     let (bound, known) = match mode {
         Mode::LdapBind => (directory.bind(connections, entry, secret).await?, entry),

@@ -30,7 +30,7 @@ pub use dialogue::{ByRecipe, Dialogue};
 pub use forward::{Hop, NodeAnswer, Times, forward};
 pub use health::NodeStatus;
 pub use login::{Event, LoggedIn, LoginError, Pending, Person, Visitor, Watcher, equip, log_out};
-pub use mail::{AtMailServer, MailSession, Terms};
+pub use mail::{AtMailServer, Challenged, MailSession, Terms};
 pub use peek::{beginning, narrow_encoding};
 pub use pinned::{ClientConnection, Owner};
 pub use pools::{Node, Pools};

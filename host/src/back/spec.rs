@@ -45,6 +45,18 @@ pub(super) struct MailSpec {
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// Whether TLS begins by STARTTLS.
     pub(super) starts_tls: bool,
+    /// Who logs in for each user.
+    pub(super) master: Option<Arc<Master>>,
+}
+
+/// A master user, with the password.
+pub(super) struct Master {
+    /// The name.
+    pub(super) user: String,
+    /// The password.
+    pub(super) password: Secret,
+    /// What stands between a user's name and this one, where that is how it is told.
+    pub(super) separator: Option<String>,
 }
 
 impl NodeSpec {
@@ -78,7 +90,12 @@ impl NodeSpec {
             authority: format!("{host}:{port}"),
             own: urls::Own::new(&host, port, config.names().chain([name.as_str()]), &path),
             tls,
-            files: config.tls.files().map(|path| digest(path)).collect(),
+            files: config
+                .tls
+                .files()
+                .chain(config.mail.master.as_ref().map(|master| &master.password_file))
+                .map(|path| digest(path))
+                .collect(),
             reserved: recipe.identity_headers(),
             recipe,
             mail: mail(config)?,
@@ -220,7 +237,7 @@ fn at(url: &str) -> Option<(bool, String, u16, String)> {
 
 /// The mail servers that a node has. Their certificates have the name of the URL's host, or the one that is set.
 fn mail(config: &config::Backend) -> Result<Vec<MailSpec>, Faults> {
-    let mut servers = Vec::new();
+    let (mut servers, master) = (Vec::new(), master(config)?);
     let all = [
         (Protocol::Imap, tls::IMAP),
         (Protocol::Pop3, tls::POP3),
@@ -240,9 +257,20 @@ fn mail(config: &config::Backend) -> Result<Vec<MailSpec>, Faults> {
         } else {
             None
         };
-        servers.push(MailSpec { protocol, url: url.clone(), tls, starts_tls });
+        servers.push(MailSpec { protocol, url: url.clone(), tls, starts_tls, master: master.clone() });
     }
     Ok(servers)
+}
+
+fn master(config: &config::Backend) -> Result<Option<Arc<Master>>, Faults> {
+    let Some(config::MasterUser { user, password_file, separator }) = &config.mail.master else { return Ok(None) };
+    let read = std::fs::read_to_string(password_file).map(zeroize::Zeroizing::new);
+    let password = read.map_err(|error| {
+        let found = format!("{}: {error}", password_file.display());
+        config.place.key("mail-master-password-file").fault(found, "a readable file with the password")
+    })?;
+    let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
+    Ok(Some(Arc::new(Master { user: user.clone(), password, separator: separator.clone() })))
 }
 
 /// The digest of a file, which may be a key; none of one that cannot be read.

@@ -197,7 +197,7 @@ pub(super) fn backend(t: &Table<'_>, base: &Path) -> Backend {
         health: t.table("health", health).unwrap_or_default(),
         slow_start: t.duration_or_none("slow-start", Duration::ZERO),
         drain: t.flag("drain", false),
-        mail: mail::of_backend(t),
+        mail: mail::of_backend(t, base),
         place: t.place(),
     }
 }

@@ -1,9 +1,11 @@
 //! `[mail]`, and the keys of a back-end that are about its mail servers.
 
+use std::path::Path;
 use std::time::Duration;
 
 use hyper::Uri;
 
+use super::mail_login::{self, MasterUser, Tokens};
 use super::network::{Networks, ProxyProtocol};
 use super::{Protocol, Table};
 
@@ -32,6 +34,8 @@ pub struct Mail {
     pub sieve_extensions: Vec<String>,
     /// What submission servers can do, as programs are told before the login.
     pub submission_extensions: Vec<String>,
+    /// Tokens that are taken beside passwords, in TLS and in the mode `back-end`.
+    pub tokens: Tokens,
 }
 
 /// Extensions of Sieve that Pigeonhole (Dovecot) and Cyrus have by default.
@@ -71,6 +75,7 @@ impl Default for Mail {
             user_max_connections: 50,
             sieve_extensions: SIEVE.map(str::to_owned).to_vec(),
             submission_extensions: SUBMISSION.map(str::to_owned).to_vec(),
+            tokens: Tokens::default(),
         }
     }
 }
@@ -104,6 +109,8 @@ pub struct NodeMail {
     pub max_connections: usize,
     /// Logins at once; more of them wait, as requests do.
     pub login_max: usize,
+    /// Who logs in there for each user; none where users' own passwords or tokens go there.
+    pub master: Option<MasterUser>,
 }
 
 /// How a mail server is told who the client is.
@@ -202,6 +209,7 @@ pub(super) fn mail(t: &Table<'_>) -> Mail {
         user_max_connections: t.places("user-max-connections", default.user_max_connections, 0..=100_000),
         sieve_extensions: words(t, "sieve-extensions", default.sieve_extensions, false),
         submission_extensions: words(t, "submission-extensions", default.submission_extensions, true),
+        tokens: mail_login::tokens(t),
     }
 }
 
@@ -229,7 +237,7 @@ fn words(t: &Table<'_>, key: &str, default: Vec<String>, with_values: bool) -> V
 }
 
 /// The keys of a back-end that begin with a mail protocol's name, or with `mail-`.
-pub(super) fn of_backend(t: &Table<'_>) -> NodeMail {
+pub(super) fn of_backend(t: &Table<'_>, base: &Path) -> NodeMail {
     let url = |protocol: Protocol, (port, tls_port): (u16, u16)| {
         let name = protocol.name();
         let expected = format!("\"{name}://HOST\" or \"{name}s://HOST\", perhaps with a port");
@@ -244,6 +252,7 @@ pub(super) fn of_backend(t: &Table<'_>) -> NodeMail {
         client_address: t.choice("mail-client-address", &ClientAddress::CHOICES).unwrap_or_default(),
         max_connections: t.places("mail-max-connections", 10_000, 1..=1_000_000),
         login_max: t.places("mail-login-max", 64, 1..=65_535),
+        master: MasterUser::read(t, base),
     }
 }
 

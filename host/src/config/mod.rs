@@ -13,6 +13,7 @@ mod link;
 mod listener;
 mod log;
 mod mail;
+mod mail_login;
 mod network;
 mod parts;
 mod policy;
@@ -41,6 +42,7 @@ pub use listener::{
 };
 pub use log::{Level, Log, LogFormat, LogKind, LogKinds, LogTarget, LogTo, Masking};
 pub use mail::{ClientAddress, Mail, MailUrl, NodeMail};
+pub use mail_login::{MasterUser, Token, Tokens};
 pub use network::{Network, Networks, ProxyProtocol, prefix};
 pub use parts::Part;
 pub use policy::{GRANTS, is_compile_time};

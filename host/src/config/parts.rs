@@ -83,6 +83,7 @@ impl Config {
             // Also one that is not there yet.
             let recipe = backend.recipe.contains(['.', '/']).then(|| self.base.join(&backend.recipe));
             let named = backend.tls.files().chain(&recipe).chain(&backend.recipe_secret_file);
+            let named = named.chain(backend.mail.master.as_ref().map(|master| &master.password_file));
             add(format!("backend {}", backend.name), named.collect());
         }
         files

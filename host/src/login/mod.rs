@@ -164,7 +164,7 @@ async fn at_node<D: Dialogue>(
         return Err(Refusal::NodeDraining.into());
     }
     if mode == Mode::BackEnd && !dialogue.checks_password(node) {
-        tracing::error!(backend = node.name(), "its recipe checks no password, so mode back-end lets nobody in");
+        tracing::error!(backend = node.name(), "it checks no password, so mode back-end lets nobody in");
         return Err(Refusal::Internal.into());
     }
     dialogue.log_in(node, person).await
@@ -228,6 +228,9 @@ impl<D: Dialogue> Login<'_, D> {
         self.underway.user(user.as_ref().and_then(|user| snapshot.directory.name_of(user)));
         let mode = self.mode(name, user.as_ref())?;
         self.underway.mode(mode.name());
+        if mode != Mode::BackEnd && matches!(credentials, Credentials::Token(_)) {
+            return Err(self.wrong(Reason::Token, mode, began, false).await);
+        }
         let claim = Claim { name, user: user.as_ref(), credentials };
         let checking = auth::authenticate(&claim, mode, &snapshot.directory, &worker.directory);
         let verdict = self.underway.asking(checking).await;
@@ -286,7 +289,7 @@ impl<D: Dialogue> Login<'_, D> {
             Err(refusal) => return Err(Outcome::Unavailable(refusal)),
         };
         self.underway.node(&node);
-        let Credentials::Password(secret) = credentials;
+        let secret = credentials.guess();
         let attributes = snapshot.directory.exposed(&proved.user);
         let person = Person { name, user: proved.identity.user(), secret, attributes: &attributes };
         let entered = self.at(&node, proved.mode, &person).await;

@@ -32,6 +32,8 @@ pub enum Reason {
     FormToken,
     /// A password came in clear text where none is taken.
     ClearText,
+    /// A token came where the node is not asked.
+    Token,
     /// Too many have failed of late.
     Throttled,
     /// The node takes no more logins of this user for a while.
@@ -76,6 +78,7 @@ impl Reason {
             Self::CodeTooLate => "code-too-late",
             Self::FormToken => "form-token",
             Self::ClearText => "clear-text",
+            Self::Token => "token",
             Self::Throttled => "throttled",
             Self::NodeThrottled => "node-throttled",
             Self::DirectoryAway => "directory-away",

@@ -11,6 +11,7 @@ mod routed;
 mod sessions;
 mod sieve;
 mod submission;
+mod tokens;
 mod wire;
 
 use std::io::{Read as _, Write as _};
@@ -41,6 +42,11 @@ struct Doors {
 
 impl Doors {
     fn start(extra: &str, nodes: &[(&str, &MailNode, &MailNode, &str)]) -> Self {
+        Self::start_with(extra, nodes, &[])
+    }
+
+    /// The same with files beside the configuration.
+    fn start_with(extra: &str, nodes: &[(&str, &MailNode, &MailNode, &str)], files: &[(&str, &str)]) -> Self {
         let certs = Certs::new();
         let pair = certs.server(&["localhost"]);
         let certificates =
@@ -76,7 +82,8 @@ impl Doors {
                 pop3.address()
             ));
         }
-        let proxy = Setup::new().file("people.ldif", PEOPLE).serve(&text);
+        let setup = Setup::new().file("people.ldif", PEOPLE);
+        let proxy = files.iter().fold(setup, |setup, (name, text)| setup.file(name, *text)).serve(&text);
         Self { proxy, certs }
     }
 

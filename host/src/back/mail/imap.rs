@@ -2,8 +2,9 @@
 
 use zeroize::Zeroizing;
 
-use super::said::{Login, PROXY_TTL, Told, plain};
+use super::said::{Challenged, Login, PROXY_TTL, Told, acknowledged, plain, token};
 use super::talk::{Failed, Talk};
+use crate::config::Token;
 
 /// What a server answers to a command.
 struct Answer {
@@ -24,7 +25,7 @@ impl Capabilities {
 
 /// Logs in, and says what the server can do then.
 pub(super) async fn log_in(talk: Talk, login: &Login<'_>) -> Result<(Talk, Option<String>), Failed> {
-    let mut dialogue = Dialogue { talk, known: Capabilities::default(), commands: 0 };
+    let mut dialogue = Dialogue { talk, known: Capabilities::default(), commands: 0, invited: String::new() };
     let greeting = dialogue.talk.greeting.clone();
     match greeting.strip_prefix("* ").map(|rest| rest.split(' ').next().unwrap_or_default().to_ascii_uppercase()) {
         Some(word) if word == "OK" => dialogue.known.0 = in_code(&greeting).or_else(|| listed(&greeting)),
@@ -40,7 +41,7 @@ pub(super) async fn log_in(talk: Talk, login: &Login<'_>) -> Result<(Talk, Optio
         }
         dialogue.command(b"STARTTLS").await?.yes()?;
         let talk = dialogue.talk.secure(tls).await?;
-        dialogue = Dialogue { talk, known: Capabilities::default(), commands: dialogue.commands };
+        dialogue = Dialogue { talk, known: Capabilities::default(), ..dialogue };
     }
     dialogue.learn().await?;
     if let Some(client) = login.client.as_ref().filter(|_| dialogue.known.has("ID")) {
@@ -58,6 +59,8 @@ struct Dialogue {
     talk: Talk,
     known: Capabilities,
     commands: usize,
+    /// What the server said when it asked for more.
+    invited: String,
 }
 
 impl Dialogue {
@@ -88,7 +91,8 @@ impl Dialogue {
     async fn answer(&mut self, tag: &str) -> Result<Option<Answer>, Failed> {
         loop {
             let line = self.talk.hear().await?;
-            if line.starts_with('+') {
+            if let Some(invited) = line.strip_prefix('+') {
+                invited.trim().clone_into(&mut self.invited);
                 return Ok(None);
             }
             if let Some(untagged) = line.strip_prefix("* ") {
@@ -111,22 +115,12 @@ impl Dialogue {
     async fn authenticate(&mut self, login: &Login<'_>) -> Result<Option<String>, Failed> {
         let before = self.known.0.take();
         let known = Capabilities(before);
-        let answer = if known.has("AUTH=PLAIN") {
-            let response = plain(login);
-            if known.has("SASL-IR") {
-                let command = Zeroizing::new(format!("AUTHENTICATE PLAIN {}", response.as_str()));
-                self.command(command.as_bytes()).await?
-            } else {
-                let tag = self.send(b"AUTHENTICATE PLAIN").await?;
-                match self.answer(&tag).await? {
-                    Some(answer) => answer.before_password()?,
-                    None => {
-                        self.talk.say(&Zeroizing::new([response.as_bytes(), b"\r\n"].concat())).await?;
-                        self.answer(&tag).await?.ok_or(Failed::Broken("it asks again"))?
-                    }
-                }
-            }
-        } else if known.has("LOGINDISABLED") {
+        let answer = if let Some((kind, challenged)) = login.token {
+            self.by_token(&known, kind, (login, challenged)).await?
+        } else if known.has("AUTH=PLAIN") {
+            let (answer, _) = self.by_sasl(&known, "PLAIN", &plain(login)).await?;
+            answer.ok_or(Failed::Broken("it asks again"))?
+        } else if known.has("LOGINDISABLED") || !login.authorization.is_empty() {
             return Err(Failed::TakesNoPassword);
         } else {
             self.log_in_by_literals(login).await?
@@ -135,6 +129,48 @@ impl Dialogue {
         let code = code.map(|(_, list)| list.to_owned());
         answer.ok()?;
         Ok(code.or_else(|| self.known.0.take()))
+    }
+
+    /// Sends a response of a mechanism: what is answered, if the server does not ask for more, and the tag.
+    async fn by_sasl(
+        &mut self,
+        known: &Capabilities,
+        mechanism: &str,
+        response: &Zeroizing<String>,
+    ) -> Result<(Option<Answer>, String), Failed> {
+        if known.has("SASL-IR") {
+            let command = Zeroizing::new(format!("AUTHENTICATE {mechanism} {}", response.as_str()));
+            let tag = self.send(command.as_bytes()).await?;
+            return Ok((self.answer(&tag).await?, tag));
+        }
+        let tag = self.send(format!("AUTHENTICATE {mechanism}").as_bytes()).await?;
+        if let Some(answer) = self.answer(&tag).await? {
+            return Ok((Some(answer.before_password()?), tag));
+        }
+        self.talk.say(&Zeroizing::new([response.as_bytes(), b"\r\n"].concat())).await?;
+        Ok((self.answer(&tag).await?, tag))
+    }
+
+    /// Passes a token on; what the server says of one that it refuses is noted down.
+    async fn by_token(
+        &mut self,
+        known: &Capabilities,
+        kind: Token,
+        (login, challenged): (&Login<'_>, &Challenged),
+    ) -> Result<Answer, Failed> {
+        if !known.has(&format!("AUTH={}", kind.name())) {
+            return Err(Failed::TakesNoPassword);
+        }
+        let (answer, tag) = self.by_sasl(known, kind.name(), &token(login)).await?;
+        if let Some(answer) = answer {
+            return Ok(answer);
+        }
+        challenged.by(&self.invited);
+        self.talk.say(acknowledged(kind)).await?;
+        match self.answer(&tag).await? {
+            Some(answer) if answer.word != "OK" => Ok(answer),
+            _ => Err(Failed::Broken("it refuses a token, and does not say no")),
+        }
     }
 
     /// LOGIN with literals, which have room for all bytes but NUL. The client has been told what is wrong with others.

@@ -3,6 +3,7 @@
 //! Invariants: credentials are sent only after the TLS that is configured, to a server that takes them, and never as a line of
 //! their own: a name or a password that a protocol has no form for is refused. What a server says before its answer is bounded.
 
+mod challenge;
 mod imap;
 mod pipe;
 mod pop3;
@@ -18,13 +19,14 @@ use super::health::{Health, Transition};
 use super::login::{LoginError, Pending, Person};
 use super::spec::MailSpec;
 use super::{Dialogue, Node};
-use crate::config::{ClientAddress, Protocol};
+use crate::config::{ClientAddress, Protocol, Token};
 use crate::limits::Holder;
 use crate::mails::{Mail, Mails};
 use crate::peer::Peer;
 use crate::reply::Refusal;
 use crate::secret::Secret;
 pub use pipe::{MailSession, Terms};
+pub use said::Challenged;
 use said::{Login, Told};
 use talk::{Failed, Talk};
 
@@ -41,6 +43,8 @@ pub struct AtMailServer<'a> {
     pub id: &'a str,
     /// The client's name for itself (submission), or nothing.
     pub hello: &'a str,
+    /// What came in place of a password, and where it is told what the server says of it.
+    pub token: Option<(Token, &'a Challenged)>,
     /// The sessions that are open, and how many one user may have.
     pub mails: (&'a Mails, usize),
 }
@@ -48,9 +52,9 @@ pub struct AtMailServer<'a> {
 impl Dialogue for AtMailServer<'_> {
     type Opened = MailSession;
 
-    /// Each mail server does.
-    fn checks_password(&self, _: &Node) -> bool {
-        true
+    /// Each mail server does, unless somebody logs in there for all.
+    fn checks_password(&self, node: &Node) -> bool {
+        node.config.mail.master.is_none()
     }
 
     async fn log_in(&self, node: &Arc<Node>, person: &Person<'_>) -> Result<MailSession, LoginError> {
@@ -62,6 +66,11 @@ impl Dialogue for AtMailServer<'_> {
             );
             return Err(Refusal::NoNode.into());
         };
+        let separator = server.master.as_ref().and_then(|master| master.separator.as_deref());
+        if separator.is_some_and(|separator| person.user.contains(separator)) {
+            tracing::warn!(backend = node.name(), "a name has the separator of the master user in it");
+            return Err(LoginError::Wrong);
+        }
         let (sessions, logins) = node.mail_gates();
         let place = sessions.enter(Holder::ANYBODY).await.map_err(Refusal::from)?;
         let turn = logins.enter(Holder::login(person.name)).await.map_err(Refusal::from)?;
@@ -72,7 +81,18 @@ impl Dialogue for AtMailServer<'_> {
             let talk = self.connect(node, server, health).await?;
             let told = node.config.mail.client_address == ClientAddress::Id;
             let client = told.then_some(Told { peer: self.peer, id: self.id });
-            let login = Login { name: person.user, password: person.secret, server, client };
+            let whole;
+            let (authorization, name, password) = match &server.master {
+                None => ("", person.user, person.secret),
+                Some(master) => match &master.separator {
+                    None => (person.user, master.user.as_str(), &master.password),
+                    Some(separator) => {
+                        whole = format!("{}{separator}{}", person.user, master.user);
+                        ("", whole.as_str(), &master.password)
+                    }
+                },
+            };
+            let login = Login { authorization, name, password, token: self.token, server, client };
             let conversation = async {
                 match self.protocol {
                     Protocol::Imap => imap::log_in(talk, &login).await,

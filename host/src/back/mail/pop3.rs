@@ -2,8 +2,9 @@
 
 use zeroize::Zeroizing;
 
-use super::said::{Login, PROXY_TTL, plain};
+use super::said::{Challenged, Login, PROXY_TTL, acknowledged, plain, token};
 use super::talk::{Failed, Talk};
+use crate::config::Token;
 
 /// A command with its line end (RFC 2449, section 4).
 const LINE: usize = 255;
@@ -31,8 +32,15 @@ pub(super) async fn log_in(mut talk: Talk, login: &Login<'_>) -> Result<(Talk, O
         let mut lines = capabilities.iter().map(|line| line.split(' '));
         lines.any(|mut words| words.next() == Some(name) && (argument.is_empty() || words.any(|word| word == argument)))
     };
-    let answer = if takes("SASL", "PLAIN") {
+    let answer = if let Some((kind, challenged)) = login.token {
+        if !takes("SASL", kind.name()) {
+            return Err(Failed::TakesNoPassword);
+        }
+        by_token(&mut talk, kind, (login, challenged)).await?
+    } else if takes("SASL", "PLAIN") {
         by_plain(&mut talk, login).await?
+    } else if !login.authorization.is_empty() {
+        return Err(Failed::TakesNoPassword);
     } else if capabilities.is_empty() || takes("USER", "") {
         by_name(&mut talk, login).await?
     } else {
@@ -73,20 +81,48 @@ async fn capabilities(talk: &mut Talk) -> Result<Vec<String>, Failed> {
 }
 
 async fn by_plain(talk: &mut Talk, login: &Login<'_>) -> Result<Result<(), String>, Failed> {
-    let response = plain(login);
-    let whole = Zeroizing::new(format!("AUTH PLAIN {}", response.as_str()));
-    if whole.len() + 2 <= LINE {
-        return command(talk, whole.as_bytes()).await;
+    answer(&by_sasl(talk, "PLAIN", &plain(login)).await?)
+}
+
+/// Sends a response of a mechanism: the line that is answered.
+async fn by_sasl(talk: &mut Talk, mechanism: &str, response: &Zeroizing<String>) -> Result<String, Failed> {
+    let whole = Zeroizing::new(format!("AUTH {mechanism} {}\r\n", response.as_str()));
+    if whole.len() <= LINE {
+        talk.say(whole.as_bytes()).await?;
+        return talk.hear().await;
     }
-    talk.say(b"AUTH PLAIN\r\n").await?;
+    talk.say(format!("AUTH {mechanism}\r\n").as_bytes()).await?;
     let invited = talk.hear().await?;
-    if !invited.starts_with('+') || invited.starts_with("+OK") {
+    if !is_invitation(&invited) {
         return match answer(&invited)? {
             Ok(()) => Err(Failed::Broken("it says yes before it has the password")),
-            no => Ok(no),
+            Err(no) => Ok(no),
         };
     }
-    command(talk, response.as_bytes()).await
+    talk.say(&Zeroizing::new([response.as_bytes(), b"\r\n"].concat())).await?;
+    talk.hear().await
+}
+
+fn is_invitation(line: &str) -> bool {
+    line.starts_with('+') && !line.starts_with("+OK")
+}
+
+/// Passes a token on; what the server says of one that it refuses is noted down.
+async fn by_token(
+    talk: &mut Talk,
+    kind: Token,
+    (login, challenged): (&Login<'_>, &Challenged),
+) -> Result<Result<(), String>, Failed> {
+    let said = by_sasl(talk, kind.name(), &token(login)).await?;
+    if !is_invitation(&said) {
+        return answer(&said);
+    }
+    challenged.by(said.trim_start_matches('+').trim());
+    talk.say(acknowledged(kind)).await?;
+    match answer(&talk.hear().await?)? {
+        Ok(()) => Err(Failed::Broken("it refuses a token, and does not say no")),
+        no => Ok(no),
+    }
 }
 
 /// USER and PASS, which have no form for line ends: they would be commands.

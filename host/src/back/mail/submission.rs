@@ -43,7 +43,7 @@ pub(super) async fn log_in(mut talk: Talk, login: &Login<'_>, hello: &str) -> Re
     };
     let last = if takes("PLAIN") {
         by_plain(&mut talk, login).await?
-    } else if takes("LOGIN") {
+    } else if takes("LOGIN") && login.authorization.is_empty() {
         by_name(&mut talk, login).await?
     } else {
         return Err(Failed::TakesNoPassword);

@@ -5,7 +5,7 @@ use doorward_wire::mail::imap::{self, Command, Wrong};
 use doorward_wire::mail::scan::{Limits, Literals};
 
 use super::refused::No;
-use super::talk::{Bye, Heard, NotPlain, Offers, Talk, plain, response};
+use super::talk::{Awaited, Bye, Heard, NotPlain, Offers, Talk, login, response};
 use crate::config::{Mail, Protocol};
 
 /// A conversation.
@@ -13,8 +13,8 @@ pub(super) struct Imap {
     offers: Offers,
     /// The tag of the command that waits for its answer: a login's.
     tag: String,
-    /// Whether the next line is a response.
-    awaits: bool,
+    /// What the next line is.
+    awaited: Awaited,
     /// The client asked what there is, and did not take it from the greeting.
     asked: bool,
 }
@@ -28,6 +28,7 @@ impl Imap {
             list.push_str(" STARTTLS");
         }
         list.push_str(if self.offers.passwords { " AUTH=PLAIN" } else { " LOGINDISABLED" });
+        self.offers.tokens.each().for_each(|token| list.extend([" AUTH=", token.name()]));
         list
     }
 
@@ -36,8 +37,8 @@ impl Imap {
         out.extend_from_slice(format!("{tag} {text}\r\n").as_bytes());
     }
 
-    fn authenticate(&mut self, response: &[u8], out: &mut Vec<u8>) -> Heard {
-        match plain(response) {
+    fn authenticate(&mut self, awaited: Awaited, response: &[u8], out: &mut Vec<u8>) -> Heard {
+        match login(awaited, response) {
             Ok(login) => return login,
             Err(NotPlain::Encoding) => {
                 self.tagged(out, &self.tag, "BAD Invalid base64");
@@ -83,14 +84,14 @@ impl Imap {
                 self.tagged(out, tag, PRIVACY);
                 return Heard::ClearText(Bytes::default());
             }
-            Command::Authenticate(mechanism, _) if mechanism != "PLAIN" => {
-                self.tagged(out, tag, "NO Mechanism is not supported");
-            }
-            Command::Authenticate(_, Some(initial)) => return self.authenticate(&initial, out),
-            Command::Authenticate(_, None) => {
-                out.extend_from_slice(b"+ \r\n");
-                self.awaits = true;
-            }
+            Command::Authenticate(mechanism, initial) => match (self.offers.mechanism(&mechanism), initial) {
+                (None, _) => self.tagged(out, tag, "NO Mechanism is not supported"),
+                (Some(awaited), Some(initial)) => return self.authenticate(awaited, &initial, out),
+                (Some(awaited), None) => {
+                    out.extend_from_slice(b"+ \r\n");
+                    self.awaited = awaited;
+                }
+            },
         }
         Heard::Answered
     }
@@ -104,7 +105,7 @@ impl Talk for Imap {
     const BYE: &'static [u8] = b"* BYE Session ends\r\n";
 
     fn new(offers: Offers) -> Self {
-        Self { offers, tag: String::new(), awaits: false, asked: false }
+        Self { offers, tag: String::new(), awaited: Awaited::Command, asked: false }
     }
 
     fn limits(mail: &Mail) -> Limits {
@@ -120,16 +121,21 @@ impl Talk for Imap {
     }
 
     fn awaits_response(&self) -> bool {
-        self.awaits
+        self.awaited != Awaited::Command
     }
 
     fn hear(&mut self, command: &[u8], out: &mut Vec<u8>) -> Heard {
-        if std::mem::take(&mut self.awaits) {
+        let awaited = std::mem::replace(&mut self.awaited, Awaited::Command);
+        if awaited == Awaited::Acknowledged {
+            self.no(&No::Credentials, out);
+            return Heard::Denied;
+        }
+        if awaited != Awaited::Command {
             let Some(response) = response(command) else {
                 self.tagged(out, &self.tag, "BAD Cancelled");
                 return Heard::Wrong;
             };
-            return self.authenticate(response, out);
+            return self.authenticate(awaited, response, out);
         }
         let tag = imap::tag(command).unwrap_or("*").to_owned();
         match imap::read(command) {
@@ -183,6 +189,11 @@ impl Talk for Imap {
         }
         let code = capabilities.map(|list| format!("[CAPABILITY {list}] ")).unwrap_or_default();
         self.tagged(out, &self.tag, &format!("OK {code}Logged in"));
+    }
+
+    fn challenge(&mut self, challenge: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("+ {challenge}\r\n").as_bytes());
+        self.awaited = Awaited::Acknowledged;
     }
 
     fn bye(&self, why: Bye, out: &mut Vec<u8>) {

@@ -15,6 +15,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use doorward_wire::mail::is_tls;
 use doorward_wire::mail::scan::{Found, Limits, Literals, Scanner};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -30,8 +32,8 @@ use self::talk::{Bye, Heard, Offers, Talk};
 use super::client::Client;
 use super::drain::{Drain, stopped};
 use super::handshake::{self, Channel};
-use crate::back::{AtMailServer, Closed, MailSession, Moved, Terms};
-use crate::config::{Mail, Protocol};
+use crate::back::{AtMailServer, Challenged, Closed, MailSession, Moved, Terms};
+use crate::config::{Mail, Mode, Protocol, Question, Token, Tokens};
 use crate::login::{self, Attempt, Credentials, Neighbours, Outcome, Reason};
 use crate::policy::Facts;
 use crate::request_id::RequestId;
@@ -330,14 +332,29 @@ impl<T: Talk> Door<T> {
                 self.out.clear();
                 return Err(None);
             }
+            Heard::Token { name, token, response } => {
+                self.flush().await?;
+                let challenged = Challenged::default();
+                let response = String::from_utf8_lossy(&response).into_owned();
+                let credentials = Credentials::Token(Secret::new(response));
+                match Box::pin(self.log_in(&name, &credentials, Some((token, &challenged)))).await {
+                    Ok(entered) => return self.welcome(entered).await,
+                    Err(No::Credentials) => {
+                        let mails = &self.client.worker.shared.state.mails;
+                        let challenge = mails.challenge(challenged.take());
+                        self.talk.challenge(&STANDARD.encode(challenge), &mut self.out);
+                    }
+                    Err(no) => {
+                        self.talk.no(&no, &mut self.out);
+                        self.is_denied()?;
+                    }
+                }
+            }
             Heard::LogIn { name, password } => {
                 self.flush().await?;
-                match Box::pin(self.log_in(&name, &password)).await {
-                    Ok(entered) => {
-                        self.talk.yes(entered.at_node.capabilities.as_deref(), &mut self.out);
-                        self.flush().await?;
-                        return Ok(Some(entered));
-                    }
+                let (name, credentials) = typed(&name, &password);
+                match Box::pin(self.log_in(&name, &credentials, None)).await {
+                    Ok(entered) => return self.welcome(entered).await,
                     Err(no) => {
                         // Whatever the reason: each costs the directory, a node or a line of the log.
                         self.talk.no(&no, &mut self.out);
@@ -367,24 +384,27 @@ impl<T: Talk> Door<T> {
         Ok(())
     }
 
-    async fn log_in(&mut self, name: &[u8], password: &[u8]) -> Result<Entered, No> {
+    async fn welcome(&mut self, entered: Entered) -> Result<Option<Entered>, Option<Bye>> {
+        self.talk.yes(entered.at_node.capabilities.as_deref(), &mut self.out);
+        self.flush().await?;
+        Ok(Some(entered))
+    }
+
+    async fn log_in(
+        &mut self,
+        name: &str,
+        credentials: &Credentials,
+        token: Option<(Token, &Challenged)>,
+    ) -> Result<Entered, No> {
         let Client { worker, peer, .. } = &self.client;
-        // Bytes that are no text are nobody's: then nobody is asked, and it counts as any other wrong password does.
-        let (name, password) = match (std::str::from_utf8(name), std::str::from_utf8(password)) {
-            (Ok(name), Ok(password)) if doorward_wire::mail::sasl::is_name(name) => {
-                (name.to_owned(), password.to_owned())
-            }
-            _ => (String::from_utf8_lossy(name).into_owned(), String::new()),
-        };
-        let credentials = Credentials::Password(Secret::new(password));
         let (live, facts) = (worker.live(), Facts::of_connection(peer.clone()));
         let (host, site) = self.site();
         let attempt = Attempt { protocol: T::PROTOCOL, host: &host, site: &site, facts: &facts, device: None };
         let neighbours = Neighbours { worker, snapshot: &live, id: self.id.as_str() };
         let mails = (&worker.shared.state.mails, self.mail.user_max_connections);
         let (id, hello) = (self.id.as_str(), self.talk.hello());
-        let dialogue = AtMailServer { protocol: T::PROTOCOL, peer, id, hello, mails };
-        match login::log_in(neighbours, &attempt, (&name, &credentials), &dialogue).await {
+        let dialogue = AtMailServer { protocol: T::PROTOCOL, peer, id, hello, token, mails };
+        match login::log_in(neighbours, &attempt, (name, credentials), &dialogue).await {
             Outcome::LoggedIn { session, node, opened, .. } => {
                 opened.open.is(session.id_bytes());
                 Ok(Entered { session, node: node.name().to_owned(), at_node: opened })
@@ -413,8 +433,22 @@ impl<T: Talk> Door<T> {
     }
 }
 
+/// Name and password. Bytes that are no text are nobody's: then nobody is asked, and it counts as any other wrong password
+/// does.
+fn typed(name: &[u8], password: &[u8]) -> (String, Credentials) {
+    let (name, password) = match (std::str::from_utf8(name), std::str::from_utf8(password)) {
+        (Ok(name), Ok(password)) if doorward_wire::mail::sasl::is_name(name) => (name.to_owned(), password.to_owned()),
+        _ => (String::from_utf8_lossy(name).into_owned(), String::new()),
+    };
+    (name, Credentials::Password(Secret::new(password)))
+}
+
 fn offers(client: &Client, mail: &Mail, line: &Line) -> Offers {
     let is_clear = matches!(line, Line::Clear(_));
     let start_tls = is_clear && client.listener.config.start_tls;
-    Offers { start_tls, passwords: !is_clear || mail.clear_text_from.contain(client.peer.address) }
+    // Only nodes can check tokens; a token is a password that is good for more than one door.
+    let live = client.worker.live();
+    let may_ask_nodes = live.mode == Mode::BackEnd || live.policies.answer(Question::AuthMode);
+    let tokens = if is_clear || !may_ask_nodes { Tokens::default() } else { mail.tokens };
+    Offers { start_tls, passwords: !is_clear || mail.clear_text_from.contain(client.peer.address), tokens }
 }

@@ -6,7 +6,7 @@ use doorward_wire::mail::scan::{Limits, Literals};
 use doorward_wire::mail::{Bytes, of_lines};
 
 use super::refused::No;
-use super::talk::{Bye, Heard, NotPlain, Offers, Talk, plain, response};
+use super::talk::{Awaited, Bye, Heard, NotPlain, Offers, Talk, login, response};
 use crate::config::{Mail, Protocol};
 
 /// A conversation.
@@ -14,13 +14,13 @@ pub(super) struct Pop3 {
     offers: Offers,
     /// The name of the last USER.
     name: Option<Vec<u8>>,
-    /// Whether the next line is a response.
-    awaits: bool,
+    /// What the next line is.
+    awaited: Awaited,
 }
 
 impl Pop3 {
-    fn authenticate(&mut self, response: &[u8], out: &mut Vec<u8>) -> Heard {
-        match plain(response) {
+    fn authenticate(&mut self, awaited: Awaited, response: &[u8], out: &mut Vec<u8>) -> Heard {
+        match login(awaited, response) {
             Ok(login) => login,
             Err(NotPlain::Encoding) => {
                 out.extend_from_slice(b"-ERR Invalid base64\r\n");
@@ -42,7 +42,9 @@ impl Pop3 {
             out.extend_from_slice(b"STLS\r\n");
         }
         if self.offers.passwords {
-            out.extend_from_slice(b"USER\r\nSASL PLAIN\r\n");
+            out.extend_from_slice(b"USER\r\nSASL PLAIN");
+            self.offers.tokens.each().for_each(|token| out.extend([b" ", token.name().as_bytes()].concat()));
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b".\r\n");
     }
@@ -57,7 +59,7 @@ impl Talk for Pop3 {
     const BYE: &'static [u8] = b"";
 
     fn new(offers: Offers) -> Self {
-        Self { offers, name: None, awaits: false }
+        Self { offers, name: None, awaited: Awaited::Command }
     }
 
     fn limits(mail: &Mail) -> Limits {
@@ -74,16 +76,21 @@ impl Talk for Pop3 {
     }
 
     fn awaits_response(&self) -> bool {
-        self.awaits
+        self.awaited != Awaited::Command
     }
 
     fn hear(&mut self, command: &[u8], out: &mut Vec<u8>) -> Heard {
-        if std::mem::take(&mut self.awaits) {
+        let awaited = std::mem::replace(&mut self.awaited, Awaited::Command);
+        if awaited == Awaited::Acknowledged {
+            self.no(&No::Credentials, out);
+            return Heard::Denied;
+        }
+        if awaited != Awaited::Command {
             let Some(response) = response(command) else {
                 out.extend_from_slice(b"-ERR Cancelled\r\n");
                 return Heard::Wrong;
             };
-            return self.authenticate(response, out);
+            return self.authenticate(awaited, response, out);
         }
         let clear = !self.offers.passwords;
         match pop3::read(command) {
@@ -121,16 +128,18 @@ impl Talk for Pop3 {
                 }
             },
             Ok(Command::Mechanisms) => {
-                out.extend_from_slice(if clear { b"+OK\r\n.\r\n".as_slice() } else { b"+OK\r\nPLAIN\r\n.\r\n" });
+                out.extend_from_slice(if clear { b"+OK\r\n".as_slice() } else { b"+OK\r\nPLAIN\r\n" });
+                self.offers.tokens.each().for_each(|token| out.extend([token.name().as_bytes(), b"\r\n"].concat()));
+                out.extend_from_slice(b".\r\n");
             }
-            Ok(Command::Authenticate(mechanism, _)) if mechanism != "PLAIN" => {
-                out.extend_from_slice(b"-ERR Mechanism is not supported\r\n");
-            }
-            Ok(Command::Authenticate(_, Some(initial))) => return self.authenticate(&initial, out),
-            Ok(Command::Authenticate(_, None)) => {
-                out.extend_from_slice(b"+ \r\n");
-                self.awaits = true;
-            }
+            Ok(Command::Authenticate(mechanism, initial)) => match (self.offers.mechanism(&mechanism), initial) {
+                (None, _) => out.extend_from_slice(b"-ERR Mechanism is not supported\r\n"),
+                (Some(awaited), Some(initial)) => return self.authenticate(awaited, &initial, out),
+                (Some(awaited), None) => {
+                    out.extend_from_slice(b"+ \r\n");
+                    self.awaited = awaited;
+                }
+            },
             Err(Wrong::Http) => return Heard::Drop,
             Err(Wrong::Unknown | Wrong::Tag) => {
                 out.extend_from_slice(b"-ERR Unknown command\r\n");
@@ -167,6 +176,11 @@ impl Talk for Pop3 {
 
     fn yes(&mut self, _: Option<&str>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"+OK Logged in\r\n");
+    }
+
+    fn challenge(&mut self, challenge: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("+ {challenge}\r\n").as_bytes());
+        self.awaited = Awaited::Acknowledged;
     }
 
     fn bye(&self, why: Bye, out: &mut Vec<u8>) {

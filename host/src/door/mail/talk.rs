@@ -5,7 +5,7 @@ use doorward_wire::mail::sasl::{self, Plain};
 use doorward_wire::mail::scan::{Limits, Literals};
 
 use super::refused::No;
-use crate::config::{Mail, Protocol};
+use crate::config::{Mail, Protocol, Token, Tokens};
 
 /// How a protocol speaks. Pure: bytes in, an answer and what is to be done out.
 pub(super) trait Talk {
@@ -44,6 +44,8 @@ pub(super) trait Talk {
     fn no(&mut self, no: &No, out: &mut Vec<u8>);
     /// Answers a login that worked; with what the node can do then.
     fn yes(&mut self, capabilities: Option<&str>, out: &mut Vec<u8>);
+    /// Passes back what is said of a token that is refused; the program answers that, and then hears no.
+    fn challenge(&mut self, _: &str, _out: &mut Vec<u8>) {}
     /// Says goodbye before the login.
     fn bye(&self, why: Bye, out: &mut Vec<u8>);
 }
@@ -55,6 +57,32 @@ pub(super) struct Offers {
     pub(super) start_tls: bool,
     /// Passwords are taken.
     pub(super) passwords: bool,
+    /// Tokens that are taken.
+    pub(super) tokens: Tokens,
+}
+
+/// What the next line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// A command.
+    Command,
+    /// A response of PLAIN.
+    Plain,
+    /// One with a token.
+    Token(Token),
+    /// The answer to a challenge, which changes nothing.
+    Acknowledged,
+}
+
+impl Offers {
+    /// What a response of this mechanism is; none where it is not offered.
+    pub(super) fn mechanism(self, name: &str) -> Option<Awaited> {
+        if name == "PLAIN" && self.passwords {
+            Some(Awaited::Plain)
+        } else {
+            self.tokens.named(name).map(Awaited::Token)
+        }
+    }
 }
 
 /// What came of a command.
@@ -72,6 +100,15 @@ pub(super) enum Heard {
         name: Bytes,
         /// The password.
         password: Bytes,
+    },
+    /// Somebody logs in with a token.
+    Token {
+        /// The name that it is for.
+        name: String,
+        /// How it came.
+        token: Token,
+        /// The whole response.
+        response: Bytes,
     },
     /// A login that is answered already: nobody was asked about it.
     Denied,
@@ -111,6 +148,30 @@ pub(super) fn plain(response: &[u8]) -> Result<Heard, NotPlain> {
     }
     let password = Bytes::new(plain.password.as_bytes().to_vec());
     Ok(Heard::LogIn { name: Bytes::new(plain.name.into_bytes()), password })
+}
+
+/// Reads a response with a token.
+///
+/// # Errors
+/// It is none, or does not say whom it is for.
+pub(super) fn token(token: Token, response: &[u8]) -> Result<Heard, NotPlain> {
+    let response = sasl::initial(response).ok_or(NotPlain::Encoding)?;
+    let name = match token {
+        Token::XOauth2 => sasl::user_of_xoauth2(&response).map(str::to_owned),
+        Token::OAuthBearer => sasl::user_of_oauthbearer(&response),
+    };
+    Ok(Heard::Token { name: name.ok_or(NotPlain::Malformed)?, token, response })
+}
+
+/// Reads a response of what was awaited.
+///
+/// # Errors
+/// It is none.
+pub(super) fn login(awaited: Awaited, response: &[u8]) -> Result<Heard, NotPlain> {
+    match awaited {
+        Awaited::Token(kind) => token(kind, response),
+        Awaited::Plain | Awaited::Command | Awaited::Acknowledged => plain(response),
+    }
 }
 
 /// Why a connection ends before a login.
