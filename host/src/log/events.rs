@@ -121,6 +121,11 @@ impl Visit for Fields {
         self.add(field, Value::Signed(value));
     }
 
+    // Durations are counted in these.
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.add(field, Value::Number(u64::try_from(value).unwrap_or(u64::MAX)));
+    }
+
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.add(field, Value::Float(value));
     }
