@@ -1,9 +1,10 @@
 //! Where the log goes: each kind to its targets, changed by reload, and never at the cost of a request.
 
 use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use harness::{Answer, Proxy, Request};
@@ -354,9 +355,36 @@ fn the_journal_gets_fields_and_the_local_syslog_gets_lines() {
     while !next(&again).contains("PATH=/n-8") {}
 }
 
+/// All that comes by datagrams, up to the one with the last request in it.
+fn datagrams(receive: impl Fn(&mut [u8]) -> std::io::Result<usize> + Send + 'static) -> Receiver<String> {
+    let (sender, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut room = vec![0; 65536];
+        while let Ok(read) = receive(&mut room) {
+            let line = String::from_utf8(room[..read].to_vec()).expect("UTF-8");
+            let last = line.contains("/the-end");
+            if sender.send(line).is_err() || last {
+                return;
+            }
+        }
+    });
+    heard
+}
+
 #[test]
-fn no_secret_is_in_any_log_at_any_level() {
+fn each_kind_goes_to_each_target_and_no_secret_is_in_any_at_any_level() {
     let host = Host::start();
+    let setup = setup();
+    let local = ["journal", "devlog"].map(|name| {
+        let socket = UnixDatagram::bind(setup.dir().join(name)).expect("a socket");
+        socket.set_read_timeout(Some(LONG)).expect("a timeout");
+        datagrams(move |room| socket.recv(room))
+    });
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    udp.set_read_timeout(Some(LONG)).expect("a timeout");
+    let by_udp = udp.local_addr().expect("an address");
+    let [journal, devlog] = local;
+    let udp = datagrams(move |room| udp.recv(room));
     let node = webmail(|request| match request.what().1 {
         "/cookie" => Answer::text("x").header("Set-Cookie", "other=node-s3cret; Path=/"),
         _ => Answer::text("inbox"),
@@ -368,11 +396,14 @@ fn no_secret_is_in_any_log_at_any_level() {
          [[log.to]]\n{all}target = \"all.log\"\nfields = [\"agent\", \"referrer\"]\n\
          [[log.to]]\n{all}target = \"stderr\"\n\
          [[log.to]]\n{all}target = \"syslog+tcp://{}\"\n\
+         [[log.to]]\n{all}target = \"syslog+udp://{by_udp}\"\n\
+         [[log.to]]\n{all}target = \"journald:journal\"\n\
+         [[log.to]]\n{all}target = \"syslog:devlog\"\nformat = \"json\"\n\
          [[policy]]\nname = \"device-detection\"\nasks = \"device\"\ndecisions = \"full\"\n\
          [[policy]]\nname = \"auth-mode\"\nasks = \"auth-mode\"\ndecisions = \"full\"\n[policy.settings]\ndefault = \"ldap-bind\"\n",
         host.address()
     );
-    let proxy = setup().serve(&config(&text, &[("node-a", &node, "")]));
+    let proxy = setup.serve(&config(&text, &[("node-a", &node, "")]));
     let (sender, heard) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut lines = host.accept();
@@ -404,12 +435,31 @@ fn no_secret_is_in_any_log_at_any_level() {
     proxy
         .client()
         .raw("POST /.doorward/login HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\npassword=raw-s3cret");
+    assert_eq!(proxy.admin("POST", "/reload").0, 200);
     client.get("/the-end");
     let mut sinks = vec![proxy.log().join("\n")];
     for name in ["all.json", "all.log"] {
         sinks.push(wait_for_file(&proxy.dir().join(name), |text| text.contains("/the-end")));
     }
-    sinks.push(heard.iter().collect::<Vec<_>>().join("\n"));
+    sinks.extend([heard, udp, journal, devlog].map(|heard| heard.iter().collect::<Vec<_>>().join("\n")));
+    // Forms of JSON and the journal name the kind; forms for people have it where the message says it. A decision in JSON is
+    // its record as `policy replay` reads it.
+    let kinds = ["server", "access", "login", "decision", "audit", "policy", "protocol"];
+    for (at, kind) in kinds.iter().enumerate() {
+        let is_said = |sink: &String| {
+            let said = [format!("\"kind\":\"{kind}\""), format!("KIND={kind}"), format!("INFO {kind} ")];
+            said.iter().any(|said| sink.contains(said)) || *kind == "decision" && sink.contains("\"asks\":\"device\"")
+        };
+        let missing: Vec<usize> = (0..sinks.len()).filter(|sink| !is_said(&sinks[*sink])).collect();
+        let for_people = if [1, 2, 4].contains(&at) { &[][..] } else { &[0, 2] };
+        assert!(missing.iter().all(|sink| for_people.contains(sink)), "{kind} is not in {missing:?}: {}", sinks[1]);
+    }
+    let reload = sinks[1].lines().find(|line| line.contains("\"reload\"")).expect("its line of the audit log");
+    assert!(reload.contains("\"kind\":\"audit\""), "{reload}");
+    for line in sinks[1].lines().filter(|line| line.contains("compiled a policy")) {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert!(line["ms"].is_u64(), "a duration is a number: {line}");
+    }
     for sink in &sinks {
         assert!(sink.contains("login") && sink.contains("access"), "{sink}");
         for secret in ["s3cret", "alice-secret", "YWxpY2U6czNjcmV0", session.as_str()] {

@@ -16,7 +16,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-
 use crate::config::{Throttle as Settings, prefix};
 
 /// Entries of a table. When it is full, those whose time is over go, and if that is not enough the older half.
