@@ -42,6 +42,7 @@ mod limits;
 mod mails;
 mod counters;
 mod traces;
+mod registry;
 mod tls;
 mod shortage;
 pub mod config;

@@ -19,7 +19,7 @@ use crate::log;
 use crate::pages::{Branding, Languages, Pages};
 use crate::policy::{self, Compiler, PolicySpec, PolicySpecs, Quarantine};
 use crate::session::{Cookie, Keys, Sessions};
-use crate::{tls, traces};
+use crate::{registry, tls, traces};
 
 pub use contents::Contents;
 pub use fingerprint::{Fingerprint, load_at_rest};
@@ -306,7 +306,20 @@ fn traces(config: &config::Traces) -> Result<Arc<traces::Settings>, Fault> {
 /// The policies. Those that the live generation has are proved already.
 fn policies(config: &Config, materials: &Materials<'_>, faults: &Collector) -> Vec<Arc<PolicySpec>> {
     let proved = materials.previous.map_or(&[][..], |previous| previous.policies.all());
-    let load = |policy| faults.keep(policy::load(policy, materials.compiler, proved, materials.quarantine));
+    faults.keep(registry::check(&config.registry).map_err(Faults::from));
+    let load = |policy: &config::Policy| {
+        if materials.trial
+            && policy.remote.is_some()
+            && !config.state_directory.as_ref().is_some_and(|state| state.is_dir())
+        {
+            let found = format!("\"{}\" is not looked at: there is no state-directory to keep it in", policy.name);
+            faults.add(policy.place.key("file").warning(found, "a state-directory that is there"));
+            return None;
+        }
+        let live = proved.iter().find(|live| live.name == policy.name).and_then(|live| live.provenance.as_ref());
+        let policy = faults.keep(registry::ready(policy, config, live).map_err(Faults::from))?;
+        faults.keep(policy::load(&policy, materials.compiler, proved, materials.quarantine))
+    };
     config.policies.iter().filter_map(load).collect()
 }
 

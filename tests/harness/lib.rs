@@ -32,6 +32,7 @@ mod http2;
 mod message;
 mod program;
 mod proxy;
+mod registry;
 mod stack;
 mod wire;
 
@@ -54,6 +55,7 @@ pub use ldap::{Asked, LdapServer, Question as LdapQuestion, Reply};
 pub use message::{Body, Request, Response};
 pub use program::Program;
 pub use proxy::{Demo, DemoAdmin, DemoSite, DemoUser, Listener, Proxy, Ran, Setup, binary};
+pub use registry::{DockerRegistry, Registry};
 pub use stack::{Node, Stack, User};
 pub use tempfile::TempDir;
 pub use wire::{Headers, hex};

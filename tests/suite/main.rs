@@ -56,6 +56,7 @@ mod routing;
 mod filters;
 mod swap;
 mod policy_cli;
+mod registries;
 mod tls;
 mod mail;
 mod kept;

@@ -1,20 +1,24 @@
-//! `doorward-author`: what authors of policies need and the front door does not: new policies, their builds, the interface.
+//! `doorward-author`: what authors of policies need and the front door does not: new policies, their builds, the interface,
+//! and what is done with a registry by who publishes.
 //!
-//! `doorward policy new`, `build` and `wit` run this program, which lies beside it; so nothing of it is in the process that
+//! `doorward policy new`, `build`, `wit`, `push` and `sign` run this program, which lies beside it; so nothing of it is in the process that
 //! faces the Internet. Exit status: 0 when all is well, 1 when what was asked turned out bad, 2 when it could not be asked.
 
 mod new;
+mod remote;
 mod wit;
 mod build;
 mod interface;
+mod outcome;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser};
 use doorward_vectors::Question;
 use serde_json::json;
+
+use self::outcome::{Stop, question, say, tell};
 
 /// Begins and builds policies of Doorward.
 #[derive(Debug, Parser)]
@@ -26,6 +30,10 @@ enum Command {
     New(new::New),
     /// Print the interface of policies (WIT), of all questions or of one.
     Wit(wit::Wit),
+    /// Push a component into a registry.
+    Push(remote::Push),
+    /// Sign an artifact of a registry.
+    Sign(remote::Sign),
 }
 
 #[derive(Debug, Args)]
@@ -44,15 +52,6 @@ struct Build {
     json: bool,
 }
 
-/// Why a command came to no end.
-#[derive(Debug)]
-enum Stop {
-    /// What was typed makes no sense, or an input cannot be read: status 2.
-    Unusable(String),
-    /// What was asked about is wrong: status 1.
-    Bad(String),
-}
-
 /// The commands, for man pages and completions.
 pub fn command() -> clap::Command {
     Command::command()
@@ -65,6 +64,8 @@ pub fn run() -> ExitCode {
         Command::Build(build) => (run_build(build), build.json),
         Command::New(new) => (new::run(new), new.json),
         Command::Wit(wit) => (wit::run(wit), wit.json),
+        Command::Push(push) => (remote::push(push), push.json),
+        Command::Sign(sign) => (remote::sign(sign), sign.json),
     };
     let (error, status) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
@@ -88,23 +89,4 @@ fn run_build(build: &Build) -> Result<(), Stop> {
         say(&format!("{}: {} bytes, built by {}", build.output.display(), report.size, report.by));
     }
     Ok(())
-}
-
-/// A question by its name.
-///
-/// # Errors
-/// The names there are.
-fn question(text: &str) -> Result<Question, String> {
-    let names = Question::ALL.map(Question::name);
-    Question::named(text).ok_or_else(|| format!("expected one of {}", names.join(", ")))
-}
-
-/// Prints a line on standard error: how far long work has come.
-fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// Prints a line on standard output. A reader that left is no reason to fail.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

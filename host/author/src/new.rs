@@ -8,7 +8,7 @@ use doorward_vectors::Question;
 use include_dir::{Dir, include_dir};
 use serde_json::json;
 
-use crate::{Stop, question, say};
+use crate::outcome::{Stop, question, say};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0; 2 where the folder is there already, or cannot be made.")]

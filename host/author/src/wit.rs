@@ -6,7 +6,7 @@ use clap::Args;
 use doorward_vectors::{Question, WIT_VERSION};
 use serde_json::json;
 
-use crate::{Stop, question, say};
+use crate::outcome::{Stop, question, say};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0; 2 where a file cannot be written.")]

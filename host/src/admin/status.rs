@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::metrics::sums;
 use crate::back::Node;
-use crate::config::Fault;
+use crate::config::{Fault, Provenance};
 use crate::control::Generations;
 use crate::directory::State;
 use crate::log;
@@ -156,6 +156,7 @@ fn of_policy(policy: &Policy) -> Json {
         "asks": policy.question.name(),
         "digest": format!("sha256:{}", policy.digest),
         "wit": policy.manifest.version,
+        "source": policy.provenance.as_ref().map(of_source),
         "memo": {
             "hits": health.hits, "misses": health.misses, "evictions": health.evictions, "bytes": health.bytes,
         },
@@ -164,5 +165,15 @@ fn of_policy(policy: &Policy) -> Json {
         "audits": health.audits,
         "impure": health.impure,
         "shadow": shadow,
+    })
+}
+
+/// Where a policy comes from, where that is a registry.
+fn of_source(source: &Provenance) -> Json {
+    json!({
+        "reference": source.reference,
+        "manifest": source.manifest,
+        "version": source.version,
+        "signed-by": source.signed_by,
     })
 }

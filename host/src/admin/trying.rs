@@ -20,7 +20,7 @@ use crate::config::{self, Config, LogFormat, LogKind, LogTarget, Place};
 use crate::control::{Handle, Source};
 use crate::feed::Kind;
 use crate::policy::{self, Trial};
-use crate::workbench::{self, Candidate, Replayed, Stop, Try, run_file};
+use crate::workbench::{self, Candidate, Difference, Replayed, Shown, Stop, Try, run_file};
 
 /// How long a replay may go on, and what it reads of a log: its end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -94,15 +94,17 @@ pub(super) async fn try_policy(call: Call) -> Answer {
     if !shared.state.trying.begin(next.clone()) {
         return Answer::refused(StatusCode::CONFLICT, "another policy is being tried; wait until that is done");
     }
+    let live = policy.clone();
     let mut candidate = policy;
     (candidate.file, candidate.digest, candidate.shadow) = (Some(file), None, None);
+    candidate.remote = None;
     // What is wrong with it is told of the file, and not of the configuration, which is as it was.
     candidate.place = Place::whole(&Arc::new(config::Source::new(path, "")));
     let (control, log) = (call.control.clone(), decisions_file(&config.log));
     let of_thread = next.clone();
     let work = move || {
         let _ = rustix::process::nice(NICE);
-        match steps(&control, &of_thread, &candidate, vectors.as_ref(), log.as_deref()) {
+        match steps(&control, &of_thread, (&live, &candidate), vectors.as_ref(), log.as_deref()) {
             Ok(()) => of_thread.end(),
             Err(Stop::Faults(faults)) => of_thread.refuse(json!({"error": faults.to_string(), "faults": faults.0})),
             Err(stop) => of_thread.refuse(json!({"error": stop.to_string()})),
@@ -122,15 +124,26 @@ fn decisions_file(log: &config::Log) -> Option<PathBuf> {
     })
 }
 
-/// Check, vectors, replay.
+/// What is different from the policy of the configuration, if that can be read.
+fn difference(live: &config::Policy, candidate: Candidate<'_>) -> Option<Difference> {
+    let shown =
+        |config: &config::Policy| Shown::of(config, &policy::bytes_of(config).ok()?, Some(candidate.compiler)).ok();
+    Some(Difference::between(shown(live)?, shown(candidate.config)?))
+}
+
+/// What is different, check, vectors, replay.
 fn steps(
     control: &Handle,
     progress: &Try,
-    config: &config::Policy,
+    (live, config): (&config::Policy, &config::Policy),
     vectors: Option<&doorward_vectors::File>,
     log: Option<&Path>,
 ) -> Result<(), Stop> {
     let candidate = Candidate { config, compiler: control.generations().proxy().compiler() };
+    // First of all, for one that wants more than it is granted is refused.
+    if let Some(difference) = difference(live, candidate) {
+        progress.tell("difference", difference.json());
+    }
     let checked = workbench::check(candidate, vectors)?;
     if let Some(wrong) = checked.wrong.first() {
         return Err(Stop::Bad(format!("{}: {}", wrong.about, wrong.text)));

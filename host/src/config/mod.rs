@@ -1,6 +1,6 @@
 //! The configuration as the operator wrote it: every key, every default, and all faults at once.
 //!
-//! Invariants: a `Config` has passed every check that needs no other file; what needs one (certificates, policies,
+//! Invariants: a `Config` has passed every check that needs no other file than the lock file; what needs one (certificates, policies,
 //! recipes, templates) is checked when the Snapshot is built, and reported with the place kept here.
 
 mod admin;
@@ -18,6 +18,7 @@ mod network;
 mod parts;
 mod policy;
 mod reader;
+mod registry;
 mod session;
 mod site;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use network::{Network, Networks, ProxyProtocol, prefix};
 pub use parts::Part;
 pub use policy::{GRANTS, is_compile_time};
 pub use reader::{Table, read, read_anyway};
+pub use registry::{Locked, Provenance, Registry, Remote, Trust, read_lock, store_in};
 pub use session::{Session, Throttle};
 use session::{authentication, default_session, session};
 pub use site::{Link, SharedComputer, Site, Wording};
@@ -87,6 +89,8 @@ pub struct Config {
     pub mail: Mail,
     /// Who a request is from: keys of `[http]` too.
     pub forwarding: Forwarding,
+    /// `[registry]`.
+    pub registry: Registry,
     /// `[[policy]]`, in order.
     pub policies: Vec<Policy>,
     /// Folder of page templates; the built-in looks when missing.
@@ -199,6 +203,8 @@ pub struct Policy {
     pub name: String,
     /// The component file; none means built in.
     pub file: Option<PathBuf>,
+    /// Where it comes from, where that is a registry; then `file` is where it is kept.
+    pub remote: Option<Remote>,
     /// The question it answers.
     pub asks: Question,
     /// `sha256:…` that the component must have.
@@ -380,6 +386,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         http,
         mail: t.table("mail", mail::mail).unwrap_or_default(),
         forwarding,
+        registry: t.table("registry", |t| registry::registry(t, base)).unwrap_or_else(|| Registry::none(t.place())),
         policies: t.tables("policy", |t| policy::policy(t, base)),
         templates: t.text("templates").map(|path| base.join(path)),
         languages: t.text("languages").map(|path| base.join(path)),
@@ -398,7 +405,11 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
     };
     log::originals(t);
     check_whole(t, &config);
-    policy::bind(t, config)
+    let mut config = policy::bind(t, config);
+    let (lock, state) = (config.lock_file(), config.state_directory.clone());
+    let remotes = config.policies.iter_mut().filter_map(|policy| Some((policy.remote.as_mut()?, &mut policy.file)));
+    registry::lock(t, &lock, state.as_deref(), remotes);
+    config
 }
 
 /// What no single table can know.

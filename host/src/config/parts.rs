@@ -37,6 +37,12 @@ impl Config {
                 parts.entry(part).or_default().written.push(item);
             }
         }
+        // A tag that means another artifact now.
+        for policy in &self.policies {
+            if let Some(manifest) = policy.remote.as_ref().and_then(|remote| remote.manifest()) {
+                parts.entry(format!("policy {}", policy.name)).or_default().written.push(manifest.to_string().into());
+            }
+        }
         for (part, file) in self.named_files() {
             parts.entry(part).or_default().files.push(file);
         }
@@ -46,7 +52,18 @@ impl Config {
     /// Every file and folder that this configuration names, and its own: what is watched.
     pub fn files(&self) -> Vec<PathBuf> {
         let named = self.named_files().into_iter().map(|(_, file)| file);
-        std::iter::once(self.place.file().to_owned()).chain(named).collect()
+        let lock = self.has_remotes().then(|| self.lock_file());
+        std::iter::once(self.place.file().to_owned()).chain(named).chain(lock).collect()
+    }
+
+    /// Where what tags of registries mean is kept: beside the configuration.
+    pub fn lock_file(&self) -> PathBuf {
+        self.place.file().with_extension("lock")
+    }
+
+    /// Whether a policy of it is in a registry.
+    fn has_remotes(&self) -> bool {
+        self.policies.iter().any(|policy| policy.remote.is_some())
     }
 
     /// Files and folders, each with the part that it belongs to.
@@ -56,8 +73,11 @@ impl Config {
             files.extend(named.into_iter().map(|file| (part.clone(), file.clone())));
         };
         for policy in &self.policies {
-            add(format!("policy {}", policy.name), [&policy.file, &policy.shadow].into_iter().flatten().collect());
+            // What is kept of a registry is named by its digest, which the lock file has.
+            let file = policy.file.iter().filter(|_| policy.remote.is_none());
+            add(format!("policy {}", policy.name), file.chain(&policy.shadow).collect());
         }
+        add("registry".to_owned(), self.registry.files().collect());
         add("templates".to_owned(), self.templates.iter().collect());
         add("languages".to_owned(), self.languages.iter().collect());
         for site in &self.sites {

@@ -20,9 +20,16 @@ pub(super) fn policy(t: &Table<'_>, base: &Path) -> Policy {
         t.fault("memo", format!("{memo} bytes"), "\"0B\": nothing of a login is remembered");
     }
     let usual = usual_instances(asks);
+    let file = t.text("file");
+    let shadow = t.text("shadow");
+    if let Some(shadow) = shadow.as_ref().filter(|shadow| shadow.starts_with("oci://")) {
+        let expected = "a file; `doorward policy pull REFERENCE -o FILE` fetches one";
+        t.fault("shadow", format!("\"{shadow}\""), expected);
+    }
     Policy {
         name: t.required("name"),
-        file: t.text("file").map(|path| base.join(path)),
+        remote: file.as_ref().and_then(|text| super::registry::remote(t, text)),
+        file: file.map(|path| base.join(path)),
         asks,
         digest: t.parsed("digest", "\"sha256:\" and 64 hexadecimal digits", sha256_digest),
         on_error: on_error(t, asks),
@@ -39,7 +46,7 @@ pub(super) fn policy(t: &Table<'_>, base: &Path) -> Policy {
         grants: grants(t),
         listeners: t.texts("listeners"),
         sites: t.texts("sites").iter().map(|site| site.to_ascii_lowercase()).collect(),
-        shadow: t.text("shadow").map(|path| base.join(path)),
+        shadow: shadow.map(|path| base.join(path)),
         settings: t.json("settings").unwrap_or_else(|| serde_json::Value::Object(serde_json::Map::new())),
         place: t.place(),
     }
@@ -53,6 +60,7 @@ impl Policy {
         Self {
             name: name.to_owned(),
             file: None,
+            remote: None,
             asks,
             digest: None,
             on_error: if matches!(asks, Question::Access | Question::Filter) {

@@ -437,7 +437,7 @@ fn used_policies(folder: &Path) -> Option<BTreeSet<PathBuf>> {
 }
 
 fn policies_of(folder: &Path, manifest: Manifest) -> impl Iterator<Item = PathBuf> {
-    let policies = manifest.files.into_iter().filter(|file| file.kind == Kind::Policy);
+    let policies = manifest.files.into_iter().filter(|file| matches!(file.kind, Kind::Policy | Kind::Artifact));
     policies.map(|file| folder.join(file.kept))
 }
 

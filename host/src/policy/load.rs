@@ -84,7 +84,8 @@ fn shadow(
     proved: &[Arc<PolicySpec>],
 ) -> Result<Arc<PolicySpec>, Faults> {
     let mut config = config.clone();
-    (config.file, config.digest, config.shadow) = (Some(file.to_owned()), None, None);
+    (config.file, config.remote) = (Some(file.to_owned()), None);
+    (config.digest, config.shadow) = (None, None);
     config.name.push_str("/shadow");
     let proved: Vec<Arc<PolicySpec>> = proved.iter().filter_map(|policy| policy.shadow.clone()).collect();
     load(&config, compiler, &proved, None).map_err(|Faults(mut faults)| {
@@ -140,6 +141,7 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
     Ok(PolicySpec {
         name: config.name.clone(),
         digest,
+        provenance: config.remote.as_ref().and_then(|remote| remote.provenance.clone()),
         question: config.asks,
         manifest,
         grants,
@@ -194,6 +196,9 @@ fn at_file(config: &config::Policy) -> config::Place {
 }
 
 fn origin(config: &config::Policy) -> String {
+    if let Some(remote) = &config.remote {
+        return format!("oci://{}", remote.reference);
+    }
     config.file.as_ref().map_or_else(|| format!("built-in {}", config.name), |path| path.display().to_string())
 }
 

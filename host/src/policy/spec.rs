@@ -15,6 +15,8 @@ pub struct PolicySpec {
     pub name: String,
     /// `sha256` of the component.
     pub digest: String,
+    /// Where it comes from, where that is a registry.
+    pub provenance: Option<config::Provenance>,
     /// The question it answers.
     pub question: Question,
     /// What it imports.
@@ -100,7 +102,7 @@ impl PartialEq for PolicySpec {
     fn eq(&self, other: &Self) -> bool {
         self.runs_as(other)
             && (self.on_error, self.recording, self.breaker) == (other.on_error, other.recording, other.breaker)
-            && self.shadow == other.shadow
+            && (&self.shadow, &self.provenance) == (&other.shadow, &other.provenance)
     }
 }
 

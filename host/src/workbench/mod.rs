@@ -3,6 +3,7 @@
 
 mod candidate;
 mod check;
+mod difference;
 mod outcome;
 mod purity;
 mod replay;
@@ -14,6 +15,7 @@ pub mod vectors;
 
 pub use candidate::Candidate;
 pub use check::{Checked, MOST_FAULTS, Wrong, check};
+pub use difference::{Difference, Shown};
 pub use outcome::{Stop, how_to_give, outcome_json, outcome_text, reads_json, reads_text};
 pub use replay::{Change, Replayed, replay};
 pub use test::{Failure, failures_json, run_file};

@@ -21,3 +21,5 @@ pub mod ldif;
 pub mod mail;
 pub mod host;
 pub mod local_path;
+pub mod tar;
+pub mod challenge;

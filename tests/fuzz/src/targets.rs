@@ -13,6 +13,7 @@ mod ldif;
 mod mail;
 mod multipart;
 mod proxy_header;
+mod registries;
 mod svg;
 #[cfg(feature = "program")]
 mod program;
@@ -444,6 +445,37 @@ pub const ALL: &[Target] = &[
         name: "local_paths",
         run: hosts::local_paths,
         words: &[b"/", b"//", b"\\", b"/..", b"/.", b"%2e", b"%09", b"%5c", b"?", b"#", b"http:", b"@", b"\t", b"/%2f"],
+        longest: 512,
+    },
+    Target {
+        name: "archives",
+        run: registries::archives,
+        words: &[
+            b"plugin.wasm",
+            b"./plugin.wasm",
+            b"00000000010\0",
+            b"\0\0\0\0\0\0\0\0",
+            b"0",
+            b"ustar\x0000",
+            b"77777777777\0",
+        ],
+        longest: 4096,
+    },
+    Target {
+        name: "challenges",
+        run: registries::challenges,
+        words: &[
+            b"Bearer ",
+            b"Basic ",
+            b"realm=\"",
+            b"\"",
+            b",",
+            b"scope=",
+            b"service=\"r\"",
+            b"\\",
+            b"https://a/",
+            b" ",
+        ],
         longest: 512,
     },
 ];

@@ -4,14 +4,18 @@
 
 mod bench;
 mod check;
+mod diff;
 mod eval;
 mod facts;
 mod inspect;
 mod outcome;
 mod promote;
+mod pull;
+mod remote;
 mod replay;
 mod subject;
 mod test;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -46,6 +50,16 @@ pub(super) enum Policy {
     Wit(author::Words),
     /// Make the shadow of a policy live.
     Promote(promote::Promote),
+    /// Show what a new component may do that the old one may not, and what else is different.
+    Diff(diff::Diff),
+    /// Fetch policies from registries, and say in the lock file which artifact a tag means.
+    Pull(pull::Pull),
+    /// Show who has signed an artifact of a registry, and whether that is enough.
+    Verify(verify::Verify),
+    /// Push a component into a registry.
+    Push(author::Words),
+    /// Sign an artifact of a registry.
+    Sign(author::Words),
 }
 
 /// Runs the command that was typed.
@@ -66,6 +80,11 @@ pub(super) fn run(policy: &Policy) -> anyhow::Result<ExitCode> {
         Policy::Bench(bench) => (bench::run(bench), bench.json),
         Policy::Replay(replay) => (replay::run(replay), replay.json),
         Policy::Promote(promote) => (promote::run(promote), promote.json),
+        Policy::Diff(diff) => (diff::run(diff), diff.json),
+        Policy::Pull(pull) => (pull::run(pull), pull.json),
+        Policy::Verify(verify) => (verify::run(verify), verify.json),
+        Policy::Push(words) => (author::run("push", words).map_err(Stop::Unusable), words.json()),
+        Policy::Sign(words) => (author::run("sign", words).map_err(Stop::Unusable), words.json()),
     };
     Ok(outcome.unwrap_or_else(|stop| stopped(&stop, json)))
 }

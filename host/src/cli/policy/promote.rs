@@ -39,6 +39,9 @@ pub(super) fn run(promote: &Promote) -> Result<ExitCode, Stop> {
     let Some(shadow) = config.shadow.clone() else {
         return Err(bad("it has no shadow; `shadow = \"FILE.wasm\"` gives it one".to_owned()));
     };
+    if config.remote.is_some() {
+        return Err(bad("it is in a registry; `doorward policy push` and `pull --update` replace it".to_owned()));
+    }
     let Some(file) = config.file.clone() else {
         return Err(bad("it is built in and has no `file` to write over; name one, and keep the shadow".to_owned()));
     };

@@ -101,7 +101,8 @@ impl Subject {
                     return Err(Stop::Faults(faults));
                 }
                 if let Some(component) = component {
-                    (config.file, config.digest, config.shadow) = (Some(existing(component)?), None, None);
+                    (config.file, config.remote) = (Some(existing(component)?), None);
+                    (config.digest, config.shadow) = (None, None);
                 }
                 if let Some(settings) = &options.settings {
                     config.settings = table_of(settings)?;

@@ -168,6 +168,9 @@ fn is_of(path: &Path, output: &Path) -> bool {
 fn live_file(watch: &Watch) -> Result<Option<PathBuf>, Stop> {
     let Some((file, name)) = watch.options.configured() else { return Ok(None) };
     let (config, _) = of_configuration(file, name)?;
+    if config.remote.is_some() {
+        return Err(Stop::Bad(format!("{name}: it is in a registry, and has no `file` to write over")));
+    }
     let Some(live) = config.file else {
         return Err(Stop::Bad(format!("{name}: it is built in and has no `file` to write over")));
     };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{File, POLICIES};
-use crate::config::Config;
+use crate::config::{Config, Policy};
 use crate::files;
 use crate::policy::digest;
 use crate::text::hex;
@@ -21,6 +21,8 @@ const LARGEST: usize = 128 << 20;
 pub(super) enum Kind {
     Configuration,
     Policy,
+    /// A policy of a registry, whose path is its reference.
+    Artifact,
     Templates,
     Languages,
     Logo,
@@ -38,6 +40,11 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// A path is known by all of it.
+    fn known_by(&self) -> PathBuf {
+        if self.kind == Kind::Artifact { self.path.clone() } else { absolute(&self.path) }
+    }
+
     pub(super) fn file(&self) -> File {
         let (path, kept) = (self.path.clone(), self.kept.clone());
         File { kind: self.kind, path, kept, sha256: digest(&self.bytes) }
@@ -64,9 +71,12 @@ pub(super) fn content_of(parts: &[Part]) -> String {
 /// One cannot be read, or they are too large.
 pub(super) fn parts(config: &Config) -> Result<Vec<Part>> {
     let mut parts = vec![read(Kind::Configuration, config.place.file(), "doorward.toml".into())?];
-    let policies = config.policies.iter().flat_map(|policy| [&policy.file, &policy.shadow]).flatten();
-    for path in policies {
-        let mut part = read(Kind::Policy, path, PathBuf::new())?;
+    let files = |policy: &'_ Policy| [(named(policy), policy.file.clone()), (None, policy.shadow.clone())];
+    for (named, path) in config.policies.iter().flat_map(files) {
+        let Some(path) = path else { continue };
+        let kind = if named.is_some() { Kind::Artifact } else { Kind::Policy };
+        let mut part = read(kind, &path, PathBuf::new())?;
+        part.path = named.unwrap_or(path);
         part.kept = Path::new(POLICIES).join(format!("{}.wasm", digest(&part.bytes)));
         parts.push(part);
     }
@@ -94,8 +104,13 @@ pub(super) fn parts(config: &Config) -> Result<Vec<Part>> {
     }
     match parts.iter().map(|part| part.bytes.len()).sum::<usize>() {
         size if size > LARGEST => Err(Error::other(format!("its files have {size} bytes, and {LARGEST} are kept"))),
-        _ => Ok(parts.into_iter().map(|part| Part { path: absolute(&part.path), ..part }).collect()),
+        _ => Ok(parts.into_iter().map(|part| Part { path: part.known_by(), ..part }).collect()),
     }
+}
+
+/// What a policy in a registry is known by, whatever its tag means at the time.
+fn named(policy: &Policy) -> Option<PathBuf> {
+    policy.remote.as_ref().map(|remote| PathBuf::from(format!("oci://{}", remote.reference)))
 }
 
 /// Puts a kept file in the place of what the configuration names.
@@ -106,6 +121,12 @@ pub(super) fn put(config: &mut Config, file: &File, folder: &Path, own: &Path) {
         Kind::Policy => {
             let policies = config.policies.iter_mut().flat_map(|policy| [&mut policy.file, &mut policy.shadow]);
             policies.filter(|path| is_meant(path)).for_each(|path| *path = Some(folder.join(&file.kept)));
+        }
+        Kind::Artifact => {
+            for policy in config.policies.iter_mut().filter(|policy| named(policy).as_ref() == Some(&file.path)) {
+                policy.file = Some(folder.join(&file.kept));
+                policy.remote.iter_mut().for_each(|remote| remote.is_kept = true);
+            }
         }
         Kind::Templates => config.templates = Some(own.join("templates")),
         Kind::Languages => config.languages = Some(own.join("languages")),

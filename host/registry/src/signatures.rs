@@ -1,0 +1,269 @@
+//! Signatures: where they lie, what they say, and whose they are.
+//!
+//! cosign puts them in two places: below the tag `sha256-….sig` in the same repository, as "simple signing", and beside the
+//! manifest, found by the API of referrers, as a bundle with a statement of in-toto. Both are read. Good is one that a
+//! listed key has made and that says this manifest's digest and this repository: a signature for one policy is none for
+//! another.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use crate::client::Repository;
+use crate::error::{Error, Result};
+use crate::manifest::{Descriptor, Manifest, descriptor};
+use crate::{Digest, PublicKey};
+
+/// So many signatures of one manifest are looked at, in each place.
+const MOST: usize = 32;
+/// A statement is a few hundred bytes; a bundle may have a certificate and proofs beside it.
+const PAYLOAD_SIZE: usize = 64 << 10;
+const BUNDLE_SIZE: usize = 512 << 10;
+
+pub(crate) const SIMPLE_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+pub(crate) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// What cosign calls a manifest of simple signing that refers to another one.
+const SIMPLE_REFERRER: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
+const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
+
+/// How a signature says what it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignatureForm {
+    /// Simple signing, as the atomic containers began it.
+    Simple,
+    /// A statement of in-toto, in an envelope (DSSE).
+    Statement,
+}
+
+/// A signature, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    form: SignatureForm,
+    /// In base64, as it was signed.
+    payload: String,
+    /// In base64.
+    signature: String,
+    /// Where it was found.
+    pub place: String,
+}
+
+/// A key that may sign, by the name that the operator gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedKey {
+    /// Its name.
+    pub name: String,
+    /// The key.
+    pub key: PublicKey,
+}
+
+/// Who has signed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// The names of the keys that have.
+    pub by: BTreeSet<String>,
+    /// Why other signatures do not count.
+    pub others: BTreeSet<String>,
+}
+
+impl Verdict {
+    /// Why that is not enough, in words.
+    pub fn lack(&self, threshold: usize) -> String {
+        let by: Vec<&str> = self.by.iter().map(String::as_str).collect();
+        let by = match &by[..] {
+            [] => "no signature that counts".to_owned(),
+            some => format!("signed by {} only, and {threshold} must have signed", some.join(", ")),
+        };
+        let others: Vec<&str> = self.others.iter().map(String::as_str).collect();
+        if others.is_empty() { by } else { format!("{by}: {}", others.join("; ")) }
+    }
+}
+
+/// Which of these keys have signed a manifest of a repository.
+pub fn verify(signatures: &[Signature], keys: &[TrustedKey], manifest: &Digest, repository: &str) -> Verdict {
+    let mut verdict = Verdict::default();
+    if signatures.is_empty() {
+        verdict.others.insert("it is not signed: nothing at its .sig tag, and nothing refers to it".to_owned());
+    }
+    for signature in signatures {
+        let signer = keys.iter().find(|key| signature.is_by(&key.key));
+        let told = match signer {
+            None => Err("one is of no key that is listed for it".to_owned()),
+            Some(key) => signature
+                .says(manifest, repository)
+                .map(|()| &key.name)
+                .map_err(|why| format!("one by {} {why}", key.name)),
+        };
+        match told {
+            Ok(name) => verdict.by.insert(name.clone()),
+            Err(why) => verdict.others.insert(format!("{why} ({})", signature.place)),
+        };
+    }
+    verdict
+}
+
+impl Signature {
+    fn is_by(&self, key: &PublicKey) -> bool {
+        let decoded = (STANDARD.decode(&self.payload), STANDARD.decode(&self.signature));
+        let (Ok(payload), Ok(signature)) = decoded else { return false };
+        match self.form {
+            SignatureForm::Simple => key.has_signed(&payload, &signature),
+            SignatureForm::Statement => key.has_signed(&before_signing(&payload), &signature),
+        }
+    }
+
+    /// Whether it is about this manifest of this repository.
+    ///
+    /// # Errors
+    /// What it is about instead.
+    fn says(&self, manifest: &Digest, repository: &str) -> std::result::Result<(), String> {
+        let payload = STANDARD.decode(&self.payload).unwrap_or_default();
+        let said: Json = serde_json::from_slice(&payload).map_err(|_| "says nothing that can be read".to_owned())?;
+        let shown = |text: &str| text.chars().take(200).collect::<String>().escape_debug().to_string();
+        let (digests, named) = match self.form {
+            SignatureForm::Simple => {
+                let critical = &said["critical"];
+                if critical["type"] != "cosign container image signature" {
+                    return Err("is for something else than an artifact".to_owned());
+                }
+                let digest = critical["image"]["docker-manifest-digest"].as_str().map(str::to_owned);
+                (vec![digest.unwrap_or_default()], critical["identity"]["docker-reference"].as_str())
+            }
+            SignatureForm::Statement => {
+                let subjects = said["subject"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let digest =
+                    |subject: &Json| format!("sha256:{}", subject["digest"]["sha256"].as_str().unwrap_or_default());
+                let [subject] = subjects else { return Err("is not for one artifact".to_owned()) };
+                let annotated = subject["annotations"]["repository"].as_str();
+                (vec![digest(subject)], subject["name"].as_str().filter(|name| !name.is_empty()).or(annotated))
+            }
+        };
+        let wanted = manifest.to_string();
+        if let Some(other) = digests.iter().find(|digest| **digest != wanted) {
+            return Err(format!("is for {}", shown(other)));
+        }
+        match named.filter(|named| !named.is_empty()).map(bare) {
+            Some(named) if named == repository => Ok(()),
+            Some(other) => Err(format!("is for the repository {}", shown(other))),
+            None => Err("says no repository".to_owned()),
+        }
+    }
+}
+
+/// A repository without a tag or a digest.
+fn bare(named: &str) -> &str {
+    let named = named.split('@').next().unwrap_or_default();
+    match named.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => named,
+    }
+}
+
+/// What is signed of a statement (DSSE, "PAE").
+fn before_signing(payload: &[u8]) -> Vec<u8> {
+    let head = format!("DSSEv1 {} {STATEMENT_TYPE} {} ", STATEMENT_TYPE.len(), payload.len());
+    [head.as_bytes(), payload].concat()
+}
+
+/// What simple signing says.
+pub(crate) fn payload_of(manifest: &Digest, repository: &str) -> Vec<u8> {
+    let said = json!({
+        "critical": {
+            "identity": {"docker-reference": repository},
+            "image": {"docker-manifest-digest": manifest.to_string()},
+            "type": "cosign container image signature",
+        },
+        "optional": null,
+    });
+    said.to_string().into_bytes()
+}
+
+/// All signatures of a manifest, of both places.
+///
+/// # Errors
+/// The registry cannot be asked. That it has none is no error.
+pub(crate) async fn fetch(repository: &mut Repository<'_>, manifest: &Digest) -> Result<Vec<Signature>> {
+    let mut found = Vec::new();
+    let tag = tag_of(manifest);
+    match repository.manifest(&tag).await {
+        Ok(sent) => {
+            let read = Manifest::read(&sent.bytes, &format!("{}:{tag}", repository.reference.repository()))?;
+            simple(repository, &read, &tag, &mut found).await?;
+        }
+        Err(Error::NotFound(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let Some(index) = repository.referrers(manifest).await? else { return Ok(found) };
+    let all = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for entry in all.iter().filter(|entry| is_signature(entry)).take(MOST) {
+        let Some(entry) = descriptor(entry) else { continue };
+        let sent = repository.manifest(&entry.digest.to_string()).await?;
+        let place = format!("{}@{}", repository.reference.repository(), entry.digest);
+        let read = Manifest::read(&sent.bytes, &place)?;
+        simple(repository, &read, "by referrers", &mut found).await?;
+        for layer in read.layers.iter().filter(|layer| layer.media_type.starts_with(BUNDLE)).take(1) {
+            bundle(repository, layer, &mut found).await?;
+        }
+    }
+    Ok(found)
+}
+
+/// The tag that signatures of a manifest lie below.
+pub(crate) fn tag_of(manifest: &Digest) -> String {
+    format!("sha256-{}.sig", manifest.hex())
+}
+
+fn is_signature(entry: &Json) -> bool {
+    let kind = entry["artifactType"].as_str().unwrap_or_default();
+    kind == SIMPLE_REFERRER || kind.starts_with(BUNDLE)
+}
+
+async fn simple(
+    repository: &mut Repository<'_>,
+    manifest: &Manifest,
+    place: &str,
+    found: &mut Vec<Signature>,
+) -> Result<()> {
+    let layers = manifest.layers.iter().filter(|layer| layer.media_type == SIMPLE_TYPE && layer.size <= PAYLOAD_SIZE);
+    for layer in layers.take(MOST) {
+        let Some(signature) = layer.annotations[SIGNATURE].as_str().filter(|text| text.len() <= 1024) else { continue };
+        let payload = repository.blob(&layer.digest, layer.size).await?;
+        found.push(Signature {
+            form: SignatureForm::Simple,
+            payload: STANDARD.encode(&payload),
+            signature: signature.to_owned(),
+            place: place.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// The signature of a bundle (sigstore's `bundle.v0.3`), where it is one of a statement.
+async fn bundle(repository: &mut Repository<'_>, layer: &Descriptor, found: &mut Vec<Signature>) -> Result<()> {
+    if layer.size > BUNDLE_SIZE {
+        return Ok(());
+    }
+    let bytes = repository.blob(&layer.digest, layer.size).await?;
+    let read: Json = serde_json::from_slice(&bytes).unwrap_or_default();
+    let envelope = &read["dsseEnvelope"];
+    let (Some(payload), true) = (envelope["payload"].as_str(), envelope["payloadType"] == STATEMENT_TYPE) else {
+        return Ok(());
+    };
+    for signature in envelope["signatures"].as_array().into_iter().flatten().take(MOST) {
+        let Some(signature) = signature["sig"].as_str().filter(|text| text.len() <= 1024) else { continue };
+        found.push(Signature {
+            form: SignatureForm::Statement,
+            payload: payload.to_owned(),
+            signature: signature.to_owned(),
+            place: "by referrers".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

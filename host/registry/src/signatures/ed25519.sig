@@ -1,0 +1,1 @@
+I00/RQBggXjCLrsQjuHZccexiGo+Q7C/r0sB0xbdw6/nM1ibN3w2cA2Wxxm5aK5uXnGbPfsHqwUb+dVUKnoQAg==

@@ -1,0 +1,139 @@
+//! Artifacts that are here: components by the digest of their manifest, with what was found of signatures.
+
+use std::io::{Error, Result};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use doorward_registry::{Artifact, Digest, Signature};
+use serde::{Deserialize, Serialize};
+
+use crate::{config, files};
+
+/// So many artifacts are kept: more than a configuration names, with those before them.
+const MOST: usize = 64;
+
+/// The folder of artifacts.
+#[derive(Debug)]
+pub struct Store {
+    state: PathBuf,
+    folder: PathBuf,
+}
+
+/// What is known of an artifact that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The digest of its component.
+    pub component: Digest,
+    /// The version that it says it has, or else its tag.
+    pub version: Option<String>,
+    /// Signatures, whoever made them.
+    pub signatures: Vec<Signature>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    component: String,
+    version: Option<String>,
+    signatures: Vec<Signature>,
+}
+
+impl Kept {
+    /// Of an artifact.
+    pub fn of(artifact: &Artifact) -> Self {
+        let (version, signatures) = (artifact.version.clone(), artifact.signatures.clone());
+        Self { component: Digest::of(&artifact.component), version, signatures }
+    }
+
+    /// Adds signatures that were found later.
+    pub fn add(&mut self, more: Vec<Signature>) {
+        let new: Vec<Signature> = more.into_iter().filter(|signature| !self.signatures.contains(signature)).collect();
+        self.signatures.extend(new);
+    }
+}
+
+impl Store {
+    /// The one of a state directory.
+    pub fn of(state: &Path) -> Self {
+        Self { state: state.to_owned(), folder: config::store_in(state) }
+    }
+
+    fn paths(&self, manifest: &Digest) -> (PathBuf, PathBuf) {
+        let of = |end: &str| self.folder.join(format!("{}.{end}", manifest.hex()));
+        (of("wasm"), of("json"))
+    }
+
+    /// An artifact, if it is here and is what was written. One that is broken is not here: it is fetched again.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or others may write to it.
+    pub fn find(&self, manifest: &Digest) -> Result<Option<Kept>> {
+        if !self.folder.exists() {
+            return Ok(None);
+        }
+        files::private_folder(&self.folder).map_err(|error| self.told(&error))?;
+        let (component, about) = self.paths(manifest);
+        let (Some(bytes), Some(about)) = (files::read(&component)?, files::read(&about)?) else { return Ok(None) };
+        let Ok(written) = serde_json::from_slice::<Written>(&about) else { return Ok(None) };
+        let digest = Digest::parse(&written.component).filter(|digest| *digest == Digest::of(&bytes));
+        let kept = |component| Kept { component, version: written.version, signatures: written.signatures };
+        Ok(digest.map(kept))
+    }
+
+    /// Keeps an artifact.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self, artifact: &Artifact) -> Result<()> {
+        self.make().map_err(|error| self.told(&error))?;
+        self.prune();
+        // The component gets its name first: what is known of it says that it is whole.
+        files::replace(&self.paths(&artifact.manifest).0, &artifact.component)?;
+        self.note(&artifact.manifest, &Kept::of(artifact))
+    }
+
+    /// Writes what is known of an artifact.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn note(&self, manifest: &Digest, kept: &Kept) -> Result<()> {
+        let Kept { component, version, signatures } = kept.clone();
+        let written = Written { component: component.to_string(), version, signatures };
+        files::replace(&self.paths(manifest).1, &serde_json::to_vec(&written).map_err(Error::other)?)
+    }
+
+    /// Makes the folder. What root makes for the user of a state directory is that user's.
+    fn make(&self) -> Result<()> {
+        let root = rustix::process::geteuid().is_root();
+        let owner = std::fs::metadata(&self.state).ok().filter(|state| root && state.uid() != 0);
+        let Some(owner) = owner else {
+            files::own_folder(&self.state)?;
+            return files::own_folder(&self.folder);
+        };
+        match std::fs::DirBuilder::new().mode(0o700).create(&self.folder) {
+            Ok(()) => chown(&self.folder, Some(owner.uid()), Some(owner.gid())),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                files::private_folder(&self.folder).map(drop)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the oldest artifacts. One that is needed is in its generation too, and is fetched again where it is not.
+    fn prune(&self) {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut all: Vec<_> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "wasm"))
+            .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
+            .collect();
+        all.sort();
+        let surplus = all.len().saturating_sub(MOST);
+        for (_, path) in all.iter().take(surplus) {
+            drop((std::fs::remove_file(path), std::fs::remove_file(path.with_extension("json"))));
+        }
+    }
+
+    fn told(&self, error: &Error) -> Error {
+        Error::new(error.kind(), format!("{}: {error}", self.folder.display()))
+    }
+}
