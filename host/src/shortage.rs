@@ -58,7 +58,7 @@ fn wanted_open_files(config: &Config) -> Option<u64> {
     let of_listeners: Option<u64> = config.listeners.iter().map(|listener| limited(&listener.limits)).sum();
     let clients = of_listeners.into_iter().chain(limited(&config.flow.all)).min()?;
     let of_mail = |node: &Backend| {
-        if node.mail.is_any() { node.mail.max_connections } else { 0 }
+        if node.mail.servers().next().is_some() { node.mail.max_connections } else { 0 }
     };
     let of = |node: &Backend| node.max_connections + node.long_poll_max_connections + of_mail(node);
     let nodes = config.backends.iter().map(of).sum::<usize>() as u64;

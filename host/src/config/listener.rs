@@ -1,6 +1,6 @@
 //! `[[listener]]` and the flow limits: where browsers connect to, what is believed of them, and how many there may be.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,6 +58,19 @@ impl Listener {
         };
         let meet = one.ip() == two.ip() || takes(one, self.v6_only, two) || takes(two, other.v6_only, one);
         one.port() == two.port() && one.port() != 0 && meet
+    }
+}
+
+impl Listener {
+    /// Whether a host and a port are its own, as far as an address says so.
+    pub fn is_at(&self, host: &str, port: u16) -> bool {
+        let Address::Net(own) = self.address else { return false };
+        let host = if host.eq_ignore_ascii_case("localhost") { "127.0.0.1" } else { host };
+        let is_own = |ip: IpAddr| {
+            let takes = own.is_ipv4() == ip.is_ipv4() || (own.is_ipv6() && !self.v6_only);
+            ip == own.ip() || (own.ip().is_unspecified() && ip.is_loopback() && takes)
+        };
+        own.port() == port && port != 0 && host.parse().is_ok_and(is_own)
     }
 }
 
@@ -450,6 +463,34 @@ mod tests {
         check("\"[::]:80\"\nv6-only = true", r#""[::1]:80""#, true);
         check(r#""unix:a""#, r#""unix:a""#, true);
         check(r#""systemd:a""#, r#""systemd:b""#, false);
+    }
+
+    #[test]
+    fn a_mail_server_is_no_listener_of_doorwards() {
+        let check = |listener: &str, server: &str, is_fault: bool| {
+            let text = format!(
+                "[[listener]]\nname = \"a\"\naddress = {listener}\nprotocol = \"sieve\"\n\
+                 [[backend]]\nname = \"b\"\nurl = \"http://b/\"\nrecipe = \"form\"\nsieve = \"sieve://{server}\"\n\
+                 [[site]]\nhosts = [\"*\"]\n"
+            );
+            let faults = parse(&std::sync::Arc::new(Source::new("c", text)), Path::new(".")).err();
+            let found = faults.map(|faults| faults.to_string()).unwrap_or_default();
+            assert_eq!(
+                found.contains("backend[0].sieve") && found.contains("\"a\""),
+                is_fault,
+                "{listener} {server} {found}"
+            );
+        };
+        check(r#""127.0.0.1:4190""#, "127.0.0.1", true);
+        check(r#""127.0.0.1:4190""#, "localhost", true);
+        check(r#""127.0.0.1:4190""#, "127.0.0.1:4191", false);
+        check(r#""127.0.0.1:4190""#, "127.0.0.2", false);
+        check(r#""10.0.0.1:4190""#, "localhost", false);
+        check(r#""0.0.0.0:4190""#, "127.0.0.1", true);
+        check(r#""0.0.0.0:4190""#, "10.0.0.1", false);
+        check(r#""0.0.0.0:4190""#, "[::1]", false);
+        check(r#""[::]:4190""#, "localhost", true);
+        check("\"[::]:4190\"\nv6-only = true", "localhost", false);
     }
 
     #[test]

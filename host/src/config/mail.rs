@@ -157,9 +157,16 @@ impl NodeMail {
         }
     }
 
-    /// Whether it has any mail server.
-    pub fn is_any(&self) -> bool {
-        [&self.imap, &self.pop3, &self.sieve, &self.submission].into_iter().any(Option::is_some)
+    /// All of its servers, by their keys.
+    pub fn servers(&self) -> impl Iterator<Item = (&'static str, &MailUrl)> {
+        let all =
+            [("imap", &self.imap), ("pop3", &self.pop3), ("sieve", &self.sieve), ("submission", &self.submission)];
+        all.into_iter().filter_map(|(key, url)| Some((key, url.as_ref()?)))
+    }
+
+    /// Whether any of them is reached by TLS.
+    pub fn has_tls(&self) -> bool {
+        self.servers().any(|(_, url)| url.is_tls || self.start_tls)
     }
 }
 

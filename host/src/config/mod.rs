@@ -449,6 +449,14 @@ fn check_whole(t: &Table<'_>, config: &Config) {
             t.collector().add(admin.place.key("address").fault(found, "an address of its own"));
         }
     }
+    for backend in &config.backends {
+        for (key, url) in backend.mail.servers() {
+            if let Some(own) = config.listeners.iter().find(|listener| listener.is_at(&url.host, url.port)) {
+                let found = format!("{}, where the listener \"{}\" listens", url.authority(), own.name);
+                t.collector().add(backend.place.key(key).fault(found, "a mail server, and not Doorward itself"));
+            }
+        }
+    }
     let is_known = |name: &&String| config.backends.iter().any(|backend| backend.names().any(|known| known == *name));
     for name in config.default_backends.iter().filter(|name| !is_known(name)) {
         let place = t.place_of("default-backend");

@@ -6,7 +6,9 @@ use rustix::fs::{Access, access};
 use serde_json::Value as Json;
 
 use super::Snapshot;
-use crate::config::{Address, Collector, Config, DirectoryKind, LogTarget, Place, Policy, SharedComputer, Tls};
+use crate::config::{
+    Address, Collector, Config, DirectoryKind, LogTarget, Place, Policy, Protocol, SharedComputer, Tls,
+};
 use crate::{shortage, times, tls};
 
 /// Adds all of them.
@@ -15,6 +17,7 @@ pub(super) fn add(config: &Config, snapshot: &Snapshot, warnings: &Collector) {
     hosts(config, warnings);
     folders(config, warnings);
     open_files(config, warnings);
+    mail(config, warnings);
     attributes_of_recipes(config, snapshot, warnings);
     users(config, snapshot, warnings);
     for doubt in snapshot.pages.doubts() {
@@ -54,6 +57,22 @@ fn open_files(config: &Config, warnings: &Collector) {
     }
 }
 
+/// Doors for mail programs that let nobody in.
+fn mail(config: &Config, warnings: &Collector) {
+    for listener in config.listeners.iter().filter(|listener| listener.protocol != Protocol::Http) {
+        let protocol = listener.protocol.name();
+        if !config.backends.iter().any(|backend| backend.mail.at(listener.protocol).is_some()) {
+            let found = format!("\"{protocol}\", and no back-end has a server for it");
+            warnings.add(listener.place.key("protocol").warning(found, format!("the key {protocol} at back-ends")));
+        }
+        if listener.certificates.is_empty() && config.mail.clear_text_from.is_empty() {
+            let found = "a listener without TLS, where passwords are taken from nobody";
+            let expected = "certificates beside it, or clear-text-from in [mail]";
+            warnings.add(listener.place.key("protocol").warning(found, expected));
+        }
+    }
+}
+
 /// Certificates that do not hold, or not for long.
 fn certificates(config: &Config, warnings: &Collector) {
     let now = i64::try_from(times::seconds_now()).unwrap_or(i64::MAX);
@@ -72,9 +91,9 @@ fn certificates(config: &Config, warnings: &Collector) {
     }
     for backend in &config.backends {
         let place = backend.place.key("tls");
-        if backend.tls != Tls::default() && backend.url.starts_with("http:") {
-            warnings
-                .add(place.warning("settings of TLS for a back-end without TLS", "a url that begins with https://"));
+        if backend.tls != Tls::default() && backend.url.starts_with("http:") && !backend.mail.has_tls() {
+            let expected = "a url that begins with https://, or mail servers with TLS";
+            warnings.add(place.warning("settings of TLS for a back-end without TLS", expected));
         }
         backend.tls.certificate.iter().for_each(|file| chain(place.key("certificate"), file));
         backend.tls.ca.iter().for_each(|file| authorities(place.key("ca"), file));

@@ -1,4 +1,5 @@
-//! Real servers of ManageSieve and submission (Dovecot, Postfix), and real programs: Python's smtplib, curl, swaks, sieve-connect.
+//! Real servers of ManageSieve and submission (Dovecot, Postfix), and real programs: Python's smtplib, curl, swaks, sieve-connect,
+//! and Net_Sieve, which Roundcube has.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -86,6 +87,54 @@ fn python(stack: &Stack, proxy: &Proxy, with_sieve: bool, node: &str) -> usize {
     users.len() * 4
 }
 
+/// swaks and curl send a message each, by each way: how many in all.
+fn by_tools(stack: &Stack, proxy: &Proxy, alice: &User) -> usize {
+    let server = |name: &str| proxy.address(name).port().to_string();
+    for (listener, tls, auth) in [
+        ("submission", "--tls", "PLAIN"),
+        ("submission", "--tls", "LOGIN"),
+        ("submissions", "--tls-on-connect", "PLAIN"),
+    ] {
+        let mut swaks = Command::new("swaks");
+        swaks.args(["--server", "localhost", "--port", &server(listener), tls, "--tls-verify", "--auth", auth]);
+        swaks.arg("--tls-ca-path").arg(stack.ca()).args(["--auth-user", "alice", "--auth-password", &alice.password]);
+        swaks.args(["--from", &alice.mail, "--to", "somebody@example.test", "--ehlo", "client.example.test"]);
+        run(&mut swaks);
+        let mut curl = Command::new("curl");
+        let scheme = if tls == "--tls" { "smtp" } else { "smtps" };
+        curl.args(["--silent", "--show-error", "--ssl-reqd", "--max-time", "60", "--cacert"]).arg(stack.ca());
+        curl.args(["--user", &format!("alice:{}", alice.password), "--login-options", &format!("AUTH={auth}")]);
+        curl.args(["--mail-from", &alice.mail, "--mail-rcpt", "somebody@example.test", "--upload-file"])
+            .arg(stack.ca());
+        curl.arg(format!("{scheme}://localhost:{}/client.example.test", server(listener)));
+        run(&mut curl);
+    }
+    6
+}
+
+/// Net_Sieve keeps a script, and sieve-connect lists them.
+fn by_editors(stack: &Stack, proxy: &Proxy, alice: &User) {
+    let server = |name: &str| proxy.address(name).port().to_string();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/mail/net_sieve.php");
+    let php =
+        run(Command::new("php8.2").arg(script).arg(stack.ca()).args([&server("sieve"), "alice", &alice.password]));
+    assert!(php.contains("good"), "{php}");
+    let mut editor = Command::new("sieve-connect")
+        .args(["--server", "localhost", "--port", &server("sieve"), "--nosrv", "--user", "alice", "--passwordfd", "0"])
+        .arg("--tlscafile")
+        .arg(stack.ca())
+        .arg("--list")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("sieve-connect runs");
+    writeln!(editor.stdin.take().expect("a pipe"), "{}", alice.password).expect("it reads");
+    let ran = editor.wait_with_output().expect("it ends");
+    assert!(ran.status.success(), "{ran:?}");
+    proxy.wait_for_log("mail session .*protocol=\"sieve\".*user=\"alice\".*ended=\"", PATIENCE);
+}
+
 #[test]
 fn programs_keep_scripts_and_send_messages_at_real_servers() {
     let stack = Stack::with(&[], &["ldap1", "ldap2", "imap-a", "imap-b", "postfix"]);
@@ -117,47 +166,22 @@ fn programs_keep_scripts_and_send_messages_at_real_servers() {
     assert_eq!(told, users(&stack, "A").len() * 4, "Postfix is told who the client is: {}", all[0]);
 
     let alice = users(&stack, "A").into_iter().find(|user| user.uid == "alice").expect("she is there");
-    let server = |name: &str| proxy.address(name).port().to_string();
-    for (listener, tls, auth) in [
-        ("submission", "--tls", "PLAIN"),
-        ("submission", "--tls", "LOGIN"),
-        ("submissions", "--tls-on-connect", "PLAIN"),
-    ] {
-        let mut swaks = Command::new("swaks");
-        swaks.args(["--server", "localhost", "--port", &server(listener), tls, "--tls-verify", "--auth", auth]);
-        swaks.arg("--tls-ca-path").arg(stack.ca()).args(["--auth-user", "alice", "--auth-password", &alice.password]);
-        swaks.args(["--from", &alice.mail, "--to", "somebody@example.test", "--ehlo", "client.example.test"]);
-        run(&mut swaks);
-        let mut curl = Command::new("curl");
-        let scheme = if tls == "--tls" { "smtp" } else { "smtps" };
-        curl.args(["--silent", "--show-error", "--ssl-reqd", "--max-time", "60", "--cacert"]).arg(stack.ca());
-        curl.args(["--user", &format!("alice:{}", alice.password), "--login-options", &format!("AUTH={auth}")]);
-        curl.args(["--mail-from", &alice.mail, "--mail-rcpt", "somebody@example.test", "--upload-file"])
-            .arg(stack.ca());
-        curl.arg(format!("{scheme}://localhost:{}/client.example.test", server(listener)));
-        run(&mut curl);
-        sent += 2;
-    }
+    sent += by_tools(&stack, &proxy, alice);
     let _ = messages(&stack, sent);
-    let mut editor = Command::new("sieve-connect")
-        .args(["--server", "localhost", "--port", &server("sieve"), "--nosrv", "--user", "alice", "--passwordfd", "0"])
-        .arg("--tlscafile")
-        .arg(stack.ca())
-        .arg("--list")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("sieve-connect runs");
-    writeln!(editor.stdin.take().expect("a pipe"), "{}", alice.password).expect("it reads");
-    let ran = editor.wait_with_output().expect("it ends");
-    assert!(ran.status.success(), "{ran:?}");
-    proxy.wait_for_log("mail session .*protocol=\"sieve\".*user=\"alice\".*ended=\"", PATIENCE);
+    by_editors(&stack, &proxy, alice);
 
     // A server that is away is no wrong password.
     stack.ctl(&["stop", "postfix"]);
     let mut swaks = Command::new("swaks");
-    swaks.args(["--server", "localhost", "--port", &server("submission"), "--tls", "--auth", "PLAIN"]);
+    swaks.args([
+        "--server",
+        "localhost",
+        "--port",
+        &proxy.address("submission").port().to_string(),
+        "--tls",
+        "--auth",
+        "PLAIN",
+    ]);
     swaks.args(["--auth-user", "alice", "--auth-password", &alice.password, "--to", "somebody@example.test"]);
     let refused = swaks.output().expect("swaks runs");
     assert!(String::from_utf8_lossy(&refused.stdout).contains("454 4.7.0"), "{refused:?}");

@@ -30,7 +30,7 @@ const CASES: &[Case] = &[
     Case("M06j", "", "> AUTH LOGIN ⟨bob⟩⏎⏎\n< 334 …\n< 535 5.7.8 …\n="),
     Case("M07a", "", "> AUTH PLAIN⏎\n< 334 \n> *⏎NOOP⏎\n< 501 …\n< 250 …\n="),
     Case("M07b", "", "> AUTH PLAIN⏎\n< 334 \n> =⏎\n< 535 5.7.8 …\n="),
-    Case("M07c", "", "> AUTH PLAIN⏎\n< 334 \n> x*16385*\n< 500 5.5.6 …\nend\n="),
+    Case("M07c", "", "> AUTH PLAIN⏎\n< 334 \n> x*100000*\n< 500 5.5.6 …\nend\n="),
     Case("M07d", "", "> AUTH LOGIN⏎\n< 334 …\n> *⏎NOOP⏎\n< 501 …\n< 250 …\n="),
     Case("M07e", "", "> AUTH LOGIN ⟨bob⟩⏎\n< 334 …\n> *⏎NOOP⏎\n< 501 …\n< 250 …\n="),
     Case("M07f", "", "> AUTH PLAIN !!!!⏎AUTH PLAIN AAA⏎AUTH LOGIN =AAA⏎\n*3*< 501 5.5.2 …\n="),
@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
     Case("M17", "", "> POST / HTTP/1.1⏎Host: x⏎⏎EHLO x⏎AUTH PLAIN ⟨\\0bob\\0pwd⟩⏎\nend\n="),
     Case("M18", "", "> NOOP\\nNOOP⏎\n< 501 …\n< 250 …"),
     Case("M19", "", "> NOOP \\0⏎\n< 421 …\nend"),
-    Case("M20", "", "> NOOP x*8188*\n< 500 5.5.6 …\nend"),
+    Case("M20", "", "> NOOP x*100000*\n< 500 5.5.6 …\nend"),
     Case("M21", "", "> STARTTLS⏎\n< 503 5.5.1 …"),
     Case(
         "M22",

@@ -45,7 +45,9 @@ use crate::worker::Worker;
 const AHEAD: usize = 16 << 10;
 /// So much is read at once before the login.
 const STEP: usize = 4 << 10;
-/// A client that reads nothing is not told goodbye for longer.
+/// So much of what a client still sends is thrown away when it was told goodbye.
+const UNREAD: usize = 256 << 10;
+/// A client that reads nothing, or does not leave, is not told goodbye for longer.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// How often it is looked whether another process ended a session.
 const LOOK: Duration = Duration::from_secs(60);
@@ -216,9 +218,22 @@ impl<T: Talk> Door<T> {
             }
             let _ = self.flush().await;
             let _ = self.line.shutdown().await;
+            self.let_go().await;
         };
         let _ = tokio::time::timeout(GOODBYE, farewell).await;
         None
+    }
+
+    /// Reads on for a while, and throws it away: what a client has sent and nobody reads makes the system close its connection
+    /// so that the goodbye is lost.
+    async fn let_go(&mut self) {
+        let (mut step, mut left) = (Zeroizing::new([0; STEP]), UNREAD);
+        while let Ok(length @ 1..) = self.line.read(&mut step[..]).await {
+            left = left.saturating_sub(length);
+            if left == 0 {
+                return;
+            }
+        }
     }
 
     async fn until_login(&mut self) -> Result<Entered, Option<Bye>> {
