@@ -201,6 +201,11 @@ DW_IMPORT("clock", "now") uint64_t dw_now(void);
 DW_FACT_NAMED(dw_text, date, "clock", "date")
 DW_FACT_COUNT(weekday, "clock", "weekday")
 DW_FACT_COUNT(hour, "clock", "hour")
+/* Whether a list of the operator's has a value. */
+DW_IMPORT("lists", "list-contains") bool dw_import_list_contains(const char *, size_t, const char *, size_t);
+DW_UNUSED bool dw_list_contains(dw_text name, dw_text value) {
+    return dw_import_list_contains(name.at, name.size, value.at, value.size);
+}
 DW_FACT_TEXT(client_address, "connection", "client-address")
 DW_IMPORT("connection", "client-port") uint32_t dw_client_port(void);
 DW_FACT_TEXT(listener, "connection", "listener")

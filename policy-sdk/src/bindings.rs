@@ -20,6 +20,7 @@ pub mod facts {
             world facts {
                 import doorward:policy/log@0.1.1;
                 import doorward:policy/clock@0.1.1;
+                import doorward:policy/lists@0.1.1;
                 import doorward:policy/connection@0.1.1;
                 import doorward:policy/request@0.1.1;
                 import doorward:policy/login@0.1.1;

@@ -34,8 +34,8 @@ pub struct RouteFacts {
 /// Reads a fact: `fact!(facts, interface::function(name))`.
 #[cfg(target_family = "wasm")]
 macro_rules! fact {
-    ($facts:ident, $interface:ident :: $function:ident ( $($name:ident)? )) => {
-        crate::bindings::facts::doorward::policy::$interface::$function($($name)?)
+    ($facts:ident, $interface:ident :: $function:ident ( $($name:ident),* )) => {
+        crate::bindings::facts::doorward::policy::$interface::$function($($name),*)
     };
 }
 
@@ -47,6 +47,9 @@ macro_rules! fact {
     };
     ($facts:ident, $interface:ident :: $function:ident ( $name:ident )) => {
         $facts.given.read(stringify!($function), Some($name))
+    };
+    ($facts:ident, $interface:ident :: $function:ident ( $name:ident, $value:ident )) => {
+        $facts.given.read(stringify!($function), Some(&format!("{} {}", $name, $value)))
     };
 }
 
@@ -88,8 +91,14 @@ impl ConnectionFacts {
     }
 }
 
-/// Facts of the clock that a decision may read and be found again: until they change.
+/// Lists, and facts of the clock that a decision may read and be found again: until they change.
 impl ConnectionFacts {
+    /// Whether the list of that name, a file of the operator's beside the policy, has the value: as a line of its own, in upper or
+    /// lower case; or, if it is an address, in one of its networks. A list that there is not has nothing.
+    pub fn list_contains(&self, name: &str, value: &str) -> bool {
+        fact!(self, lists::list_contains(name, value))
+    }
+
     /// The date at an offset from UTC ("+01:00", "Z"): "2026-12-01"; empty if that is no offset.
     pub fn date(&self, offset: &str) -> String {
         fact!(self, clock::date(offset))

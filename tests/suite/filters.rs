@@ -170,3 +170,45 @@ fn a_page_is_in_the_look_and_the_language_of_the_site() {
     let (_node, proxy) = start(&notice("login", "x"), "");
     assert_eq!(proxy.client().get("/").status, 503, "only what is a notice");
 }
+
+/// An access policy that denies whoever is on the list `blocked`.
+fn blocklist() -> Guest {
+    Guest::new(Question::Access)
+        .imports(&format!(
+            "(import \"doorward:policy/connection@{VERSION}\" \"client-address\" (func $address (param i32)))
+             (import \"doorward:policy/lists@{VERSION}\" \"list-contains\" (func $has (param i32 i32 i32 i32) (result i32)))"
+        ))
+        .extra("(data (i32.const 2048) \"blocked\")")
+        .answer(
+            "(call $address (i32.const 3072))
+             (i32.store8 (i32.const 16) (call $has (i32.const 2048) (i32.const 7)
+               (i32.load (i32.const 3072)) (i32.load (i32.const 3076))))
+             i32.const 16",
+        )
+}
+
+#[test]
+fn a_list_is_replaced_by_a_reload_and_a_wrong_one_leaves_the_old_one_serving() {
+    let node = webmail(|_| Answer::text("inbox"));
+    let policy =
+        "[[policy]]\nname = \"p\"\nasks = \"access\"\nfile = \"p.wasm\"\n[policy.lists]\nblocked = \"blocked.txt\"\n";
+    let text = config(&format!("{ADMIN}{policy}"), &[("node-a", &node, "")]);
+    let proxy = setup().file("p.wasm", blocklist().build()).file("blocked.txt", "192.0.2.0/24\n").serve(&text);
+    let is_let_in = || proxy.client().try_send(Request::new("GET", "/")).is_ok();
+    assert!(is_let_in());
+    let digest = proxy.status()["policies"][0]["digest"].clone();
+    let replace = |text: &str| {
+        proxy.write("next", text);
+        std::fs::rename(proxy.dir().join("next"), proxy.dir().join("blocked.txt")).expect("a rename");
+        proxy.admin("POST", "/reload")
+    };
+    assert_eq!(replace("192.0.2.0/24\n127.0.0.0/8 # this machine\n").0, 200);
+    assert!(!is_let_in(), "its network is on the list");
+    let (status, told) = replace("127.0.0.0/99\n");
+    assert_eq!(status, 422, "{told}");
+    assert!(told.contains("blocked.txt: line 1") && told.contains("is no network"), "{told}");
+    assert!(!is_let_in(), "the old one holds");
+    assert_eq!(replace("").0, 200);
+    assert!(is_let_in());
+    assert_eq!(proxy.status()["policies"][0]["digest"], digest, "the component was the same all the time");
+}

@@ -61,7 +61,7 @@ fn interfaces(question: Question) -> &'static [&'static str] {
 
 /// The files, or of one question's those that it needs, by name.
 fn files(question: Option<Question>) -> Vec<(String, String)> {
-    let always = ["worlds", "settings", "log", "clock"];
+    let always = ["worlds", "settings", "log", "clock", "lists"];
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let files =
         crate::interface::interface_files().map(|(name, bytes)| (name.to_string_lossy().into_owned(), text(bytes)));

@@ -221,7 +221,7 @@ fn linker(engine: &Engine, question: Question, grants: &Grants) -> Result<Linker
         define(&mut At { linker, interface, grants })
     };
     define("log", log)?;
-    for interface in ["clock", "connection", "request", "login", "nodes", "session", "usage"] {
+    for interface in ["clock", "lists", "connection", "request", "login", "nodes", "session", "usage"] {
         define(interface, facts)?;
     }
     if question == Question::Template {
@@ -251,12 +251,14 @@ macro_rules! functions {
     (
         functions { $($plain:ident $pm:ident $pi:literal $pf:literal $pt:ident $ps:literal;)* }
         named { $($named:ident $nm:ident $ni:literal $nf:literal $nt:ident $ns:literal;)* }
+        pairs { $($pair:ident $am:ident $ai:literal $af:literal $at:ident $as:literal;)* }
         others { $($other:tt)* }
     ) => {
         /// The functions of one interface.
         fn facts(at: &mut At<'_>) -> Result<()> {
             $(if at.interface == $pi { at.plain::<rust_type!($pt)>($pf, Fact::$plain)?; })*
             $(if at.interface == $ni { at.named::<rust_type!($nt)>($nf)?; })*
+            $(if at.interface == $ai { at.pair::<rust_type!($at)>($af)?; })*
             Ok(())
         }
     };
@@ -280,6 +282,24 @@ impl At<'_> {
         }
         self.linker.func_wrap(function, move |mut store, (name,): (String,)| {
             let value = match Fact::named(function, Some(&name)) {
+                Some(fact) => store.data_mut().read(fact)?,
+                None => Value::Missing,
+            };
+            Ok((T::of(value),))
+        })
+    }
+}
+
+impl At<'_> {
+    /// A fact that is asked for by a name and a value.
+    fn pair<T: OfValue>(&mut self, function: &'static str) -> Result<()> {
+        if !self.grants.has(self.interface, function) {
+            return Ok(());
+        }
+        self.linker.func_wrap(function, move |mut store, (name, value): (String, String)| {
+            // The first blank parts them.
+            let both = (!name.contains(' ')).then(|| format!("{name} {value}"));
+            let value = match both.and_then(|both| Fact::named(function, Some(&both))) {
                 Some(fact) => store.data_mut().read(fact)?,
                 None => Value::Missing,
             };

@@ -38,6 +38,7 @@ macro_rules! fact {
     (
         functions { $($plain:ident $pm:ident $pi:literal $pf:literal $pt:ident $ps:literal;)* }
         named { $($named:ident $nm:ident $ni:literal $nf:literal $nt:ident $ns:literal;)* }
+        pairs { $($pair:ident $am:ident $ai:literal $af:literal $at:ident $as:literal;)* }
         others { $($other:ident $om:ident $oi:literal $of:literal $ot:ident $os:literal;)* }
     ) => {
         /// Something that a policy may ask, as in the WIT.
@@ -45,6 +46,7 @@ macro_rules! fact {
         pub enum Fact {
             $(#[doc = $ps] $plain,)*
             $(#[doc = $ns] $named(asked_by!($named)),)*
+            $(#[doc = $as] $pair(Arc<str>),)*
             $(#[doc = $os] $other,)*
         }
 
@@ -54,6 +56,7 @@ macro_rules! fact {
                 match self {
                     $(Self::$plain => ($pi, $pf, None),)*
                     $(Self::$named(name) => ($ni, $nf, Some(name.as_ref())),)*
+                    $(Self::$pair(both) => ($ai, $af, Some(both.as_ref())),)*
                     $(Self::$other => ($oi, $of, None),)*
                 }
             }
@@ -63,6 +66,7 @@ macro_rules! fact {
                 match self {
                     $(Self::$plain => ValueType::$pt,)*
                     $(Self::$named(_) => ValueType::$nt,)*
+                    $(Self::$pair(_) => ValueType::$at,)*
                     $(Self::$other => ValueType::$ot,)*
                 }
             }
@@ -72,6 +76,7 @@ macro_rules! fact {
                 match (function, name) {
                     $(($pf, None) => Some(Self::$plain),)*
                     $(($nf, Some(name)) => asked!($named, name).map(Self::$named),)*
+                    $(($af, Some(both)) => Some(Self::$pair(both.into())),)*
                     $(($of, None) => Some(Self::$other),)*
                     _ => None,
                 }
@@ -83,6 +88,16 @@ macro_rules! fact {
 doorward_vectors::facts!(fact);
 
 impl Fact {
+    /// What it is called where its value is left out: of a pair without the second, which the policy may have read elsewhere.
+    fn masked(&self) -> String {
+        match (self, self.parts()) {
+            (Self::ListContains(_), (interface, function, Some(both))) => {
+                format!("{interface}.{function}({} \u{2026})", both.split(' ').next().unwrap_or_default())
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// Whether a decision that read it may be found again: the time of day and dice never say the same twice.
     pub fn is_cacheable(&self) -> bool {
         !matches!(self, Self::Now | Self::Random)
@@ -232,7 +247,7 @@ impl Trace {
     pub fn to_json(&self, masked: impl Fn(&Fact) -> bool) -> Json {
         let read = |(fact, value): &(Fact, Value<'static>)| {
             if masked(fact) {
-                json!({"fact": fact.to_string(), "masked": true})
+                json!({"fact": fact.masked(), "masked": true})
             } else {
                 json!({"fact": fact.to_string(), "value": value.to_json()})
             }
@@ -359,6 +374,15 @@ mod tests {
         assert_eq!(given.read(&Fact::Query("q".into())), None);
         let wrong = json!({"hots": "a", "client-port": 70000, "form": "phone", "header": {"a b": "c"}});
         assert_eq!(Given::from_json(&wrong).unwrap_err().len(), 4);
+    }
+
+    #[test]
+    fn what_was_looked_for_on_a_list_is_masked_with_the_answer() {
+        let mut trace = Trace::default();
+        trace.push(Fact::ListContains("vips ann@a.test".into()), Value::Flag(true)).unwrap();
+        let (open, masked) = (trace.to_json(|_| false), trace.to_json(|_| true));
+        assert_eq!(open, json!([{"fact": "lists.list-contains(vips ann@a.test)", "value": true}]));
+        assert_eq!(masked, json!([{"fact": "lists.list-contains(vips \u{2026})", "masked": true}]));
     }
 
     #[test]

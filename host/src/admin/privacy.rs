@@ -13,7 +13,7 @@ use super::caller::Caller;
 const HIDDEN: &str = "…";
 
 /// Facts that say nothing about a person: of the connection, the request's form, and counts.
-const HARMLESS: [&str; 13] = [
+const HARMLESS: [&str; 16] = [
     "connection.listener",
     "connection.local-address",
     "connection.tls-server-name",
@@ -27,6 +27,9 @@ const HARMLESS: [&str; 13] = [
     "request.header(sec-ch-ua-mobile)",
     "request.header(sec-ch-ua-platform)",
     "login.known",
+    "nodes.usual-node",
+    "session.session-node",
+    "session.session-site",
 ];
 
 /// Fields of an event with texts of ours, or of the configuration.
@@ -96,6 +99,9 @@ fn of_read(read: &Json, caller: &Caller) -> Json {
         (fact, value) if fact.ends_with(".form") || fact == "clock.now" => value.clone(),
         _ => json!(HIDDEN),
     };
+    // What was looked for on a list may be anybody's.
+    let list = fact.strip_prefix("lists.list-contains(").and_then(|both| both.split(' ').next());
+    let fact = list.map_or_else(|| fact.to_owned(), |list| format!("lists.list-contains({list} {HIDDEN})"));
     json!({"fact": fact, "value": value})
 }
 
@@ -144,6 +150,8 @@ mod tests {
                 {"fact": "request.header(referer)", "value": "https://a.test/alice"},
                 {"fact": "request.cookie(kiosk)", "masked": true},
                 {"fact": "request.host", "value": "mail.test"},
+                {"fact": "lists.list-contains(vips alice)", "value": true},
+                {"fact": "session.session-user", "value": "alice"},
             ],
         });
         let viewed = seen(&event, &caller(Role::Viewer));

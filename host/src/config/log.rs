@@ -243,9 +243,10 @@ pub(super) fn default(place: Place) -> Log {
     Log { to, decisions_mask: default_mask(), decisions_sample: 100 }
 }
 
-/// What cannot be shown to everybody who may read a log: cookies, and all about who logs in.
+/// What cannot be shown to everybody who may read a log: cookies, who logs in and whose session it is, and what was looked for on
+/// lists, which may be a name.
 fn default_mask() -> Vec<String> {
-    vec!["request.cookie".to_owned(), "login.*".to_owned()]
+    ["request.cookie", "login.*", "session.session-user", "lists.*"].map(str::to_owned).to_vec()
 }
 
 /// What nobody should miss goes to standard error, where nothing else takes it.

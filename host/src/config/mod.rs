@@ -235,6 +235,8 @@ pub struct Policy {
     pub sites: Vec<String>,
     /// A candidate that is asked the same.
     pub shadow: Option<PathBuf>,
+    /// Files that it may ask by name whether they have a value.
+    pub lists: Vec<(String, PathBuf)>,
     /// Its settings, as JSON.
     pub settings: serde_json::Value,
     /// Where it stands.

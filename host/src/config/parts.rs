@@ -75,7 +75,10 @@ impl Config {
         for policy in &self.policies {
             // What is kept of a registry is named by its digest, which the lock file has.
             let file = policy.file.iter().filter(|_| policy.remote.is_none());
-            add(format!("policy {}", policy.name), file.chain(&policy.shadow).collect());
+            add(
+                format!("policy {}", policy.name),
+                file.chain(&policy.shadow).chain(policy.lists.iter().map(|(_, file)| file)).collect(),
+            );
         }
         add("registry".to_owned(), self.registry.files().collect());
         add("templates".to_owned(), self.templates.iter().collect());

@@ -47,6 +47,7 @@ pub(super) fn policy(t: &Table<'_>, base: &Path) -> Policy {
         listeners: t.texts("listeners"),
         sites: t.texts("sites").iter().map(|site| site.to_ascii_lowercase()).collect(),
         shadow: shadow.map(|path| base.join(path)),
+        lists: t.table("lists", |t| lists(t, base)).unwrap_or_default(),
         settings: t.json("settings").unwrap_or_else(|| serde_json::Value::Object(serde_json::Map::new())),
         place: t.place(),
     }
@@ -80,6 +81,7 @@ impl Policy {
             listeners: Vec::new(),
             sites: Vec::new(),
             shadow: None,
+            lists: Vec::new(),
             settings: serde_json::Value::Object(serde_json::Map::new()),
             place,
         }
@@ -89,6 +91,18 @@ impl Policy {
 /// What one login says to a policy shall not be near another.
 fn usual_instances(asks: Question) -> Instances {
     if matches!(asks, Question::AuthMode | Question::Route) { Instances::Fresh } else { Instances::Warm }
+}
+
+/// `[policy.lists]`: files by the names that the policy knows them by.
+fn lists(t: &Table<'_>, base: &Path) -> Vec<(String, std::path::PathBuf)> {
+    let list = |name: String| {
+        if name.contains(char::is_whitespace) {
+            t.fault(&name, "a name with a blank", "a name without blanks");
+        }
+        let path = t.text(&name)?;
+        Some((name, base.join(path)))
+    };
+    t.keys().into_iter().filter_map(list).collect()
 }
 
 fn question(t: &Table<'_>) -> Question {
@@ -180,7 +194,8 @@ fn breaker(t: &Table<'_>) -> Breaker {
 }
 
 /// What may be granted: the interfaces of the WIT, and an empty WASI.
-pub const GRANTS: [&str; 9] = ["log", "clock", "connection", "request", "session", "usage", "login", "nodes", "wasi"];
+pub const GRANTS: [&str; 10] =
+    ["log", "clock", "lists", "connection", "request", "session", "usage", "login", "nodes", "wasi"];
 
 fn grants(t: &Table<'_>) -> Option<Vec<String>> {
     let grants = t.texts("grants");

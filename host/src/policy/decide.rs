@@ -135,6 +135,7 @@ struct Place<'a> {
 impl Policy {
     /// What the policy says to these facts.
     pub(super) fn decide(self: &Arc<Self>, guests: &mut Guests, facts: &Facts) -> Outcome {
+        let facts = &*facts.with(&self.lists);
         let mut place = guests.place(self);
         if let Some(answer) = self.remembered(place.shelf, facts) {
             self.found(&mut place, facts, &answer);
@@ -179,6 +180,7 @@ impl Policy {
 
     /// What a shadow says, and what it read.
     pub(super) fn decide_with_trace(self: &Arc<Self>, guests: &mut Guests, facts: &Facts) -> (Outcome, Trace) {
+        let facts = &*facts.with(&self.lists);
         let mut place = guests.place(self);
         if let Some(answer) = self.remembered(place.shelf, facts) {
             let trace = place.shelf.memo.trace(facts);

@@ -12,6 +12,7 @@ use hyper::Version;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::http::request::Parts;
 
+use super::lists::Lists;
 use crate::limits::{Counted, Recent};
 use crate::peer::Peer;
 use crate::request_id::RequestId;
@@ -32,6 +33,8 @@ pub struct Facts {
     pub session: Option<Arc<SessionFacts>>,
     /// What was counted of requests like this one, for filters that may read it.
     pub usage: Option<Arc<Counted>>,
+    /// The lists of the policy that is asked.
+    pub lists: Option<Arc<Lists>>,
     /// The nodes, for route policies.
     pub nodes: Option<Arc<NodeFacts>>,
     now: u64,
@@ -106,6 +109,7 @@ impl Facts {
             login: None,
             session: None,
             usage: None,
+            lists: None,
             nodes: None,
             now: seconds_now(),
         }
@@ -155,6 +159,14 @@ impl Facts {
 
     fn of_request<'a>(&'a self, read: impl FnOnce(&'a RequestFacts) -> Value<'a>) -> Value<'a> {
         self.request.as_ref().map_or(Value::Missing, read)
+    }
+
+    /// These, as a policy gets them that has lists.
+    pub(super) fn with(&self, lists: &Arc<Lists>) -> Cow<'_, Self> {
+        if lists.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { lists: Some(lists.clone()), ..self.clone() })
     }
 
     fn of_session<'a>(&'a self, read: impl FnOnce(&'a SessionFacts) -> Value<'a>) -> Value<'a> {
@@ -235,6 +247,7 @@ impl Read for Facts {
             Fact::RequestsOfSession(steps) => self.of_usage(steps, |counted| counted.session),
             Fact::RequestsOfAddress(steps) => self.of_usage(steps, |counted| counted.address),
             Fact::RequestsForPath(steps) => self.of_usage(steps, |counted| counted.path),
+            Fact::ListContains(both) => Value::Flag(self.lists.as_ref().is_some_and(|lists| lists.contain(both))),
             Fact::Date(offset) => {
                 self.at(offset, |at| Value::Text(Cow::Owned(format!("{:04}-{:02}-{:02}", at.year, at.month, at.day))))
             }

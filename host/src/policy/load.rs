@@ -9,6 +9,7 @@ use wasmtime::Engine;
 
 use super::compile::Limits;
 use super::compiler::{Compiler, digest};
+use super::lists::Lists;
 use super::quarantine::Quarantine;
 use super::spec::{PolicySpec, Scope};
 use crate::config::{self, Fault, Faults, Instances};
@@ -61,6 +62,7 @@ pub fn load(
         return Err(at_file(config).fault(found, expected).into());
     }
     let mut policy = build(config, compiler, &bytes, digest)?;
+    policy.lists = Arc::new(Lists::read(&config.lists, &config.place)?);
     if let Some((reason, Suspect::LeftAlone)) = suspect {
         let (policy_name, digest) = (&policy.name, &policy.digest);
         tracing::error!(policy = policy_name, digest, reason, "a policy is under quarantine: it is not asked");
@@ -157,6 +159,7 @@ fn build(config: &config::Policy, compiler: &Compiler, bytes: &[u8], digest: Str
             sites: config.sites.iter().cloned().collect(),
         },
         settings: config.settings.to_string(),
+        lists: Arc::default(),
         linked,
         shadow: None,
         left_alone: false,

@@ -10,6 +10,7 @@ mod decide;
 mod desk;
 mod facts;
 mod headers;
+mod lists;
 mod load;
 mod quarantine;
 mod record;
@@ -29,6 +30,7 @@ pub use doorward_engine::{
 };
 pub use doorward_vectors::WIT_VERSION;
 pub use facts::{Facts, LoginFacts, NodeFacts, RequestFacts, SessionFacts};
+pub use lists::Lists;
 pub use load::{BUILT_IN, Suspect, bytes_of, load, manifest_of, schema_of};
 pub use quarantine::Quarantine;
 pub use record::{Mask, Record, Recorded, Taker};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use doorward_engine::{BreakerSettings, Grants, Linked, Manifest, Start};
 
 use super::facts::Facts;
+use super::lists::Lists;
 use crate::config::{self, OnError, Question, Recording};
 
 /// A policy of one Snapshot: compiled, linked, and proved by a canary.
@@ -32,6 +33,8 @@ pub struct PolicySpec {
     pub(super) breaker: config::Breaker,
     pub(super) scope: Scope,
     pub(super) settings: String,
+    /// What it may ask for by `list-contains`.
+    pub(super) lists: Arc<Lists>,
     /// Follows from the digest and the grants.
     pub(super) linked: Linked,
     /// A candidate that is asked what this one was asked.
@@ -65,7 +68,7 @@ impl PolicySpec {
     /// instances, what they remember, its counters and its breaker are the other's too.
     pub(super) fn runs_as(&self, other: &Self) -> bool {
         self.digest == other.digest
-            && self.settings == other.settings
+            && (&self.settings, &self.lists) == (&other.settings, &other.lists)
             && (&self.name, self.question) == (&other.name, other.question)
             && (self.memory, self.time, self.memo, self.per_call)
                 == (other.memory, other.time, other.memo, other.per_call)

@@ -79,6 +79,7 @@ fn sample(index: usize) -> Option<Arc<Given>> {
         "requests-of-session": {"minute 60": 0}, "requests-of-address": {"minute 60": 60 * (index % 2)},
         "requests-for-path": {"minute 60": 0},
         "date": {"Z": "2026-06-01"}, "weekday": {"Z": 1 + index % 7}, "hour": {"Z": index % 24},
+        "list-contains": {"blocked 203.0.113.200": true},
         "node-state": {"node-a": of(&["up", "up", "drained", "down"]), "node-b": "up"},
         "node-load": {"node-a": of(&["free", "busy", "full"]), "node-b": "free"},
         "recent-failures-from-address": index % 4, "recent-failures-for-user": 0,

@@ -102,6 +102,7 @@ macro_rules! methods {
     (
         functions { $($plain:ident $pm:ident $pi:literal $pf:literal $pt:ident $ps:literal;)* }
         named { $($named:ident $nm:ident $ni:literal $nf:literal $nt:ident $ns:literal;)* }
+        pairs { $($pair:ident $am:ident $ai:literal $af:literal $at:ident $as:literal;)* }
         others { $($other:tt)* }
     ) => {
         impl Given {
@@ -115,6 +116,12 @@ macro_rules! methods {
                 #[doc = concat!("Gives the fact `", $ni, ".", $nf, "` for one name: ", $ns, ".")]
                 pub fn $nm(self, name: &str, value: given_type!($nt)) -> Given {
                     self.give(stringify!($nm), Some(name), json!(value))
+                }
+            )*
+            $(
+                #[doc = concat!("Gives the fact `", $ai, ".", $af, "` for one name and value: ", $as, ".")]
+                pub fn $am(self, name: &str, of: &str, value: given_type!($at)) -> Given {
+                    self.give(stringify!($am), Some(&format!("{name} {of}")), json!(value))
                 }
             )*
         }

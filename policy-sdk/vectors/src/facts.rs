@@ -49,9 +49,10 @@ pub enum ValueType {
     Form,
 }
 
-/// Calls a macro with the table: `facts!(my_macro)` becomes `my_macro! { functions { rows } named { rows } others { rows } }`.
+/// Calls a macro with the table: `facts!(my_macro)` becomes `my_macro! { functions { rows } named { rows } pairs { rows } others { rows } }`.
 /// A row is `Name method "interface" "function" ValueType "what it is";`. Those of `functions` take no parameter, those of
-/// `named` take a name, and `others` are no functions of the interface.
+/// `named` take a name, those of `pairs` two (of which the fact has both, with a blank between them), and `others` are no functions
+/// of the interface.
 #[macro_export]
 macro_rules! facts {
     ($($with:tt)+) => {
@@ -95,6 +96,9 @@ macro_rules! facts {
                 NodeState node_state "nodes" "node-state" Optional "whether a back-end is up, down or drained";
                 NodeLoad node_load "nodes" "node-load" Optional "whether a back-end is free, busy or full";
             }
+            pairs {
+                ListContains list_contains "lists" "list-contains" Flag "whether a list of the operator's has a value";
+            }
             others {
                 Form form "template" "form" Form "the form of the device: the parameter of the question `template`";
                 Random random "wasi" "random" Seed "the seed of WASI's random numbers in a decision";
@@ -107,12 +111,14 @@ macro_rules! table {
     (
         functions { $($a:ident $am:ident $ai:literal $af:literal $at:ident $as:literal;)* }
         named { $($b:ident $bm:ident $bi:literal $bf:literal $bt:ident $bs:literal;)* }
+        pairs { $($p:ident $pm:ident $pi:literal $pf:literal $pt:ident $ps:literal;)* }
         others { $($c:ident $cm:ident $ci:literal $cf:literal $ct:ident $cs:literal;)* }
     ) => {
         /// All facts, by interface and function.
         pub const FACTS: &[FactType] = &[
             $(fact($ai, $af, stringify!($am), false, ValueType::$at),)*
             $(fact($bi, $bf, stringify!($bm), true, ValueType::$bt),)*
+            $(fact($pi, $pf, stringify!($pm), true, ValueType::$pt),)*
             $(fact($ci, $cf, stringify!($cm), false, ValueType::$ct),)*
         ];
     };

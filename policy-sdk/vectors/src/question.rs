@@ -53,11 +53,11 @@ impl Question {
     /// The interfaces of its world: what its policies may import unless the operator grants something else.
     pub fn imports(self) -> &'static [&'static str] {
         match self {
-            Self::Access => &["log", "clock", "connection"],
-            Self::Device | Self::Template => &["log", "clock", "connection", "request"],
-            Self::Filter => &["log", "clock", "connection", "request", "session", "usage"],
-            Self::AuthMode => &["log", "clock", "connection", "request", "login"],
-            Self::Route => &["log", "clock", "connection", "request", "login", "nodes"],
+            Self::Access => &["log", "clock", "lists", "connection"],
+            Self::Device | Self::Template => &["log", "clock", "lists", "connection", "request"],
+            Self::Filter => &["log", "clock", "lists", "connection", "request", "session", "usage"],
+            Self::AuthMode => &["log", "clock", "lists", "connection", "request", "login"],
+            Self::Route => &["log", "clock", "lists", "connection", "request", "login", "nodes"],
         }
     }
 
