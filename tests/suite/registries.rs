@@ -440,6 +440,14 @@ fn a_signature_counts_wherever_cosign_puts_it() {
         assert!(verify(1).contains("says no repository"));
         bundle(&json!({"digest": digest, "annotations": {"repository": repository}}));
         assert!(verify(0).contains("is signed by ops.pub"));
+        // What somebody else put beside it hides no good one.
+        let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
+        let subject = json!({"mediaType": MANIFEST, "digest": manifest, "size": 1});
+        server.manifest(name, "broken", &json!({"artifactType": kind, "manifests": [], "subject": subject}));
+        assert!(verify(0).contains("is signed by ops.pub"));
+        server.fault(|request| request.seen.target.contains("/referrers/").then(|| Answer::new(405, "")));
+        assert!(verify(0).contains("is signed by ops.pub"));
+        server.mend();
     }
     // And by `doorward policy sign`, below the tag of signatures, with both kinds of keys.
     let docker = DockerRegistry::start();

@@ -115,7 +115,8 @@ impl Repository<'_> {
         let accept = INDEX_TYPES.join(", ");
         let by_api = self.get(&format!("referrers/{digest}"), &accept, MANIFEST_SIZE).await;
         let sent = match by_api {
-            Err(Error::NotFound(_)) => {
+            // Not every registry without it says "not found".
+            Err(Error::NotFound(_) | Error::Denied(_) | Error::Wrong(_)) => {
                 match self.get(&format!("manifests/sha256-{}", digest.hex()), &accept, MANIFEST_SIZE).await {
                     Err(Error::NotFound(_)) => return Ok(None),
                     other => other?,

@@ -182,34 +182,49 @@ pub(crate) fn payload_of(manifest: &Digest, repository: &str) -> Vec<u8> {
     said.to_string().into_bytes()
 }
 
-/// All signatures of a manifest, of both places.
+/// All signatures of a manifest, of both places. What is broken in one of them is no signature, and hides no good one: anybody
+/// who may push may put something beside a manifest.
 ///
 /// # Errors
-/// The registry cannot be asked. That it has none is no error.
+/// The registry cannot be asked, and has shown none until then. That it has none is no error.
 pub(crate) async fn fetch(repository: &mut Repository<'_>, manifest: &Digest) -> Result<Vec<Signature>> {
     let mut found = Vec::new();
-    let tag = tag_of(manifest);
-    match repository.manifest(&tag).await {
-        Ok(sent) => {
-            let read = Manifest::read(&sent.bytes, &format!("{}:{tag}", repository.reference.repository()))?;
-            simple(repository, &read, &tag, &mut found).await?;
-        }
-        Err(Error::NotFound(_)) => {}
-        Err(error) => return Err(error),
+    let below_tag = below_tag(repository, manifest, &mut found).await;
+    let referring = referring(repository, manifest, &mut found).await;
+    match (below_tag, referring) {
+        (Err(error @ Error::Away(_)), _) | (_, Err(error @ Error::Away(_))) if found.is_empty() => Err(error),
+        _ => Ok(found),
     }
-    let Some(index) = repository.referrers(manifest).await? else { return Ok(found) };
+}
+
+async fn below_tag(repository: &mut Repository<'_>, manifest: &Digest, found: &mut Vec<Signature>) -> Result<()> {
+    let tag = tag_of(manifest);
+    let sent = repository.manifest(&tag).await?;
+    let read = Manifest::read(&sent.bytes, &format!("{}:{tag}", repository.reference.repository()))?;
+    simple(repository, &read, &tag, found).await
+}
+
+async fn referring(repository: &mut Repository<'_>, manifest: &Digest, found: &mut Vec<Signature>) -> Result<()> {
+    let Some(index) = repository.referrers(manifest).await? else { return Ok(()) };
     let all = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut away = Ok(());
     for entry in all.iter().filter(|entry| is_signature(entry)).take(MOST) {
         let Some(entry) = descriptor(entry) else { continue };
-        let sent = repository.manifest(&entry.digest.to_string()).await?;
-        let place = format!("{}@{}", repository.reference.repository(), entry.digest);
-        let read = Manifest::read(&sent.bytes, &place)?;
-        simple(repository, &read, "by referrers", &mut found).await?;
-        for layer in read.layers.iter().filter(|layer| layer.media_type.starts_with(BUNDLE)).take(1) {
-            bundle(repository, layer, &mut found).await?;
+        if let Err(error @ Error::Away(_)) = of_referrer(repository, &entry.digest, found).await {
+            away = Err(error);
         }
     }
-    Ok(found)
+    away
+}
+
+async fn of_referrer(repository: &mut Repository<'_>, referrer: &Digest, found: &mut Vec<Signature>) -> Result<()> {
+    let sent = repository.manifest(&referrer.to_string()).await?;
+    let read = Manifest::read(&sent.bytes, &format!("{}@{referrer}", repository.reference.repository()))?;
+    simple(repository, &read, "by referrers", found).await?;
+    for layer in read.layers.iter().filter(|layer| layer.media_type.starts_with(BUNDLE)).take(1) {
+        bundle(repository, layer, found).await?;
+    }
+    Ok(())
 }
 
 /// The tag that signatures of a manifest lie below.
