@@ -43,6 +43,8 @@ pub enum Closed {
     Node,
     /// Nothing moved for too long, or it may go on no longer.
     Deadline,
+    /// The client sent what must not reach the node.
+    Refused,
 }
 
 impl Tunnel {

@@ -111,6 +111,8 @@ pub struct NodeMail {
     pub login_max: usize,
     /// Who logs in there for each user; none where users' own passwords or tokens go there.
     pub master: Option<MasterUser>,
+    /// Whether it is watched that nobody goes back before the login; none where the server's list says.
+    pub watch: Option<bool>,
 }
 
 /// How a mail server is told who the client is.
@@ -260,6 +262,7 @@ pub(super) fn of_backend(t: &Table<'_>, base: &Path) -> NodeMail {
         max_connections: t.places("mail-max-connections", 10_000, 1..=1_000_000),
         login_max: t.places("mail-login-max", 64, 1..=65_535),
         master: MasterUser::read(t, base),
+        watch: t.choice("mail-watch", &[("auto", None), ("always", Some(true)), ("never", Some(false))]).flatten(),
     }
 }
 

@@ -53,7 +53,7 @@ impl Tunnel {
         if let Some(finish) = &mut passing.finish {
             finish.ends(match closed {
                 Closed::InOrder => Ended::Whole,
-                Closed::Client => Ended::Client,
+                Closed::Client | Closed::Refused => Ended::Client,
                 Closed::Node => Ended::Node,
                 Closed::Deadline => Ended::Timeout,
             });

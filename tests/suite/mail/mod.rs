@@ -51,7 +51,7 @@ impl Doors {
         let pair = certs.server(&["localhost"]);
         let certificates =
             format!("certificates = [{{ chain = \"{}\", key = \"{}\" }}]\n", pair.chain.display(), pair.key.display());
-        let no_limits = "[listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0\n";
+        let no_limits = "[listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0\npeer-max-connections = 0\n";
         let mut text = extra.to_owned();
         text.push_str(
             "\n[[log.to]]\nwhat = [\"server\", \"login\", \"access\"]\ntarget = \"stderr\"\n[admin]\nsocket = \"admin.sock\"\n[directory]\nfile = \"people.ldif\"\n[[site]]\nhosts = [\"*\"]\n",

@@ -199,3 +199,45 @@ fn a_server_that_cannot_be_reached_is_left_alone_and_comes_back() {
     assert_eq!(doors.proxy.admin("POST", "/reload").0, 200);
     try_it("a OK");
 }
+
+#[test]
+fn nobody_goes_back_before_the_login_where_a_node_would() {
+    let imap = MailNode::start(|talk| {
+        talk.say("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] node\r\n");
+        let line = talk.line()?;
+        talk.say(&format!(
+            "{} OK [CAPABILITY IMAP4rev1 UNAUTHENTICATE COMPRESS=DEFLATE IDLE] in\r\n",
+            line.split(' ').next()?
+        ));
+        loop {
+            let line = talk.line()?;
+            talk.say(&format!("{} OK done\r\n", line.split(' ').next()?));
+        }
+    });
+    let pop3 = MailNode::pop3(true);
+    let doors = Doors::start(USUAL, &[("node-a", &imap, &pop3, "")]);
+    let session = || {
+        let mut talk = doors.talk("imap");
+        talk.hear();
+        talk.say("a LOGIN bob pwd\r\n");
+        assert_eq!(talk.hear().as_deref(), Some("a OK [CAPABILITY IMAP4rev1 IDLE] Logged in"));
+        talk
+    };
+    for refused in
+        ["b UNAUTHENTICATE\r\nc LOGIN alice x\r\n", "b compress DEFLATE\r\n", "x {9}\r\nb unauthenticate \r\n"]
+    {
+        let mut talk = session();
+        talk.say("n NOOP\r\n");
+        assert_eq!(talk.hear().as_deref(), Some("n OK done"));
+        talk.say(refused);
+        assert_eq!(talk.rest().last().map(String::as_str), Some("* BYE Session ends"), "{refused}");
+    }
+    // What came with the login is looked at as well.
+    let mut talk = doors.talk("imap");
+    talk.hear();
+    talk.say("a LOGIN bob pwd\r\nb UNAUTHENTICATE\r\nc NOOP\r\n");
+    let said = talk.rest();
+    assert_eq!(said.last().map(String::as_str), Some("* BYE Session ends"), "{said:?}");
+    assert!(!imap.lines().iter().any(|line| line.starts_with("c ")), "{:?}", imap.lines());
+    doors.proxy.wait_for_log("mail session .*ended=\"refused\"", super::PATIENCE);
+}

@@ -52,6 +52,7 @@ pub(super) async fn log_in(talk: Talk, login: &Login<'_>) -> Result<(Talk, Optio
         Some(code) => Some(code),
         None => dialogue.known.0.take(),
     };
+    dialogue.talk.goes_back = dialogue.known.0.is_none() || dialogue.known.has("UNAUTHENTICATE");
     Ok((dialogue.talk, dialogue.known.0.as_deref().map(for_clients)))
 }
 

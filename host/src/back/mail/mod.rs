@@ -15,6 +15,8 @@ mod talk;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use doorward_wire::mail::watch::Watch;
+
 use super::health::{Health, Transition};
 use super::login::{LoginError, Pending, Person};
 use super::spec::MailSpec;
@@ -105,19 +107,32 @@ impl Dialogue for AtMailServer<'_> {
             };
             tokio::time::timeout(PATIENCE, conversation).await.unwrap_or(Err(Failed::Silent))
         };
-        let (talk, capabilities) = asked.await.map_err(|failed| self.told(node, failed))?;
+        let (talk, mut capabilities) = asked.await.map_err(|failed| self.told(node, failed))?;
         drop(turn);
         let (mails, most) = self.mails;
         let mail = Mail::new(self.protocol, (person.user, node.name()), self.peer.address);
         let open = mails.begin(mail, most).ok_or(Refusal::TooManyConnections)?;
+        let watch = match self.protocol {
+            Protocol::Imap | Protocol::Sieve if node.config.mail.watch.unwrap_or(talk.goes_back) => {
+                // It hides what follows it.
+                capabilities = capabilities.map(|list| without(&list, "COMPRESS="));
+                Some(Watch::new(self.protocol == Protocol::Imap))
+            }
+            _ => None,
+        };
         let (line, read) = talk.into_parts();
-        Ok(MailSession { line, read, capabilities, open, _place: place })
+        Ok(MailSession { line, read, capabilities, open, watch, _place: place })
     }
 
     /// Mail programs have nobody to ask for a code.
     async fn second_factor(&self, _: &Arc<Node>, _: &str, _: (&Pending, &Secret)) -> Result<MailSession, LoginError> {
         Err(Refusal::Internal.into())
     }
+}
+
+/// A list without what begins like this.
+fn without(list: &str, beginning: &str) -> String {
+    list.split(' ').filter(|name| !name.to_ascii_uppercase().starts_with(beginning)).collect::<Vec<_>>().join(" ")
 }
 
 impl AtMailServer<'_> {

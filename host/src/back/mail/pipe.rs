@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use doorward_wire::mail::watch::Watch;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::Instant;
 
@@ -36,6 +37,8 @@ pub struct MailSession {
     pub(super) read: Vec<u8>,
     /// What it can do from now on, as clients may know it (IMAP); none where it did not say.
     pub capabilities: Option<String>,
+    /// What must not reach the server.
+    pub(super) watch: Option<Watch>,
     /// Its place among those of its user.
     pub open: OpenMail,
     pub(super) _place: Permit,
@@ -62,27 +65,36 @@ impl MailSession {
     ) -> Closed {
         let state = State { last: Cell::new(Instant::now()), is_line: Cell::new(true), moved };
         let read = std::mem::take(&mut self.read);
-        let closed = {
-            let (mut up, mut down) = (Half::begin(early), Half::begin(read));
+        let mut may_speak = true;
+        let ended = {
+            let (mut up, mut down) = (Half::begin(early, self.watch.take()), Half::begin(read, None));
             let (line, client) = (&mut self.line, &mut *client);
             let copying = std::future::poll_fn(|cx| state.poll(client, line, (&mut up, &mut down), cx));
             let mut copying = pin!(copying);
-            tokio::select! {
-                closed = copying.as_mut() => return closed,
-                () = state.idle(terms.idle) => {}
-                () = terms.over => {}
-            }
-            let quiet = tokio::time::timeout(GRACE, state.quiet());
-            tokio::select! {
-                closed = copying => return closed,
-                quiet = quiet => quiet,
+            let ended = tokio::select! {
+                closed = copying.as_mut() => Some(closed),
+                () = state.idle(terms.idle) => None,
+                () = terms.over => None,
+            };
+            match ended {
+                Some(closed) => closed,
+                None => tokio::select! {
+                    closed = copying => closed,
+                    quiet = tokio::time::timeout(GRACE, state.quiet()) => {
+                        may_speak = quiet.is_ok();
+                        Closed::Deadline
+                    }
+                },
             }
         };
-        if closed.is_ok() && !terms.bye.is_empty() {
+        if !matches!(ended, Closed::Deadline | Closed::Refused) {
+            return ended;
+        }
+        if may_speak && !terms.bye.is_empty() {
             let _ = tokio::time::timeout(QUIET, client.write_all(terms.bye)).await;
         }
         let _ = tokio::time::timeout(QUIET, client.shutdown()).await;
-        Closed::Deadline
+        ended
     }
 }
 
@@ -165,11 +177,23 @@ struct Half {
     shut: bool,
     /// Something was written that may still be in the writer.
     unflushed: bool,
+    /// What must not reach the writer.
+    watch: Option<Watch>,
 }
 
 impl Half {
-    fn begin(left: Vec<u8>) -> Self {
-        Self { left, at: 0, ended: false, broken: None, shut: false, unflushed: false }
+    fn begin(left: Vec<u8>, watch: Option<Watch>) -> Self {
+        let mut half = Self { left, at: 0, ended: false, broken: None, shut: false, unflushed: false, watch };
+        if let Some(length) = half.refuses_left() {
+            half.left.truncate(length);
+        }
+        half
+    }
+
+    fn refuses_left(&mut self) -> Option<usize> {
+        let length = self.watch.as_mut()?.refuses(&self.left)?;
+        (self.ended, self.broken) = (true, Some(Closed::Refused));
+        Some(length)
     }
 
     /// Copies until the reader has no more, or the writer no room. Ready when the reader has ended, and the writer knows.
@@ -204,7 +228,12 @@ impl Half {
                     self.broken = Some(of_reader);
                     return Poll::Ready(Ok(0));
                 }
-                let (filled, mut at) = (room.filled(), 0);
+                let (mut filled, mut at) = (room.filled(), 0);
+                let refused = self.watch.as_mut().and_then(|watch| watch.refuses(filled));
+                if let Some(length) = refused {
+                    filled = filled.get(..length).unwrap_or_default();
+                    self.broken = Some(Closed::Refused);
+                }
                 while let Some(rest) = filled.get(at..).filter(|rest| !rest.is_empty()) {
                     match Pin::new(&mut *writer).poll_write(cx, rest) {
                         Poll::Ready(Ok(written)) if written > 0 => {
@@ -218,7 +247,7 @@ impl Half {
                         }
                     }
                 }
-                Poll::Ready(Ok(filled.len()))
+                Poll::Ready(Ok(if refused.is_some() { 0 } else { filled.len() }))
             });
             match read {
                 Poll::Ready(read) => self.ended = read? == 0,

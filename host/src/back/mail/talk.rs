@@ -61,6 +61,8 @@ pub(super) struct Talk {
     said: usize,
     /// Its first line.
     pub(super) greeting: String,
+    /// Whether it may take a session back before the login: it says so, or does not say what it can do.
+    pub(super) goes_back: bool,
 }
 
 impl Talk {
@@ -76,7 +78,7 @@ impl Talk {
             }
             _ => Box::new(stream),
         };
-        Ok(Self { line, read: Vec::new(), said: 0, greeting: String::new() })
+        Ok(Self { line, read: Vec::new(), said: 0, greeting: String::new(), goes_back: true })
     }
 
     /// Hears the greeting.

@@ -137,6 +137,7 @@ async fn speak<T: Talk>(client: Client, channel: Channel) {
         Closed::Client => "client",
         Closed::Node => "node",
         Closed::Deadline => told.get(),
+        Closed::Refused => "refused",
     };
 }
 

@@ -10,6 +10,7 @@ pub mod sasl;
 pub mod scan;
 pub mod sieve;
 pub mod smtp;
+pub mod watch;
 
 use scan::Limits;
 use zeroize::Zeroizing;

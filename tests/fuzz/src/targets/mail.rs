@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use doorward_wire::mail::scan::{Found, Literals, Scanner};
+use doorward_wire::mail::watch::Watch;
 use doorward_wire::mail::{imap, of_lines, pop3, sasl, sieve, smtp};
 use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder as _;
@@ -45,8 +46,37 @@ fn all(mut scanner: Scanner, bytes: &[u8], chunk: usize) -> Vec<Result<&[u8], Fo
     }
 }
 
+/// A command that must not pass is found at the same byte however it comes, and never behind the end of a line with it.
+fn watched(data: &[u8]) {
+    for has_tags in [true, false] {
+        let passed = |chunk: usize| {
+            let (mut watch, mut passed) = (Watch::new(has_tags), 0);
+            for piece in data.chunks(chunk) {
+                match watch.refuses(piece) {
+                    Some(length) => return passed + length,
+                    None => passed += piece.len(),
+                }
+            }
+            passed
+        };
+        let whole = passed(data.len().max(1));
+        assert!([1, 3, 64].into_iter().all(|chunk| passed(chunk) == whole));
+        let names = [&b"UNAUTHENTICATE"[..], b"COMPRESS"];
+        let reached = data.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
+        let mut lines: Vec<&[u8]> = reached.collect();
+        // The last one has no end that has passed.
+        lines.pop();
+        for line in lines {
+            let mut words = line.split(|byte| b" \t\r\0".contains(byte)).filter(|word| !word.is_empty());
+            let name = words.nth(usize::from(has_tags)).unwrap_or_default();
+            assert!(!names.iter().any(|known| name.eq_ignore_ascii_case(known)), "{line:?} passed");
+        }
+    }
+}
+
 /// Commands end at the same places however they come; each is read, or refused, by its protocol.
 pub(super) fn commands(data: &[u8]) {
+    watched(data);
     let protocols = [
         (Literals::Both, imap::limits(MOST, LONG, LITERAL)),
         (Literals::NonSynchronizing, sieve::limits(MOST, LITERAL)),
