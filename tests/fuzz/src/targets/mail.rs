@@ -187,7 +187,10 @@ fn compare(theirs: &Command<'_>, ours: &Result<imap::Command, imap::Wrong>, comm
             return;
         }
     };
-    assert_eq!(ours.as_ref(), Ok(&expected));
+    // A browser's line may be a login with odd words: nobody is let in with it.
+    if *ours != Err(imap::Wrong::Http) {
+        assert_eq!(ours.as_ref(), Ok(&expected));
+    }
 }
 
 /// Names of mechanisms have letters, digits, `-` and `_` (RFC 4422, section 3.1); any atom will do there.
