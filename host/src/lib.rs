@@ -21,6 +21,7 @@ mod worker;
 mod state;
 mod live;
 mod snapshot;
+mod cluster;
 mod tries;
 mod workbench;
 pub mod log;

@@ -15,5 +15,5 @@ pub use flow::{Flow, FlowPermit, Refused};
 pub use gate::{Gate, Hashed, Holder, Permit, Shares, Shut};
 pub use progress::{Demand, Progress};
 pub use room::{Allowance, Reserved, Room};
-pub use throttle::{Failures, LoginPermit, Throttle, Who, network_of, network_text};
+pub use throttle::{Failures, LoginPermit, Throttle, Who, delay_after, network_of, network_text};
 pub use usage::{Counted, Recent, Requester, Usage, Wanted};

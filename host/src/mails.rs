@@ -13,11 +13,11 @@ use crate::config::Protocol;
 use crate::times::seconds_now;
 
 /// All of them. Part of State.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Mails {
     table: Arc<Mutex<Table>>,
     /// What a node said last of a token that it refused.
-    challenge: Mutex<Option<String>>,
+    challenge: Arc<Mutex<Option<String>>>,
 }
 
 /// What is said of a token where no node said anything yet (RFC 7628, section 3.2.2).

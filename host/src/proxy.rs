@@ -312,6 +312,8 @@ impl Proxy {
     /// Stops accepting, and serves connections on until they close; after the drain timeout, they are told to. True when
     /// all did.
     pub fn retire(&self) -> bool {
+        // The new process is this door from now on.
+        self.shared.state.cluster.leave();
         let timeout = self.shared.live.load().drain_timeout;
         let began = Instant::now();
         let ended = self.threads.retire(timeout) || self.drain();

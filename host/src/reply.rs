@@ -68,6 +68,8 @@ pub enum Refusal {
     NodeTimeout,
     /// The node's answer is not HTTP, or not what was agreed.
     NodeBroken,
+    /// The store of the cluster is away, and then nobody logs in.
+    StoreAway,
     /// A fault of our own.
     Internal,
 }
@@ -145,7 +147,7 @@ impl Refusal {
             Self::BodyTooLarge(..) => (413, Debug, None, "body_too_large"),
             Self::SessionNeeded => (401, Debug, None, "session_needed"),
             Self::UnknownSite => (421, Debug, None, "unknown_site"),
-            Self::PolicyFailed => (503, Warn, soon, "not_now"),
+            Self::PolicyFailed | Self::StoreAway => (503, Warn, soon, "not_now"),
             Self::DirectoryDown => (503, Error, soon, "directory_down"),
             Self::NoNode => (503, Warn, None, "no_node"),
             Self::TooManyConnections => (429, Debug, soon, "too_many_connections"),

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::back::NodeSpec;
+use crate::cluster;
 use crate::config::{self, Collector, Config, Fault, Faults, Limits};
 use crate::directory::{DirectorySpec, Shrink};
 use crate::log;
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub http: config::Http,
     /// What holds for mail programs.
     pub mail: config::Mail,
+    /// The other front doors.
+    pub cluster: Option<Arc<cluster::Settings>>,
     /// Which requests are told to a collector.
     pub traces: Option<Arc<traces::Settings>>,
     /// Who a request is from.
@@ -183,6 +186,9 @@ impl Snapshot {
             config.backends.iter().any(|backend| backend.names().any(|known| known.eq_ignore_ascii_case(name)))
         };
         let traces = config.traces.as_ref().and_then(|config| faults.keep(traces(config).map_err(Faults::from)));
+        let of_cluster = config.cluster.as_ref();
+        let of_cluster = of_cluster.map(|cluster| cluster::Settings::build(cluster, config.session.absolute_timeout));
+        let cluster = of_cluster.and_then(|built| faults.keep(built)).map(Arc::new);
         let previous_directory = previous.map(|previous| &*previous.directory);
         let directory =
             faults.keep(DirectorySpec::build(&config.directory, (previous_directory, materials.shrink), &is_node));
@@ -206,6 +212,7 @@ impl Snapshot {
             classes: config.classes.clone(),
             http: config.http.clone(),
             mail: config.mail.clone(),
+            cluster,
             traces,
             forwarding: config.forwarding.clone(),
             log: config.log.clone(),

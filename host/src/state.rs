@@ -14,6 +14,7 @@ use hyper::StatusCode;
 
 use crate::auth::Pace;
 use crate::back::Pools;
+use crate::cluster::Cluster;
 use crate::counters::{Answered, Counters, ENDS, Exemplar, Logins, METHODS, OTHER, Scale, class_of, method_of};
 use crate::directory::DirectoryState;
 use crate::feed::Kind;
@@ -72,6 +73,8 @@ pub struct State {
     pub trying: Trying,
     /// Sessions of mail programs.
     pub mails: Mails,
+    /// The other front doors.
+    pub cluster: Cluster,
     /// Users whom an operator follows.
     pub followed: UserTraces,
     /// What may be used once only.
@@ -105,6 +108,7 @@ impl State {
         let policies = self.policies.follow(&next.policies, cause == Cause::Operator);
         let nodes = self.pools.follow(&next.nodes);
         let directory = self.directory.follow(&next.directory);
+        self.cluster.follow(next.cluster.clone(), (&self.revoked, &self.mails));
         let of = |site: &Arc<str>| self.counters.sites.of(site);
         let counted = Counted { sites: next.site_names().iter().map(of).collect(), none: of(&NO_SITE.into()) };
         Arc::new(Live { snapshot: next.clone(), policies, directory, nodes, counted })

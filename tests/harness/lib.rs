@@ -34,6 +34,7 @@ mod program;
 mod proxy;
 mod registry;
 mod stack;
+mod store;
 mod wire;
 
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use program::Program;
 pub use proxy::{Demo, DemoAdmin, DemoSite, DemoUser, Listener, Proxy, Ran, Setup, binary};
 pub use registry::{DockerRegistry, Registry};
 pub use stack::{Node, Stack, User};
+pub use store::{Monitor, Relay, Sentinels, Store};
 pub use tempfile::TempDir;
 pub use wire::{Headers, hex};
 

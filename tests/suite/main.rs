@@ -63,6 +63,7 @@ mod kept;
 mod lifecycle;
 mod threads;
 mod upgrade;
+mod cluster;
 mod real_stack;
 mod real_ad;
 mod real_sogo;

@@ -7,8 +7,10 @@ use hyper::StatusCode;
 use serde_json::json;
 
 use super::call::{Answer, Call, Content};
+use super::cluster::everywhere;
 use super::metrics::{self, FORMAT, Format};
 use super::{audit, status};
+use crate::cluster::Order;
 use crate::config::units;
 use crate::control::Reloaded;
 use crate::directory::Shrink;
@@ -73,7 +75,8 @@ pub(super) async fn rollback(call: Call) -> Answer {
 
 pub(super) async fn purge_routes(call: Call) -> Answer {
     let purged = call.control.purge_routes(call.parameter("user")).await;
-    purged.map_or_else(|error| Answer::failed(&error), |purged| Answer::done("purged", purged))
+    let answer = purged.map_or_else(|error| Answer::failed(&error), |purged| Answer::done("purged", purged));
+    everywhere(&call.control, Order::PurgeRoutes(call.parameter("user").map(str::to_owned)), answer).await
 }
 
 /// Ends sessions of mail programs, which log in again at once, perhaps elsewhere.
@@ -96,7 +99,7 @@ pub(super) async fn lift(call: Call) -> Answer {
     let digest = call.parameter("digest").unwrap_or_default();
     match call.control.lift(digest).await {
         Err(error) => Answer::failed(&error),
-        Ok(true) => Answer::done("lifted", digest),
+        Ok(true) => everywhere(&call.control, Order::Lift(digest.to_owned()), Answer::done("lifted", digest)).await,
         Ok(false) => Answer::refused(StatusCode::NOT_FOUND, "no such digest is under quarantine"),
     }
 }
@@ -113,7 +116,8 @@ pub(super) async fn revoke(call: Call) -> Answer {
     };
     match call.control.revoke(what).await {
         Err(error) => Answer::failed(&error),
-        Ok(Ok(())) => Answer::done("revoked", true),
+        // What was told before is heard before.
+        Ok(Ok(())) => everywhere(&call.control, Order::Hear, Answer::done("revoked", true)).await,
         Ok(Err(error)) if error.kind() == ErrorKind::InvalidInput => Answer::refused(StatusCode::BAD_REQUEST, error),
         Ok(Err(error)) => {
             let error = format!("revoked, but not kept over a restart yet: {error}; it is tried again");
@@ -157,6 +161,10 @@ async fn drain_for(call: &Call, time: Option<Duration>) -> Answer {
     match call.control.drain(backend, time).await {
         Err(error) => Answer::failed(&error),
         Ok(false) => Answer::refused(StatusCode::NOT_FOUND, "there is no such back-end"),
-        Ok(true) => Answer::told(json!({"backend": backend, "seconds": time.map_or(0, |time| time.as_secs())})),
+        Ok(true) => {
+            let seconds = time.map_or(0, |time| time.as_secs());
+            let answer = Answer::told(json!({"backend": backend, "seconds": seconds}));
+            everywhere(&call.control, Order::Drain(backend.to_owned(), seconds), answer).await
+        }
     }
 }

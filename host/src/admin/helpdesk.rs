@@ -12,8 +12,10 @@ use serde_json::{Value as Json, json};
 use zeroize::Zeroize as _;
 
 use super::call::{Answer, Call};
+use super::cluster::everywhere;
 use super::mails;
 use crate::auth::Problem;
+use crate::cluster::Order;
 use crate::config::units::duration;
 use crate::config::{Mode, Network};
 use crate::directory::{Asked, Bound, User};
@@ -150,16 +152,24 @@ pub(super) async fn sessions(call: Call) -> Answer {
 
 /// Lets somebody try again whom the throttle shuts out: a name from everywhere, or a network with all its names.
 pub(super) async fn release(call: Call) -> Answer {
-    let (shared, live) = (shared(&call), shared(&call).live.load());
-    let throttle = &shared.state.throttle;
+    let (shared, live) = (shared(&call), shared(&call).live.load_full());
+    let (throttle, cluster) = (&shared.state.throttle, &shared.state.cluster);
     match (call.parameter("user"), call.parameter("network")) {
         (Some(user), None) if !user.trim().is_empty() => {
             let names = Names::of(shared, &live, user).counted(&live);
             let released = names.iter().filter(|(site, name)| throttle.release_name(site, name)).count();
-            Answer::done("released", released)
+            let names: Vec<(String, String)> = names.into_iter().map(|(site, name)| (site.to_string(), name)).collect();
+            names.iter().for_each(|(site, name)| cluster.release_name(site, name));
+            everywhere(&call.control, Order::ReleaseNames(names), Answer::done("released", released)).await
         }
-        (None, Some(network)) => match Network::parse(network) {
-            Some(network) => Answer::done("released", throttle.release_network(&network)),
+        (None, Some(typed)) => match Network::parse(typed) {
+            Some(network) => {
+                let shut = throttle.networks(&live.throttle).into_iter().map(|(address, _)| address);
+                let meant = shut.filter(|address| network.contains(*address)).chain([network.address()]);
+                meant.for_each(|address| cluster.release_network(&network_text(address)));
+                let answer = Answer::done("released", throttle.release_network(&network));
+                everywhere(&call.control, Order::ReleaseNetwork(typed.to_owned()), answer).await
+            }
             None => {
                 Answer::refused(StatusCode::BAD_REQUEST, "network is none: 192.0.2.0/24, 2001:db8::/48, or an address")
             }

@@ -10,6 +10,7 @@ pub mod call;
 pub mod caller;
 mod candidates;
 mod changes;
+mod cluster;
 mod commands;
 mod configuration;
 pub mod console;

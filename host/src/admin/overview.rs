@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use serde_json::{Value as Json, json};
 
 use super::call::{Answer, Call};
-use super::status;
+use super::{cluster, status};
 use crate::control::Generations;
 use crate::times::seconds_now;
 use crate::tls;
@@ -117,6 +117,9 @@ fn alarms(status: &Json, certificates: &[Json]) -> Vec<Json> {
     }
     for (file, trouble) in table("files").filter(|(_, trouble)| !trouble.is_null()) {
         alarm("file", true, format!("{file} cannot be written: {}", text(trouble)));
+    }
+    for (bad, text) in cluster::alarms(&status["cluster"]) {
+        alarms.push(alarm_of("cluster", bad, text));
     }
     alarms.extend(of_logs(status));
     alarms.extend(of_certificates(certificates));

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value as Json, json};
 
+use super::cluster;
 use super::metrics::sums;
 use crate::back::Node;
 use crate::config::{Fault, Provenance};
@@ -65,6 +66,7 @@ pub(super) fn status(generations: &Generations) -> Json {
         "directory": snapshot.directory.servers().into_iter().map(|(url, state)| of_server(&url, state)).collect::<Json>(),
         "quarantine": quarantine,
         "decisions": {"written": written, "dropped": dropped},
+        "cluster": cluster::of(generations),
         "aside": {"dropped": shared.desk.dropped()},
         "read-ahead": shared.state.read_ahead.held(),
         "logs": log::counts().into_iter().map(of_log).collect::<Json>(),

@@ -12,7 +12,7 @@ use hyper::Method;
 
 use super::call::{Answer, Call};
 use super::caller::Role;
-use super::{asking, commands, configuration, helpdesk, logins, metrics, nodes, overview, trying, watching};
+use super::{asking, cluster, commands, configuration, helpdesk, logins, metrics, nodes, overview, trying, watching};
 
 /// A verb: a row of the table.
 pub struct Verb {
@@ -161,6 +161,7 @@ pub static VERBS: &[Verb] = &[
     change("lift", Role::Admin, &["digest"], |call| Box::pin(commands::lift(call))).dangerous(Danger::Always),
     change("upgrade", Role::Admin, &[], |call| Box::pin(commands::upgrade(call))).dangerous(Danger::Always),
     look("overview", Role::Viewer, &[], |call| Box::pin(overview::overview(call))),
+    look("cluster", Role::Viewer, &[], |call| Box::pin(cluster::cluster(call))),
     look("nodes", Role::Viewer, &[], |call| Box::pin(nodes::nodes(call))),
     look("decisions", Role::Viewer, watching::FILTER, |call| Box::pin(watching::decisions(call))).personal(),
     look("request", Role::Viewer, &["id"], |call| Box::pin(watching::request(call))).personal(),

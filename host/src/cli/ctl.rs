@@ -102,6 +102,8 @@ enum Verb {
         #[arg(long)]
         accept_shrink: bool,
     },
+    /// The front doors of the cluster: what each says of itself, in what they differ, and how the store is.
+    Cluster,
     /// Open the files of logs anew, after they were moved away.
     ReopenLogs,
     /// Start the program on disk anew, with the same sockets; this process goes when that one serves.
@@ -180,6 +182,7 @@ impl Verb {
             }
             Self::Reload { accept_shrink: false } => ("reload", Vec::new()),
             Self::Reload { accept_shrink: true } => ("reload", vec![("accept-shrink", "1".to_owned())]),
+            Self::Cluster => ("cluster", Vec::new()),
             Self::ReopenLogs => ("reopen-logs", Vec::new()),
             Self::Upgrade => ("upgrade", Vec::new()),
             Self::Rollback { generation } => {

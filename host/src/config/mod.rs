@@ -5,6 +5,7 @@
 
 mod admin;
 mod backend;
+mod cluster;
 mod directory;
 mod fault;
 mod fixed;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 pub use admin::Admin;
 pub use backend::{Backend, Health, Tls};
+pub use cluster::{Cluster, Sentinel, WhenAway};
 pub use directory::{Directory, DirectoryKind, Ldap, Routes};
 pub use doorward_vectors::{Question, nearest};
 pub use fault::{Collector, Fault, Faults, Place, Severity, Source};
@@ -73,6 +75,8 @@ pub struct Config {
     pub state_directory: Option<PathBuf>,
     /// `[admin]`.
     pub admin: Admin,
+    /// `[cluster]`.
+    pub cluster: Option<Cluster>,
     /// `[traces]`.
     pub traces: Option<Traces>,
     /// `[[listener]]`.
@@ -379,6 +383,7 @@ fn root(t: &Table<'_>, base: &Path) -> Config {
         drain_delay: t.duration_or_none("drain-delay", Duration::ZERO),
         drain_timeout: t.duration_or_none("drain-timeout", Duration::from_secs(30)),
         state_directory: t.text("state-directory").map(|path| base.join(path)),
+        cluster: t.table("cluster", |t| cluster::cluster(t, base)),
         traces: t.table("traces", |t| traces::traces(t, base)).flatten(),
         admin: t.table("admin", |t| admin::admin(t, base)).unwrap_or_else(|| Admin::none(t.place())),
         listeners: t.tables("listener", |t| listener::listener(t, base)),
@@ -459,10 +464,32 @@ fn check_whole(t: &Table<'_>, config: &Config) {
             }
         }
     }
+    check_cluster(t, config);
     let is_known = |name: &&String| config.backends.iter().any(|backend| backend.names().any(|known| known == *name));
     for name in config.default_backends.iter().filter(|name| !is_known(name)) {
         let place = t.place_of("default-backend");
         t.collector().add(place.unknown(name, "a back-end", config.backends.iter().flat_map(Backend::names)));
+    }
+}
+
+/// What doors of a cluster must have besides: keys that are the same at all of them, and ended sessions over a restart.
+fn check_cluster(t: &Table<'_>, config: &Config) {
+    if config.cluster.is_none() {
+        return;
+    }
+    let session = &config.session;
+    for (key, file, why) in [
+        ("key-file", &session.key_file, "a file of keys that all doors of the cluster have"),
+        (
+            "revocations-file",
+            &session.revocations_file,
+            "a file that keeps ended sessions, for the store may lose them",
+        ),
+    ] {
+        if file.is_none() {
+            let place = t.place().key(&format!("session.{key}"));
+            t.collector().add(place.fault("nothing, with [cluster]", why));
+        }
     }
 }
 

@@ -99,6 +99,7 @@ impl Config {
         }
         add("admin".to_owned(), self.admin.files().collect());
         add("traces".to_owned(), self.traces.iter().filter_map(|traces| traces.ca.as_ref()).collect());
+        add("cluster".to_owned(), self.cluster.iter().flat_map(super::Cluster::files).collect());
         add("tls".to_owned(), self.ticket_key_file.iter().collect());
         add("directory".to_owned(), self.directory.files().collect());
         add("session".to_owned(), self.session.key_file.iter().collect());

@@ -47,6 +47,22 @@ pub struct Throttle {
     pub device_lifetime: Duration,
 }
 
+impl Throttle {
+    /// What one of so many doors allows that do not hear of each other: its part of each count, and never none.
+    #[must_use]
+    pub fn divided(self, doors: usize) -> Self {
+        let part = |count: usize| (count / doors.max(1)).max(1);
+        Self {
+            free_failures: part(self.free_failures),
+            max_failures: part(self.max_failures),
+            max_names: part(self.max_names),
+            user_failures: part(self.user_failures),
+            device_failures: part(self.device_failures),
+            ..self
+        }
+    }
+}
+
 impl Default for Throttle {
     fn default() -> Self {
         Self {

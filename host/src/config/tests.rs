@@ -53,6 +53,8 @@ const EMPTY: &str = "\
 [http]
 [mail]
 [traces]
+[cluster]
+[cluster.sentinel]
 [session]
 [authentication.throttle]
 [limits]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Command, Generations};
+use super::{Command, Generations, doors};
 use crate::back::watch_over;
 use crate::directory::Shrink;
 
@@ -19,7 +19,14 @@ pub(super) async fn run(generations: Arc<Generations>, commands: mpsc::Sender<Co
     let shared = generations.proxy().shared().clone();
     let nodes = watch_over(move || shared.live.load().nodes().to_vec());
     let retries = retry_files(&generations, commands.clone());
-    tokio::join!(tell_of_failed_policies(&generations, commands), nodes, look_after_files(&generations), retries);
+    let doors = doors::run(&generations, commands.clone());
+    tokio::join!(
+        tell_of_failed_policies(&generations, commands),
+        nodes,
+        look_after_files(&generations),
+        retries,
+        doors
+    );
 }
 
 async fn look_after_files(generations: &Arc<Generations>) {

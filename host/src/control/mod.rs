@@ -6,6 +6,7 @@
 
 mod background;
 mod build;
+mod doors;
 mod generations;
 mod signals;
 mod source;

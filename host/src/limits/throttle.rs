@@ -248,8 +248,9 @@ pub fn network_text(address: IpAddr) -> String {
     format!("{network}/{}", if network.is_ipv4() { 24 } else { 48 })
 }
 
-/// None for the first failures, a second for the next, and then twice as long each time.
-fn delay_after(failures: usize, settings: &Settings) -> Duration {
+/// How long a try waits after so many failures: not at all after the first ones, a second after the next, and then twice as
+/// long each time.
+pub fn delay_after(failures: usize, settings: &Settings) -> Duration {
     let Some(doubled) = failures.checked_sub(settings.free_failures) else { return Duration::ZERO };
     let seconds = 1_u64.checked_shl(u32::try_from(doubled).unwrap_or(u32::MAX)).unwrap_or(u64::MAX);
     Duration::from_secs(seconds).min(settings.max_delay)

@@ -137,7 +137,7 @@ pub async fn log_in<D: Dialogue>(
             let login = Login { neighbours, attempt, underway: &underway, dialogue };
             login.first(name, credentials).await.unwrap_or_else(|outcome| outcome)
         }
-        Err((retry_after, reason)) => Outcome::Throttled { retry_after, reason },
+        Err(not) => not.into(),
     };
     underway.end(&outcome);
     outcome
@@ -215,10 +215,15 @@ impl<D: Dialogue> Login<'_, D> {
                 Err(Outcome::Refused(Denial::Wrong, Reason::NodeRefused))
             }
             Err(LoginError::SecondFactor(pending)) => {
-                Err(Outcome::SecondFactor(Box::new(Waiting::new(name, *session(), *pending))))
+                Err(Outcome::SecondFactor(Box::new(Waiting::new(name, *session(), *pending, self.door()))))
             }
             Err(other) => Err(of_node(other)),
         }
+    }
+
+    /// What this door is called in its cluster.
+    fn door(&self) -> String {
+        self.neighbours.worker.shared.state.cluster.door().unwrap_or_default()
     }
 
     /// Name → directory → mode → proof.

@@ -32,11 +32,14 @@ pub struct Waiting {
     session: Session,
     pending: Pending,
     tries: u8,
+    /// The door of a cluster that made it: while nobody knows of the others, only that one takes it.
+    #[serde(default)]
+    door: String,
 }
 
 impl Waiting {
-    pub(super) fn new(name: String, session: Session, pending: Pending) -> Self {
-        Self { id: session::random_text(), name, session, pending, tries: 0 }
+    pub(super) fn new(name: String, session: Session, pending: Pending, door: String) -> Self {
+        Self { id: session::random_text(), name, session, pending, tries: 0, door }
     }
 
     /// The user.
@@ -67,11 +70,11 @@ pub async fn resume<D: Dialogue>(
     underway.mode("second-factor");
     underway.user(Some(user.clone()));
     underway.node_named(waiting.backend());
-    let outcome = match underway.take_once(&waiting) {
+    let outcome = match underway.take_once(&waiting).await {
         Err(reason) => Outcome::Refused(Denial::TooLate, reason),
         // Whose code is guessed is known by now, however the name was typed.
         Ok(()) => match underway.admit(&user, &waiting.name).await {
-            Err((retry_after, reason)) => Outcome::Throttled { retry_after, reason },
+            Err(not) => not.into(),
             Ok(()) => Login { neighbours, attempt, underway: &underway, dialogue }.second(waiting, code).await,
         },
     };
@@ -81,10 +84,12 @@ pub async fn resume<D: Dialogue>(
 
 impl Underway<'_> {
     /// A state is good for one try, at its own site.
-    fn take_once(&self, waiting: &Waiting) -> Result<(), Reason> {
+    async fn take_once(&self, waiting: &Waiting) -> Result<(), Reason> {
         let right = waiting.session.site() == &**self.attempt.site;
-        let first = || self.neighbours.worker.shared.state.once.first(&waiting.id, CODE_LIFETIME);
-        if right && first() { Ok(()) } else { Err(Reason::CodeTooLate) }
+        let state = &self.neighbours.worker.shared.state;
+        let here = || state.once.first(&waiting.id, CODE_LIFETIME);
+        let first = right && state.cluster.first(&waiting.id, CODE_LIFETIME, &waiting.door, here).await;
+        if first { Ok(()) } else { Err(Reason::CodeTooLate) }
     }
 }
 
@@ -110,6 +115,7 @@ impl<D: Dialogue> Login<'_, D> {
                     return Outcome::Refused(Denial::WrongCode, Reason::WrongCode);
                 }
                 waiting.id = session::random_text();
+                waiting.door = self.door();
                 Outcome::SecondFactor(Box::new(waiting))
             }
             Err(other) => of_node(other),

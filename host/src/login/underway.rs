@@ -5,7 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Attempt, Neighbours, Outcome, Reason, Record};
 use crate::back::Node;
+use crate::cluster::{LoginStanding, SharedPermit};
+use crate::config::Throttle;
 use crate::limits::{Failures, LoginPermit, Who};
+use crate::reply::Refusal;
 use crate::secret::Secret;
 use crate::session::Device;
 
@@ -18,6 +21,8 @@ pub(super) struct Underway<'a> {
     /// What was wrong, if it is.
     guess: &'a Secret,
     permit: Option<LoginPermit>,
+    /// The same at all doors of a cluster.
+    shared: Option<SharedPermit>,
     began: Instant,
     found: RefCell<Found>,
     is_wrong: Cell<bool>,
@@ -35,6 +40,24 @@ struct Found {
     node: Option<String>,
     route: Option<String>,
     usual: Option<String>,
+}
+
+/// Why an attempt is not checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotAdmitted {
+    /// Too many have failed: when to try again.
+    Throttled(Duration),
+    /// The store of the cluster is away, and then nobody logs in.
+    Closed,
+}
+
+impl<T> From<NotAdmitted> for Outcome<T> {
+    fn from(not: NotAdmitted) -> Self {
+        match not {
+            NotAdmitted::Throttled(retry_after) => Self::Throttled { retry_after, reason: Reason::Throttled },
+            NotAdmitted::Closed => Self::Unavailable(Refusal::StoreAway),
+        }
+    }
 }
 
 /// What only the end of an attempt says.
@@ -59,6 +82,7 @@ impl<'a> Underway<'a> {
             typed,
             guess,
             permit: None,
+            shared: None,
             began: Instant::now(),
             found: RefCell::new(found),
             is_wrong: Cell::new(false),
@@ -70,11 +94,28 @@ impl<'a> Underway<'a> {
     /// Waits as long as the throttle says before anybody is asked, so that right and wrong take the same time; or says how
     /// long the name is refused.
     /// Failures count for `name`; a device may be known by that name, or by the one that was typed.
-    pub(super) async fn admit(&mut self, name: &str, typed: &str) -> Result<(), (Duration, Reason)> {
+    pub(super) async fn admit(&mut self, name: &str, typed: &str) -> Result<(), NotAdmitted> {
         let Neighbours { worker, snapshot, .. } = self.neighbours;
-        let admitted = worker.shared.state.throttle.admit(&self.who(name, typed), &snapshot.throttle);
-        let permit = admitted.map_err(|wait| (wait, Reason::Throttled))?;
-        let delay = permit.delay;
+        let (state, who) = (&worker.shared.state, self.who(name, typed));
+        let here = |settings: &Throttle| state.throttle.admit(&who, settings).map_err(NotAdmitted::Throttled);
+        let mut permit = here(&snapshot.throttle)?;
+        let mut delay = permit.delay;
+        match state.cluster.admit(&who, &snapshot.throttle).await {
+            LoginStanding::Alone => {}
+            LoginStanding::Admitted(least, shared) => {
+                delay = delay.max(least);
+                self.shared = Some(shared);
+            }
+            LoginStanding::Refused(wait) => return Err(NotAdmitted::Throttled(wait)),
+            LoginStanding::Closed => return Err(NotAdmitted::Closed),
+            // What the other doors let fail is not known.
+            LoginStanding::Away(doors, shared) => {
+                drop(permit);
+                permit = here(&snapshot.throttle.divided(doors))?;
+                delay = permit.delay;
+                self.shared = shared;
+            }
+        }
         self.permit = Some(permit);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
@@ -85,7 +126,12 @@ impl<'a> Underway<'a> {
     /// Logins that failed of late, for policies.
     pub(super) fn failures(&self, name: &str) -> Failures {
         let Neighbours { worker, snapshot, .. } = self.neighbours;
-        worker.shared.state.throttle.failures(&self.who(name, name), &snapshot.throttle)
+        let here = worker.shared.state.throttle.failures(&self.who(name, name), &snapshot.throttle);
+        let shared = self.shared.as_ref().map(SharedPermit::failures).unwrap_or_default();
+        Failures {
+            from_network: here.from_network.max(shared.from_network),
+            for_user: here.for_user.max(shared.for_user),
+        }
     }
 
     fn who<'w>(&self, name: &'w str, typed: &str) -> Who<'w>
@@ -150,7 +196,10 @@ impl<'a> Underway<'a> {
         self.is_over = true;
         match (outcome.is_wrong(), outcome) {
             (true, _) => self.is_wrong(),
-            (false, Outcome::LoggedIn { .. }) => self.permit.take().into_iter().for_each(LoginPermit::right),
+            (false, Outcome::LoggedIn { .. }) => {
+                self.permit.take().into_iter().for_each(LoginPermit::right);
+                self.shared.take().into_iter().for_each(SharedPermit::right);
+            }
             _ => {}
         }
         let (session, retry_after) = match outcome {
@@ -197,8 +246,9 @@ impl Drop for Underway<'_> {
             let reason = Some(Reason::ClientGone);
             self.leave_record(End { outcome: "gone", reason, retry_after: None, session: None });
         }
-        if let Some(permit) = self.permit.take().filter(|_| self.is_wrong.get() || self.is_asked.get()) {
-            permit.wrong(self.guess.expose());
+        if self.is_wrong.get() || self.is_asked.get() {
+            self.permit.take().into_iter().for_each(|permit| permit.wrong(self.guess.expose()));
+            self.shared.take().into_iter().for_each(|permit| permit.wrong(self.guess.expose()));
         }
     }
 }

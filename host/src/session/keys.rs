@@ -105,15 +105,23 @@ impl Keys {
     /// # Errors
     /// What is wrong with the file.
     pub fn read(path: &Path) -> Result<Option<Self>, String> {
+        Ok(Self::read_raw(path)?.map(|keys| Self(keys.iter().map(Key::of).collect())))
+    }
+
+    /// The keys of a file as they are, for who derives others of them; none where there is none.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn read_raw(path: &Path) -> Result<Option<Vec<RawKey>>, String> {
         let Some(text) = text_of(path)? else { return Ok(None) };
         let mut keys = Vec::new();
         for (number, line) in key_lines(&text) {
             // A key says itself whether it is whole. The time behind it does not.
             let cut = line.contains(char::is_whitespace) && text.ends_with(line);
-            let key = Key::read(line).filter(|_| !cut);
+            let key = RawKey::read(line).filter(|_| !cut);
             keys.push(key.ok_or_else(|| format!("line {number} is no key, or only part of one"))?);
         }
-        if keys.is_empty() { Err("it holds no key".to_owned()) } else { Ok(Some(Self(keys))) }
+        if keys.is_empty() { Err("it holds no key".to_owned()) } else { Ok(Some(keys)) }
     }
 
     /// Puts a new key into a file, which seals after this time, and keeps the newest of the others: `keep` keys in all.
@@ -160,11 +168,26 @@ impl Key {
         Self { cipher: XChaCha20Poly1305::new(&(*new_key()).into()), from: 0 }
     }
 
+    fn of(raw: &RawKey) -> Self {
+        Self { cipher: XChaCha20Poly1305::new(&(*raw.bytes).into()), from: raw.from }
+    }
+}
+
+/// A key as its file has it.
+pub struct RawKey {
+    /// The key.
+    pub bytes: Zeroizing<[u8; 32]>,
+    /// Seals from this time on: seconds since 1970.
+    pub from: u64,
+}
+
+impl RawKey {
     fn read(line: &str) -> Option<Self> {
         let (key, from) = line.split_once(char::is_whitespace).unwrap_or((line, "0"));
-        let bytes = Zeroizing::new(STANDARD.decode(key).ok()?);
-        let cipher = XChaCha20Poly1305::new_from_slice(&bytes).ok()?;
-        Some(Self { cipher, from: from.trim().parse().ok()? })
+        let decoded = Zeroizing::new(STANDARD.decode(key).ok()?);
+        let mut bytes = Zeroizing::new([0; 32]);
+        (decoded.len() == bytes.len()).then(|| bytes.copy_from_slice(&decoded))?;
+        Some(Self { bytes, from: from.trim().parse().ok()? })
     }
 }
 

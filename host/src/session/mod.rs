@@ -23,10 +23,10 @@ use zeroize::Zeroizing;
 pub use cookie::{Cookie, clear as clear_cookie, is_ours};
 pub use device::Device;
 pub use find::Search;
-pub use keys::{Keys, Purpose, random};
+pub use keys::{Keys, Purpose, RawKey, random};
 pub use once::Once;
 pub use opened::Opened;
-pub use revoked::{Past, Revocation, Revoked, parse_id};
+pub use revoked::{Learned, Past, Revocation, Revoked, parse_id};
 pub use sighting::{Sighting, Sightings};
 pub use watched::Watched;
 

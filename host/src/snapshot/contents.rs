@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::fingerprint::{add, contents};
 use crate::config::Config;
 use crate::files;
+use crate::text::hex;
 
 /// So many changes are told one by one.
 const TOLD: usize = 20;
@@ -29,6 +30,11 @@ impl Contents {
             hash.finalize().into()
         };
         Self(config.parts().iter().map(|(name, part)| (name.clone(), digest(part))).collect())
+    }
+
+    /// Each part with the beginning of its digest: enough to tell whether two front doors have the same.
+    pub fn short(&self) -> impl Iterator<Item = (&str, String)> {
+        self.0.iter().map(|(name, digest)| (name.as_str(), hex(&digest[..4])))
     }
 
     /// What is different now from an earlier generation: `backend node-a`, `new site b.test`, `gone policy filter`.

@@ -56,6 +56,8 @@ pub enum Reason {
     TooManySessions,
     /// This machine has no descriptor, port or memory left for a connection to the node.
     Shortage,
+    /// The store of the cluster is away, and then nobody logs in.
+    StoreAway,
     /// The client left before the end.
     ClientGone,
     /// A fault of our own.
@@ -90,6 +92,7 @@ impl Reason {
             Self::NodeBusy => "node-busy",
             Self::TooManySessions => "too-many-sessions",
             Self::Shortage => "shortage",
+            Self::StoreAway => "store-away",
             Self::ClientGone => "client-gone",
             Self::Internal => "internal",
         }
@@ -109,6 +112,7 @@ impl Reason {
             Refusal::QueueFull | Refusal::QueueTimeout => Self::NodeBusy,
             Refusal::TooManyConnections => Self::TooManySessions,
             Refusal::Shortage => Self::Shortage,
+            Refusal::StoreAway => Self::StoreAway,
             Refusal::Internal => Self::Internal,
             // What a client sends; a login meets none of it.
             Refusal::BadRequest(_)

@@ -43,6 +43,7 @@ impl Reason {
             Self::TooManySessions => "the user has as many sessions of mail programs as there may be",
             Self::NodeBusy => "the node's queue is full, or took too long",
             Self::Shortage => "this machine has no descriptor, port or memory left for a connection to the node",
+            Self::StoreAway => "the store of the cluster is away, and cluster.when-away refuses logins then",
             Self::ClientGone => "the client left before the end",
             Self::Internal => "a fault of Doorward, or a recipe that checks no password in the mode back-end",
         }
@@ -83,6 +84,7 @@ impl Reason {
             }
             Self::NodeBusy => "see its load: doorward ctl top; or raise its max-connections",
             Self::Shortage => "allow more descriptors, or fewer connections",
+            Self::StoreAway => "see the store: doorward ctl cluster",
             Self::ClientGone => "see what took so long: who waits for long leaves",
             Self::Internal => "see the other lines with this id in the log",
         }

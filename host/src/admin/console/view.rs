@@ -48,6 +48,8 @@ impl Page {
 pub(super) const PAGES: &[Page] = &[
     page("overview", "Overview", "overview").about("What is live, and what somebody should look at."),
     page("nodes", "Nodes", "nodes").about("The webmail servers: how they are, and how much they have to do."),
+    page("cluster", "Cluster", "cluster")
+        .about("The front doors that are one, and the store by which they hear of each other."),
     page("policies", "Policies", "status").about("What decides, and how it does."),
     Page { live: true, ..page("decisions", "Decisions", "decisions") }
         .about("What policies decide, with what they read. Masked values are masked here too."),

@@ -6,6 +6,7 @@ use super::super::status::troubles;
 use super::process::{self, Process};
 use super::row::{Kind, Labels, Metric, Value, Values};
 use crate::back::Node;
+use crate::cluster::{self, Store};
 use crate::control::Generations;
 use crate::counters::{CLASSES, Counter, Counters, METHODS, Observed, OfSite};
 use crate::live::Live;
@@ -124,6 +125,27 @@ pub(super) const METRICS: &[Row] = &[
     gauge("doorward_read_ahead_bytes", "Bytes read ahead.", |seen| one(seen.proxy.shared().state.read_ahead.held())),
     gauge("doorward_quarantined", "Components under quarantine.", |seen| {
         one(seen.proxy.shared().desk.quarantine.all().len() as u64)
+    }),
+    gauge("doorward_cluster_store_up", "1 while the store of the cluster answers.", |seen| {
+        seen.cluster(|cluster| one(u64::from(cluster.store == Store::Up)))
+    }),
+    gauge("doorward_cluster_doors", "Front doors of the cluster that are here.", |seen| {
+        seen.cluster(|cluster| one(cluster.doors.iter().filter(|(_, is_here)| *is_here).count() as u64))
+    }),
+    gauge("doorward_cluster_differences", "Parts of the configuration in which they differ.", |seen| {
+        seen.cluster(|cluster| one(cluster.differs.len() as u64))
+    }),
+    gauge("doorward_cluster_clock_seconds", "By how much this clock is ahead of the store's.", |seen| {
+        seen.cluster(|cluster| one(cluster.clock as f64 / 1000.0))
+    }),
+    gauge("doorward_cluster_store_evicts", "1 while the store may forget ended sessions.", |seen| {
+        seen.cluster(|cluster| one(u64::from(cluster.evicts.is_some())))
+    }),
+    counter("doorward_cluster_refused_total", "Entries of the store that no door of the cluster wrote.", |seen| {
+        seen.cluster(|cluster| one(cluster.refused))
+    }),
+    counter("doorward_cluster_logins_total", "Logins that the store was asked of, by what came of it.", |seen| {
+        seen.cluster(|cluster| by("result", cluster.logins.clone()))
     }),
     counter("doorward_log_lines_total", "Lines that each target of the log took.", |_| logs(|counts| counts.written)),
     counter("doorward_log_lines_lost_total", "Lines that it did not take in time.", |_| logs(|counts| counts.lost)),
@@ -258,6 +280,10 @@ fn by<V: Into<Value>>(label: &'static str, values: impl IntoIterator<Item = (imp
 impl Seen<'_> {
     fn counters(&self) -> &Counters {
         &self.proxy.shared().state.counters
+    }
+
+    fn cluster(&self, of: fn(&cluster::Seen) -> Values) -> Values {
+        self.proxy.shared().state.cluster.seen().map_or_else(Values::new, |seen| of(&seen))
     }
 
     fn sites<V: Into<Value>>(&self, of: fn(&OfSite) -> V) -> Values {

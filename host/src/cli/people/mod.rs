@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+mod cluster;
 mod helpdesk;
 mod status;
 mod table;
@@ -17,6 +18,7 @@ pub(super) fn print(verb: &str, answer: &Json, now: u64, width: Option<usize>) -
     }
     match verb {
         "status" => status::status(answer, now, width),
+        "cluster" => cluster::cluster(answer, now, width),
         "top" => status::top(answer, width),
         "why" => helpdesk::why(answer, now),
         "sessions" => helpdesk::sessions(answer, now, width),
@@ -31,7 +33,7 @@ pub(super) fn print(verb: &str, answer: &Json, now: u64, width: Option<usize>) -
         "reload" if answer["changed"] == false => {
             format!("nothing to reload: generation {} says what the files say\n", text(&answer["generation"]))
         }
-        "revoke" => "the sessions are ended\n".to_owned(),
+        "revoke" => format!("the sessions are ended\n{}", cluster::told(&answer["doors"])),
         "upgrade" => format!("process {} serves now\n", text(&answer["pid"])),
         _ => fields(answer),
     }

@@ -97,6 +97,10 @@ fn alarms(answer: &Json) -> Vec<String> {
             lines.push(format!("log {}: {} lines were lost", text(&log["target"]), text(&log["lost"])));
         }
     }
+    let store = &answer["cluster"]["store"];
+    if ["away", "clock"].iter().any(|state| store["state"] == **state) {
+        lines.push(format!("the store of the cluster: {} {}", text(&store["state"]), text(&store["trouble"])));
+    }
     for (digest, why) in answer["quarantine"].as_object().into_iter().flatten() {
         lines.push(format!("under quarantine: {}: {}", safe(digest), text(why)));
     }

@@ -11,8 +11,8 @@ mod list;
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, Timespec, poll};
@@ -37,7 +37,7 @@ const AT_ONCE: usize = 256;
 const NAME: usize = 1024;
 
 /// What was revoked. Part of State.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Revoked(Arc<Inner>);
 
 #[derive(Default)]
@@ -55,6 +55,24 @@ struct Inner {
     linked: AtomicBool,
     /// Whether the whole list of an older process has come.
     has_list: AtomicBool,
+    /// Tells the other doors of a cluster.
+    doors: OnceLock<Tell>,
+    /// So much later sessions of a user may have begun by the clock of another door: seconds.
+    margin: AtomicU64,
+}
+
+/// Tells the other doors a line; never waits.
+type Tell = Box<dyn Fn(&str) + Send + Sync>;
+
+/// What a line of another door says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learned {
+    /// What was not known here. It is on its way to the file.
+    News,
+    /// What was known, or has had its time.
+    Known,
+    /// Nothing that makes sense.
+    Nonsense,
 }
 
 /// What an operator revokes.
@@ -107,13 +125,14 @@ impl Revoked {
     /// It holds, but the file cannot be written; that is tried again.
     pub fn revoke(&self, what: &Revocation, lifetime: u64) -> Result<()> {
         let now = seconds_now();
+        let until = now.saturating_add(self.0.margin.load(Ordering::Relaxed));
         let line = match what {
             Revocation::Session(id) => list::session_line(id, now.saturating_add(lifetime)),
             Revocation::User(user) if user.len() > NAME => {
                 return Err(Error::new(ErrorKind::InvalidInput, "no user has such a long name"));
             }
-            Revocation::User(user) => list::user_line(&list::folded(user), now),
-            Revocation::All => list::all_line(now),
+            Revocation::User(user) => list::user_line(&list::folded(user), until),
+            Revocation::All => list::all_line(until),
         };
         lock_write(&self.0.list).read_line(&line);
         self.0.tell(&line);
@@ -205,6 +224,42 @@ impl Revoked {
     }
 }
 
+impl Revoked {
+    /// From now on what is ended here is told to the other doors; the first one who asks for it does that.
+    pub fn tell_doors(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.0.doors.set(Box::new(tell));
+    }
+
+    /// How far the clocks of doors may differ, in seconds: sessions that began so much later end with those that began
+    /// until now.
+    pub fn set_margin(&self, seconds: u64) {
+        self.0.margin.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Takes a line that another door told.
+    pub fn learn(&self, line: &str) -> Learned {
+        if line.len() > 2 * NAME {
+            return Learned::Nonsense;
+        }
+        let read = lock_write(&self.0.list).read_line(line);
+        match read {
+            Read::News => {
+                self.0.tell_links(line);
+                self.0.write_soon(line);
+                Learned::News
+            }
+            Read::Known => Learned::Known,
+            Read::Broken => Learned::Nonsense,
+        }
+    }
+
+    /// All that is known here, as lines.
+    pub fn lines(&self) -> Vec<String> {
+        let list = lock_read(&self.0.list).clone();
+        list.lines().map(|line| line.trim_end_matches('\n').to_owned()).collect()
+    }
+}
+
 impl Inner {
     /// Reads what other processes have said, and says it to the others.
     fn hear(&self) {
@@ -254,7 +309,15 @@ impl Inner {
         }
     }
 
+    /// Tells who has to know: the other process of an upgrade, and the other doors of a cluster.
     fn tell(&self, line: &str) {
+        self.tell_links(line);
+        if let Some(tell) = self.doors.get() {
+            tell(line);
+        }
+    }
+
+    fn tell_links(&self, line: &str) {
         if self.linked.load(Ordering::Acquire) {
             // Who is gone is found to be so when this end is read.
             lock(&self.links).iter_mut().for_each(|link| _ = link.tell(line));
