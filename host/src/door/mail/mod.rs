@@ -194,8 +194,7 @@ impl<T: Talk> Door<T> {
         let mail = client.worker.live().mail.clone();
         let scanner = Scanner::new(T::LITERALS, T::limits(&mail));
         let talk = T::new(offers(&client, &mail, &line));
-        let read = Zeroizing::new(Vec::new());
-        let (out, id) = (Vec::new(), RequestId::next());
+        let (read, out, id) = (Zeroizing::new(Vec::new()), Vec::new(), RequestId::next());
         let mut door = Self { client, mail, line, talk, scanner, read, out, errors: 0, auth_errors: 0, id };
         let (_, site) = door.site();
         door.talk.configure(&door.mail, &site);
