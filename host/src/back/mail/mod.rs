@@ -198,6 +198,10 @@ impl AtMailServer<'_> {
                 tracing::error!(backend, protocol, "a mail server takes no passwords as it is connected to");
                 Refusal::Internal.into()
             }
+            Failed::Unsafe(how) => {
+                tracing::error!(backend, protocol, how, "a mail server would let its users become others");
+                Refusal::Internal.into()
+            }
             Failed::Broken(how) => {
                 tracing::warn!(backend, protocol, how, "a mail server's answer is broken");
                 Refusal::NodeBroken.into()

@@ -29,10 +29,20 @@ pub(super) async fn log_in(mut talk: Talk, login: &Login<'_>, hello: &str) -> Re
         talk = talk.secure(tls).await?;
         known = greet(&mut talk, hello).await?;
     }
-    if let Some(line) = login.client.as_ref().and_then(|client| claim(client, &known)) {
-        // Where it takes that, it begins anew; whatever it says, the login goes on.
-        if command(&mut talk, line.as_bytes()).await?.code == 220 {
-            known = greet(&mut talk, hello).await?;
+    if login.server.tls.is_none() && known.iter().any(|line| line == "STARTTLS") {
+        // After TLS it forgets who is logged in: its client could log in again, as somebody else.
+        return Err(Failed::Unsafe("it offers STARTTLS without mail-start-tls, also after the login"));
+    }
+    if known.iter().any(|line| line.split(' ').next() == Some("XCLIENT")) {
+        // It believes Doorward's address, and with it each client, until it has been told of one.
+        let line = login.client.as_ref().and_then(|client| claim(client, &known));
+        let line = line.ok_or(Failed::Unsafe("it offers XCLIENT, and mail-client-address = \"id\" is not used"))?;
+        match command(&mut talk, line.as_bytes()).await?.code {
+            // It begins anew.
+            220 => known = greet(&mut talk, hello).await?,
+            // It believes nobody from here.
+            550 => {}
+            _ => return Err(Failed::Unsafe("it refuses an XCLIENT, and would take the next one")),
         }
     }
     let takes = |mechanism: &str| {
@@ -55,9 +65,12 @@ pub(super) async fn log_in(mut talk: Talk, login: &Login<'_>, hello: &str) -> Re
         400..=499 => Err(Failed::Unwilling),
         // The mechanism is too weak, or there has to be TLS.
         530 | 534 | 538 => Err(Failed::TakesNoPassword),
+        // Wrong, or the account is disabled.
+        525 | 535 => Err(Failed::Wrong),
         // Commands that it offers and does not know.
         500..=504 => Err(Failed::Broken("it does not know a command that it offers")),
-        505..=599 => Err(Failed::Wrong),
+        // It serves nobody, or not from here.
+        505..=599 => Err(Failed::Unwilling),
         _ => Err(Failed::Broken("its answer to a login is none")),
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Failed {
     TakesNoPassword,
     /// It says what nobody may say there.
     Broken(&'static str),
+    /// Its users could become others after their login.
+    Unsafe(&'static str),
 }
 
 impl From<connect::Error> for Failed {
