@@ -225,3 +225,66 @@ fn a_master_user_logs_in_for_others_where_doorward_has_checked_the_password() {
         assert!(doors.proxy.log().iter().all(|line| !line.contains("hush")));
     }
 }
+
+#[test]
+fn a_master_user_whom_the_node_refuses_is_a_fault_and_no_wrong_password() {
+    let imap = MailNode::start(|talk| {
+        talk.say("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] node\r\n");
+        let tag = talk.line()?.split(' ').next()?.to_owned();
+        talk.say(&format!("{tag} NO [AUTHENTICATIONFAILED] wrong\r\n"));
+        talk.line().map(drop)
+    });
+    let others = |greeting: &'static str, answers: &'static [&'static str]| {
+        MailNode::start(move |talk| {
+            talk.say(greeting);
+            for answer in answers {
+                talk.line()?;
+                talk.say(answer);
+            }
+            talk.line().map(drop)
+        })
+    };
+    let pop3 = others("+OK\r\n", &["+OK\r\nSASL PLAIN\r\n.\r\n", "-ERR [AUTH] wrong\r\n"]);
+    let sieve = others("\"SASL\" \"PLAIN\"\r\nOK\r\n", &["NO \"wrong\"\r\n"]);
+    let submission = others("220 x\r\n", &["250-x\r\n250 AUTH PLAIN\r\n", "535 5.7.8 wrong\r\n"]);
+    let keys = format!(
+        "mail-login = \"master\"\nmail-master-user = \"master\"\nmail-master-password-file = \"master.secret\"\n\
+         sieve = \"sieve://{}\"\nsubmission = \"submission://{}\"\n",
+        sieve.address(),
+        submission.address()
+    );
+    let extra = USUAL.replace("\"back-end\"", "\"ldap-password\"").replace("user-failures = 1000", "user-failures = 1");
+    let doors = Doors::start_with(&extra, &[("node-a", &imap, &pop3, &keys)], &[("master.secret", "wrong\n")]);
+    // As often as would lock the user out, if it counted.
+    for _ in 0..3 {
+        for (listener, lines, says, expected) in [
+            ("imap", 1, "a LOGIN bob pwd\r\n", "a NO [SERVERBUG] Mailbox cannot be found"),
+            ("pop3", 1, "AUTH PLAIN AGJvYgBwd2Q=\r\n", "-ERR [SYS/PERM] Mailbox cannot be found"),
+            ("sieve", 5, "AUTHENTICATE \"PLAIN\" \"AGJvYgBwd2Q=\"\r\n", "NO (TRYLATER) \"Mailbox cannot be found\""),
+            ("submission", 7, "AUTH PLAIN AGJvYgBwd2Q=\r\n", "454 4.7.0 Mailbox cannot be found"),
+        ] {
+            let mut talk: Talk = doors.talk(listener);
+            if listener == "submission" {
+                talk.say("EHLO x\r\n");
+            }
+            (0..lines).for_each(|_| _ = talk.hear());
+            talk.say(says);
+            assert_eq!(talk.hear().as_deref(), Some(expected), "{listener}");
+        }
+    }
+    doors.proxy.wait_for_log("ERROR .*a mail server does not let its master user in", super::PATIENCE);
+    assert!(doors.proxy.log().iter().all(|line| !line.contains("reason=\"wrong\"")), "nothing counts as a guess");
+}
+
+#[test]
+fn a_back_end_without_a_server_of_the_protocol_is_a_fault_and_no_wrong_password() {
+    for mode in ["back-end", "ldap-password"] {
+        let (imap, pop3) = (MailNode::imap("IMAP4rev1 AUTH=PLAIN"), MailNode::pop3(true));
+        let extra = USUAL.replace("\"back-end\"", &format!("{mode:?}"));
+        let doors = Doors::start(&extra, &[("node-a", &imap, &pop3, "")]);
+        let mut talk = doors.talk("submission");
+        talk.say("EHLO x\r\nAUTH PLAIN AGJvYgBwd2Q=\r\n");
+        (0..7).for_each(|_| _ = talk.hear());
+        assert_eq!(talk.hear().as_deref(), Some("454 4.7.0 Mailbox cannot be found"), "{mode}");
+    }
+}

@@ -66,7 +66,8 @@ impl Dialogue for AtMailServer<'_> {
                 protocol = self.protocol.name(),
                 "a node has no mail server of this kind"
             );
-            return Err(Refusal::NoNode.into());
+            // It is a fault of the configuration, and no wrong password.
+            return Err(Refusal::Internal.into());
         };
         let separator = server.master.as_ref().and_then(|master| master.separator.as_deref());
         if separator.is_some_and(|separator| person.user.contains(separator)) {
@@ -170,6 +171,10 @@ impl AtMailServer<'_> {
     fn told(&self, node: &Node, failed: Failed) -> LoginError {
         let (backend, protocol) = (node.name(), self.protocol.name());
         match failed {
+            Failed::Wrong | Failed::Expired if node.config.mail.master.is_some() => {
+                tracing::error!(backend, protocol, "a mail server does not let its master user in");
+                Refusal::Internal.into()
+            }
             Failed::Wrong => LoginError::Wrong,
             Failed::Expired => LoginError::PasswordExpired,
             Failed::Busy => LoginError::Throttled(None),
