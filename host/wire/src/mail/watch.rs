@@ -9,6 +9,8 @@
 /// The longest name, and the byte behind it.
 const ROOM: usize = 15;
 const NAMES: [&[u8]; 2] = [b"UNAUTHENTICATE", b"COMPRESS"];
+/// Where commands have no tags. A line of a message may well begin with a word and this one.
+const WITHOUT_TAGS: &[u8] = b"STARTTLS";
 
 /// Follows what a client sends, however it is cut.
 #[derive(Debug, Clone)]
@@ -75,7 +77,8 @@ impl Watch {
 
     fn is_refused(&self) -> bool {
         let name = self.name.get(..self.length).unwrap_or_default();
-        NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+        let is_known = NAMES.iter().any(|known| name.eq_ignore_ascii_case(known));
+        is_known || (!self.has_tags && name.eq_ignore_ascii_case(WITHOUT_TAGS))
     }
 }
 
@@ -117,12 +120,14 @@ mod tests {
             assert_eq!(passed(true, text).as_deref(), Some(expected), "{text:?}");
         }
         assert_eq!(passed(false, "NOOP\r\nUNAUTHENTICATE\r\n").as_deref(), Some("NOOP\r\nUNAUTHENTICATE"));
+        assert_eq!(passed(false, "NOOP\r\nstarttls\r\n").as_deref(), Some("NOOP\r\nstarttls"));
     }
 
     #[test]
     fn all_others_do() {
         for text in [
             "a SELECT UNAUTHENTICATE\r\nb UNAUTHENTICATED\r\nc UNAUTH\r\nUNAUTHENTICATE x\r\nd COMPRESSION\r\n",
+            "The STARTTLS command\r\n",
             "a UID FETCH 1 (FLAGS)\r\n\r\na UNAUTHENTICATEUNAUTHENTICATE\r\n",
         ] {
             assert_eq!(passed(true, text), None, "{text:?}");
