@@ -235,7 +235,8 @@ fn words(t: &Table<'_>, key: &str, default: Vec<String>, with_values: bool) -> V
             t.fault(key, format!("{word:?}"), "names of extensions, each in a text of its own");
         }
         // Doorward says these itself, where they are true.
-        if with_values && word.split(' ').next().is_some_and(|name| ["AUTH", "STARTTLS", "XCLIENT"].contains(&name)) {
+        let name = word.split([' ', '=']).next().unwrap_or_default();
+        if with_values && ["AUTH", "STARTTLS", "XCLIENT"].iter().any(|own| own.eq_ignore_ascii_case(name)) {
             t.fault(key, format!("{word:?}"), "what nodes can do after the login");
         }
     }

@@ -166,7 +166,9 @@ fn what_programs_say_before_their_login_is_answered_right_by_each_way() {
         }
     }
     doors.proxy.wait_for_log("mail session .*protocol=\"sieve\".*user=\"bob\".*ended=\"", PATIENCE);
-    assert!(doors.proxy.log().iter().all(|line| !line.contains("pwd")), "no password is in the log");
+    let secrets = ["pwd", "AGJvYgBwd2Q="];
+    let has_secret = |line: &String| secrets.iter().any(|secret| line.contains(secret));
+    assert!(!doors.proxy.log().iter().any(has_secret), "no password is in the log");
 }
 
 #[test]
@@ -242,7 +244,7 @@ fn nodes_are_reached_in_each_way_and_told_of_the_client() {
 #[track_caller]
 fn check(more: &str, expected: &str, asked: bool, script: impl Fn(&mut AtNode) -> Option<()> + Send + Sync + 'static) {
     let node = MailNode::start(script);
-    let doors = doors(USUAL, &node, &format!("connect-timeout = \"2s\"\n{more}"));
+    let doors = doors(USUAL, &node, more);
     let mut talk = open(&doors, "sieve");
     talk.say("AUTHENTICATE \"PLAIN\" \"AGJvYgBwd2Q=\"\r\n");
     let answer = talk.hear().unwrap_or_default();
@@ -279,10 +281,11 @@ const LATER: &str = "NO (TRYLATER) ";
 
 #[test]
 fn nodes_that_cannot_be_trusted_get_no_password() {
-    for greeting in ["BYE \"full\"\r\n", "\"SASL\" \"PLAIN\"\r\nBYE\r\n", "NO\r\n", "220 smtp\r\n", "* OK imap\r\n", ""]
-    {
+    for greeting in ["BYE \"full\"\r\n", "\"SASL\" \"PLAIN\"\r\nBYE\r\n", "NO\r\n", "220 smtp\r\n", "* OK imap\r\n"] {
         check("", LATER, false, greets(greeting));
     }
+    // It says nothing.
+    check("connect-timeout = \"2s\"", LATER, false, greets(""));
     check("", LATER, false, greets("x".repeat(1 << 20)));
     check("", LATER, false, greets("\"SIEVE\" \"x\"\r\n".repeat(20_000)));
     check("", LATER, false, greets("\"SIEVE\" {9999999}\r\n"));

@@ -86,7 +86,7 @@ async fn by_plain(talk: &mut Talk, login: &Login<'_>) -> Result<Result<(), Strin
 
 /// Sends a response of a mechanism: the line that is answered.
 async fn by_sasl(talk: &mut Talk, mechanism: &str, response: &Zeroizing<String>) -> Result<String, Failed> {
-    let whole = Zeroizing::new(format!("AUTH {mechanism} {}\r\n", response.as_str()));
+    let whole = Zeroizing::new(["AUTH ", mechanism, " ", response.as_str(), "\r\n"].concat());
     if whole.len() <= LINE {
         talk.say(whole.as_bytes()).await?;
         return talk.hear().await;
@@ -134,7 +134,7 @@ async fn by_name(talk: &mut Talk, login: &Login<'_>) -> Result<Result<(), String
     if let Err(line) = command(talk, format!("USER {name}").as_bytes()).await? {
         return Ok(Err(line));
     }
-    command(talk, Zeroizing::new(format!("PASS {password}")).as_bytes()).await
+    command(talk, Zeroizing::new(["PASS ", password].concat()).as_bytes()).await
 }
 
 /// Why it says no, by the code of its answer.
