@@ -56,17 +56,27 @@ pub(super) fn list(text: &str) -> Option<Vec<String>> {
     words(text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text))
 }
 
-/// Whether a pattern of LIST fits a name without hierarchy.
+/// Whether a pattern of LIST fits a name without hierarchy. It takes no longer than both are long, multiplied: where a star has
+/// to take more, only the last one does.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.chars().next() {
-        None => name.is_empty(),
-        Some('*' | '%') => {
-            (0..=name.len()).any(|at| name.get(at..).is_some_and(|rest| matches(pattern.get(1..).unwrap_or(""), rest)))
+    let (mut pattern, mut name) = (pattern.as_bytes(), name.as_bytes());
+    // What follows the last star, and what of the name follows all that it took.
+    let mut star: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern.split_first(), name.split_first()) {
+            (Some((b'*' | b'%', rest)), _) => (pattern, star) = (rest, Some((rest, name))),
+            (Some((wanted, rest)), Some((first, others))) if wanted.eq_ignore_ascii_case(first) => {
+                (pattern, name) = (rest, others);
+            }
+            (None, None) => return true,
+            _ => {
+                let Some((behind, (_, others))) = star.and_then(|(behind, taken)| Some((behind, taken.split_first()?)))
+                else {
+                    return false;
+                };
+                (pattern, name, star) = (behind, others, Some((behind, others)));
+            }
         }
-        Some(c) => name.chars().next().is_some_and(|first| {
-            first.eq_ignore_ascii_case(&c)
-                && matches(pattern.get(c.len_utf8()..).unwrap_or(""), name.get(1..).unwrap_or(""))
-        }),
     }
 }
 
@@ -110,6 +120,13 @@ mod tests {
         for pattern in ["*", "%", "INBOX", "inbox", "IN*", "*box", "I%X"] {
             assert!(matches(pattern, "INBOX"), "{pattern}");
         }
-        assert!(!matches("INBOX.%", "INBOX") && !matches("Sent", "INBOX"));
+        assert!(!matches("INBOX.%", "INBOX") && !matches("Sent", "INBOX") && !matches("", "INBOX") && matches("", ""));
+        assert!(
+            matches("***", "") && matches("*x*", "INBOX") && !matches("*x*y", "INBOX") && matches("I*%*B*X*", "INBOX")
+        );
+        // As many stars as fit into a command.
+        assert!(
+            !matches(&format!("{}y", "*x".repeat(4_000)), &"x".repeat(8_000)) && matches(&"*".repeat(8_000), "INBOX")
+        );
     }
 }
