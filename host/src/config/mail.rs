@@ -281,4 +281,15 @@ mod tests {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }
+    #[test]
+    fn words_that_a_door_says_itself_are_known_in_any_case() {
+        let check = |word: &str, is_fault: bool| {
+            let text = format!("[mail]\nsubmission-extensions = [\"{word}\"]\n[[site]]\nhosts = [\"*\"]\n");
+            let source = std::sync::Arc::new(crate::config::Source::new("c", text));
+            let faults = crate::config::parse(&source, Path::new(".")).err().map(|faults| faults.to_string());
+            assert_eq!(faults.unwrap_or_default().contains("submission-extensions"), is_fault, "{word}");
+        };
+        ["AUTH", "auth PLAIN", "AUTH=PLAIN", "starttls", "XClient ADDR"].into_iter().for_each(|word| check(word, true));
+        ["SIZE 1000", "DSN", "AUTHORITY"].into_iter().for_each(|word| check(word, false));
+    }
 }
