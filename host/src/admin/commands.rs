@@ -88,7 +88,16 @@ pub(super) async fn kick(call: Call) -> Answer {
             let name = name.unwrap_or_else(|| user.to_owned());
             shared.state.mails.end(|mail| mail.user == name || mail.user == user)
         }
-        (None, Some(node)) => shared.state.mails.end(|mail| mail.node.eq_ignore_ascii_case(node)),
+        (None, Some(node)) => {
+            let ended = shared.state.mails.end(|mail| mail.node.eq_ignore_ascii_case(node));
+            // One that the configuration has no more may still have sessions.
+            let live = shared.live.load();
+            if ended == 0 && live.nodes().iter().all(|one| !one.name().eq_ignore_ascii_case(node)) {
+                let why = format!("no back-end is named \"{}\"", node.escape_debug());
+                return Answer::refused(StatusCode::NOT_FOUND, why);
+            }
+            ended
+        }
         _ => return Answer::refused(StatusCode::BAD_REQUEST, "one of user and node"),
     };
     tracing::warn!(ended, "mail sessions are told to end");

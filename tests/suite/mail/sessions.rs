@@ -108,6 +108,8 @@ fn sessions_end_by_kick_by_revocation_and_when_the_node_ends() {
         "an address is no session's user"
     );
     assert_eq!(doors.proxy.admin("POST", "/kick?user=alice").1.trim(), "{\"kicked\":1}");
+    let (status, said) = doors.proxy.admin("POST", "/kick?node=node-z");
+    assert!(status == 404 && said.contains("no back-end is named"), "{status}: {said}");
     assert_eq!(alice.rest(), ["* BYE Session ends"]);
     assert_eq!(who(&mut carol).as_deref(), Some("* USER carol"), "nobody else's ends");
     assert_eq!(doors.proxy.admin("POST", "/revoke?user=CAROL").0, 200);
