@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Proxy, Request};
+use harness::{Answer, Client, Proxy, Request};
 use serde_json::Value;
 
 use crate::support::{ADMIN, config, log_in, post_login, setup, wait_for_file, webmail};
@@ -371,6 +371,48 @@ fn datagrams(receive: impl Fn(&mut [u8]) -> std::io::Result<usize> + Send + 'sta
     heard
 }
 
+/// Requests with secrets in all places where somebody may have them.
+fn send_secrets(proxy: &Proxy, client: &mut Client) {
+    let secrets = [
+        ("Authorization", "Basic YWxpY2U6czNjcmV0"),
+        ("Cookie", "doorward=forged-s3cret; sid=sid-s3cret"),
+        ("Proxy-Authorization", "Bearer proxy-s3cret"),
+        ("X-Api-Key", "key-s3cret"),
+        ("Referer", "https://a.test/?t=referrer-s3cret#fragment-s3cret"),
+    ];
+    for (name, value) in secrets {
+        let _ = proxy.client().header(name, value).try_send(Request::new("POST", "/secret?q=query-s3cret"));
+        let _ = client.try_send(Request::new("GET", "/more"));
+    }
+    // Not even where nothing of it is understood.
+    proxy.client().raw("GET /?raw-s3cret HTTP/1.1\nCookie: a=raw-s3cret\n\n");
+    proxy
+        .client()
+        .raw("POST /.doorward/login HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\npassword=raw-s3cret");
+}
+
+/// The first and the third are forms for people.
+fn each_kind_is_in_each(sinks: &[String]) {
+    // Forms of JSON and the journal name the kind; forms for people have it where the message says it. A decision in JSON is
+    // its record as `policy replay` reads it.
+    let kinds = ["server", "access", "login", "decision", "audit", "policy", "protocol"];
+    for (at, kind) in kinds.iter().enumerate() {
+        let is_said = |sink: &String| {
+            let said = [format!("\"kind\":\"{kind}\""), format!("KIND={kind}"), format!("INFO {kind} ")];
+            said.iter().any(|said| sink.contains(said)) || *kind == "decision" && sink.contains("\"asks\":\"device\"")
+        };
+        let missing: Vec<usize> = (0..sinks.len()).filter(|sink| !is_said(&sinks[*sink])).collect();
+        let for_people = if [1, 2, 4].contains(&at) { &[][..] } else { &[0, 2] };
+        assert!(missing.iter().all(|sink| for_people.contains(sink)), "{kind} is not in {missing:?}: {}", sinks[1]);
+    }
+    let reload = sinks[1].lines().find(|line| line.contains("\"reload\"")).expect("its line of the audit log");
+    assert!(reload.contains("\"kind\":\"audit\""), "{reload}");
+    for line in sinks[1].lines().filter(|line| line.contains("compiled a policy")) {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert!(line["ms"].is_u64(), "a duration is a number: {line}");
+    }
+}
+
 #[test]
 fn each_kind_goes_to_each_target_and_no_secret_is_in_any_at_any_level() {
     let host = Host::start();
@@ -419,22 +461,7 @@ fn each_kind_goes_to_each_target_and_no_secret_is_in_any_at_any_level() {
     let session = client.cookie("doorward").expect("a session").to_owned();
     client.get("/x?token=query-s3cret");
     client.get("/cookie");
-    let secrets = [
-        ("Authorization", "Basic YWxpY2U6czNjcmV0"),
-        ("Cookie", "doorward=forged-s3cret; sid=sid-s3cret"),
-        ("Proxy-Authorization", "Bearer proxy-s3cret"),
-        ("X-Api-Key", "key-s3cret"),
-        ("Referer", "https://a.test/?t=referrer-s3cret#fragment-s3cret"),
-    ];
-    for (name, value) in secrets {
-        let _ = proxy.client().header(name, value).try_send(Request::new("POST", "/secret?q=query-s3cret"));
-        let _ = client.try_send(Request::new("GET", "/more"));
-    }
-    // Not even where nothing of it is understood.
-    proxy.client().raw("GET /?raw-s3cret HTTP/1.1\nCookie: a=raw-s3cret\n\n");
-    proxy
-        .client()
-        .raw("POST /.doorward/login HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\npassword=raw-s3cret");
+    send_secrets(&proxy, &mut client);
     assert_eq!(proxy.admin("POST", "/reload").0, 200);
     client.get("/the-end");
     let mut sinks = vec![proxy.log().join("\n")];
@@ -442,24 +469,7 @@ fn each_kind_goes_to_each_target_and_no_secret_is_in_any_at_any_level() {
         sinks.push(wait_for_file(&proxy.dir().join(name), |text| text.contains("/the-end")));
     }
     sinks.extend([heard, udp, journal, devlog].map(|heard| heard.iter().collect::<Vec<_>>().join("\n")));
-    // Forms of JSON and the journal name the kind; forms for people have it where the message says it. A decision in JSON is
-    // its record as `policy replay` reads it.
-    let kinds = ["server", "access", "login", "decision", "audit", "policy", "protocol"];
-    for (at, kind) in kinds.iter().enumerate() {
-        let is_said = |sink: &String| {
-            let said = [format!("\"kind\":\"{kind}\""), format!("KIND={kind}"), format!("INFO {kind} ")];
-            said.iter().any(|said| sink.contains(said)) || *kind == "decision" && sink.contains("\"asks\":\"device\"")
-        };
-        let missing: Vec<usize> = (0..sinks.len()).filter(|sink| !is_said(&sinks[*sink])).collect();
-        let for_people = if [1, 2, 4].contains(&at) { &[][..] } else { &[0, 2] };
-        assert!(missing.iter().all(|sink| for_people.contains(sink)), "{kind} is not in {missing:?}: {}", sinks[1]);
-    }
-    let reload = sinks[1].lines().find(|line| line.contains("\"reload\"")).expect("its line of the audit log");
-    assert!(reload.contains("\"kind\":\"audit\""), "{reload}");
-    for line in sinks[1].lines().filter(|line| line.contains("compiled a policy")) {
-        let line: Value = serde_json::from_str(line).expect("JSON");
-        assert!(line["ms"].is_u64(), "a duration is a number: {line}");
-    }
+    each_kind_is_in_each(&sinks);
     for sink in &sinks {
         assert!(sink.contains("login") && sink.contains("access"), "{sink}");
         for secret in ["s3cret", "alice-secret", "YWxpY2U6czNjcmV0", session.as_str()] {
