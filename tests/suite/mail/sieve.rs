@@ -380,3 +380,33 @@ fn sessions_are_counted_kicked_and_told_between_two_answers() {
     assert_eq!(waiting.rest(), ["BYE (TRYLATER) \"Server is shutting down\""]);
     assert!(doors.proxy.terminate().success());
 }
+
+#[test]
+fn tokens_go_to_the_node_as_they_came_and_its_challenge_comes_back() {
+    let base64 = |text: &str| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(text)
+    };
+    let token = move |token: &str| base64(&format!("n,a=bob,\u{1}auth=Bearer {token}\u{1}\u{1}"));
+    let node = MailNode::start(move |talk| {
+        talk.say("\"SASL\" \"OAUTHBEARER\"\r\nOK\r\n");
+        if talk.line()? == format!("AUTHENTICATE \"OAUTHBEARER\" \"{}\"", token("good")) {
+            talk.say("OK\r\n");
+        } else {
+            talk.say(&format!("\"{}\"\r\n", base64("{\"status\":\"401\",\"user\":\"secret\"}")));
+            assert_eq!(talk.line()?, "\"AQ==\"");
+            talk.say("NO\r\n");
+        }
+        talk.line().map(drop)
+    });
+    let doors = doors(&format!("{USUAL}mechanisms = [\"plain\", \"oauthbearer\"]\n"), &node, "");
+    let mut talk = doors.talk("sieve-tls").secure(doors.certs.ca());
+    let heard: Vec<_> = (0..5).filter_map(|_| talk.hear()).collect();
+    assert_eq!(heard[1], "\"SASL\" \"PLAIN OAUTHBEARER\"");
+    talk.say(format!("AUTHENTICATE \"OAUTHBEARER\" \"{}\"\r\n", token("bad")));
+    assert_eq!(talk.hear(), Some(format!("\"{}\"", base64("{\"status\":\"401\"}"))));
+    talk.say("\"AQ==\"\r\n");
+    assert_eq!(talk.hear().as_deref(), Some("NO \"Authentication failed\""));
+    talk.say(format!("AUTHENTICATE \"OAUTHBEARER\"\r\n\"{}\"\r\n", token("good")));
+    assert_eq!([talk.hear(), talk.hear()].map(Option::unwrap), ["\"\"", "OK \"Logged in\""]);
+}

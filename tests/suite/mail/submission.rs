@@ -444,3 +444,37 @@ fn sessions_are_told_to_end_between_two_answers_and_not_in_a_message() {
     assert_eq!(waiting.rest(), ["421 4.3.2 Server is shutting down"]);
     assert!(doors.proxy.terminate().success());
 }
+
+#[test]
+fn tokens_go_to_the_node_as_they_came_and_its_challenge_comes_back() {
+    let base64 = |text: &str| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(text)
+    };
+    let token = move |token: &str| base64(&format!("user=bob\u{1}auth=Bearer {token}\u{1}\u{1}"));
+    let node = MailNode::start(move |talk| {
+        talk.say("220 x\r\n");
+        talk.line()?;
+        talk.say("250-x\r\n250 AUTH PLAIN XOAUTH2\r\n");
+        if talk.line()? == format!("AUTH XOAUTH2 {}", token("good")) {
+            talk.say("235 in\r\n");
+        } else {
+            talk.say(&format!("334 {}\r\n", base64("{\"status\":\"401\",\"user\":\"secret\"}")));
+            talk.line()?;
+            talk.say("535 5.7.8 no\r\n");
+        }
+        talk.line().map(drop)
+    });
+    let doors = doors(&format!("{USUAL}mechanisms = [\"plain\", \"xoauth2\"]\n"), &node, "");
+    let mut talk = doors.talk("submission-tls").secure(doors.certs.ca());
+    talk.hear();
+    talk.say("EHLO x\r\n");
+    let heard: Vec<_> = (0..6).filter_map(|_| talk.hear()).collect();
+    assert_eq!(heard[5], "250 AUTH PLAIN LOGIN XOAUTH2");
+    talk.say(format!("AUTH XOAUTH2 {}\r\n", token("bad")));
+    assert_eq!(talk.hear(), Some(format!("334 {}", base64("{\"status\":\"401\"}"))));
+    talk.say("\r\n");
+    fits("a wrong token", "535 5.7.8 …", talk.hear().as_deref());
+    talk.say(format!("AUTH XOAUTH2\r\n{}\r\n", token("good")));
+    assert_eq!([talk.hear(), talk.hear()].map(Option::unwrap), ["334 ", "235 2.7.0 Logged in"]);
+}

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::said::{Login, PROXY_TTL, Told, plain};
+use super::said::{Login, PROXY_TTL, Told, acknowledged, plain, token};
 use super::talk::{Failed, Talk};
 
 /// The longest quoted string (RFC 5804, section 4).
@@ -41,24 +41,39 @@ pub(super) async fn log_in(mut talk: Talk, login: &Login<'_>) -> Result<(Talk, O
         answer(&mut talk).await?;
     }
     let sasl = known.iter().find(|(name, _)| name == "SASL").map_or("", |(_, list)| list);
-    if !sasl.split(' ').any(|mechanism| mechanism.eq_ignore_ascii_case("PLAIN")) {
+    let mechanism = login.token.map_or("PLAIN", |(kind, _)| kind.name());
+    if !sasl.split(' ').any(|known| known.eq_ignore_ascii_case(mechanism)) {
         return Err(Failed::TakesNoPassword);
     }
-    let response = plain(login);
+    let response = if login.token.is_some() { token(login) } else { plain(login) };
     let length = response.len();
     let command = if length <= QUOTED {
-        format!("AUTHENTICATE \"PLAIN\" \"{}\"\r\n", response.as_str())
+        format!("AUTHENTICATE \"{mechanism}\" \"{}\"\r\n", response.as_str())
     } else {
-        format!("AUTHENTICATE \"PLAIN\" {{{length}+}}\r\n{}\r\n", response.as_str())
+        format!("AUTHENTICATE \"{mechanism}\" {{{length}+}}\r\n{}\r\n", response.as_str())
     };
     talk.say(Zeroizing::new(command).as_bytes()).await?;
-    match answer(&mut talk).await? {
+    match last(&mut talk, login).await? {
         Answer::Yes => Ok((talk, None)),
         Answer::No(code) => Err(match code.as_str() {
             "TRYLATER" => Failed::Unwilling,
             "ENCRYPT-NEEDED" | "AUTH-TOO-WEAK" | "TRANSITION-NEEDED" => Failed::TakesNoPassword,
             _ => Failed::Wrong,
         }),
+    }
+}
+
+/// The answer to a login; what the server says of a token that it refuses is noted down.
+async fn last(talk: &mut Talk, login: &Login<'_>) -> Result<Answer, Failed> {
+    let line = hear(talk).await?;
+    let challenge = line.strip_prefix('"').and_then(|line| line.strip_suffix('"'));
+    let (Some((kind, challenged)), Some(challenge)) = (login.token, challenge) else { return of(&line) };
+    challenged.by(challenge);
+    let acknowledged = acknowledged(kind).trim_ascii_end();
+    talk.say(&[b"\"", acknowledged, b"\"\r\n"].concat()).await?;
+    match answer(talk).await? {
+        Answer::Yes => Err(Failed::Broken("it refuses a token, and does not say no")),
+        no => Ok(no),
     }
 }
 

@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::said::{Login, PROXY_TTL, Told, plain};
+use super::said::{Challenged, Login, PROXY_TTL, Told, acknowledged, plain, token};
 use super::talk::{Failed, Talk};
+use crate::config::Token;
 
 /// A command with its line end (RFC 5321, section 4.5.3.1.4): a longer response goes by itself.
 const LINE: usize = 512;
@@ -51,8 +52,13 @@ pub(super) async fn log_in(mut talk: Talk, login: &Login<'_>, hello: &str) -> Re
             known.iter().filter_map(|line| line.strip_prefix("AUTH").filter(|rest| rest.starts_with([' ', '='])));
         lists.flat_map(|list| list.split([' ', '='])).any(|one| one == mechanism)
     };
-    let last = if takes("PLAIN") {
-        by_plain(&mut talk, login).await?
+    let last = if let Some((kind, challenged)) = login.token {
+        if !takes(kind.name()) {
+            return Err(Failed::TakesNoPassword);
+        }
+        by_token(&mut talk, kind, (login, challenged)).await?
+    } else if takes("PLAIN") {
+        by_sasl(&mut talk, "PLAIN", &plain(login)).await?
     } else if takes("LOGIN") && login.authorization.is_empty() {
         by_name(&mut talk, login).await?
     } else {
@@ -104,16 +110,32 @@ fn claim(client: &Told<'_>, known: &[String]) -> Option<String> {
     line.contains(" ADDR=").then_some(line)
 }
 
-async fn by_plain(talk: &mut Talk, login: &Login<'_>) -> Result<Answer, Failed> {
-    let response = plain(login);
-    let whole = Zeroizing::new(format!("AUTH PLAIN {}", response.as_str()));
+/// Sends a response of a mechanism.
+async fn by_sasl(talk: &mut Talk, mechanism: &str, response: &Zeroizing<String>) -> Result<Answer, Failed> {
+    let whole = Zeroizing::new(format!("AUTH {mechanism} {}", response.as_str()));
     if whole.len() + 2 <= LINE {
         return command(talk, whole.as_bytes()).await;
     }
-    match command(talk, b"AUTH PLAIN").await?.invitation()? {
+    match command(talk, format!("AUTH {mechanism}").as_bytes()).await?.invitation()? {
         None => command(talk, response.as_bytes()).await,
         Some(answer) => Ok(answer),
     }
+}
+
+/// Passes a token on; what the server says of one that it refuses is noted down.
+async fn by_token(
+    talk: &mut Talk,
+    kind: Token,
+    (login, challenged): (&Login<'_>, &Challenged),
+) -> Result<Answer, Failed> {
+    let said = by_sasl(talk, kind.name(), &token(login)).await?;
+    if said.code != 334 {
+        return Ok(said);
+    }
+    challenged.by(said.lines.first().map_or("", |text| text.trim()));
+    talk.say(acknowledged(kind)).await?;
+    let last = answer(talk, None).await?;
+    if last.code < 400 { Err(Failed::Broken("it refuses a token, and does not say no")) } else { Ok(last) }
 }
 
 /// LOGIN: a name and a password, each in base64.

@@ -6,7 +6,7 @@ use doorward_wire::mail::sieve::{self, Command};
 use doorward_wire::mail::{Bytes, sasl};
 
 use super::refused::No;
-use super::talk::{Bye, Heard, NotPlain, Offers, Talk, plain};
+use super::talk::{Awaited, Bye, Heard, NotPlain, Offers, Talk, login};
 use crate::config::{Mail, Protocol};
 
 /// The longest text that NOOP has repeated (RFC 5804, section 4: of a quoted string).
@@ -17,13 +17,14 @@ pub(super) struct Sieve {
     offers: Offers,
     /// What scripts may use, as nodes have it.
     extensions: String,
-    /// Whether a response comes next.
-    awaits: bool,
+    /// What comes next.
+    awaited: Awaited,
 }
 
 impl Sieve {
     fn capabilities(&self, out: &mut Vec<u8>) {
-        let sasl = if self.offers.passwords { "PLAIN" } else { "" };
+        let mut sasl = if self.offers.passwords { "PLAIN" } else { "" }.to_owned();
+        self.offers.tokens.each().for_each(|token| sasl.extend([" ", token.name()]));
         let start_tls = if self.offers.start_tls { "\"STARTTLS\"\r\n" } else { "" };
         let extensions = &self.extensions;
         let list = format!(
@@ -33,8 +34,8 @@ impl Sieve {
         out.extend_from_slice(list.as_bytes());
     }
 
-    fn authenticate(&mut self, response: &[u8], out: &mut Vec<u8>) -> Heard {
-        match plain(response) {
+    fn authenticate(&mut self, awaited: Awaited, response: &[u8], out: &mut Vec<u8>) -> Heard {
+        match login(awaited, response) {
             Ok(login) => login,
             Err(NotPlain::Encoding) => {
                 out.extend_from_slice(b"NO \"Invalid base64\"\r\n");
@@ -55,7 +56,7 @@ impl Talk for Sieve {
     const GREETS_IN_TLS: bool = true;
 
     fn new(offers: Offers) -> Self {
-        Self { offers, extensions: String::new(), awaits: false }
+        Self { offers, extensions: String::new(), awaited: Awaited::Command }
     }
 
     fn configure(&mut self, mail: &Mail, _: &str) {
@@ -72,21 +73,26 @@ impl Talk for Sieve {
     }
 
     fn secured(&mut self, offers: Offers) {
-        (self.offers, self.awaits) = (offers, false);
+        (self.offers, self.awaited) = (offers, Awaited::Command);
     }
 
     fn awaits_response(&self) -> bool {
-        self.awaits
+        self.awaited != Awaited::Command
     }
 
     fn hear(&mut self, command: &[u8], out: &mut Vec<u8>) -> Heard {
-        if std::mem::take(&mut self.awaits) {
+        let awaited = std::mem::replace(&mut self.awaited, Awaited::Command);
+        if awaited == Awaited::Acknowledged {
+            self.no(&No::Credentials, out);
+            return Heard::Denied;
+        }
+        if awaited != Awaited::Command {
             let response = sieve::response(command);
             let Some(response) = response.filter(|response| response.as_slice() != b"*") else {
                 out.extend_from_slice(b"NO \"Cancelled\"\r\n");
                 return Heard::Wrong;
             };
-            return self.authenticate(&response, out);
+            return self.authenticate(awaited, &response, out);
         }
         match sieve::read(command) {
             Ok(Command::Capability) => {
@@ -115,14 +121,14 @@ impl Talk for Sieve {
                 out.extend_from_slice(b"NO (ENCRYPT-NEEDED) \"Use TLS\"\r\n");
                 return Heard::ClearText(Bytes::default());
             }
-            Ok(Command::Authenticate(mechanism, _)) if mechanism != "PLAIN" => {
-                out.extend_from_slice(b"NO \"Mechanism is not supported\"\r\n");
-            }
-            Ok(Command::Authenticate(_, Some(initial))) => return self.authenticate(&initial, out),
-            Ok(Command::Authenticate(_, None)) => {
-                out.extend_from_slice(b"\"\"\r\n");
-                self.awaits = true;
-            }
+            Ok(Command::Authenticate(mechanism, initial)) => match (self.offers.mechanism(&mechanism), initial) {
+                (None, _) => out.extend_from_slice(b"NO \"Mechanism is not supported\"\r\n"),
+                (Some(awaited), Some(initial)) => return self.authenticate(awaited, &initial, out),
+                (Some(awaited), None) => {
+                    out.extend_from_slice(b"\"\"\r\n");
+                    self.awaited = awaited;
+                }
+            },
             Err(Wrong::Http) => return Heard::Drop,
             Err(Wrong::Unknown | Wrong::Tag) => {
                 out.extend_from_slice(b"NO \"Unknown command\"\r\n");
@@ -161,6 +167,12 @@ impl Talk for Sieve {
 
     fn yes(&mut self, _: Option<&str>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"OK \"Logged in\"\r\n");
+    }
+
+    fn challenge(&mut self, challenge: &str, out: &mut Vec<u8>) {
+        string(challenge.as_bytes(), out);
+        out.extend_from_slice(b"\r\n");
+        self.awaited = Awaited::Acknowledged;
     }
 
     fn bye(&self, why: Bye, out: &mut Vec<u8>) {

@@ -6,7 +6,7 @@ use doorward_wire::mail::smtp::{self, Command};
 use doorward_wire::mail::{Bytes, of_lines, sasl};
 
 use super::refused::No;
-use super::talk::{Bye, Heard, NotPlain, Offers, Talk, plain, response};
+use super::talk::{Awaited, Bye, Heard, NotPlain, Offers, Talk, login, response};
 use crate::config::{Mail, Protocol};
 
 /// A conversation.
@@ -27,8 +27,8 @@ enum Awaits {
     /// A command.
     #[default]
     Command,
-    /// A response of PLAIN.
-    Plain,
+    /// A response of a mechanism.
+    Response(Awaited),
     /// The name, or then the password, of LOGIN.
     Name,
     Password(Bytes),
@@ -42,7 +42,8 @@ impl Submission {
             lines.push("STARTTLS".to_owned());
         }
         if self.offers.passwords {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
+            let tokens = self.offers.tokens.each().map(|token| format!(" {}", token.name()));
+            lines.push(format!("AUTH PLAIN LOGIN{}", tokens.collect::<String>()));
         }
         let last = lines.len() - 1;
         for (number, line) in lines.into_iter().enumerate() {
@@ -50,8 +51,8 @@ impl Submission {
         }
     }
 
-    fn authenticate(&mut self, response: &[u8], out: &mut Vec<u8>) -> Heard {
-        match plain(response) {
+    fn authenticate(&mut self, awaited: Awaited, response: &[u8], out: &mut Vec<u8>) -> Heard {
+        match login(awaited, response) {
             Ok(login) => login,
             Err(NotPlain::Encoding) => is_no_base64(out),
             Err(NotPlain::ForOthers | NotPlain::Malformed) => {
@@ -69,6 +70,10 @@ impl Submission {
     }
 
     fn response(&mut self, awaits: Awaits, line: &[u8], out: &mut Vec<u8>) -> Heard {
+        if matches!(awaits, Awaits::Response(Awaited::Acknowledged)) {
+            self.no(&No::Credentials, out);
+            return Heard::Denied;
+        }
         let Some(response) = response(line) else {
             out.extend_from_slice(b"501 5.7.0 Cancelled\r\n");
             return Heard::Wrong;
@@ -84,7 +89,8 @@ impl Submission {
                 Some(password) => Heard::LogIn { name, password },
                 None => is_no_base64(out),
             },
-            Awaits::Plain | Awaits::Command => self.authenticate(response, out),
+            Awaits::Response(awaited) => self.authenticate(awaited, response, out),
+            Awaits::Command => Heard::Wrong,
         }
     }
 
@@ -97,18 +103,18 @@ impl Submission {
             out.extend_from_slice(b"503 5.5.1 EHLO first\r\n");
             return Heard::Wrong;
         }
-        match (mechanism, initial) {
-            ("PLAIN", Some(initial)) => return self.authenticate(&initial, out),
-            ("PLAIN", None) => {
-                out.extend_from_slice(b"334 \r\n");
-                self.awaits = Awaits::Plain;
-            }
-            ("LOGIN", Some(initial)) => return self.hear_name(&initial, out),
-            ("LOGIN", None) => {
+        match (mechanism, self.offers.mechanism(mechanism), initial) {
+            ("LOGIN", _, Some(initial)) => return self.hear_name(&initial, out),
+            ("LOGIN", _, None) => {
                 out.extend_from_slice(b"334 VXNlcm5hbWU6\r\n");
                 self.awaits = Awaits::Name;
             }
-            _ => out.extend_from_slice(b"504 5.5.4 Mechanism is not supported\r\n"),
+            (_, Some(awaited), Some(initial)) => return self.authenticate(awaited, &initial, out),
+            (_, Some(awaited), None) => {
+                out.extend_from_slice(b"334 \r\n");
+                self.awaits = Awaits::Response(awaited);
+            }
+            (_, None, _) => out.extend_from_slice(b"504 5.5.4 Mechanism is not supported\r\n"),
         }
         Heard::Answered
     }
@@ -235,6 +241,11 @@ impl Talk for Submission {
 
     fn yes(&mut self, _: Option<&str>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"235 2.7.0 Logged in\r\n");
+    }
+
+    fn challenge(&mut self, challenge: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("334 {challenge}\r\n").as_bytes());
+        self.awaits = Awaits::Response(Awaited::Acknowledged);
     }
 
     fn bye(&self, why: Bye, out: &mut Vec<u8>) {
