@@ -402,6 +402,9 @@ impl Exchange {
             return Ok(Ending::Answer(self.after_logout(logout, visit, node)));
         }
         let mut answer = self.fitted(visit, node, response);
+        if !visit.set_back.is_empty() {
+            visit.set_in_node_answer(&mut answer);
+        }
         let head = (answer.status(), answer.headers_mut());
         renewal::where_due(head, &self.snapshot.sessions, (session, visit.facts.now()), scheme);
         Ok(Ending::Answer(answer))

@@ -1,15 +1,20 @@
 //! What filters may know of sessions, of use and of the clock, and what they may say besides: headers both ways, and pages of the
 //! site.
 
+use std::time::{Duration, Instant};
+
 use harness::{Answer, Backend, Guest, Proxy, Question, Request, VERSION};
 
 use crate::support::{ADMIN, config, log_in, setup, webmail};
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// A proxy with one worker and this filter, in front of a node that says which tenant it was told.
 fn start(guest: &Guest, settings: &str) -> (Backend, Proxy) {
     let node = webmail(|request| {
         let tenant = request.seen.header("x-tenant").unwrap_or("-").to_owned();
-        Answer::text(tenant).header("X-Frame-Options", "SAMEORIGIN")
+        let answer = Answer::text(tenant).header("X-Frame-Options", "SAMEORIGIN");
+        if request.seen.target == "/cookie" { answer.header("Set-Cookie", "a=1") } else { answer }
     });
     let policy = format!("[[policy]]\nname = \"p\"\nasks = \"filter\"\nfile = \"p.wasm\"\n{settings}\n");
     let text = config(&format!("{ADMIN}[threads]\nmax = 1\n{policy}"), &[("node-a", &node, "")]);
@@ -39,7 +44,7 @@ fn limit(fact: &str, steps: &str) -> Guest {
 
 #[test]
 fn a_script_that_hammers_one_path_is_refused_and_decisions_are_found_again() {
-    let (_node, proxy) = start(&limit("requests-for-path", "minute 4"), "");
+    let (_node, proxy) = start(&limit("requests-for-path", "hour 4"), "");
     let status = |path: &str| proxy.client().get(path).status;
     assert_eq!([0; 3].map(|_| status("/poll?a=1")), [200; 3]);
     assert_eq!(memo(&proxy)["hits"], 2, "the count is a step, and no number");
@@ -82,15 +87,26 @@ fn a_filter_knows_whose_session_it_is_and_where() {
         let forged = proxy.client().send(Request::new("GET", "/").header("Cookie", "doorward=alice"));
         assert!(forged.text().contains("<form"), "{fact}: {}", forged.text());
     }
-    // Nobody has been logged in for a day.
+    // 429 once the login is a second ago.
     let age = Guest::new(Question::Filter)
         .imports(&format!(
             "(import \"doorward:policy/session@{VERSION}\" \"session-age\" (func $age (param i32 i32) (result i32)))"
         ))
-        .extra("(data (i32.const 2048) \"0 86400\")")
-        .answer("(if (call $age (i32.const 2048) (i32.const 7)) (then unreachable)) i32.const 16");
+        .extra("(data (i32.const 2048) \"1 86400\")")
+        .answer(
+            "(i32.store8 (i32.const 16) (i32.const 0))
+             (if (i32.eq (call $age (i32.const 2048) (i32.const 7)) (i32.const 1)) (then
+               (i32.store8 (i32.const 16) (i32.const 3)) (i32.store16 (i32.const 20) (i32.const 429))))
+             i32.const 16",
+        );
     let (_node, proxy) = start(&age, "");
-    assert_eq!(log_in(&proxy, "alice").get("/").expect(200).text(), "-");
+    let mut client = log_in(&proxy, "alice");
+    let began = Instant::now();
+    while client.get("/").status != 429 {
+        assert!(began.elapsed() < SOON);
+        std::thread::yield_now();
+    }
+    assert_eq!(proxy.client().get("/").status, 200, "nobody's session has no age");
 }
 
 #[test]
@@ -137,9 +153,51 @@ fn headers_are_set_both_ways_in_whoevers_answer() {
     let page = proxy.client().get("/").expect(200);
     assert_eq!(page.header("x-frame-options"), Some("DENY"), "of a page of our own too");
     assert!(page.text().contains("<form"));
-    for reserved in ["set-cookie", "location", "content-length", "x-request-id", "strict-transport-security"] {
+    for reserved in
+        ["set-cookie", "location", "content-length", "x-request-id", "strict-transport-security", "clear-site-data"]
+    {
         let (_node, proxy) = start(&both_ways(reserved, "x"), "");
         assert_eq!(proxy.client().get("/").status, 503, "{reserved}");
+    }
+}
+
+#[test]
+fn no_filter_lets_a_shared_cache_store_a_session_or_weakens_a_page_of_our_own() {
+    // Renewed after two seconds, a tenth of it in whole ones.
+    let more = "[session]\nidle-timeout = \"19s\"\n";
+    let (_node, proxy) = start(&both_ways("cache-control", "public, max-age=3600"), more);
+    let page = proxy.client().get("/").expect(200);
+    assert_eq!((page.header("cache-control"), page.header("set-cookie").is_some()), (Some("no-store"), true));
+    let mut client = log_in(&proxy, "alice");
+    let (mut other, host) = (proxy.client(), client.host_name().to_owned());
+    other.cookies.set(&host, "doorward", client.cookie("doorward").expect("a session"));
+    // An answer with a cookie of the node's is not for shared caches, and so it may renew the session.
+    let began = Instant::now();
+    let renewed = loop {
+        let answer = client.get("/cookie").expect(200);
+        if answer.headers.all("set-cookie").iter().any(|cookie| cookie.starts_with("doorward=")) {
+            break answer;
+        }
+        assert_eq!(answer.header("cache-control"), None, "{answer:?}");
+        assert!(began.elapsed() < SOON);
+        std::thread::yield_now();
+    };
+    assert_eq!(renewed.header("cache-control"), Some("private"));
+    let shared = other.get("/x").expect(200);
+    assert_eq!((shared.header("cache-control"), shared.header("set-cookie")), (Some("public, max-age=3600"), None));
+
+    let (_node, proxy) = start(&both_ways("cache-control", "no-store"), "");
+    let answer = log_in(&proxy, "alice").get("/cookie").expect(200);
+    assert_eq!((answer.header("cache-control"), answer.header("set-cookie").is_some()), (Some("no-store"), true));
+
+    for (name, value) in [
+        ("content-security-policy", "script-src *"),
+        ("x-content-type-options", "x"),
+        ("expires", "Fri, 01 Jan 2999 00:00:00 GMT"),
+    ] {
+        let (_node, proxy) = start(&both_ways(name, value), "");
+        assert_ne!(proxy.client().get("/").expect(200).header(name), Some(value));
+        assert_eq!(log_in(&proxy, "alice").get("/").expect(200).header(name), Some(value));
     }
 }
 

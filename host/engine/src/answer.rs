@@ -423,11 +423,7 @@ fn check_action(action: &Action, rules: HeaderRules) -> Result<(), &'static str>
             if page.title.len() > TEXT_SIZE || page.text.len() > PARAGRAPH_SIZE {
                 return Err("a page with a heading of over 1 KiB, or a text of over 8 KiB");
             }
-            check_headers(&page.headers)?;
-            if page.headers.iter().any(|header| !(rules.may_answer)(&header.name)) {
-                return Err("a header of the answer that only Doorward writes");
-            }
-            Ok(())
+            check_set(&page.headers, rules.may_add)
         }
         Action::Redirect(location) => check_location(location),
         Action::Answer(reply) => {
@@ -506,6 +502,10 @@ mod tests {
             let (name, title, text) = (name.to_owned(), "t".to_owned(), text.to_owned());
             Action::Page(SitePage { name, status, title, text, headers: Vec::new() })
         };
+        let headed = |name: &str| match page("notice", 503, "closed") {
+            Action::Page(page) => Action::Page(SitePage { headers: vec![header(name, "x")], ..page }),
+            other => other,
+        };
         let good = [
             Action::Pass,
             Action::Set(vec![header("X-Tenant", "a")]),
@@ -513,6 +513,7 @@ mod tests {
             Action::Redirect("/x".to_owned()),
             both(Vec::new(), vec![header("cache-control", "no-store")]),
             page("notice", 503, "closed"),
+            headed("retry-after"),
             reply(503, vec![header("retry-after", "60")], "later"),
         ];
         for action in good {
@@ -535,6 +536,7 @@ mod tests {
             both(Vec::new(), vec![header("Location", "/")]),
             both(Vec::new(), vec![header("x-a", "1\r\nx-b: 2")]),
             page("login", 200, ""),
+            headed("Location"),
             page("notice", 204, ""),
             page("notice", 100, ""),
             page("notice", 200, &"x".repeat(9000)),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hyper::StatusCode;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue, SET_COOKIE};
+use hyper::{HeaderMap, StatusCode};
 
-use super::{Answer, Ending, Exchange, Visit, own};
+use super::{Answer, Ending, Exchange, Visit, own, renewal};
 use crate::limits::{Requester, Wanted};
 use crate::pages::Page;
 use crate::policy::{Action, Filtered, Header, Reply, SessionFacts, SitePage, TypedAnswer as _};
@@ -66,25 +66,43 @@ impl Exchange {
             language.text(&said.title).clone_into(&mut content.reason);
             language.text(&said.text).clone_into(&mut content.detail);
         });
-        set(&mut answer, headers_of(&said.headers));
+        set(answer.headers_mut(), headers_of(&said.headers));
         answer
     }
 }
 
 impl Ending {
-    /// Sets what a filter has set in an answer, in place of headers of the same name.
-    pub(super) fn with(mut self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+    /// Sets what a filter has set in an answer that is not a node's. What the answer says already stays as it is: there it
+    /// protects a login, or carries our cookies. So nothing is added either about who may store it.
+    pub(super) fn with(mut self, mut headers: Vec<(HeaderName, HeaderValue)>) -> Self {
         if let Self::Answer(answer) = &mut self {
-            set(answer, headers);
+            headers.retain(|(name, _)| !renewal::is_about_caches(name) && !answer.headers().contains_key(name));
+            set(answer.headers_mut(), headers);
         }
         self
+    }
+}
+
+impl Visit {
+    /// Sets what a filter has set in a node's answer, in place of headers of the same name. Cookies are for one browser: no
+    /// filter makes shared caches store an answer that has one.
+    pub(super) fn set_in_node_answer(&mut self, answer: &mut Answer) {
+        let mut headers = std::mem::take(&mut self.set_back);
+        if answer.headers().contains_key(SET_COOKIE) {
+            let mut changed = answer.headers().clone();
+            set(&mut changed, headers.clone());
+            if renewal::is_to_be_shared(answer.status(), &changed) {
+                headers.retain(|(name, _)| !renewal::is_about_caches(name));
+            }
+        }
+        set(answer.headers_mut(), headers);
     }
 }
 
 /// A filter's answer; what it may say was checked when it said it.
 fn answer(reply: &Reply) -> Answer {
     let mut answer = own::page_answer(status(reply.status), reply.body.clone());
-    set(&mut answer, headers_of(&reply.headers));
+    set(answer.headers_mut(), headers_of(&reply.headers));
     answer
 }
 
@@ -97,8 +115,8 @@ fn headers_of(headers: &[Header]) -> Vec<(HeaderName, HeaderValue)> {
     headers.iter().filter_map(header).collect()
 }
 
-fn set(answer: &mut Answer, headers: Vec<(HeaderName, HeaderValue)>) {
+fn set(answer: &mut HeaderMap, headers: Vec<(HeaderName, HeaderValue)>) {
     for (name, value) in headers {
-        answer.headers_mut().insert(name, value);
+        answer.insert(name, value);
     }
 }

@@ -54,6 +54,16 @@ fn renew(status: StatusCode, headers: &mut HeaderMap, cookie: impl FnOnce() -> O
     headers.append(header::SET_COOKIE, cookie);
 }
 
+/// Whether an answer says that shared caches are to store it.
+pub(super) fn is_to_be_shared(status: StatusCode, headers: &HeaderMap) -> bool {
+    sharing(status, headers, SystemTime::now()) == Sharing::Wanted
+}
+
+/// Whether a header says who may store an answer, and how long.
+pub(super) fn is_about_caches(name: &HeaderName) -> bool {
+    [header::CACHE_CONTROL, header::EXPIRES, header::PRAGMA].contains(name) || is_of_network(name)
+}
+
 fn sharing(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Sharing {
     // Its headers become those of an answer that was stored before (RFC 9111, section 4.3.4).
     if status == StatusCode::NOT_MODIFIED || is_targeted(headers) {
@@ -85,8 +95,11 @@ fn sharing(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Sharing 
 }
 
 fn is_targeted(headers: &HeaderMap) -> bool {
-    let of_networks = |name: &HeaderName| name.as_str().ends_with("cdn-cache-control");
-    TARGETED.iter().any(|name| headers.contains_key(name)) || headers.keys().any(of_networks)
+    headers.keys().any(is_of_network)
+}
+
+fn is_of_network(name: &HeaderName) -> bool {
+    TARGETED.contains(name) || name.as_str().ends_with("cdn-cache-control")
 }
 
 /// A date that is none, `0` above all, is in the past (RFC 9111, section 5.3). Caches do not look at the day of the week,

@@ -44,9 +44,10 @@ fn is_ours_to_answer(name: &str) -> bool {
 /// Headers of somebody else's answer that no policy may set: those that only Doorward writes, and those that belong to the
 /// answer itself, of which Doorward looks at some. A policy that wants another answer gives one.
 fn is_of_the_answer(name: &str) -> bool {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
         "accept-ranges",
         "alt-svc",
+        "clear-site-data",
         "content-encoding",
         "content-location",
         "content-range",
@@ -74,7 +75,9 @@ mod tests {
         for name in ["content-length", "Set-Cookie", "X-Request-Id"] {
             assert!(!(RULES.may_answer)(name), "{name}");
         }
-        for name in ["Location", "set-cookie", "Content-Type", "X-Request-Id", "Strict-Transport-Security", "upgrade"] {
+        for name in
+            ["Location", "set-cookie", "Content-Type", "X-Request-Id", "Strict-Transport-Security", "Clear-Site-Data"]
+        {
             assert!(!(RULES.may_add)(name), "{name}");
         }
         assert!((RULES.may_add)("x-frame-options") && (RULES.may_add)("Content-Security-Policy"));
