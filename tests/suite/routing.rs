@@ -99,6 +99,73 @@ fn a_policy_moves_a_user_to_another_node_and_says_later_while_that_is_drained() 
     assert_eq!(wrong.status, 403, "{}", wrong.text());
 }
 
+/// A policy that sends everybody to node-b while it is up, and else says this.
+fn to_b_or(otherwise: &str) -> Vec<u8> {
+    Guest::new(Question::Route)
+        .imports(&format!(
+            "(import \"doorward:policy/nodes@{VERSION}\" \"node-state\" (func $state (param i32 i32 i32)))"
+        ))
+        .extra("(data (i32.const 2048) \"node-bnode-a\")")
+        .answer(&format!(
+            "(call $state (i32.const 2048) (i32.const 6) (i32.const 3072))
+             (i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 1))
+             (i32.store (i32.const 28) (i32.const 6))
+             (if (i32.eq (i32.load (i32.const 3080)) (i32.const 2))
+               (then (i32.store (i32.const 24) (i32.const 2048)))
+               (else {otherwise}))
+             i32.const 16"
+        ))
+        .build()
+}
+
+#[test]
+fn a_session_ends_as_moved_only_where_a_policy_names_a_node_that_takes_logins() {
+    let node_a = "(i32.store (i32.const 24) (i32.const 2054))";
+    for (otherwise, moves) in [("unreachable", false), (node_a, true)] {
+        let (a, b) = (webmail(|_| Answer::text("node-a")), webmail(|_| Answer::text("node-b")));
+        let extra = format!("{ADMIN}[[policy]]\nname = \"p\"\nasks = \"route\"\nfile = \"p.wasm\"\n");
+        let health = "[backend.health]\nfailures = 1\npause = \"1h\"\n";
+        let text = config(&extra, &[("node-a", &a, ""), ("node-b", &b, health)]);
+        let proxy = setup().file("p.wasm", to_b_or(otherwise)).serve(&text);
+        let mut client = log_in(&proxy, "alice");
+        assert_eq!(client.get("/").expect(200).text(), "node-b");
+        assert_eq!(proxy.admin("POST", "/drain?backend=node-a&for=1h").0, 200);
+        drop(b);
+        for _ in 0..2 {
+            assert_eq!(client.get("/").status, 503, "{otherwise}: the policy fails, or node-a takes no logins");
+        }
+        assert_eq!(proxy.status()["backends"][1]["up"], false);
+        assert_eq!(proxy.admin("POST", "/undrain?backend=node-a").0, 200);
+        let answer = client.get("/");
+        let moved = (303, Some("/.doorward/login?moved"));
+        assert_eq!((answer.status, answer.header("location")) == moved, moves, "{otherwise}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_user_goes_to_the_same_node_by_whatever_name_he_logs_in() {
+    // Sends everybody whose name has five letters to node-b.
+    let guest = Guest::new(Question::Route)
+        .imports(&format!("(import \"doorward:policy/login@{VERSION}\" \"username\" (func $name (param i32)))"))
+        .extra("(data (i32.const 2048) \"node-b\")")
+        .answer(
+            "(call $name (i32.const 3072))
+             (i32.store8 (i32.const 16) (i32.eq (i32.load (i32.const 3076)) (i32.const 5)))
+             (i32.store8 (i32.const 20) (i32.const 1))
+             (i32.store (i32.const 24) (i32.const 2048)) (i32.store (i32.const 28) (i32.const 6)) i32.const 16",
+        );
+    let nodes = ["node-a", "node-b"].map(|name| webmail(move |_| Answer::text(name)));
+    let extra = "[[policy]]\nname = \"p\"\nasks = \"route\"\nfile = \"p.wasm\"\n";
+    let text = config(extra, &[("node-a", &nodes[0], ""), ("node-b", &nodes[1], "")]);
+    let text = text.replace("[directory]\n", "[directory]\nname-attribute = \"uid\"\n");
+    let proxy = setup().file("p.wasm", guest.build()).serve(&text);
+    for name in ["alice", "alice@a.test"] {
+        let mut client = proxy.client();
+        assert_eq!(post_login(&mut client, "/", name, "alice-secret").status, 303, "{name}");
+        assert_eq!(client.get("/").expect(200).text(), "node-b", "{name}");
+    }
+}
+
 #[test]
 fn a_policy_assigns_users_without_a_node_and_the_first_opinion_wins() {
     let policies =
@@ -120,7 +187,12 @@ fn a_node_that_is_not_configured_is_a_failure_of_the_policy() {
         let (_nodes, proxy) = start(&[("odd", always(Some("node-z")), &format!("on-error = \"{on_error}\""))], "");
         assert_eq!(post_login(&mut proxy.client(), "/", "alice", "alice-secret").status, status, "{on_error}");
         assert_eq!(why(&proxy, "alice")["reason"], reason, "{on_error}");
-        proxy.wait_for_log("a route policy names a node that is not configured.*node-z", SOON);
+        proxy.wait_for_log("a policy failed.*odd.*a node that is not configured.*node-z", SOON);
+        let policy = &proxy.status()["policies"][0];
+        assert_eq!(policy["failures"], 1, "{policy:#}");
+        post_login(&mut proxy.client(), "/", "alice", "alice-secret");
+        let policy = &proxy.status()["policies"][0];
+        assert_eq!((&policy["failures"], &policy["memo"]["hits"]), (&json!(2), &json!(0)), "{policy:#}");
     }
 }
 

@@ -82,6 +82,11 @@ fn shown(text: &str) -> String {
 }
 
 impl Words {
+    /// Of a text that it said in an answer.
+    pub fn of(text: &str) -> Self {
+        Self(vec![shown(text)])
+    }
+
     /// Its lines.
     pub fn lines(&self) -> &[String] {
         &self.0

@@ -282,7 +282,11 @@ impl<D: Dialogue> Login<'_, D> {
         began: Instant,
     ) -> Result<(Arc<Node>, Result<D::Opened, LoginError>), Outcome<D::Opened>> {
         let Neighbours { snapshot, .. } = self.neighbours;
-        let facts = || self.facts(name, Some(&proved.user));
+        // By his one name, however he typed it: the same user goes to the same node.
+        let facts = || {
+            let whose = (self.attempt.site, proved.identity.user());
+            self.neighbours.facts(self.attempt.facts, whose, Some(&proved.user), self.underway.failures(name))
+        };
         let routed = self.neighbours.routed(&proved.user, self.attempt.protocol, facts);
         self.underway.routed(routed.policy, routed.instead_of);
         let node = match routed.node {

@@ -20,6 +20,8 @@ pub struct Routed {
     pub instead_of: Option<String>,
     /// The node, or why it goes to none.
     pub node: Result<Arc<Node>, Refusal>,
+    /// Whether a route policy was asked and failed: another time it may say something else.
+    pub has_failed: bool,
 }
 
 impl Neighbours<'_> {
@@ -85,7 +87,7 @@ impl Neighbours<'_> {
         let usual = self.node_of(user);
         let unsaid = |usual: Option<Arc<Node>>| usual.ok_or(Refusal::NoNode);
         if !snapshot.policies.answer(Question::Route) {
-            return Routed { policy: None, instead_of: None, node: unsaid(usual) };
+            return Routed { policy: None, instead_of: None, node: unsaid(usual), has_failed: false };
         }
         let states = |node: &Arc<Node>| (node.name().to_owned(), (node.state_word(), node.load_word(protocol)));
         let nodes = NodeFacts {
@@ -95,8 +97,8 @@ impl Neighbours<'_> {
         };
         let mut facts = facts();
         facts.nodes = Some(Arc::new(nodes));
-        let is_node = |name: &str| snapshot.node(name).is_some();
-        let said = snapshot.policies.route(&mut worker.guests.borrow_mut(), &facts, is_node);
+        let (said, has_failed) = snapshot.policies.route(&mut worker.guests.borrow_mut(), &facts);
+        let named = |name: &str| snapshot.nodes().iter().find(|node| node.name() == name).cloned();
         let (policy, node) = match said {
             LoginRoute::Unsaid => (None, unsaid(usual.clone())),
             LoginRoute::Kept(policy) => (Some(policy), unsaid(usual.clone())),
@@ -106,7 +108,7 @@ impl Neighbours<'_> {
         };
         let goes_there = |usual: &Arc<Node>| node.as_ref().is_ok_and(|node| node.name() == usual.name());
         let instead_of = usual.filter(|usual| !goes_there(usual)).map(|usual| usual.name().to_owned());
-        Routed { policy, instead_of, node }
+        Routed { policy, instead_of, node, has_failed }
     }
 
     /// Another node than the one that was remembered and did not take the user, if the directory names one by now.

@@ -221,6 +221,7 @@ impl Policy {
             Err(error) => (Err(error), Trace::default()),
             Ok(mut guest) => {
                 let (outcome, trace) = guest.ask(Source::Live(Box::new(facts.clone())));
+                let outcome = outcome.and_then(|answer| facts.checked(answer));
                 if outcome.is_ok() && !self.per_call && !self.state.is_impure() {
                     shelf.guest = Some(guest);
                 }

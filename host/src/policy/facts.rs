@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use doorward_engine::{Fact, Form, Read, Value};
+use doorward_engine::{Answer, Destination, Error, Fact, Form, Read, Value, Words};
 use doorward_vectors::{DateTime, Offset};
 use doorward_wire::form;
 use hyper::Version;
@@ -60,7 +60,7 @@ pub struct RequestFacts {
 pub struct LoginFacts {
     /// The virtual host's first name in the configuration; policies may be bound to it.
     pub site: Arc<str>,
-    /// The user name as typed.
+    /// The canonical name that was typed; for route policies the user's one name.
     pub username: String,
     /// Whether the directory knows the user.
     pub known: bool,
@@ -147,9 +147,21 @@ impl Facts {
     }
 
     /// The virtual host's first name: of the login, which may have no request, or else of the request.
-    pub(super) fn site(&self) -> Option<&str> {
-        let login = self.login.as_ref().map(|login| &*login.site);
-        login.or_else(|| self.request.as_ref().map(|request| &*request.site))
+    pub(super) fn site(&self) -> Option<&Arc<str>> {
+        let login = self.login.as_ref().map(|login| &login.site);
+        login.or_else(|| self.request.as_ref().map(|request| &request.site))
+    }
+
+    /// The answer, if it is one to these facts: a node that it names is one of the configuration.
+    pub(super) fn checked(&self, answer: Answer) -> Result<Answer, Error> {
+        match (&answer, &self.nodes) {
+            (Answer::Route(Some(Destination::Node(name))), Some(nodes)) if !nodes.all.contains_key(name) => {
+                let error = Error::Lied("a node that is not configured");
+                // Apart from what went wrong: a name may be any fact, also one that records mask.
+                Err(Error::Spoke(Box::new(error), Words::of(name)))
+            }
+            _ => Ok(answer),
+        }
     }
 
     /// Seconds since 1970, frozen for the decision.

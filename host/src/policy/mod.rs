@@ -245,28 +245,28 @@ impl Policies {
         LoginCheck::Unsaid
     }
 
-    /// Which node does this login go to? A policy that names none of the configuration has failed.
-    pub fn route(&self, guests: &mut Guests, facts: &Facts, is_node: impl Fn(&str) -> bool) -> LoginRoute {
+    /// Which node does this login go to? And whether a policy failed, so that this is not what all of them say.
+    pub fn route(&self, guests: &mut Guests, facts: &Facts) -> (LoginRoute, bool) {
+        let mut has_failed = false;
         for policy in self.asked::<Option<Destination>>(facts) {
             let name = || policy.name.clone();
-            let failed = match policy.decide(guests, facts).as_deref().map(Option::<Destination>::of) {
-                Ok(None) => false,
-                Ok(Some(Destination::Keep)) => return LoginRoute::Kept(name()),
-                Ok(Some(Destination::Later)) => return LoginRoute::Later(name()),
-                Ok(Some(Destination::Node(node))) if is_node(node) => {
-                    return LoginRoute::To { policy: name(), node: node.clone() };
-                }
-                Ok(Some(Destination::Node(node))) => {
-                    tracing::error!(policy = policy.name, ?node, "a route policy names a node that is not configured");
-                    true
+            let said = match policy.decide(guests, facts).as_deref().map(Option::<Destination>::of) {
+                Ok(None) => continue,
+                Ok(Some(Destination::Keep)) => LoginRoute::Kept(name()),
+                Ok(Some(Destination::Later)) => LoginRoute::Later(name()),
+                Ok(Some(Destination::Node(node))) => LoginRoute::To { policy: name(), node: node.clone() },
+                Err(()) => {
+                    has_failed = true;
+                    match policy.on_error {
+                        OnError::Deny => LoginRoute::Failed(name()),
+                        OnError::Allow | OnError::Default => continue,
+                    }
                 }
                 Err(()) => true,
             };
-            if failed && policy.on_error == OnError::Deny {
-                return LoginRoute::Failed(name());
-            }
+            return (said, has_failed);
         }
-        LoginRoute::Unsaid
+        (LoginRoute::Unsaid, has_failed)
     }
 
     /// What happens to this request?

@@ -54,7 +54,7 @@ pub(super) struct Scope {
 impl Scope {
     pub(super) fn has(&self, facts: &Facts) -> bool {
         let at_listener = self.listeners.is_empty() || self.listeners.contains(&facts.peer.listener);
-        at_listener && (self.sites.is_empty() || facts.site().is_some_and(|site| self.sites.contains(site)))
+        at_listener && (self.sites.is_empty() || facts.site().is_some_and(|site| self.sites.contains(&**site)))
     }
 }
 
