@@ -223,9 +223,11 @@ impl Node {
         self.pool.drained_until.store(until, Ordering::Relaxed);
     }
 
-    /// How it is in a word, for policies: what changes with each request would let no decision be found again.
-    pub fn state_word(&self) -> &'static str {
-        match (self.status().up, self.is_draining()) {
+    /// How its server of a protocol is in a word, for policies: what changes with each request would let no decision be found
+    /// again. Where it has no such server, nobody gets in.
+    pub fn state_word(&self, protocol: Protocol) -> &'static str {
+        let health = if protocol == Protocol::Http { Some(&self.health) } else { self.mail_health(protocol) };
+        match (health.is_some_and(|health| health.status().up), self.is_draining()) {
             (false, _) => "down",
             (true, true) => "drained",
             (true, false) => "up",

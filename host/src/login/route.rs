@@ -89,7 +89,11 @@ impl Neighbours<'_> {
         if !snapshot.policies.answer(Question::Route) {
             return Routed { policy: None, instead_of: None, node: unsaid(usual), has_failed: false };
         }
-        let states = |node: &Arc<Node>| (node.name().to_owned(), (node.state_word(), node.load_word(protocol)));
+        let reads_load = snapshot.policies.read_load();
+        let states = |node: &Arc<Node>| {
+            let load = if reads_load { node.load_word(protocol) } else { "free" };
+            (node.name().to_owned(), (node.state_word(protocol), load))
+        };
         let nodes = NodeFacts {
             hosts: snapshot.directory.hosts_of(user).to_vec(),
             usual: usual.as_ref().map(|node| node.name().to_owned()),
@@ -102,7 +106,7 @@ impl Neighbours<'_> {
         let (policy, node) = match said {
             LoginRoute::Unsaid => (None, unsaid(usual.clone())),
             LoginRoute::Kept(policy) => (Some(policy), unsaid(usual.clone())),
-            LoginRoute::To { policy, node } => (Some(policy), snapshot.node(&node).cloned().ok_or(Refusal::NoNode)),
+            LoginRoute::To { policy, node } => (Some(policy), named(&node).ok_or(Refusal::NoNode)),
             LoginRoute::Later(policy) => (Some(policy), Err(Refusal::LoginLater)),
             LoginRoute::Failed(policy) => (Some(policy), Err(Refusal::PolicyFailed)),
         };

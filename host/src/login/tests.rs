@@ -178,6 +178,15 @@ fn who_has_the_right_password_is_logged_in_at_the_node() {
 }
 
 #[test]
+fn a_node_is_down_for_a_protocol_that_it_has_no_server_for() {
+    let house = House::new("words", "", FILE);
+    let words = |node: usize| {
+        [Protocol::Http, Protocol::Imap, Protocol::Pop3].map(|protocol| house.1.nodes()[node].state_word(protocol))
+    };
+    assert_eq!((words(0), words(1)), (["up", "down", "down"], ["drained", "down", "down"]));
+}
+
+#[test]
 fn all_that_is_wrong_looks_the_same_and_only_the_log_knows_why() {
     let house = House::new("wrong", "", FILE);
     run(async {

@@ -221,6 +221,13 @@ impl Policies {
         self.all.iter().any(|policy| policy.question == question)
     }
 
+    /// Whether a route policy, or a candidate beside it, may read how busy nodes are: that takes a lock of each.
+    pub fn read_load(&self) -> bool {
+        let policies = self.all.iter().filter(|policy| policy.question == Question::Route);
+        let mut specs = policies.flat_map(|policy| [Some(&policy.spec), policy.spec.candidate()]).flatten();
+        specs.any(|spec| spec.manifest.facts.contains("nodes.node-load"))
+    }
+
     /// How is this login checked?
     pub fn auth_mode(&self, guests: &mut Guests, facts: &Facts) -> LoginCheck {
         for policy in self.asked::<Option<AuthMode>>(facts) {
@@ -262,7 +269,6 @@ impl Policies {
                         OnError::Allow | OnError::Default => continue,
                     }
                 }
-                Err(()) => true,
             };
             return (said, has_failed);
         }
