@@ -151,6 +151,10 @@ impl Window {
     /// Moves on to the window of this time.
     fn moved(self, now: u64, length: u64) -> Self {
         let number = now / length;
+        if self.number > number.saturating_add(1) {
+            // The clock was set back: what was counted would not fade until it is there again.
+            return Self { number, now: 0, before: 0 };
+        }
         match number.saturating_sub(self.number) {
             0 => self,
             1 => Self { number, now: 0, before: self.now },
@@ -211,8 +215,10 @@ mod tests {
         for (now, left) in [(6000, 60), (6059, 60), (6060, 60), (6090, 30), (6119, 1), (6120, 0), (9999, 0)] {
             assert_eq!(window.at(now, 60), left, "{now}");
         }
-        // A clock that goes back makes nothing of it.
-        assert_eq!(window.count(5000, 60), 61);
+        // A clock that goes back a little makes nothing of it; by more, it is counted anew.
+        assert_eq!(window.count(5990, 60), 61);
+        assert_eq!((window.count(5000, 60), window.count(5000, 60)), (1, 2));
+        assert_eq!(window.at(5120, 60), 0);
     }
 
     #[test]
