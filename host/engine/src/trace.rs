@@ -188,7 +188,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// From JSON, as the value of a fact; none where the fact cannot have it.
+    /// From JSON, as the value of a fact; none where the fact cannot have it. Any fact may be missing: a login of a mail
+    /// program has no request.
     pub fn from_json(fact: &Fact, json: &Json) -> Option<Value<'static>> {
         let value_type = fact.value_type();
         match value_type.check(json)? {
@@ -393,4 +394,13 @@ mod tests {
         }
         assert!(trace.push(Fact::Host, Value::Missing).is_err());
     }
+    #[test]
+    fn a_fact_that_was_missing_is_missing_again() {
+        for known in doorward_vectors::FACTS {
+            let fact = Fact::named(known.function, known.is_named.then_some("x")).unwrap();
+            let written = Value::Missing.to_json();
+            assert_eq!(Value::from_json(&fact, &written), Some(Value::Missing), "{fact}");
+        }
+    }
+
 }

@@ -376,7 +376,7 @@ impl Policy {
             generation,
             policy: self.clone(),
             request: facts.request.as_ref().map(|request| request.id),
-            site: facts.request.as_ref().map(|request| request.site.clone()),
+            site: facts.site().cloned(),
             trace,
             outcome,
             cached: false,
