@@ -111,7 +111,7 @@ impl Memo {
     /// # Errors
     /// What is known already says that the policy is not pure; nothing is remembered then.
     pub fn insert(&mut self, trace: &Trace, answer: &Arc<Answer>) -> Result<(), Impure> {
-        let texts: usize = trace.reads().iter().map(|(_, value)| value.size()).sum();
+        let texts: usize = trace.reads().iter().map(|(fact, value)| fact.size() + value.size()).sum();
         let cost = texts + answer.size() + OVERHEAD * (trace.reads().len() + 1);
         if cost > LARGEST.min(self.budget / 2) {
             return Ok(());
@@ -196,7 +196,7 @@ impl Next {
         let end = (Self::Answer(answer.clone()), OVERHEAD + answer.size());
         reads.iter().rev().fold(end, |(next, bytes), (fact, value)| {
             let values = Values::Few(vec![(value.clone(), next)]);
-            (Self::Read(Box::new(Node { fact: fact.clone(), values })), bytes + OVERHEAD + value.size())
+            (Self::Read(Box::new(Node { fact: fact.clone(), values })), bytes + OVERHEAD + fact.size() + value.size())
         })
     }
 }
@@ -324,6 +324,20 @@ mod tests {
         assert_eq!(memo.insert(&trace(&[(1, 1)]), &some), Err(Impure), "an answer where it read on");
         assert_eq!(memo.insert(&trace(&[(1, 1), (2, 2), (3, 3)]), &some), Err(Impure), "a read where it answered");
         assert_eq!(memo.insert(&trace(&[(1, 1), (2, 3)]), &answer(None)), Ok(()));
+    }
+
+    #[test]
+    fn names_of_facts_count() {
+        let mut memo = Memo::new(1 << 20);
+        let mut trace = Trace::default();
+        trace.push(Fact::Query("x".repeat(1000).into()), Value::Number(1)).unwrap();
+        memo.insert(&trace, &Arc::new(Answer::Device(None))).unwrap();
+        assert!((1000..2000).contains(&memo.bytes()), "{}", memo.bytes());
+        let mut trace = Trace::default();
+        trace.push(Fact::Query("x".repeat(LARGEST).into()), Value::Number(1)).unwrap();
+        let before = memo.bytes();
+        memo.insert(&trace, &Arc::new(Answer::Device(None))).unwrap();
+        assert_eq!(memo.bytes(), before, "too large to be worth its place");
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Fact {
         }
     }
 
+    /// Bytes that it holds beside itself.
+    pub fn size(&self) -> usize {
+        self.parts().2.map_or(0, str::len)
+    }
+
     /// Whether a decision that read it may be found again: the time of day and dice never say the same twice.
     pub fn is_cacheable(&self) -> bool {
         !matches!(self, Self::Now | Self::Random)
@@ -191,6 +196,9 @@ impl<'a> Value<'a> {
     /// From JSON, as the value of a fact; none where the fact cannot have it. Any fact may be missing: a login of a mail
     /// program has no request.
     pub fn from_json(fact: &Fact, json: &Json) -> Option<Value<'static>> {
+        if json.is_null() {
+            return Some(Value::Missing);
+        }
         let value_type = fact.value_type();
         match value_type.check(json)? {
             Json::String(form) if value_type == ValueType::Form => Form::named(&form).map(Value::Form),
@@ -387,14 +395,6 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_reads_without_end_is_stopped() {
-        let mut trace = Trace::default();
-        for n in 0..MOST_READS {
-            trace.push(Fact::Query(n.to_string().into()), Value::Missing).unwrap();
-        }
-        assert!(trace.push(Fact::Host, Value::Missing).is_err());
-    }
-    #[test]
     fn a_fact_that_was_missing_is_missing_again() {
         for known in doorward_vectors::FACTS {
             let fact = Fact::named(known.function, known.is_named.then_some("x")).unwrap();
@@ -403,4 +403,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_guest_that_reads_without_end_is_stopped() {
+        let mut trace = Trace::default();
+        for n in 0..MOST_READS {
+            trace.push(Fact::Query(n.to_string().into()), Value::Missing).unwrap();
+        }
+        assert!(trace.push(Fact::Host, Value::Missing).is_err());
+    }
 }
