@@ -11,7 +11,7 @@ use crate::outcome::{Stop, question, say};
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0; 2 where a file cannot be written.")]
 pub(crate) struct Wit {
-    /// Print only what a policy of this question exports and imports: access, device, template, filter or auth-mode.
+    /// Print only what a policy of this question exports and imports: access, device, template, filter, auth-mode or route.
     #[arg(value_name = "QUESTION", value_parser = question)]
     question: Option<Question>,
     /// Write the files into this folder, for tools that read them there, and print nothing of them.

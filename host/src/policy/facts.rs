@@ -322,6 +322,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_clock_and_the_age_of_a_session_are_facts() {
+        let mut facts = Facts::of_nobody("public", "a.test");
+        // A Monday that has just begun.
+        facts.now = 1_764_547_200;
+        for (offset, date, weekday, hour) in
+            [("Z", "2025-12-01", 1, 0), ("-01:00", "2025-11-30", 7, 23), ("+05:30", "2025-12-01", 1, 5)]
+        {
+            let offset: Arc<str> = offset.into();
+            assert_eq!(facts.read(&Fact::Date(offset.clone())), Value::text(date), "{offset}");
+            assert_eq!(facts.read(&Fact::Weekday(offset.clone())), Value::Number(weekday), "{offset}");
+            assert_eq!(facts.read(&Fact::Hour(offset.clone())), Value::Number(hour), "{offset}");
+        }
+        assert_eq!(facts.read(&Fact::Date("noon".into())), Value::Missing);
+        let age = |facts: &Facts| facts.read(&Fact::SessionAge("3600 86400".into())).into_owned();
+        assert_eq!(age(&facts), Value::Number(0));
+        for (seconds, step) in [(3599, 0), (3600, 3600), (100_000, 86_400)] {
+            let session = SessionFacts {
+                user: "alice".to_owned(),
+                node: "node-a".to_owned(),
+                site: "*".to_owned(),
+                started: facts.now - seconds,
+            };
+            facts.session = Some(Arc::new(session));
+            assert_eq!(age(&facts), Value::Number(step), "{seconds}");
+        }
+    }
+
+    #[test]
     fn the_version_of_http_is_a_fact() {
         let mut facts = Facts::of_nobody("public", "a.test");
         assert_eq!(facts.read(&Fact::HttpVersion), Value::text("1.1"));

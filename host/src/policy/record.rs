@@ -256,10 +256,11 @@ mod tests {
         let check = |patterns: &[&str], fact: &str, hidden: bool| {
             assert_eq!(mask(patterns).hides(&Fact::parse(fact).unwrap()), hidden, "{patterns:?} {fact}");
         };
-        let usual = ["request.cookie", "login.*"];
+        let usual = ["request.cookie", "login.*", "session.session-user"];
         check(&usual, "request.cookie(a)", true);
         check(&usual, "login.username", true);
         check(&usual, "login.attribute(mail)", true);
+        check(&usual, "session.session-user", true);
         check(&usual, "request.host", false);
         check(&["request.header(user-agent)"], "request.header(user-agent)", true);
         check(&["request.header(user-agent)"], "request.header(accept)", false);
