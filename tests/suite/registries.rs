@@ -386,6 +386,9 @@ fn artifacts_of_other_tools_load_as_ours_do() {
             _ => pull(&reference),
         }
     }
+    // Nobody has to sign, so nobody asks for signatures.
+    let asks_for_one = |target: &str| target.contains("/referrers/") || target.contains("/manifests/sha256-");
+    assert!(server.backend().hits().iter().all(|seen| !asks_for_one(&seen.target)));
     let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []});
     server.manifest("mail/look", "index", &index);
     let words = ["pull", &format!("oci://{}/mail/look:index", server.address()), "-o", "x.wasm", "--plain-http"];
@@ -406,10 +409,10 @@ fn a_signature_counts_wherever_cosign_puts_it() {
             policy(dir, &["verify", &format!("oci://{repository}:1"), "--plain-http", "--key", "ops.pub"], status)
         };
         assert!(verify(1).contains("it is not signed"));
-        let bundle = |subject: &Json| {
+        let bundle_of = |subject: &Json, predicate: &str| {
             let statement = json!({
                 "_type": "https://in-toto.io/Statement/v1", "subject": [subject],
-                "predicateType": "https://sigstore.dev/cosign/sign/v1", "predicate": {},
+                "predicateType": predicate, "predicate": {},
             });
             let (statement, kind) = (statement.to_string(), "application/vnd.in-toto+json");
             let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
@@ -435,7 +438,14 @@ fn a_signature_counts_wherever_cosign_puts_it() {
             });
             server.manifest(name, &manifest.replace(':', "-"), &index);
         };
+        let bundle = |subject: &Json| bundle_of(subject, "https://sigstore.dev/cosign/sign/v1");
         let digest = json!({"sha256": manifest.trim_start_matches("sha256:")});
+        // Who says what is in an artifact, or that it is unsafe, has not signed it.
+        bundle_of(
+            &json!({"digest": digest, "annotations": {"repository": repository}}),
+            "https://cosign.sigstore.dev/attestation/vuln/v1",
+        );
+        assert!(verify(1).contains("does not sign it"));
         bundle(&json!({"digest": digest}));
         assert!(verify(1).contains("says no repository"));
         bundle(&json!({"digest": digest, "annotations": {"repository": repository}}));
@@ -447,10 +457,23 @@ fn a_signature_counts_wherever_cosign_puts_it() {
         assert!(verify(0).contains("is signed by ops.pub"));
         server.fault(|request| request.seen.target.contains("/referrers/").then(|| Answer::new(405, "")));
         assert!(verify(0).contains("is signed by ops.pub"));
+        // A page for people, and one that leads to it.
+        for page in [|| Answer::new(200, "<html>"), || Answer::redirect("https://127.0.0.1:1/")] {
+            server.fault(move |request| request.seen.target.contains("/referrers/").then(page));
+            assert!(verify(0).contains("is signed by ops.pub"));
+        }
+        server.fault(|request| request.seen.target.contains("/referrers/").then(|| Answer::new(503, "")));
+        assert!(verify(1).contains("it answers 503"));
         server.mend();
     }
-    // And by `doorward policy sign`, below the tag of signatures, with both kinds of keys.
-    let docker = DockerRegistry::start();
+}
+
+/// What `doorward policy sign` writes, below the tag of signatures, with both kinds of keys.
+#[test]
+fn whoever_signs_leaves_the_signatures_of_others() {
+    let (folder, docker) = (Setup::new(), DockerRegistry::start());
+    let dir = folder.dir();
+    key(dir, "ops", "EC");
     let reference = format!("{}/mail/look:1", docker.address());
     push(dir, &Guest::template("blue").build(), &reference);
     key(dir, "second", "ED25519");
@@ -500,6 +523,17 @@ fn a_key_is_replaced_and_a_threshold_of_two_is_two() {
     // Signed anew meanwhile: what is here is looked up once more where it does not suffice.
     assert_eq!(says(2, &["old", "new"], "reloaded"), json!(["new", "old"]));
     assert_eq!(says(1, &["new"], "reloaded"), json!(["new"]));
+    // The key of what is live counts no more, and there is an artifact with the next one.
+    key(proxy.dir(), "next", "EC");
+    assert_eq!(says(1, &["next"], "one is of no key that is listed"), json!(["new"]));
+    push(proxy.dir(), &Guest::template("green").build(), &reference);
+    sign(proxy.dir(), "next");
+    let pull = ["pull", "--config", "doorward.toml"];
+    assert!(policy(proxy.dir(), &pull, 1).contains("one is of no key that is listed"));
+    let from = proxy.log().len();
+    policy(proxy.dir(), &[&pull[..], &["--update"]].concat(), 0);
+    proxy.wait_for_log_after(from, "reloaded", LONG);
+    assert_eq!(look(&proxy), "green");
 }
 
 /// A registry that asks who somebody is: by itself, and by a token server. Nothing of that is told anywhere.

@@ -14,7 +14,7 @@ pub struct Artifact {
     pub component: Vec<u8>,
     /// The version that the manifest says, or else the tag.
     pub version: Option<String>,
-    /// What was found of signatures, whoever made them.
+    /// What was found of signatures, whoever made them; nothing where nobody asked for them.
     pub signatures: Vec<Signature>,
 }
 
@@ -39,11 +39,12 @@ impl Client {
         })
     }
 
-    /// Fetches an artifact. Where the reference has a digest, it is that one and no other.
+    /// Fetches an artifact. Where the reference has a digest, it is that one and no other. Signatures are looked for only
+    /// where somebody must have signed.
     ///
     /// # Errors
     /// It is not to be had, or what was sent is something else.
-    pub fn pull(&self, reference: &Reference) -> Result<Artifact> {
+    pub fn pull(&self, reference: &Reference, with_signatures: bool) -> Result<Artifact> {
         self.run(reference, "pull", |mut repository| async move {
             let (manifest, digest) = manifest_of(&mut repository).await?;
             let place = repository.reference.to_string();
@@ -51,7 +52,10 @@ impl Client {
             let bytes = repository.blob(&layer.digest, layer.size).await?;
             let component = unpacked(&bytes, form, &place)?;
             let version = version_of(&manifest, repository.reference);
-            let signatures = crate::signatures::fetch(&mut repository, &digest).await?;
+            let signatures = match with_signatures {
+                true => crate::signatures::fetch(&mut repository, &digest).await?,
+                false => Vec::new(),
+            };
             Ok(Artifact { manifest: digest, component, version, signatures })
         })
     }

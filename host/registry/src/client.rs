@@ -115,8 +115,9 @@ impl Repository<'_> {
         let accept = INDEX_TYPES.join(", ");
         let by_api = self.get(&format!("referrers/{digest}"), &accept, MANIFEST_SIZE).await;
         let sent = match by_api {
-            // Not every registry without it says "not found".
-            Err(Error::NotFound(_) | Error::Denied(_) | Error::Wrong(_)) => {
+            Ok(sent) if is_index(&sent) => sent,
+            // Registries without it say so in many ways: another status, a page that leads elsewhere, or one of their own.
+            Ok(_) | Err(Error::NotFound(_) | Error::Wrong(_)) => {
                 match self.get(&format!("manifests/sha256-{}", digest.hex()), &accept, MANIFEST_SIZE).await {
                     Err(Error::NotFound(_)) => return Ok(None),
                     other => other?,
@@ -231,6 +232,12 @@ impl Repository<'_> {
         let token = token.ok_or_else(|| Error::Wrong(format!("{place}: an answer without a token")))?;
         Ok(Zeroizing::new(format!("Bearer {token}")))
     }
+}
+
+/// Whether an answer says that it is an index.
+fn is_index(answer: &Answer) -> bool {
+    let said = answer.header("Content-Type").and_then(|kind| kind.split(';').next()).map(str::trim);
+    said.is_some_and(|said| INDEX_TYPES.iter().any(|kind| kind.eq_ignore_ascii_case(said)))
 }
 
 /// What a status that is no success means.

@@ -54,7 +54,10 @@ impl Client {
             let mut layers = match repository.manifest(&tag).await {
                 Ok(sent) => {
                     let read: Json = serde_json::from_slice(&sent.bytes).unwrap_or_default();
-                    read["layers"].as_array().cloned().unwrap_or_default()
+                    // Written anew, it would be without what others have signed.
+                    read["layers"].as_array().cloned().ok_or_else(|| {
+                        Error::Wrong(format!("{}:{tag}: no manifest of signatures", reference.repository()))
+                    })?
                 }
                 Err(Error::NotFound(_)) => Vec::new(),
                 Err(error) => return Err(error),

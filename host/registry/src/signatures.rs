@@ -5,7 +5,7 @@
 //! listed key has made and that says this manifest's digest and this repository: a signature for one policy is none for
 //! another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,8 +17,10 @@ use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Manifest, descriptor};
 use crate::{Digest, PublicKey};
 
-/// So many signatures of one manifest are looked at, in each place.
+/// So many signatures of one manifest are looked at, in both places together.
 const MOST: usize = 32;
+/// The objects of these: a referrer, its bundle, and as many payloads.
+const ASKED: usize = 3 * MOST;
 /// A statement is a few hundred bytes; a bundle may have a certificate and proofs beside it.
 const PAYLOAD_SIZE: usize = 64 << 10;
 const BUNDLE_SIZE: usize = 512 << 10;
@@ -29,6 +31,10 @@ pub(crate) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const SIMPLE_REFERRER: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
+/// What a statement says that signs an artifact. Others say something about it: what it is made of, who found it unsafe.
+const SIGNS: &str = "https://sigstore.dev/cosign/sign/v1";
+/// Where the index says what a bundle's statement says.
+const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
 
 /// How a signature says what it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +140,10 @@ impl Signature {
                 (vec![digest.unwrap_or_default()], critical["identity"]["docker-reference"].as_str())
             }
             SignatureForm::Statement => {
+                if said["predicateType"] != SIGNS {
+                    let other = shown(said["predicateType"].as_str().unwrap_or_default());
+                    return Err(format!("says something about an artifact (\"{other}\"), and does not sign it"));
+                }
                 let subjects = said["subject"].as_array().map(Vec::as_slice).unwrap_or_default();
                 let digest =
                     |subject: &Json| format!("sha256:{}", subject["digest"]["sha256"].as_str().unwrap_or_default());
@@ -182,33 +192,61 @@ pub(crate) fn payload_of(manifest: &Digest, repository: &str) -> Vec<u8> {
     said.to_string().into_bytes()
 }
 
+/// What was found of signatures, with an end to how much of it there can be.
+#[derive(Default)]
+struct Found {
+    signatures: Vec<Signature>,
+    /// What was asked for: each thing once, however often it is named.
+    asked: BTreeSet<Digest>,
+    /// What simple signing says, by its digest, in base64: several may have signed the same.
+    payloads: BTreeMap<Digest, String>,
+}
+
+impl Found {
+    fn add(&mut self, signature: Signature) {
+        let is_new = |known: &Signature| {
+            (&known.payload, &known.signature, known.form) != (&signature.payload, &signature.signature, signature.form)
+        };
+        if self.signatures.len() < MOST && self.signatures.iter().all(is_new) {
+            self.signatures.push(signature);
+        }
+    }
+
+    /// Whether something is asked for, which it is once.
+    fn asks(&mut self, digest: &Digest) -> bool {
+        self.signatures.len() < MOST && self.asked.len() < ASKED && self.asked.insert(digest.clone())
+    }
+}
+
 /// All signatures of a manifest, of both places. What is broken in one of them is no signature, and hides no good one: anybody
 /// who may push may put something beside a manifest.
 ///
 /// # Errors
-/// The registry cannot be asked, and has shown none until then. That it has none is no error.
+/// The registry cannot be asked, or refuses, and has shown none until then. That it has none is no error.
 pub(crate) async fn fetch(repository: &mut Repository<'_>, manifest: &Digest) -> Result<Vec<Signature>> {
-    let mut found = Vec::new();
+    let mut found = Found::default();
     let below_tag = below_tag(repository, manifest, &mut found).await;
     let referring = referring(repository, manifest, &mut found).await;
-    match (below_tag, referring) {
-        (Err(error @ Error::Away(_)), _) | (_, Err(error @ Error::Away(_))) if found.is_empty() => Err(error),
-        _ => Ok(found),
+    let is_told = |error: &Error| matches!(error, Error::Away(_) | Error::Denied(_));
+    let why = [below_tag.err(), referring.err()].into_iter().flatten().find(is_told);
+    match why.filter(|_| found.signatures.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(found.signatures),
     }
 }
 
-async fn below_tag(repository: &mut Repository<'_>, manifest: &Digest, found: &mut Vec<Signature>) -> Result<()> {
+async fn below_tag(repository: &mut Repository<'_>, manifest: &Digest, found: &mut Found) -> Result<()> {
     let tag = tag_of(manifest);
     let sent = repository.manifest(&tag).await?;
     let read = Manifest::read(&sent.bytes, &format!("{}:{tag}", repository.reference.repository()))?;
     simple(repository, &read, &tag, found).await
 }
 
-async fn referring(repository: &mut Repository<'_>, manifest: &Digest, found: &mut Vec<Signature>) -> Result<()> {
+async fn referring(repository: &mut Repository<'_>, manifest: &Digest, found: &mut Found) -> Result<()> {
     let Some(index) = repository.referrers(manifest).await? else { return Ok(()) };
     let all = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut away = Ok(());
-    for entry in all.iter().filter(|entry| is_signature(entry)).take(MOST) {
+    for entry in all.iter().filter(|entry| may_sign(entry)) {
         let Some(entry) = descriptor(entry) else { continue };
         if let Err(error @ Error::Away(_)) = of_referrer(repository, &entry.digest, found).await {
             away = Err(error);
@@ -217,7 +255,10 @@ async fn referring(repository: &mut Repository<'_>, manifest: &Digest, found: &m
     away
 }
 
-async fn of_referrer(repository: &mut Repository<'_>, referrer: &Digest, found: &mut Vec<Signature>) -> Result<()> {
+async fn of_referrer(repository: &mut Repository<'_>, referrer: &Digest, found: &mut Found) -> Result<()> {
+    if !found.asks(referrer) {
+        return Ok(());
+    }
     let sent = repository.manifest(&referrer.to_string()).await?;
     let read = Manifest::read(&sent.bytes, &format!("{}@{referrer}", repository.reference.repository()))?;
     simple(repository, &read, "by referrers", found).await?;
@@ -232,52 +273,60 @@ pub(crate) fn tag_of(manifest: &Digest) -> String {
     format!("sha256-{}.sig", manifest.hex())
 }
 
-fn is_signature(entry: &Json) -> bool {
+/// Whether an entry of an index may be a signature. Below the fallback's tag some do not say what they are; then their own
+/// manifest does.
+fn may_sign(entry: &Json) -> bool {
     let kind = entry["artifactType"].as_str().unwrap_or_default();
-    kind == SIMPLE_REFERRER || kind.starts_with(BUNDLE)
+    let is_meant = kind.is_empty() || kind == SIMPLE_REFERRER || kind.starts_with(BUNDLE);
+    is_meant && entry["annotations"][PREDICATE].as_str().is_none_or(|predicate| predicate == SIGNS)
 }
 
-async fn simple(
-    repository: &mut Repository<'_>,
-    manifest: &Manifest,
-    place: &str,
-    found: &mut Vec<Signature>,
-) -> Result<()> {
+async fn simple(repository: &mut Repository<'_>, manifest: &Manifest, place: &str, found: &mut Found) -> Result<()> {
     let layers = manifest.layers.iter().filter(|layer| layer.media_type == SIMPLE_TYPE && layer.size <= PAYLOAD_SIZE);
-    for layer in layers.take(MOST) {
+    let mut away = Ok(());
+    for layer in layers {
         let Some(signature) = layer.annotations[SIGNATURE].as_str().filter(|text| text.len() <= 1024) else { continue };
-        let payload = repository.blob(&layer.digest, layer.size).await?;
-        found.push(Signature {
-            form: SignatureForm::Simple,
-            payload: STANDARD.encode(&payload),
-            signature: signature.to_owned(),
-            place: place.to_owned(),
-        });
+        if found.asks(&layer.digest) {
+            match repository.blob(&layer.digest, layer.size).await {
+                Ok(payload) => _ = found.payloads.insert(layer.digest.clone(), STANDARD.encode(&payload)),
+                Err(error @ Error::Away(_)) => away = Err(error),
+                // Another layer may be good.
+                Err(_) => {}
+            }
+        }
+        if let Some(payload) = found.payloads.get(&layer.digest).cloned() {
+            let (signature, place) = (signature.to_owned(), place.to_owned());
+            found.add(Signature { form: SignatureForm::Simple, payload, signature, place });
+        }
     }
-    Ok(())
+    away
 }
 
 /// The signature of a bundle (sigstore's `bundle.v0.3`), where it is one of a statement.
-async fn bundle(repository: &mut Repository<'_>, layer: &Descriptor, found: &mut Vec<Signature>) -> Result<()> {
-    if layer.size > BUNDLE_SIZE {
+async fn bundle(repository: &mut Repository<'_>, layer: &Descriptor, found: &mut Found) -> Result<()> {
+    if layer.size > BUNDLE_SIZE || !found.asks(&layer.digest) {
         return Ok(());
     }
     let bytes = repository.blob(&layer.digest, layer.size).await?;
     let read: Json = serde_json::from_slice(&bytes).unwrap_or_default();
-    let envelope = &read["dsseEnvelope"];
-    let (Some(payload), true) = (envelope["payload"].as_str(), envelope["payloadType"] == STATEMENT_TYPE) else {
-        return Ok(());
-    };
-    for signature in envelope["signatures"].as_array().into_iter().flatten().take(MOST) {
-        let Some(signature) = signature["sig"].as_str().filter(|text| text.len() <= 1024) else { continue };
-        found.push(Signature {
-            form: SignatureForm::Statement,
-            payload: payload.to_owned(),
-            signature: signature.to_owned(),
-            place: "by referrers".to_owned(),
-        });
+    for signature in of_envelope(&read["dsseEnvelope"]) {
+        found.add(signature);
     }
     Ok(())
+}
+
+/// The signatures of an envelope (DSSE). A statement of what is in an artifact may be long; one that signs it is short.
+fn of_envelope(envelope: &Json) -> impl Iterator<Item = Signature> {
+    let payload = envelope["payload"].as_str().filter(|payload| payload.len() <= PAYLOAD_SIZE / 3 * 4);
+    let payload = payload.filter(|_| envelope["payloadType"] == STATEMENT_TYPE);
+    let signatures = payload.and_then(|_| envelope["signatures"].as_array()).into_iter().flatten().take(MOST);
+    let signatures = signatures.filter_map(|signature| signature["sig"].as_str()).filter(|text| text.len() <= 1024);
+    signatures.map(move |signature| Signature {
+        form: SignatureForm::Statement,
+        payload: payload.unwrap_or_default().to_owned(),
+        signature: signature.to_owned(),
+        place: "by referrers".to_owned(),
+    })
 }
 
 #[cfg(test)]

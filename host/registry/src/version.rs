@@ -12,9 +12,21 @@ pub fn is_older(new: &str, old: &str) -> bool {
         ("", "") => Ordering::Equal,
         ("", _) => Ordering::Greater,
         (_, "") => Ordering::Less,
-        (new, old) => new.cmp(old),
+        (new, old) => before_release(new, old),
     });
     order == Ordering::Less
+}
+
+/// The order of what comes behind a dash (SemVer 2.0.0, 11): part by part, numbers by their size and before words, and fewer
+/// parts before more.
+fn before_release(new: &str, old: &str) -> Ordering {
+    let part = |text: &'_ str| -> (bool, usize, String) {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // Of numbers without zeros before them the longer one is the larger one, however long.
+        let text = if is_number { text.trim_start_matches('0') } else { text };
+        (!is_number, if is_number { text.len() } else { 0 }, text.to_owned())
+    };
+    new.split('.').map(part).cmp(old.split('.').map(part))
 }
 
 /// The numbers, and what comes behind a dash. What comes behind `+` says nothing about the order.
@@ -35,6 +47,12 @@ mod tests {
             [("1.9", "1.10"), ("1.4", "1.4.1"), ("v1.4-rc1", "1.4"), ("1.4-rc1", "1.4-rc2"), ("9", "10.0")]
         {
             assert!(is_older(older, newer) && !is_older(newer, older), "{older} {newer}");
+        }
+        // The order that SemVer gives as its example.
+        let rising = ["alpha", "alpha.1", "alpha.beta", "beta", "beta.2", "beta.11", "rc.9", "rc.10"];
+        for (older, newer) in rising.iter().zip(rising.iter().skip(1)) {
+            let (older, newer) = (format!("1.0.0-{older}"), format!("1.0.0-{newer}"));
+            assert!(is_older(&older, &newer) && !is_older(&newer, &older), "{older} {newer}");
         }
         for (one, other) in [("1.4", "1.4.0"), ("latest", "1.4"), ("1.4", "stable"), ("1.4+b", "1.4+a")] {
             assert!(!is_older(one, other) && !is_older(other, one), "{one} {other}");

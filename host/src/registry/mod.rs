@@ -70,7 +70,7 @@ pub fn ready(policy: &config::Policy, config: &Config, live: Option<&Provenance>
             kept
         }
         Ok(None) => {
-            let pulled = client()?.pull(&remote.reference.at(&manifest));
+            let pulled = client()?.pull(&remote.reference.at(&manifest), judge.needs_signatures());
             let artifact = pulled.map_err(|error| fault(error.to_string(), "the artifact as it was pushed"))?;
             let kept = Kept::of(&artifact);
             judge.verdict(&kept, &manifest).map_err(|lack| fault(lack, SIGNED))?;
@@ -106,7 +106,8 @@ pub fn ready(policy: &config::Policy, config: &Config, live: Option<&Provenance>
 pub fn fetch(reference: &Reference, config: &config::Registry) -> Result<(Artifact, Vec<String>), String> {
     let told = |fault: Fault| fault.to_string();
     let judge = Judge::of(config, reference).map_err(told)?;
-    let artifact = client(config).map_err(told)?.pull(reference).map_err(|error| error.to_string())?;
+    let artifact = client(config).map_err(told)?.pull(reference, judge.needs_signatures());
+    let artifact = artifact.map_err(|error| error.to_string())?;
     let signed_by = judge.verdict(&Kept::of(&artifact), &artifact.manifest);
     signed_by.map(|by| (artifact, by)).map_err(|lack| format!("{reference}: {lack}"))
 }
@@ -144,6 +145,11 @@ impl Judge {
             return Ok(Self { keys: Vec::new(), threshold: 1, repository, takes_all });
         };
         Ok(Self { keys: keys_of(trust)?, threshold: trust.threshold, repository, takes_all: false })
+    }
+
+    /// Whether anybody must have signed: else nobody asks for signatures, which a registry may not even know.
+    fn needs_signatures(&self) -> bool {
+        !self.keys.is_empty()
     }
 
     /// The names of those who have signed.

@@ -73,6 +73,16 @@ fn a_signature_counts_for_its_key_its_manifest_and_its_repository() {
     }
     let annotated = statement(&manifest, json!({"annotations": {"repository": here}}));
     assert_eq!(by(&[signed(SignatureForm::Statement, &annotated, &one)]).by.len(), 1);
+    let about = |predicate: &str| {
+        let mut said: Json = serde_json::from_slice(&statement(&manifest, json!({"name": here}))).unwrap();
+        said["predicateType"] = predicate.into();
+        by(&[signed(SignatureForm::Statement, said.to_string().as_bytes(), &one)])
+    };
+    assert_eq!(about(SIGNS).by.len(), 1);
+    for other in ["https://spdx.dev/Document", "https://cosign.sigstore.dev/attestation/vuln/v1", ""] {
+        let verdict = about(other);
+        assert!(verdict.by.is_empty() && verdict.lack(1).contains("does not sign it"), "{other}: {}", verdict.lack(1));
+    }
     let one_of_two = by(&[signed(SignatureForm::Simple, &payload_of(&manifest, here), &one)]);
     assert_eq!(one_of_two.lack(2), "signed by one only, and 2 must have signed");
 }
@@ -94,4 +104,23 @@ fn signatures_of_openssl_are_good() {
     let signatures = [found(include_str!("p256.sig")), found(include_str!("ed25519.sig"))];
     let verdict = verify(&signatures, &keys, &manifest, "registry.example.com/mail/access");
     assert_eq!(verdict.by.len(), 2, "{}", verdict.lack(2));
+}
+
+#[test]
+fn so_many_signatures_are_kept_each_once_and_no_long_statement() {
+    let of = |payload: &str, signatures: usize| {
+        let signatures: Vec<Json> = (0..signatures).map(|at| json!({"sig": at.to_string()})).collect();
+        json!({"payload": payload, "payloadType": STATEMENT_TYPE, "signatures": signatures})
+    };
+    let mut found = Found::default();
+    for _ in 0..2 {
+        of_envelope(&of("AAAA", 3)).for_each(|signature| found.add(signature));
+    }
+    assert_eq!(found.signatures.len(), 3);
+    for payload in 0..MOST {
+        of_envelope(&of(&payload.to_string(), 2 * MOST)).for_each(|signature| found.add(signature));
+    }
+    assert_eq!(found.signatures.len(), MOST);
+    assert!(!found.asks(&Digest::of(b"more")), "nothing more is asked for");
+    assert_eq!(of_envelope(&of(&"A".repeat(2 * PAYLOAD_SIZE), 1)).count(), 0);
 }
