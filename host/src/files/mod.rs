@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use journal::{Broken, Journal};
-pub use keep::keep_and_replace;
+pub use keep::{keep_and_replace, keep_and_replace_readable};
 pub use lines::{Lines, Manner, Sink};
 
 /// No file of ours comes near: a million ended sessions are 60 MiB.

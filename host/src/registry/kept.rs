@@ -1,5 +1,6 @@
 //! Artifacts that are here: components by the digest of their manifest, with what was found of signatures.
 
+use std::collections::BTreeSet;
 use std::io::{Error, Result};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{config, files};
 
-/// So many artifacts are kept: more than a configuration names, with those before them.
+/// So many artifacts are kept beside those that are needed.
 const MOST: usize = 64;
+/// So many signatures are kept of one: those that were found last, and as many from before.
+const SIGNATURES: usize = 64;
 
 /// The folder of artifacts.
 #[derive(Debug)]
@@ -46,8 +49,10 @@ impl Kept {
 
     /// Adds signatures that were found later.
     pub fn add(&mut self, more: Vec<Signature>) {
-        let new: Vec<Signature> = more.into_iter().filter(|signature| !self.signatures.contains(signature)).collect();
-        self.signatures.extend(new);
+        let before = std::mem::replace(&mut self.signatures, more);
+        let before = before.into_iter().filter(|signature| !self.signatures.contains(signature)).collect::<Vec<_>>();
+        self.signatures.extend(before);
+        self.signatures.truncate(SIGNATURES);
     }
 }
 
@@ -79,13 +84,13 @@ impl Store {
         Ok(digest.map(kept))
     }
 
-    /// Keeps an artifact.
+    /// Keeps an artifact; those that are needed stay.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn keep(&self, artifact: &Artifact) -> Result<()> {
+    pub fn keep(&self, artifact: &Artifact, needed: &BTreeSet<Digest>) -> Result<()> {
         self.make().map_err(|error| self.told(&error))?;
-        self.prune();
+        self.prune(needed);
         // The component gets its name first: what is known of it says that it is whole.
         files::replace(&self.paths(&artifact.manifest).0, &artifact.component)?;
         self.note(&artifact.manifest, &Kept::of(artifact))
@@ -118,12 +123,13 @@ impl Store {
         }
     }
 
-    /// Removes the oldest artifacts. One that is needed is in its generation too, and is fetched again where it is not.
-    fn prune(&self) {
+    /// Removes the oldest artifacts that are not needed.
+    fn prune(&self, needed: &BTreeSet<Digest>) {
+        let needed: BTreeSet<PathBuf> = needed.iter().map(|manifest| self.paths(manifest).0).collect();
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut all: Vec<_> = entries
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|end| end == "wasm"))
+            .filter(|path| path.extension().is_some_and(|end| end == "wasm") && !needed.contains(path))
             .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
             .collect();
         all.sort();
@@ -135,5 +141,29 @@ impl Store {
 
     fn told(&self, error: &Error) -> Error {
         Error::new(error.kind(), format!("{}: {error}", self.folder.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact(at: usize) -> Artifact {
+        let (manifest, component) = (Digest::of(&at.to_le_bytes()), at.to_string().into_bytes());
+        Artifact { manifest, component, version: None, signatures: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_needed_stays_however_many_come_after_it() {
+        let state = std::env::temp_dir().join(format!("doorward-kept-{}", std::process::id()));
+        files::own_folder(&state).unwrap();
+        let (store, needed) = (Store::of(&state), BTreeSet::from([artifact(0).manifest]));
+        for at in 0..MOST + 10 {
+            store.keep(&artifact(at), &needed).unwrap();
+        }
+        assert!(store.find(&artifact(0).manifest).unwrap().is_some());
+        let there = |at: &usize| store.find(&artifact(*at).manifest).unwrap().is_some();
+        assert!((0..MOST + 10).filter(there).count() <= MOST + 2);
+        std::fs::remove_dir_all(&state).unwrap();
     }
 }

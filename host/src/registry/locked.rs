@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::{Locked, read_lock};
-use crate::files::keep_and_replace;
+use crate::files::keep_and_replace_readable;
 use crate::text::quoted;
 
 /// Writes an entry into a lock file, in the place of an earlier one of its reference.
@@ -15,7 +15,8 @@ pub fn lock(file: &Path, entry: &Locked) -> Result<(), String> {
     all.retain(|locked| locked.reference != entry.reference);
     all.push(entry.clone());
     all.sort_by(|one, other| one.reference.cmp(&other.reference));
-    keep_and_replace(file, text_of(&all).as_bytes()).map(drop).map_err(|error| format!("{}: {error}", file.display()))
+    let written = keep_and_replace_readable(file, text_of(&all).as_bytes());
+    written.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// A lock file.
@@ -62,6 +63,9 @@ mod tests {
             lock(&file, &entry(name, version)).unwrap();
         }
         assert_eq!(read_lock(&file).unwrap(), [entry("a", "\"\n"), entry("b", "0.9")]);
+        // Root pulls, and the service reads it.
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o644);
         std::fs::write(&file, "[[artifact]]\nreference = \"r.test/a:1\"\nmanifest = \"sha256:1\"\n").unwrap();
         let faults = lock(&file, &entry("a", "1")).unwrap_err();
         assert!(faults.contains("doorward.lock:3") && faults.contains("component"), "{faults}");

@@ -12,6 +12,7 @@
 mod kept;
 mod locked;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use doorward_registry::{Artifact, Client, Credentials, PublicKey, Reference, Transport, TrustedKey, is_older, verify};
@@ -74,7 +75,7 @@ pub fn ready(policy: &config::Policy, config: &Config, live: Option<&Provenance>
             let artifact = pulled.map_err(|error| fault(error.to_string(), "the artifact as it was pushed"))?;
             let kept = Kept::of(&artifact);
             judge.verdict(&kept, &manifest).map_err(|lack| fault(lack, SIGNED))?;
-            store.keep(&artifact).map_err(|error| fault(error.to_string(), WRITABLE))?;
+            store.keep(&artifact, &needed(config)).map_err(|error| fault(error.to_string(), WRITABLE))?;
             kept
         }
         Err(error) => return Err(fault(error.to_string(), WRITABLE)),
@@ -210,10 +211,17 @@ pub fn locked_of(reference: &Reference, artifact: &Artifact, may_be_older: bool)
     }
 }
 
-/// Keeps an artifact in the state directory, where there is one.
+/// Keeps an artifact in the state directory of a configuration.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn keep(state: &Path, artifact: &Artifact) -> std::io::Result<()> {
-    Store::of(state).keep(artifact)
+pub fn keep(state: &Path, config: &Config, artifact: &Artifact) -> std::io::Result<()> {
+    Store::of(state).keep(artifact, &needed(config))
+}
+
+/// The manifests of a configuration and of its lock file. A lock file that cannot be read is a fault elsewhere.
+fn needed(config: &Config) -> BTreeSet<doorward_registry::Digest> {
+    let meant = config.policies.iter().filter_map(|policy| policy.remote.as_ref()?.manifest().cloned());
+    let locked = config::read_lock(&config.lock_file()).unwrap_or_default();
+    meant.chain(locked.into_iter().map(|locked| locked.manifest)).collect()
 }

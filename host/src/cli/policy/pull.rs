@@ -13,7 +13,7 @@ use super::remote::{self, Reach};
 use super::subject::compiler;
 use crate::cli::print::say;
 use crate::config::{self, Config, Provenance, Question};
-use crate::files::keep_and_replace;
+use crate::files::keep_and_replace_readable;
 use crate::policy;
 use crate::registry;
 use crate::workbench::{Difference, Shown, Stop};
@@ -94,15 +94,18 @@ fn one(pull: &Pull, config: &Config, policy: &config::Policy) -> Result<Report, 
     let reference = &remote.reference;
     if let (Some(_), None) | (_, Some(_)) = (&reference.digest, &remote.locked) {
         // What is meant already is fetched where it is not here.
-        let ready = registry::ready(policy, config, None).map_err(|fault| Stop::Faults(fault.into()))?;
-        let by = ready.remote.and_then(|remote| remote.provenance).map(|of| of.signed_by).unwrap_or_default();
+        let ready = registry::ready(policy, config, None).map_err(|fault| Stop::Faults(fault.into()));
+        let by = |ready: config::Policy| ready.remote.and_then(|remote| remote.provenance).map(|of| of.signed_by);
+        let by = ready.map(|ready| by(ready).unwrap_or_default());
         if reference.digest.is_some() {
-            return Ok(kept(policy, reference, &by));
+            return Ok(kept(policy, reference, &by?));
         }
+        // Where another one is taken, that one counts: the old one may be signed by a key that is no longer listed.
+        let by = if pull.update { by } else { Ok(by?) };
         let client = registry::client(&config.registry).map_err(|fault| Stop::Faults(fault.into()))?;
         let now = client.resolve(reference).map_err(|error| Stop::Unusable(error.to_string()))?;
         if remote.manifest() == Some(&now.manifest) {
-            return Ok(kept(policy, reference, &by));
+            return Ok(kept(policy, reference, &by?));
         }
     }
     let (artifact, by) = registry::fetch(reference, &config.registry).map_err(bad)?;
@@ -116,12 +119,12 @@ fn one(pull: &Pull, config: &Config, policy: &config::Policy) -> Result<Report, 
         json["changed"] = json!(false);
         return Ok(Report { lines, json, waits: true });
     }
-    refuse_older(pull, remote, &artifact).map_err(bad)?;
+    refuse_older(pull, config, remote, &artifact).map_err(bad)?;
     // The gate that a configuration has: what does not load is not locked.
     prove(policy, &artifact)?;
     let state = config.state_directory.as_deref().filter(|state| state.is_dir());
     if let Some(state) = state {
-        registry::keep(state, &artifact).map_err(|error| bad(error.to_string()))?;
+        registry::keep(state, config, &artifact).map_err(|error| bad(error.to_string()))?;
     }
     let entry = registry::locked_of(reference, &artifact, pull.older);
     registry::lock(&config.lock_file(), &entry).map_err(bad)?;
@@ -161,7 +164,8 @@ fn difference(policy: &config::Policy, artifact: &Artifact) -> Result<Option<Dif
     Ok(Some(Difference::between(old, Shown::of(&new, &artifact.component, engine.as_ref())?)))
 }
 
-fn refuse_older(pull: &Pull, remote: &config::Remote, artifact: &Artifact) -> Result<(), String> {
+/// Whether it is older than what the lock file has of its repository, by whichever tag.
+fn refuse_older(pull: &Pull, config: &Config, remote: &config::Remote, artifact: &Artifact) -> Result<(), String> {
     let of = |version: &Option<String>| Provenance {
         reference: String::new(),
         repository: remote.reference.repository(),
@@ -169,8 +173,13 @@ fn refuse_older(pull: &Pull, remote: &config::Remote, artifact: &Artifact) -> Re
         version: version.clone(),
         signed_by: Vec::new(),
     };
-    let older =
-        remote.locked.as_ref().and_then(|locked| registry::older_than(&of(&artifact.version), &of(&locked.version)));
+    let locked = config::read_lock(&config.lock_file()).map_err(|faults| faults.to_string())?;
+    let repository = remote.reference.repository();
+    let is_meant = |locked: &&config::Locked| {
+        Reference::parse(&locked.reference).is_some_and(|reference| reference.repository() == repository)
+    };
+    let new = of(&artifact.version);
+    let older = locked.iter().filter(is_meant).find_map(|locked| registry::older_than(&new, &of(&locked.version)));
     match older.filter(|_| !pull.older) {
         Some(why) => Err(format!("{}: {why}; `--older` takes it", remote.reference)),
         None => Ok(()),
@@ -193,7 +202,7 @@ fn to_file(pull: &Pull, text: &str, output: &Path) -> Result<ExitCode, Stop> {
     let place = config::Place::whole(&Arc::new(config::Source::new(text, "")));
     let alone = config::Policy::alone("policy", Question::Access, place);
     Shown::of(&alone, &artifact.component, None).map_err(|odd| Stop::Bad(format!("{reference}: {odd}")))?;
-    keep_and_replace(output, &artifact.component)
+    keep_and_replace_readable(output, &artifact.component)
         .map_err(|error| Stop::Unusable(format!("{}: {error}", output.display())))?;
     if pull.json {
         let mut json = told(&alone, &reference, &artifact, &by);
