@@ -54,6 +54,8 @@ pub struct Remote {
     pub is_kept: bool,
     /// What is known of the artifact, once it is here.
     pub provenance: Option<Provenance>,
+    /// What was live of its repository before this process started.
+    pub before: Option<Provenance>,
 }
 
 /// A line of the lock file: what a tag pointed to.
@@ -72,7 +74,8 @@ pub struct Locked {
 }
 
 /// What is known of an artifact that a policy is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Provenance {
     /// As it is written in the configuration.
     pub reference: String,
@@ -168,7 +171,7 @@ pub(super) fn remote(t: &Table<'_>, text: &str) -> Option<Remote> {
     if reference.is_none() {
         t.fault("file", format!("\"{text}\""), EXPECTED);
     }
-    Some(Remote { reference: reference?, locked: None, is_kept: false, provenance: None })
+    Some(Remote { reference: reference?, locked: None, is_kept: false, provenance: None, before: None })
 }
 
 impl Remote {

@@ -122,7 +122,13 @@ impl Generations {
     pub(super) fn keep(&self, config: &Config) {
         let (live, life) = (self.proxy.shared().live.load_full(), self.history().live.clone());
         if let Some(fingerprint) = live.fingerprint.filter(|_| live.generation == life.generation) {
-            self.store.keep(config, &fingerprint, &life);
+            let mut config = config.clone();
+            for policy in &mut config.policies {
+                let loaded = live.policies.all().iter().find(|loaded| loaded.name == policy.name);
+                let provenance = loaded.and_then(|loaded| loaded.provenance.clone());
+                policy.remote.iter_mut().for_each(|remote| remote.provenance.clone_from(&provenance));
+            }
+            self.store.keep(&config, &fingerprint, &life);
         }
     }
 

@@ -86,7 +86,8 @@ fn state_directory(source: &Source) -> Option<PathBuf> {
 }
 
 fn of_files(source: &Source, store: &Store, ground: &mut Option<Ground>, suspect: Suspect) -> Result<First, Error> {
-    let (config, fingerprint) = load_at_rest(|| source.load())?;
+    let (mut config, fingerprint) = load_at_rest(|| source.load())?;
+    store.tell_before(&mut config);
     let number = store.number_of(&config);
     let (mut snapshot, sockets) = build(&config, ground, number, suspect)?;
     // When a quarantine is lifted, the same files say something else.

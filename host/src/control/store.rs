@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::parts::{Kind, Part, content_of, parts};
 use super::Life;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Provenance};
 use crate::files;
 use crate::policy::digest;
 use crate::snapshot::Fingerprint;
@@ -84,6 +84,9 @@ struct File {
     /// Where it is kept: in the folder of its generation, but for components.
     kept: PathBuf,
     sha256: String,
+    /// What is known of a policy of a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provenance: Option<Provenance>,
 }
 
 /// Only this is read of what another version wrote.
@@ -211,6 +214,19 @@ impl Store {
             parts::put(&mut config, file, folder, &own);
         }
         Ok(config)
+    }
+
+    /// Tells policies of registries what was live of them when the process before this one ended: versions only grow over a
+    /// start too.
+    pub(super) fn tell_before(&self, config: &mut Config) {
+        let known = self.known();
+        let well = known.kept.iter().filter(|kept| kept.went_well);
+        let Some(last) = well.max_by_key(|kept| (kept.since, kept.generation)) else { return };
+        for remote in config.policies.iter_mut().filter_map(|policy| policy.remote.as_mut()) {
+            let repository = remote.reference.repository();
+            let mut all = last.files.iter().filter_map(|file| file.provenance.as_ref());
+            remote.before = all.find(|of| of.repository == repository).cloned();
+        }
     }
 
     /// Writes a generation beside the others; it gets its name when all of it is on the disk.
@@ -395,12 +411,13 @@ fn place_of(folder: &Path, generation: u64, kept: &Path) -> std::result::Result<
 fn write_parts(folder: &Path, own: &Path, parts: &[Part]) -> Result<()> {
     files::own_folder(own)?;
     for part in parts {
-        let path = if part.kind == Kind::Policy { folder.join(&part.kept) } else { own.join(&part.kept) };
+        let is_policy = matches!(part.kind, Kind::Policy | Kind::Artifact);
+        let path = if is_policy { folder.join(&part.kept) } else { own.join(&part.kept) };
         let above: Vec<&Path> =
             path.ancestors().skip(1).take_while(|above| *above != own && *above != folder).collect();
         above.into_iter().rev().try_for_each(files::own_folder)?;
-        let is_there = part.kind == Kind::Policy
-            && files::read(&path).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes == part.bytes));
+        let is_there =
+            is_policy && files::read(&path).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes == part.bytes));
         if !is_there {
             files::replace(&path, &part.bytes)?;
         }

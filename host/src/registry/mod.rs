@@ -92,6 +92,7 @@ pub fn ready(policy: &config::Policy, config: &Config, live: Option<&Provenance>
         version: kept.version,
         signed_by,
     };
+    let live = live.or(remote.before.as_ref());
     if let Some(older) = live.and_then(|live| older_than(&provenance, live)).filter(|_| !may_be_older(remote)) {
         return Err(fault(older, "a version that is not older; `doorward policy pull --older` says that it may be"));
     }

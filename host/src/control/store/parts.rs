@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{File, POLICIES};
-use crate::config::{Config, Policy};
+use crate::config::{Config, Policy, Provenance};
 use crate::files;
 use crate::policy::digest;
 use crate::text::hex;
@@ -37,6 +37,8 @@ pub(super) struct Part {
     /// Where it is kept.
     pub kept: PathBuf,
     pub bytes: Vec<u8>,
+    /// What is known of a policy of a registry.
+    provenance: Option<Provenance>,
 }
 
 impl Part {
@@ -47,7 +49,7 @@ impl Part {
 
     pub(super) fn file(&self) -> File {
         let (path, kept) = (self.path.clone(), self.kept.clone());
-        File { kind: self.kind, path, kept, sha256: digest(&self.bytes) }
+        File { kind: self.kind, path, kept, sha256: digest(&self.bytes), provenance: self.provenance.clone() }
     }
 }
 
@@ -71,12 +73,15 @@ pub(super) fn content_of(parts: &[Part]) -> String {
 /// One cannot be read, or they are too large.
 pub(super) fn parts(config: &Config) -> Result<Vec<Part>> {
     let mut parts = vec![read(Kind::Configuration, config.place.file(), "doorward.toml".into())?];
-    let files = |policy: &'_ Policy| [(named(policy), policy.file.clone()), (None, policy.shadow.clone())];
-    for (named, path) in config.policies.iter().flat_map(files) {
+    let files = |policy: &'_ Policy| {
+        let provenance = policy.remote.as_ref().and_then(|remote| remote.provenance.clone());
+        [(named(policy), policy.file.clone(), provenance), (None, policy.shadow.clone(), None)]
+    };
+    for (named, path, provenance) in config.policies.iter().flat_map(files) {
         let Some(path) = path else { continue };
         let kind = if named.is_some() { Kind::Artifact } else { Kind::Policy };
         let mut part = read(kind, &path, PathBuf::new())?;
-        part.path = named.unwrap_or(path);
+        (part.path, part.provenance) = (named.unwrap_or(path), provenance);
         part.kept = Path::new(POLICIES).join(format!("{}.wasm", digest(&part.bytes)));
         parts.push(part);
     }
@@ -125,7 +130,9 @@ pub(super) fn put(config: &mut Config, file: &File, folder: &Path, own: &Path) {
         Kind::Artifact => {
             for policy in config.policies.iter_mut().filter(|policy| named(policy).as_ref() == Some(&file.path)) {
                 policy.file = Some(folder.join(&file.kept));
-                policy.remote.iter_mut().for_each(|remote| remote.is_kept = true);
+                if let Some(remote) = &mut policy.remote {
+                    (remote.is_kept, remote.provenance) = (true, file.provenance.clone());
+                }
             }
         }
         Kind::Templates => config.templates = Some(own.join("templates")),
@@ -147,7 +154,7 @@ pub(super) fn put(config: &mut Config, file: &File, folder: &Path, own: &Path) {
 fn read(kind: Kind, path: &Path, kept: PathBuf) -> Result<Part> {
     let bytes = files::read(path).and_then(|bytes| bytes.ok_or_else(|| ErrorKind::NotFound.into()));
     let bytes = bytes.map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-    Ok(Part { kind, path: path.to_owned(), kept, bytes })
+    Ok(Part { kind, path: path.to_owned(), kept, bytes, provenance: None })
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -79,6 +79,43 @@ fn what_is_kept_is_what_was_read_whatever_becomes_of_the_files() {
 }
 
 #[test]
+fn what_is_known_of_a_policy_of_a_registry_is_kept_with_it() {
+    let (house, state) = (House::new("store-remote"), Folder::new("store-remote-state"));
+    let manifest = doorward_registry::Digest::of(b"manifest");
+    let reference = format!("r.test/mail/look@{manifest}");
+    let head = format!("state-directory = \"{}\"\n", state.0.display());
+    house.write(
+        "doorward.toml",
+        &(head + &TEXT.replace("file = \"look.wasm\"", &format!("file = \"oci://{reference}\""))),
+    );
+    files::own_folder(&state.0.join("registry")).unwrap();
+    let component = state.0.join("registry").join(format!("{}.wasm", manifest.hex()));
+    std::fs::write(&component, "component").unwrap();
+    let known = Provenance {
+        reference: format!("oci://{reference}"),
+        repository: "r.test/mail/look".into(),
+        manifest: manifest.to_string(),
+        version: Some("1.5".into()),
+        signed_by: vec!["ops".into()],
+    };
+    let store = Store::open(Some(&state.0), &house.file());
+    let (mut config, fingerprint) = load_at_rest(|| config::load(&house.file())).unwrap();
+    config.policies[0].remote.as_mut().unwrap().provenance = Some(known.clone());
+    store.keep(&config, &fingerprint.unwrap(), &Life::now(1, "start"));
+    store.note_went_well(1);
+    std::fs::write(&component, "other").unwrap();
+    let store = Store::open(Some(&state.0), &house.file());
+    let policy = store.load(1).unwrap().policies.remove(0);
+    assert_eq!(std::fs::read_to_string(policy.file.unwrap()).unwrap(), "component");
+    let remote = policy.remote.unwrap();
+    assert_eq!((remote.is_kept, remote.provenance.as_ref()), (true, Some(&known)));
+    // And the next process knows what was live of it.
+    let mut config = config::load(&house.file()).unwrap();
+    store.tell_before(&mut config);
+    assert_eq!(config.policies[0].remote.as_ref().unwrap().before.as_ref(), Some(&known));
+}
+
+#[test]
 fn five_that_went_well_are_kept_and_no_component_that_none_of_them_has() {
     let (house, state) = (House::new("store-five"), Folder::new("store-five-state"));
     let store = Store::open(Some(&state.0), &house.file());
