@@ -69,21 +69,26 @@ pub(super) fn learn(line: &str, lifetime: u64, (revoked, mails): (&Revoked, &Mai
     }
     let learned = revoked.learn(line);
     if learned == Learned::News
-        && let Some(what) = revocation(line)
+        && let Some((what, time)) = revocation(line)
     {
-        mails.end(|mail| what.ends(mail.id.get(), &mail.user));
+        // Of a user those end that began until then, however late the line comes.
+        let is_one = matches!(what, Revocation::Session(_));
+        mails.end(|mail| (is_one || mail.since <= time) && what.ends(mail.id.get(), &mail.user));
     }
     learned
 }
 
-fn revocation(line: &str) -> Option<Revocation> {
+/// What a line ends, and its time.
+fn revocation(line: &str) -> Option<(Revocation, u64)> {
     let mut words = line.splitn(3, ' ');
-    match (words.next()?, words.nth(1)) {
-        ("session", Some(id)) => parse_id(id).map(Revocation::Session),
-        ("user", Some(user)) => Some(Revocation::User(user.to_owned())),
-        ("all", None) => Some(Revocation::All),
-        _ => None,
-    }
+    let (kind, time) = (words.next()?, words.next()?.parse().ok()?);
+    let what = match (kind, words.next()) {
+        ("session", Some(id)) => Revocation::Session(parse_id(id)?),
+        ("user", Some(user)) => Revocation::User(user.to_owned()),
+        ("all", None) => Revocation::All,
+        _ => return None,
+    };
+    Some((what, time))
 }
 
 /// Compares the store's set with the list: both have everything then.
@@ -133,6 +138,8 @@ pub(super) async fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Protocol;
+    use crate::mails::Mail;
 
     #[test]
     fn a_line_lives_as_long_as_what_it_ends_could() {
@@ -146,11 +153,25 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_comes_late_spares_what_began_after_it() {
+        let (revoked, mails, now) = (Revoked::default(), Mails::default(), seconds_now());
+        let open = |user| {
+            let mail = Mail::new(Protocol::Imap, (user, "node"), std::net::Ipv4Addr::LOCALHOST.into());
+            mails.begin(mail, 0).expect("a place")
+        };
+        let (_alice, _bob) = (open("alice"), open("bob"));
+        assert_eq!(learn(&format!("user {} alice", now - 50), 1000, (&revoked, &mails)), Learned::News);
+        assert_eq!(learn(&format!("user {} bob", now + 50), 1000, (&revoked, &mails)), Learned::News);
+        assert_eq!(mails.end(|mail| mail.user == "bob"), 0, "it was told to end");
+        assert_eq!(mails.end(|mail| mail.user == "alice"), 1, "it was not");
+    }
+
+    #[test]
     fn what_a_line_ends_is_known_by_its_kind() {
-        assert_eq!(revocation("all 5"), Some(Revocation::All));
-        assert_eq!(revocation("user 5 zoë x"), Some(Revocation::User("zoë x".to_owned())));
+        assert_eq!(revocation("all 5"), Some((Revocation::All, 5)));
+        assert_eq!(revocation("user 5 zoë x"), Some((Revocation::User("zoë x".to_owned()), 5)));
         let id = "000102030405060708090a0b0c0d0e0f";
-        assert!(matches!(revocation(&format!("session 5 {id}")), Some(Revocation::Session(_))));
+        assert!(matches!(revocation(&format!("session 5 {id}")), Some((Revocation::Session(_), 5))));
         assert_eq!(revocation("session 5 x"), None);
     }
 }
