@@ -31,8 +31,9 @@ const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 /// Bytes that are read before somebody looks: more than a page of answers, less than what hurts.
 const READ: usize = 64 << 20;
-/// Messages that wait; who misses one compares.
+/// Messages that wait, and bytes of one; who misses one compares.
 const MESSAGES: usize = 4096;
+const LONGEST: usize = 64 << 10;
 
 /// An open connection to the primary.
 pub(super) struct Link {
@@ -132,7 +133,8 @@ async fn open(settings: &Settings, url: &Url) -> Result<Link, String> {
             match (push.kind, push.data.into_iter().nth(1)) {
                 (PushKind::Disconnection, _) => gone.notify_one(),
                 (PushKind::Message, Some(Value::BulkString(bytes))) => {
-                    missed.fetch_or(sender.try_send(bytes).is_err(), Ordering::AcqRel);
+                    let is_missed = bytes.len() > LONGEST || sender.try_send(bytes).is_err();
+                    missed.fetch_or(is_missed, Ordering::AcqRel);
                 }
                 _ => {}
             }

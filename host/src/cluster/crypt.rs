@@ -79,7 +79,9 @@ impl Crypt {
     pub(super) fn seal_same(&self, kind: Kind, plain: &[u8]) -> Vec<u8> {
         self.seal_with(kind, plain, |key| {
             let mut nonce = [0; NONCE];
-            nonce.copy_from_slice(&hash(&key.nonces, &[kind.name().as_bytes(), plain])[..NONCE]);
+            nonce.copy_from_slice(
+                &hash(&key.nonces, &[self.cluster.as_bytes(), kind.name().as_bytes(), plain])[..NONCE],
+            );
             nonce
         })
     }

@@ -62,8 +62,9 @@ impl Order {
     }
 }
 
-/// Who replays a message replays one that is older than this, or one that is remembered.
-const OLD: u64 = 60_000;
+/// Who replays a message replays one that is older than this, or one that is remembered. The age is judged by this door's
+/// own clock, which differs from the store's by less than half of it wherever a door takes part. Milliseconds.
+const OLD: u64 = 90_000;
 /// Messages that are remembered.
 const REMEMBERED: usize = 4096;
 
@@ -94,7 +95,7 @@ pub(super) enum Unheard {
 }
 
 impl Heard {
-    /// Opens a message, if it is to be heeded.
+    /// Opens a message, if it is to be heeded, at a time of this door's own clock.
     pub(super) fn open(&mut self, crypt: &Crypt, sealed: &[u8], now: u64) -> Result<Message, Unheard> {
         let plain = crypt.open(Kind::News, sealed).ok_or(Unheard::Forged)?;
         let message: Message = serde_json::from_slice(&plain).map_err(|_| Unheard::Unknown)?;

@@ -49,7 +49,9 @@ pub(super) struct Standing {
     here: Vec<String>,
     /// By how much clocks differ, in seconds.
     pub(super) spread: u64,
-    /// Another process says that it is this door.
+    /// Another process said before the last beat that it is this door.
+    pub(super) other: bool,
+    /// It goes on saying so.
     pub(super) twin: bool,
 }
 

@@ -48,6 +48,7 @@ pub(super) struct Task {
     heard: Heard,
     /// Tells this process from another one of the same door.
     process: u64,
+    began: Instant,
     /// When it was told last that entries are not ours.
     refused: Option<Instant>,
 }
@@ -70,7 +71,8 @@ enum End {
 
 impl Task {
     pub(super) fn new(inner: Arc<Inner>, revoked: Revoked, mails: Mails) -> Self {
-        Self { inner, revoked, mails, heard: Heard::default(), process: u64::from_le_bytes(random()), refused: None }
+        let (process, began) = (u64::from_le_bytes(random()), Instant::now());
+        Self { inner, revoked, mails, heard: Heard::default(), process, began, refused: None }
     }
 
     pub(super) fn run(mut self, asked: mpsc::Receiver<Ask>) {
@@ -166,7 +168,7 @@ impl Task {
                         self.inner.missed.store(false, Ordering::Release);
                         link.missed.store(false, Ordering::Release);
                         (era, compared) = (Some(heard.era), Instant::now());
-                        comparing = Some(self.compare(settings, &link, heard.now));
+                        comparing = Some(self.compare(settings, &link, (heard.now, is_new)));
                     }
                 }
                 done = joined(&mut comparing) => {
@@ -265,16 +267,15 @@ impl Task {
                 None => forged += 1,
             }
         }
-        // What was there before this beat: one of another process is young only if that goes on.
-        let twin = members
+        // What was there before this beat. The process before this one is seen once; a second one goes on, and is seen again.
+        let other = members
             .iter()
             .any(|member| member.door == settings.door && member.process != self.process && member.is_here(heard.now));
-        if twin && standing.twin {
-            tracing::debug!(door = settings.door, "another process has the name of this door");
-        } else if twin {
+        let twin = other && standing.other;
+        if twin && !standing.twin {
             tracing::warn!(door = settings.door, "another process has the name of this door in the cluster");
         }
-        standing.twin = twin;
+        (standing.other, standing.twin) = (other, twin);
         members.retain(|member| member.door != settings.door);
         let own = lock(&self.inner.own).clone();
         let door = settings.door.clone();
@@ -297,10 +298,16 @@ impl Task {
         });
     }
 
-    fn compare(&self, settings: &Arc<Settings>, link: &Link, now: u64) -> JoinHandle<redis::RedisResult<Compared>> {
+    /// Compares all; a store that is new has to hear again what was wrong of late.
+    fn compare(
+        &self,
+        settings: &Arc<Settings>,
+        link: &Link,
+        (now, is_new): (u64, bool),
+    ) -> JoinHandle<redis::RedisResult<Compared>> {
         let (connection, settings) = (link.connection.clone(), settings.clone());
         let (revoked, mails, looked) = (self.revoked.clone(), self.mails.clone(), link.looking());
-        let recent = lock(&self.inner.guesses).recent();
+        let recent = if is_new { lock(&self.inner.guesses).recent() } else { Vec::new() };
         tokio::spawn(async move {
             tried::again(connection.clone(), &settings, recent).await?;
             ended::compare(connection, &settings, (&revoked, &mails), (now, looked)).await
@@ -327,10 +334,16 @@ impl Task {
         }
     }
 
-    /// The store's time, by what the last beat found.
+    /// The store's time, by what the last beat found; it is never far from this door's own, whatever the store says.
     fn now(&self) -> u64 {
-        let ours = millis(since_1970(SystemTime::now()));
-        ours.saturating_add_signed(self.inner.standing().clock.saturating_neg())
+        let clock = self.inner.standing().clock.clamp(-OUTSIDE.cast_signed(), OUTSIDE.cast_signed());
+        millis(since_1970(SystemTime::now())).saturating_add_signed(-clock)
+    }
+
+    /// Whether an order is heeded: none before the first beat of a connection, and none older than this process, which
+    /// cannot know whether it was heard before.
+    fn heeds(&self, at: u64) -> bool {
+        self.inner.is_up.load(Ordering::Acquire) && self.now().saturating_sub(at) <= millis(self.began.elapsed())
     }
 
     /// Another door says something.
@@ -341,7 +354,8 @@ impl Task {
         sealed: &[u8],
         pending: &mut HashMap<String, mpsc::Sender<String>>,
     ) {
-        let message = match self.heard.open(&settings.crypt, sealed, self.now()) {
+        let ours = millis(since_1970(SystemTime::now()));
+        let message = match self.heard.open(&settings.crypt, sealed, ours) {
             Ok(message) if message.from == settings.door => return,
             Ok(message) => message,
             Err(Unheard::Forged) => return self.refuse(1, "a message"),
@@ -354,6 +368,8 @@ impl Task {
                     self.refuse(1, "an ended session");
                 }
             }
+            // Who gave it names this door as silent.
+            What::Do(_) if !self.heeds(message.at) => tracing::debug!("an order was given before this door was here"),
             What::Do(Order::Hear) => self.say(settings, link, What::Done(message.id)),
             What::Do(order) => self.inner.order(Ordered { id: message.id, from: message.from, order }),
             What::Done(id) => {
