@@ -14,7 +14,7 @@ use super::crypt::Crypt;
 use super::handle::Cluster;
 use super::inner::{Ask, Inner, lock};
 use super::settings::Settings;
-use super::tried::{Answer, Login, Tried};
+use super::tried::{Login, Tried};
 use crate::config::{Throttle, WhenAway};
 use crate::limits::{Failures, Who, delay_after, network_text};
 use crate::session::random;
@@ -57,47 +57,56 @@ fn network_hash(crypt: &Crypt, network: &str) -> String {
 }
 
 impl Cluster {
-    /// Asks all doors of a login before it is checked.
-    pub async fn admit(&self, who: &Who<'_>, throttle: &Throttle) -> LoginStanding {
+    /// Asks all doors of a login before it is checked, which has `waited` for the store so long.
+    pub async fn admit(&self, who: &Who<'_>, throttle: &Throttle, waited: Duration) -> LoginStanding {
         let Some(settings) = self.0.settings.load_full() else { return LoginStanding::Alone };
-        let crypt = &settings.crypt;
-        let user = user_of(crypt, who.site, who.name);
-        let source = match who.device {
-            Some(device) => hex(&crypt.print(&[b"device", &device.to_le_bytes()])),
-            None => network_hash(crypt, &network_text(who.address)),
-        };
-        let (counts, most) = match who.device {
-            Some(_) => (false, throttle.device_failures),
-            None => (true, throttle.max_failures),
-        };
+        let refuses = settings.when_away == WhenAway::RefuseLogins;
+        if who.device.is_some() {
+            // A device that has logged in before has an allowance at each door, which nobody who has the store takes away.
+            let is_closed = refuses && !self.0.is_up.load(Ordering::Acquire);
+            return if is_closed { LoginStanding::Closed } else { LoginStanding::Alone };
+        }
+        let user = user_of(&settings.crypt, who.site, who.name);
+        let source = network_hash(&settings.crypt, &network_text(who.address));
         let (token, fingerprint) = (hex(&random::<8>()), String::new());
-        let tried = Tried { user, source, counts, token, fingerprint, at: Instant::now(), window: throttle.window };
-        let permit = |tried, failures| SharedPermit {
+        let tried = Tried { user, source, token, fingerprint, at: Instant::now(), window: throttle.window };
+        // Before the store is asked: a client that leaves meanwhile frees its place.
+        let mut permit = SharedPermit {
             inner: self.0.clone(),
             crypt: settings.clone(),
-            tried,
-            failures,
+            tried: tried.clone(),
+            failures: Failures::default(),
             is_over: false,
         };
-        let max_names = if counts { throttle.max_names } else { 0 };
-        let Some(answer) = self.ask(&settings, &tried, most, max_names).await else {
-            if settings.when_away == WhenAway::RefuseLogins {
+        let (most, max_names) = (throttle.max_failures, throttle.max_names);
+        let patience = settings.timeout.saturating_sub(waited);
+        let asked = self.ask(patience, |answer| Login::Admit { tried, most, max_names, answer }).await;
+        let [answered, late, away] = &mut lock(&self.0.guesses).counts;
+        *match &asked {
+            Ok(_) => answered,
+            Err(Unanswered::Late) => late,
+            Err(Unanswered::Away) => away,
+        } += 1;
+        let Ok(answer) = asked else {
+            if refuses {
                 return LoginStanding::Closed;
             }
             let doors = self.0.standing().others(&settings.door).len() + 1;
-            return LoginStanding::Away(doors, Some(permit(tried, Failures::default())));
+            return LoginStanding::Away(doors, Some(permit));
         };
         if answer.verdict > 0 {
+            // It has no place.
+            permit.is_over = true;
             let left = Duration::from_millis(answer.left.unsigned_abs());
             return LoginStanding::Refused(
                 left.clamp(Duration::from_secs(1), throttle.window.max(Duration::from_secs(1))),
             );
         }
-        let is_tried = counts && answer.of_user as usize >= throttle.user_failures;
+        let is_tried = answer.of_user as usize >= throttle.user_failures;
         let delay = if is_tried { throttle.max_delay } else { Duration::ZERO };
         let delay = delay.max(delay_after(answer.wrong, throttle));
-        let failures = Failures { from_network: answer.names, for_user: answer.of_user };
-        LoginStanding::Admitted(delay, permit(tried, failures))
+        permit.failures = Failures { from_network: answer.names, for_user: answer.of_user };
+        LoginStanding::Admitted(delay, permit)
     }
 
     /// Whether something is said for the first time at any door; `here` says the same of this one. Where nobody knows, the
@@ -107,16 +116,9 @@ impl Cluster {
         if !here() {
             return false;
         }
-        let (answer, answered) = oneshot::channel();
         let hash = hex(&settings.crypt.print(&[b"once", name.as_bytes()]));
-        let is_up = self.0.is_up.load(Ordering::Acquire);
-        if is_up && self.0.ask(Ask::Login(Login::Once(hash, lifetime, answer))) {
-            // Once in the whole cluster is worth a longer wait than a count.
-            if let Ok(Ok(first)) = timeout(settings.timeout * 4, answered).await {
-                return first;
-            }
-        }
-        made_by == settings.door
+        let asked = self.ask(settings.timeout, |answer| Login::Once(hash, lifetime, answer)).await;
+        asked.unwrap_or_else(|_| made_by == settings.door)
     }
 
     /// What this door is called in its cluster.
@@ -127,41 +129,63 @@ impl Cluster {
     /// Forgets what failed with a name of a site, in the store.
     pub fn release_name(&self, site: &str, name: &str) {
         let Some(settings) = self.0.settings.load_full() else { return };
+        self.forget_name(site, name);
+        self.0.ask(Ask::Login(Login::ReleaseName(user_of(&settings.crypt, site, name))));
+    }
+
+    /// The same here only: another door has told the store.
+    pub fn forget_name(&self, site: &str, name: &str) {
+        let Some(settings) = self.0.settings.load_full() else { return };
         let user = user_of(&settings.crypt, site, name);
         lock(&self.0.guesses).recent.retain(|tried| tried.user != user);
-        self.0.ask(Ask::Login(Login::ReleaseName(user)));
     }
 
     /// Forgets what failed from a network as it is written, in the store.
     pub fn release_network(&self, network: &str) {
         let Some(settings) = self.0.settings.load_full() else { return };
-        let network = network_hash(&settings.crypt, network);
-        lock(&self.0.guesses).recent.retain(|tried| tried.source != network);
-        self.0.ask(Ask::Login(Login::ReleaseNetwork(network)));
+        self.forget_network(network);
+        self.0.ask(Ask::Login(Login::ReleaseNetwork(network_hash(&settings.crypt, network))));
     }
 
-    async fn ask(&self, settings: &Settings, tried: &Tried, most: usize, max_names: usize) -> Option<Answer> {
+    /// The same here only: another door has told the store.
+    pub fn forget_network(&self, network: &str) {
+        let Some(settings) = self.0.settings.load_full() else { return };
+        let network = network_hash(&settings.crypt, network);
+        lock(&self.0.guesses).recent.retain(|tried| tried.source != network);
+    }
+
+    /// Asks the store, and waits no longer than `patience`.
+    async fn ask<T>(
+        &self,
+        patience: Duration,
+        login: impl FnOnce(oneshot::Sender<T>) -> Login,
+    ) -> Result<T, Unanswered> {
         let rests = lock(&self.0.guesses).rests.is_some_and(|until| until > Instant::now());
         if rests || !self.0.is_up.load(Ordering::Acquire) {
-            lock(&self.0.guesses).counts[2] += 1;
-            return None;
+            return Err(Unanswered::Away);
         }
         let (answer, answered) = oneshot::channel();
-        let asked = self.0.ask(Ask::Login(Login::Admit { tried: tried.clone(), most, max_names, answer }));
-        let answer = if asked { timeout(settings.timeout, answered).await.ok().and_then(Result::ok) } else { None };
+        let asked = self.0.ask(Ask::Login(login(answer)));
+        let answer = if asked { timeout(patience, answered).await.ok().and_then(Result::ok) } else { None };
         let mut guesses = lock(&self.0.guesses);
         if answer.is_some() {
             guesses.slow = 0;
-            guesses.counts[0] += 1;
-            return answer;
+        } else {
+            guesses.slow += 1;
+            if guesses.slow >= SLOW {
+                guesses.rests = Some(Instant::now() + REST);
+            }
         }
-        guesses.counts[1] += 1;
-        guesses.slow += 1;
-        if guesses.slow >= SLOW {
-            guesses.rests = Some(Instant::now() + REST);
-        }
-        None
+        answer.ok_or(Unanswered::Late)
     }
+}
+
+/// Why the store says nothing of a login.
+enum Unanswered {
+    /// It was too slow.
+    Late,
+    /// It is away, or was too slow of late.
+    Away,
 }
 
 impl SharedPermit {

@@ -26,11 +26,14 @@ end
 return {era, all}";
 
 /// A login before it is checked: how many were wrong, and its place among those that are being checked. Never more of them
-/// at once than may fail. Keys: wrong, running, names, of the user. Arguments: token, most, most names (0: any), how long
+/// at once than may fail. What never ends no door wrote: it is nothing. Keys: wrong, running, names, of the user. Arguments: token, most, most names (0: any), how long
 /// its place is kept.
 pub(super) const ADMIT: &str = "\
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+for _, key in ipairs(KEYS) do
+  if redis.call('PTTL', key) == -1 then redis.call('DEL', key) end
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 local wrong, names, of_user = redis.call('SCARD', KEYS[1]), redis.call('SCARD', KEYS[3]), redis.call('SCARD', KEYS[4])
 if tonumber(ARGV[3]) > 0 and names >= tonumber(ARGV[3]) then
@@ -43,10 +46,14 @@ redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return {0, wrong, names, of_user, 0}";
 
-/// A password was wrong. No set grows without bound. Keys: wrong, running, names, of the user, the user's sources.
-/// Arguments: token, fingerprint, user, source, how long it counts, whether it counts for network and name.
+/// A password was wrong. No set grows without bound; who was right since begins anew. Keys: wrong, running, names, of the
+/// user, the user's sources, when right. Arguments: token, fingerprint, user, source, how long it counts, how long ago.
 pub(super) const WRONG: &str = "\
 redis.call('ZREM', KEYS[2], ARGV[1])
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local right = tonumber(redis.call('GET', KEYS[6]) or '0') or 0
+if now - ARGV[6] < right and right <= now then return 0 end
 local function add(key, what)
   if redis.call('SCARD', key) < 4096 and redis.call('SADD', key, what) == 1 then
     if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ARGV[5]) end
@@ -55,10 +62,18 @@ local function add(key, what)
 end
 if add(KEYS[1], ARGV[2]) then
   add(KEYS[5], ARGV[4])
-  if ARGV[6] == '1' then
-    add(KEYS[3], ARGV[3])
-    add(KEYS[4], ARGV[4] .. ARGV[2])
-  end
+  add(KEYS[3], ARGV[3])
+  add(KEYS[4], ARGV[4] .. ARGV[2])
+end
+return 1";
+
+/// A password was right: what was wrong before is forgotten, and is not put back by a door that still has it.
+/// Keys: wrong, running, when right. Arguments: token, how long something wrong counts.
+pub(super) const RIGHT: &str = "\
+redis.call('ZREM', KEYS[2], ARGV[1])
+if redis.call('DEL', KEYS[1]) == 1 then
+  local t = redis.call('TIME')
+  redis.call('SET', KEYS[3], t[1] * 1000 + math.floor(t[2] / 1000), 'PX', ARGV[2])
 end
 return 1";
 

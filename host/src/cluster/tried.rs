@@ -20,11 +20,9 @@ const ONCE: &str = "o";
 /// What the store is asked of a login, and told at its end.
 #[derive(Clone)]
 pub(super) struct Tried {
-    /// Hashes of the name, and of the network or device.
+    /// Hashes of the name, and of the network.
     pub(super) user: String,
     pub(super) source: String,
-    /// Whether it counts for its network and for its name; one of a known device does not.
-    pub(super) counts: bool,
     pub(super) token: String,
     pub(super) fingerprint: String,
     /// When, and for how long that counts.
@@ -94,20 +92,26 @@ impl Guesses {
 }
 
 /// Keys of a login: passwords that were wrong, logins that are being checked, names of the network, guesses at the name,
-/// and sources of the name.
-fn keys(settings: &Settings, tried: &Tried) -> [String; 5] {
+/// sources of the name, and when it was right last.
+fn keys(settings: &Settings, tried: &Tried) -> [String; 6] {
     let Tried { user, source, .. } = tried;
-    let kinds =
-        [format!("w:{user}:{source}"), format!("r:{user}:{source}"), format!("n:{source}"), format!("u:{user}")];
-    let [wrong, running, names, of_user] = kinds.map(|name| settings.key(&name));
-    [wrong, running, names, of_user, settings.key(&format!("i:{user}"))]
+    let kinds = [
+        format!("w:{user}:{source}"),
+        format!("r:{user}:{source}"),
+        format!("n:{source}"),
+        format!("u:{user}"),
+        format!("i:{user}"),
+        format!("k:{user}:{source}"),
+    ];
+    kinds.map(|name| settings.key(&name))
 }
 
 fn wrong(settings: &Settings, tried: &Tried) -> redis::Cmd {
-    let left = tried.window.saturating_sub(tried.at.elapsed());
+    let age = tried.at.elapsed();
+    let left = tried.window.saturating_sub(age);
     let mut script = redis::cmd("EVAL");
-    script.arg(scripts::WRONG).arg(5).arg(&keys(settings, tried)).arg(&tried.token).arg(&tried.fingerprint);
-    script.arg(&tried.user).arg(&tried.source).arg(millis(left).max(1)).arg(u8::from(tried.counts));
+    script.arg(scripts::WRONG).arg(6).arg(&keys(settings, tried)).arg(&tried.token).arg(&tried.fingerprint);
+    script.arg(&tried.user).arg(&tried.source).arg(millis(left).max(1)).arg(millis(age));
     script
 }
 
@@ -129,10 +133,9 @@ pub(super) async fn login(
         }
         Login::Wrong(tried) => wrong(settings, &tried).query_async(connection).await,
         Login::Right(tried) => {
-            let [wrong, running, ..] = keys(settings, &tried);
-            let mut both = redis::pipe();
-            both.cmd("DEL").arg(wrong).ignore().cmd("ZREM").arg(running).arg(&tried.token).ignore();
-            both.query_async(connection).await
+            let [wrong, running, .., right] = keys(settings, &tried);
+            script.arg(scripts::RIGHT).arg(3).arg(wrong).arg(running).arg(right);
+            script.arg(&tried.token).arg(millis(tried.window).max(1)).query_async(connection).await
         }
         Login::Over(tried) => {
             let [_, running, ..] = keys(settings, &tried);

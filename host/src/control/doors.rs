@@ -65,12 +65,16 @@ async fn done(order: Order, generations: &Generations, commands: &mpsc::Sender<C
     match order {
         Order::Hear => {}
         Order::ReleaseNames(names) => {
-            let throttle = &generations.proxy().shared().state.throttle;
-            names.iter().for_each(|(site, name)| _ = throttle.release_name(site, name));
+            let state = &generations.proxy().shared().state;
+            for (site, name) in &names {
+                state.throttle.release_name(site, name);
+                state.cluster.forget_name(site, name);
+            }
         }
         Order::ReleaseNetwork(network) => {
-            let throttle = &generations.proxy().shared().state.throttle;
-            Network::parse(&network).iter().for_each(|network| _ = throttle.release_network(network));
+            let state = &generations.proxy().shared().state;
+            Network::parse(&network).iter().for_each(|network| _ = state.throttle.release_network(network));
+            state.cluster.forget_network(&network);
         }
         Order::PurgeRoutes(user) => {
             let (answer, answered) = oneshot::channel();

@@ -3,7 +3,7 @@
 //! Invariants: nothing of a login that waits for its code is kept here. The door gives it to the client, sealed, and gets
 //! it back; each is good for one try.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,11 +84,13 @@ pub async fn resume<D: Dialogue>(
 
 impl Underway<'_> {
     /// A state is good for one try, at its own site.
-    async fn take_once(&self, waiting: &Waiting) -> Result<(), Reason> {
+    async fn take_once(&mut self, waiting: &Waiting) -> Result<(), Reason> {
+        let began = Instant::now();
         let right = waiting.session.site() == &**self.attempt.site;
         let state = &self.neighbours.worker.shared.state;
         let here = || state.once.first(&waiting.id, CODE_LIFETIME);
         let first = right && state.cluster.first(&waiting.id, CODE_LIFETIME, &waiting.door, here).await;
+        self.waited = began.elapsed();
         if first { Ok(()) } else { Err(Reason::CodeTooLate) }
     }
 }

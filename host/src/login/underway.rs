@@ -23,6 +23,8 @@ pub(super) struct Underway<'a> {
     permit: Option<LoginPermit>,
     /// The same at all doors of a cluster.
     shared: Option<SharedPermit>,
+    /// How long the store of the cluster was waited for.
+    pub(super) waited: Duration,
     began: Instant,
     found: RefCell<Found>,
     is_wrong: Cell<bool>,
@@ -83,6 +85,7 @@ impl<'a> Underway<'a> {
             guess,
             permit: None,
             shared: None,
+            waited: Duration::ZERO,
             began: Instant::now(),
             found: RefCell::new(found),
             is_wrong: Cell::new(false),
@@ -100,7 +103,7 @@ impl<'a> Underway<'a> {
         let here = |settings: &Throttle| state.throttle.admit(&who, settings).map_err(NotAdmitted::Throttled);
         let mut permit = here(&snapshot.throttle)?;
         let mut delay = permit.delay;
-        match state.cluster.admit(&who, &snapshot.throttle).await {
+        match state.cluster.admit(&who, &snapshot.throttle, self.waited).await {
             LoginStanding::Alone => {}
             LoginStanding::Admitted(least, shared) => {
                 delay = delay.max(least);
