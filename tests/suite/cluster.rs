@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Answer, Backend, Client, Proxy, Relay, Sentinels, Setup, Store};
 
+use crate::recipes::{send_code, sogo};
 use crate::support::{ADMIN, body_attribute, config, log_in, post_login, setup, webmail};
 
 /// No delays, and addresses as a balancer in front tells them.
@@ -46,9 +47,11 @@ fn keys() -> harness::TempDir {
 fn tables(folder: &harness::TempDir, door: &str, store: &str, extra: &str) -> String {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (cluster, session) = (path("cluster.keys"), path("session.keys"));
+    // A busy machine is no slow store; where slowness is the subject, the test says how long is too long.
+    let timeout = if extra.contains("timeout = ") { "" } else { "timeout = \"2s\"" };
     format!(
         "{ADMIN}[session]\nkey-file = \"{session}\"\nrevocations-file = \"revoked\"\n\
-         [cluster]\nname = \"test\"\ndoor = \"{door}\"\n{store}\nkey-file = \"{cluster}\"\n{extra}\n"
+         [cluster]\nname = \"test\"\ndoor = \"{door}\"\n{store}\nkey-file = \"{cluster}\"\n{timeout}\n{extra}\n"
     )
 }
 
@@ -189,7 +192,7 @@ fn what_was_ended_while_a_door_was_cut_off_reaches_it_when_it_is_back() {
 
 #[test]
 fn guesses_at_all_doors_count_as_at_one_and_repeating_is_not_counting() {
-    let all = Doors::start(&format!("timeout = \"2s\"\n{FAST}"));
+    let all = Doors::start(FAST);
     // The same wrong password, again and again, everywhere.
     for round in 0..9 {
         assert_eq!(tries(&all.doors[round % 3], "192.0.2.1", "alice", "old"), 403, "{round}");
@@ -229,7 +232,8 @@ fn whatever_becomes_of_the_store_sessions_go_on_and_guesses_are_never_twice_as_m
         ("emptied", |all| assert_eq!(all.store.say(&["FLUSHALL"]), "+OK\r\n")),
     ];
     for (what, fault) in faults {
-        let mut all = Doors::start(FAST);
+        let timeout = if what == "slow" { "200ms" } else { "2s" };
+        let mut all = Doors::start(&format!("timeout = \"{timeout}\"\n{FAST}"));
         let (session, ended) = (session_of(&log_in(&all.doors[0], "bob")), session_of(&log_in(&all.doors[1], "bob")));
         let out = all.doors[1].client().header("Cookie", &format!("doorward={ended}")).get("/logout");
         assert_eq!(out.status, 303);
@@ -273,23 +277,34 @@ fn with_refuse_logins_nobody_new_gets_in_while_the_store_is_away() {
 
 #[test]
 fn who_has_the_store_ends_nothing_lets_nobody_in_and_learns_no_name() {
-    let all = Doors::start(&format!("timeout = \"2s\"\n{FAST}"));
+    let all = Doors::start(FAST);
     let monitor = all.store.monitor();
     let session = session_of(&log_in(&all.doors[0], "alice"));
     assert_eq!(tries(&all.doors[1], "192.0.2.77", "bob", "wrong-guess"), 403);
     ctl(&all.doors[0], &["purge-routes", "alice"]);
     ctl(&all.doors[0], &["revoke", "--user", "nomad"]);
+    all.store.say(&["GET", "the-end"]);
+    let began = Instant::now();
+    while !monitor.heard().contains("the-end") {
+        assert!(began.elapsed() < PATIENCE, "MONITOR says nothing");
+        std::thread::yield_now();
+    }
     let heard = monitor.heard().to_lowercase();
     drop(monitor);
     // Lines as a door would write them, if nothing were sealed.
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a time after 1970").as_secs();
     all.store.say(&["ZADD", "{test}:1:ended", "9999999999999", &format!("user {} alice", now + 100)]);
     all.store.say(&["PUBLISH", "{test}:1:news", &format!("all {}", now + 100)]);
-    all.store.say(&["HSET", "{test}:1:doors", "evil", "{}"]);
     // Another era: all is compared.
     all.store.say(&["SET", "{test}:1:era", "other"]);
+    let refused = |door: &Proxy, count| {
+        door.wait_for_status("refused entries", |status| status["cluster"]["refused"].as_u64() >= Some(count));
+    };
+    // The message and the line, each once.
+    all.doors.iter().for_each(|door| refused(door, 2));
+    all.store.say(&["HSET", "{test}:1:doors", "evil", "{}"]);
     for door in &all.doors {
-        door.wait_for_status("refused entries", |status| status["cluster"]["refused"].as_u64() > Some(1));
+        refused(door, 3);
         door.wait_for_log("no door of this cluster wrote", PATIENCE);
         assert!(lives(door, &session));
         assert_eq!(here(&door.status()), 3);
@@ -301,6 +316,113 @@ fn who_has_the_store_ends_nothing_lets_nobody_in_and_learns_no_name() {
     for secret in ["alice", "bob", "nomad", "192.0.2", "wrong-guess", "secret"] {
         assert!(!heard.contains(secret), "{secret} in {heard}");
     }
+}
+
+#[test]
+fn a_page_for_a_second_factor_is_good_once_at_whichever_door() {
+    let (store, folder, node) = (Store::start(&[]), keys(), sogo(true));
+    let way = format!("store = [\"{}\"]", store.url());
+    let doors = ["a", "b"].map(|door| {
+        let text = config(&tables(&folder, door, &way, ""), &[("node-a", &node, "")]).replace("test.toml", "sogo");
+        setup().serve(&text)
+    });
+    doors.iter().for_each(|door| wait_for_doors(door, 2));
+    let mut first = doors[0].client();
+    let page = post_login(&mut first, "/", "alice", "alice-secret").expect(200);
+    assert_eq!(body_attribute(&page.text(), "data-page"), "second-factor");
+    let jar = first.cookies.clone();
+    // The same browser, with what it had before any of them answered.
+    let at = |door: &Proxy| {
+        let mut client = door.client();
+        client.cookies = jar.clone();
+        send_code(&mut client, &page, "123456")
+    };
+    at(&doors[1]).expect(303);
+    let asked = node.hits().len();
+    for door in &doors {
+        let refused = at(door).expect(403);
+        assert_eq!(body_attribute(&refused.text(), "data-page"), "login");
+    }
+    assert_eq!(node.hits().len(), asked, "the node is not asked again");
+}
+
+#[test]
+fn what_is_forgotten_at_one_door_is_not_put_back_by_another() {
+    let all = Doors::start(FAST);
+    let [a, _, c] = &all.doors[..] else { panic!("three doors") };
+    let session = session_of(&log_in(a, "bob"));
+    for guess in 0..6 {
+        assert_eq!(tries(c, "192.0.2.1", "alice", &format!("wrong{guess}")), 403);
+    }
+    assert_eq!(tries(a, "192.0.2.1", "alice", "alice-secret"), 429);
+    ctl(a, &["release", "--user", "alice"]);
+    for guess in 0..5 {
+        assert_eq!(tries(c, "192.0.2.1", "bob", &format!("wrong{guess}")), 403);
+    }
+    assert_eq!(tries(a, "192.0.2.1", "bob", "bob-secret"), 303);
+    // The third door connects anew, and tells the store what failed there before it hears of what ended.
+    all.relays[2].cut();
+    wait_for_store(c, "away");
+    assert_eq!(a.client().header("Cookie", &format!("doorward={session}")).get("/logout").status, 303);
+    all.relays[2].open();
+    wait_until_ended(&all.doors, &session);
+    assert_eq!(tries(a, "192.0.2.1", "alice", "alice-secret"), 303);
+    assert_eq!(tries(a, "192.0.2.1", "bob", "another"), 403);
+    assert_eq!(tries(a, "192.0.2.1", "bob", "yet another"), 403);
+}
+
+#[test]
+fn an_order_that_is_said_again_is_refused() {
+    let all = Doors::start("");
+    let monitor = all.store.monitor();
+    let is_drained = |status: &serde_json::Value| {
+        let nodes = status["backends"].as_array().cloned().unwrap_or_default();
+        nodes.iter().any(|node| node["name"] == "node-b" && node["draining"] == true)
+    };
+    assert_eq!(all.doors[0].admin("POST", "/drain?backend=node-b&for=30m").0, 200);
+    all.doors.iter().for_each(|door| _ = door.wait_for_status("drained", is_drained));
+    // The order, and that two doors have done it: as MONITOR writes bytes.
+    let began = Instant::now();
+    let said: Vec<String> = loop {
+        let heard = monitor.heard();
+        let lines = heard.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let said: Vec<String> = lines
+            .filter_map(|line| line.split_once("\"PUBLISH\" \"{test}:1:news\" "))
+            .map(|(_, said)| said.trim_end().to_owned())
+            .collect();
+        if said.len() >= 3 {
+            break said;
+        }
+        assert!(began.elapsed() < PATIENCE, "{heard}");
+        std::thread::yield_now();
+    };
+    drop(monitor);
+    assert_eq!(all.doors[0].admin("POST", "/undrain?backend=node-b").0, 200);
+    all.doors.iter().for_each(|door| _ = door.wait_for_status("not drained", |status| !is_drained(status)));
+    for said in &said {
+        let script = format!("return redis.call('PUBLISH', '{{test}}:1:news', {})", lua(said));
+        assert_eq!(all.store.say(&["EVAL", &script, "0"]), ":3\r\n", "three doors hear it");
+    }
+    for door in &all.doors {
+        door.wait_for_status("refused", |status| status["cluster"]["refused"].as_u64() >= Some(3));
+        assert!(!is_drained(&door.status()));
+    }
+}
+
+/// A text in quotes as MONITOR writes it, as Lua reads it: bytes have decimal numbers there.
+fn lua(quoted: &str) -> String {
+    let (mut text, mut rest) = (String::new(), quoted);
+    while let Some((before, after)) = rest.split_once('\\') {
+        text += before;
+        let hex = after.strip_prefix('x').and_then(|digits| u8::from_str_radix(digits.get(..2)?, 16).ok());
+        let (escape, length) = match hex {
+            Some(byte) => (format!("\\{byte:03}"), 3),
+            None => (format!("\\{}", &after[..1]), 1),
+        };
+        text += &escape;
+        rest = &after[length..];
+    }
+    text + rest
 }
 
 #[test]

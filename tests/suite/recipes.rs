@@ -87,7 +87,7 @@ pub(crate) fn send_code(client: &mut Client, page: &Response, code: &str) -> Res
 }
 
 /// SOGo: JSON only; a code is wanted of those whose password ends so.
-fn sogo(second_factor: bool) -> Backend {
+pub(crate) fn sogo(second_factor: bool) -> Backend {
     Backend::start(move |request| {
         let json = |status, value: serde_json::Value| {
             Answer::new(status, value.to_string()).header("Content-Type", "application/json")
