@@ -55,6 +55,8 @@ const EMPTY: &str = "\
 [traces]
 [cluster]
 [cluster.sentinel]
+[registry]
+[[registry.trust]]
 [session]
 [authentication.throttle]
 [limits]

@@ -183,7 +183,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|one| one == line), "{line} in {text}");
         }
-        assert!(text.contains("\nnode-a    no  yes     1         2        3         4\n"), "{text}");
+        assert!(text.contains("\nnode-a    no  yes     1         2        3         -     4\n"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }
