@@ -203,7 +203,8 @@ impl RequestFacts {
 }
 
 impl LoginFacts {
-    /// The user name in its canonical form, as the directory's settings make it of what was typed.
+    /// The user name in its canonical form: for `auth-mode` as the directory's settings make it of what was typed, for
+    /// `route` the one that the directory has for the user.
     pub fn username(&self) -> String {
         fact!(self, login::username())
     }
@@ -243,8 +244,8 @@ impl RouteFacts {
         fact!(self, nodes::usual_node())
     }
 
-    /// How the back-end of that name is: "up", "down" or "drained" (up, and it takes no new logins); `None` if there is
-    /// none.
+    /// How the server that the login is for is, at the back-end of that name: "up", "down" (also where there is no such
+    /// server) or "drained" (up, and it takes no new logins); `None` if no back-end has exactly that name.
     pub fn node_state(&self, name: &str) -> Option<String> {
         fact!(self, nodes::node_state(name))
     }

@@ -70,7 +70,7 @@ macro_rules! facts {
                 Path path "request" "path" Text "the path, without the query";
                 Target target "request" "target" Text "the path and query as sent";
                 HttpVersion http_version "request" "http-version" Text "the version of HTTP: 1.0, 1.1 or 2";
-                Username username "login" "username" Text "the name as typed";
+                Username username "login" "username" Text "the user's name, in its canonical form";
                 Known known "login" "known" Flag "whether the directory knows the user";
                 FailuresFromAddress recent_failures_from_address "login" "recent-failures-from-address" Count "failed logins of late from the client's network";
                 FailuresForUser recent_failures_for_user "login" "recent-failures-for-user" Count "failed logins of late for this name";
