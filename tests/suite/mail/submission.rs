@@ -407,37 +407,53 @@ fn odd_answers_to_a_login_are_no_way_in() {
 
 #[test]
 fn sessions_are_told_to_end_between_two_answers_and_not_in_a_message() {
-    let node = MailNode::start(|talk| {
+    let (go_on, rest) = std::sync::mpsc::channel();
+    let rest = std::sync::Mutex::new(rest);
+    let node = MailNode::start(move |talk| {
         talk.say("220 x\r\n");
         talk.line()?;
         talk.say("250-x\r\n250 AUTH PLAIN\r\n");
         talk.line()?;
         talk.say("235 in\r\n");
         loop {
-            // A command of this name is never answered.
-            if talk.line()? != "DATA-WITHOUT-ANSWER" {
-                talk.say("250 done\r\n");
+            match talk.line()?.as_str() {
+                "DATA" => {
+                    talk.say("354 go\r\n");
+                    while talk.line()? != "." {}
+                    talk.say("250 queued\r\n");
+                }
+                // The rest of its answer comes when the test says so.
+                "HELP" => {
+                    talk.say("214-one\r\n");
+                    rest.lock().expect("no panic").recv().ok()?;
+                    talk.say("214 two\r\n");
+                }
+                _ => talk.say("250 done\r\n"),
             }
         }
     });
-    let mut doors = doors(&format!("{USUAL}user-max-connections = 2\n"), &node, "");
+    let mut doors = doors(&format!("{USUAL}user-max-connections = 3\n"), &node, "");
     let log_in = |doors: &Doors| {
         let mut talk = open(doors, "submission");
         talk.say("AUTH PLAIN AGJvYgBwd2Q=\r\n");
         (talk.hear().unwrap_or_default(), talk)
     };
-    let ((_, mut one), (answer, mut two)) = (log_in(&doors), log_in(&doors));
+    let ((_, mut one), (_, mut two), (answer, mut three)) = (log_in(&doors), log_in(&doors), log_in(&doors));
     assert_eq!(answer, "235 2.7.0 Logged in");
     assert_eq!(log_in(&doors).0, "454 4.7.0 Too many connections");
     one.say("NOOP\r\n");
     assert_eq!(one.hear().as_deref(), Some("250 done"));
-    two.say("NOOP\r\n");
-    assert_eq!(two.hear().as_deref(), Some("250 done"));
-    two.say("DATA-WITHOUT-ANSWER\r\n");
-    assert_eq!(doors.proxy.admin("POST", "/kick?user=bob").1.trim(), "{\"kicked\":2}");
+    two.say("DATA\r\n");
+    assert_eq!(two.hear().as_deref(), Some("354 go"));
+    three.say("HELP\r\n");
+    assert_eq!(three.hear().as_deref(), Some("214-one"));
+    assert_eq!(doors.proxy.admin("POST", "/kick?user=bob").1.trim(), "{\"kicked\":3}");
     assert_eq!(one.rest(), ["421 4.3.2 Session ends"]);
-    // Nobody knows what its answer would have been: its client must not take ours for it.
-    assert_eq!(two.rest(), Vec::<String>::new());
+    // These were told at the same time. The one still sends its message, the other one has half an answer.
+    two.say("Subject: x\r\n\r\ntext\r\n.\r\n");
+    assert_eq!(two.rest(), ["250 queued", "421 4.3.2 Session ends"]);
+    go_on.send(()).expect("the node waits");
+    assert_eq!(three.rest(), ["214 two", "421 4.3.2 Session ends"]);
     doors.proxy.wait_for_log("mail session .*protocol=\"submission\".*user=\"bob\".*ended=\"kicked\"", PATIENCE);
     let mut waiting = open(&doors, "submission");
     doors.proxy.begin_to_terminate();

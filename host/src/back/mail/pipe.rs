@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::back::http1::Line;
 use crate::back::tunnel::{Closed, Moved};
+use crate::config::Protocol;
 use crate::limits::Permit;
 use crate::mails::OpenMail;
 
@@ -22,8 +23,10 @@ const ROOM: usize = 64 << 10;
 /// A session that is told to end is told so between two answers: when the last bytes were the node's and ended a line, and
 /// nothing has moved for so long.
 const QUIET: Duration = Duration::from_secs(2);
-/// It is not waited for longer than this.
+/// It is not waited for longer than this, unless the process ends: then it is waited for as long as that takes.
 const GRACE: Duration = Duration::from_secs(15);
+/// So long the answer to a message may take (RFC 5321, section 4.5.3.2.6): a program that gets none sends it again.
+const MESSAGE: Duration = Duration::from_secs(600);
 
 thread_local! {
     /// The worker's room, which is lent to whoever has something to read.
@@ -48,7 +51,7 @@ pub struct MailSession {
 pub struct Terms<O> {
     /// Nothing moved for so long.
     pub idle: Duration,
-    /// It is told to end.
+    /// It is told to end: whether by the end of the process, which cuts what is left by itself.
     pub over: O,
     /// What the client is told then.
     pub bye: &'static [u8],
@@ -61,37 +64,18 @@ impl MailSession {
         client: &mut S,
         early: Vec<u8>,
         moved: &Moved,
-        terms: Terms<impl Future<Output = ()>>,
+        terms: Terms<impl Future<Output = bool>>,
     ) -> Closed {
-        let state = State { last: Cell::new(Instant::now()), is_line: Cell::new(true), moved };
+        let state = State::new(self.open.mail().protocol == Protocol::Submission, moved);
         let read = std::mem::take(&mut self.read);
-        let mut may_speak = true;
-        let ended = {
-            let (mut up, mut down) = (Half::begin(early, self.watch.take()), Half::begin(read, None));
-            let (line, client) = (&mut self.line, &mut *client);
-            let copying = std::future::poll_fn(|cx| state.poll(client, line, (&mut up, &mut down), cx));
-            let mut copying = pin!(copying);
-            let ended = tokio::select! {
-                closed = copying.as_mut() => Some(closed),
-                () = state.idle(terms.idle) => None,
-                () = terms.over => None,
-            };
-            match ended {
-                Some(closed) => closed,
-                None => tokio::select! {
-                    closed = copying => closed,
-                    quiet = tokio::time::timeout(GRACE, state.quiet()) => {
-                        may_speak = quiet.is_ok();
-                        Closed::Deadline
-                    }
-                },
-            }
-        };
+        let halves = (Half::begin(early, self.watch.take()), Half::begin(read, None));
+        let bye = terms.bye;
+        let (ended, may_speak) = state.run(client, &mut self.line, halves, terms).await;
         if !matches!(ended, Closed::Deadline | Closed::Refused) {
             return ended;
         }
-        if may_speak && !terms.bye.is_empty() {
-            let _ = tokio::time::timeout(QUIET, client.write_all(terms.bye)).await;
+        if may_speak && !bye.is_empty() {
+            let _ = tokio::time::timeout(QUIET, client.write_all(bye)).await;
         }
         let _ = tokio::time::timeout(QUIET, client.shutdown()).await;
         ended
@@ -101,12 +85,65 @@ impl MailSession {
 /// What is known of a session while it is copied.
 struct State<'a> {
     last: Cell<Instant>,
-    /// Whether the last bytes that moved came from the node and ended a line, and the client has all that the node has said.
-    is_line: Cell<bool>,
+    /// Whether the last bytes that moved came from the node and ended an answer.
+    answered: Cell<bool>,
+    /// The client does not have all yet that the node has said.
+    held: Cell<bool>,
+    /// Where answers end in submission; elsewhere every line may end one.
+    answers: Option<Cell<Answers>>,
+    /// Nothing new is begun: of the client nothing is read while it waits for no answer.
+    closing: Cell<bool>,
     moved: &'a Moved,
 }
 
-impl State<'_> {
+impl<'a> State<'a> {
+    fn new(is_submission: bool, moved: &'a Moved) -> Self {
+        let (answered, held, closing) = (Cell::new(true), Cell::new(false), Cell::new(false));
+        let answers = is_submission.then(Cell::default);
+        Self { last: Cell::new(Instant::now()), answered, held, answers, closing, moved }
+    }
+
+    /// Copies until one side or the terms end it. With that, whether the client may be told something.
+    async fn run<C, N>(
+        &self,
+        client: &mut C,
+        node: &mut N,
+        (mut up, mut down): (Half, Half),
+        terms: Terms<impl Future<Output = bool>>,
+    ) -> (Closed, bool)
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+        N: AsyncRead + AsyncWrite + Unpin,
+    {
+        let copying = std::future::poll_fn(|cx| self.poll(client, node, (&mut up, &mut down), cx));
+        let mut copying = pin!(copying);
+        let may_last = tokio::select! {
+            closed = copying.as_mut() => return (closed, true),
+            () = self.idle(terms.idle) => false,
+            may_last = terms.over => may_last,
+        };
+        let patience = async {
+            tokio::time::sleep(GRACE).await;
+            // From now on nothing is begun: it is quiet soon, unless an answer is due.
+            self.closing.set(self.answers.is_some());
+            if may_last {
+                self.idle(terms.idle).await;
+            } else if self.answers.is_some() {
+                tokio::time::sleep(MESSAGE - GRACE).await;
+            }
+        };
+        tokio::select! {
+            closed = copying => (closed, true),
+            () = self.quiet() => (Closed::Deadline, true),
+            () = patience => (Closed::Deadline, false),
+        }
+    }
+
+    /// Whether the client waits for an answer, or for the rest of one.
+    fn is_due(&self) -> bool {
+        !self.answered.get() || self.held.get()
+    }
+
     /// Copies both ways. Ready when the node has ended its half and the client knows, or one of both is gone.
     fn poll<C, N>(
         &self,
@@ -125,22 +162,33 @@ impl State<'_> {
         };
         let received = |bytes: &[u8]| {
             // An answer is due.
-            self.is_line.set(false);
+            self.answered.set(false);
             count(&self.moved.received, bytes);
         };
         let sent = |bytes: &[u8]| {
-            self.is_line.set(bytes.ends_with(b"\n"));
+            self.answered.set(match &self.answers {
+                None => bytes.ends_with(b"\n"),
+                Some(answers) => {
+                    let next = answers.get().hear(bytes);
+                    answers.set(next);
+                    next.is_end()
+                }
+            });
             count(&self.moved.sent, bytes);
         };
-        match up.poll((client, node), (Closed::Client, Closed::Node), &received, cx) {
+        let rests = self.closing.get() && !self.is_due() && up.left.is_empty() && !up.unflushed;
+        let copied =
+            if rests { Poll::Pending } else { up.poll((client, node), (Closed::Client, Closed::Node), &received, cx) };
+        match copied {
             // It takes no more; what it said still has to reach the client.
             Poll::Ready(Err(Closed::Node)) => up.shut = true,
             Poll::Ready(Err(closed)) => return Poll::Ready(closed),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         let ended = down.poll((node, client), (Closed::Node, Closed::Client), &sent, cx);
-        if !down.left.is_empty() || down.unflushed {
-            self.is_line.set(false);
+        self.held.set(!down.left.is_empty() || down.unflushed);
+        if rests && self.is_due() {
+            cx.waker().wake_by_ref();
         }
         ended.map(|ended| ended.err().unwrap_or(Closed::InOrder))
     }
@@ -156,11 +204,50 @@ impl State<'_> {
     async fn quiet(&self) {
         loop {
             self.idle(QUIET).await;
-            if self.is_line.get() {
+            if !self.is_due() {
                 return;
             }
             tokio::time::sleep(QUIET).await;
         }
+    }
+}
+
+/// What a node says in submission, read as far as it takes to know where an answer ends.
+#[derive(Clone, Copy)]
+struct Answers {
+    /// How the last line begins.
+    beginning: [u8; 4],
+    length: usize,
+    /// It is whole.
+    is_line: bool,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self { beginning: [0; 4], length: 0, is_line: true }
+    }
+}
+
+impl Answers {
+    /// More of it.
+    fn hear(mut self, bytes: &[u8]) -> Self {
+        let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let last = memchr::memrchr(b'\n', body).and_then(|end| body.get(end + 1..));
+        if self.is_line || last.is_some() {
+            self.length = 0;
+        }
+        for (place, byte) in self.beginning.iter_mut().skip(self.length).zip(last.unwrap_or(body)) {
+            *place = *byte;
+            self.length += 1;
+        }
+        self.is_line = bytes.ends_with(b"\n");
+        self
+    }
+
+    /// Whether an answer ends here: neither is an invitation to send a message one, nor a line that others follow.
+    fn is_end(self) -> bool {
+        let beginning = self.beginning.get(..self.length).unwrap_or_default();
+        self.is_line && !beginning.starts_with(b"354") && beginning.get(3) != Some(&b'-')
     }
 }
 
@@ -269,4 +356,98 @@ fn lend<T>(call: impl FnOnce(&mut [u8]) -> T) -> T {
     let done = call(&mut room);
     LENT.set(Some(room));
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, DuplexStream};
+
+    use super::*;
+
+    #[test]
+    fn answers_end_with_their_last_line_and_not_where_a_message_begins() {
+        let is_end = |parts: &[&str]| {
+            parts.iter().fold(Answers::default(), |answers, part| answers.hear(part.as_bytes())).is_end()
+        };
+        assert!(Answers::default().is_end());
+        for ends in [&["250 ok\r\n"][..], &["2", "5", "0 ok\r", "\n"], &["250-a\r\n25", "0 b\r\n"], &["250\n"]] {
+            assert!(is_end(ends), "{ends:?}");
+        }
+        for goes_on in [
+            &["250 ok"][..],
+            &["250-a\r\n"],
+            &["250 a\r\n250", "-", "b\r\n"],
+            &["250 ok\r\n354 go\r\n"],
+            &["3", "5", "4\r\n"],
+            &["250 a\r\n", "354 go\r\n"],
+            &["250 a\r\n250 b"],
+        ] {
+            assert!(!is_end(goes_on), "{goes_on:?}");
+        }
+        assert!(is_end(&["354 go\r\n", "250 queued\r\n"]));
+    }
+
+    /// A session that was told to end at once, by its process or by an operator: the client's side, the node's, and how long
+    /// it lasted, once it is over.
+    fn told(by_process: bool) -> (DuplexStream, DuplexStream, impl Future<Output = (u64, bool)>) {
+        let ((client, mut of_client), (node, mut of_node)) = (tokio::io::duplex(4096), tokio::io::duplex(4096));
+        let session = async move {
+            let (moved, began) = (Moved::default(), Instant::now());
+            let state = State::new(true, &moved);
+            let halves = (Half::begin(b"DATA\r\n".to_vec(), None), Half::begin(Vec::new(), None));
+            let over = async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                by_process
+            };
+            let terms = Terms { idle: Duration::from_secs(3600), over, bye: b"" };
+            let (ended, may_speak) = state.run(&mut of_client, &mut of_node, halves, terms).await;
+            assert_eq!(ended, Closed::Deadline);
+            (began.elapsed().as_secs(), may_speak)
+        };
+        (client, node, session)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_has_its_time() {
+        // A node that never answers: an operator's word holds after ten minutes; a process that ends waits until it is idle.
+        for (by_process, seconds) in [(false, 601), (true, 3600)] {
+            let (_client, mut node, session) = told(by_process);
+            node.write_all(b"354 go\r\n").await.unwrap();
+            let (lasted, may_speak) = session.await;
+            assert!(!may_speak && lasted.abs_diff(seconds) < 20, "{by_process}: {lasted}");
+        }
+        // One that answers late: the session is told then.
+        for by_process in [false, true] {
+            let (mut client, mut node, session) = told(by_process);
+            let message = async {
+                node.write_all(b"354 go\r\n").await.unwrap();
+                tokio::time::sleep(Duration::from_secs(120)).await;
+                client.write_all(b"text\r\n.\r\n").await.unwrap();
+                tokio::time::sleep(Duration::from_secs(120)).await;
+                node.write_all(b"250 queued\r\n").await.unwrap();
+            };
+            let ((lasted, may_speak), ()) = tokio::join!(session, message);
+            assert!(may_speak && lasted.abs_diff(242) < 10, "{by_process}: {lasted}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_on_and_on_begins_nothing_new() {
+        let (mut client, mut node, session) = told(false);
+        node.write_all(b"250 ok\r\n").await.unwrap();
+        let busy = async {
+            let mut room = [0; 64];
+            while client.write_all(b"NOOP\r\n").await.is_ok() && client.read(&mut room).await.is_ok_and(|read| read > 0)
+            {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let answers = async {
+            let mut room = [0; 64];
+            while node.read(&mut room).await.is_ok_and(|read| read > 0) && node.write_all(b"250 ok\r\n").await.is_ok() {
+            }
+        };
+        let ((lasted, may_speak), (), ()) = tokio::join!(session, busy, answers);
+        assert!(may_speak && lasted < 40, "{lasted}");
+    }
 }

@@ -129,6 +129,7 @@ async fn speak<T: Talk>(client: Client, channel: Channel) {
                 () = revoked(&worker, session) => "kicked",
                 () = spread(stop, worker.live().drain_timeout) => "drain",
             });
+            told.get() == "drain"
         }
     };
     let terms = Terms { idle: mail.idle_timeout(T::PROTOCOL), over, bye: T::BYE };
@@ -196,8 +197,7 @@ impl<T: Talk> Door<T> {
         let talk = T::new(offers(&client, &mail, &line));
         let (read, out, id) = (Zeroizing::new(Vec::new()), Vec::new(), RequestId::next());
         let mut door = Self { client, mail, line, talk, scanner, read, out, errors: 0, auth_errors: 0, id };
-        let (_, site) = door.site();
-        door.talk.configure(&door.mail, &site);
+        door.talk.configure(&door.mail, &door.site().1);
         door
     }
 
