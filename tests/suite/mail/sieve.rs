@@ -318,6 +318,13 @@ fn odd_answers_to_a_login_are_no_way_in() {
         None
     });
     check("", "OK \"Logged in\"", true, answers("OK (SASL \"eA==\") {2}\r\nin\r\n"));
+    // A string may be a literal anywhere.
+    check("", "OK \"Logged in\"", true, |talk| {
+        talk.say("\"SASL\" {5}\r\nPLAIN\r\nOK\r\n");
+        talk.line()?;
+        talk.say("OK\r\n");
+        talk.line().map(drop)
+    });
 }
 
 #[test]

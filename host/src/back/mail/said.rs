@@ -37,7 +37,7 @@ pub(super) struct Told<'a> {
 /// A response of SASL's PLAIN (RFC 4616) in base64.
 pub(super) fn plain(login: &Login<'_>) -> Zeroizing<String> {
     let Login { authorization, name, password, .. } = login;
-    let response = Zeroizing::new(format!("{authorization}\0{name}\0{}", password.expose()));
+    let response = Zeroizing::new([authorization, "\0", name, "\0", password.expose()].concat());
     Zeroizing::new(STANDARD.encode(response.as_bytes()))
 }
 

@@ -47,10 +47,11 @@ pub(super) async fn log_in(mut talk: Talk, login: &Login<'_>) -> Result<(Talk, O
     }
     let response = if login.token.is_some() { token(login) } else { plain(login) };
     let length = response.len();
+    // Joined at once: a text that grows leaves copies behind.
     let command = if length <= QUOTED {
-        format!("AUTHENTICATE \"{mechanism}\" \"{}\"\r\n", response.as_str())
+        ["AUTHENTICATE \"", mechanism, "\" \"", response.as_str(), "\"\r\n"].concat()
     } else {
-        format!("AUTHENTICATE \"{mechanism}\" {{{length}+}}\r\n{}\r\n", response.as_str())
+        ["AUTHENTICATE \"", mechanism, "\" {", &length.to_string(), "+}\r\n", response.as_str(), "\r\n"].concat()
     };
     talk.say(Zeroizing::new(command).as_bytes()).await?;
     match last(&mut talk, login).await? {
@@ -126,7 +127,7 @@ fn of(line: &str) -> Result<Answer, Failed> {
     }
 }
 
-/// A line, with what its literals say left out: nobody here reads that.
+/// A line, with its literals in quotes.
 async fn hear(talk: &mut Talk) -> Result<String, Failed> {
     let line = talk.hear().await?;
     whole(talk, line).await
@@ -134,11 +135,20 @@ async fn hear(talk: &mut Talk) -> Result<String, Failed> {
 
 async fn whole(talk: &mut Talk, mut line: String) -> Result<String, Failed> {
     while let Some((size, _)) = doorward_wire::mail::scan::size_of_literal(line.as_bytes()) {
-        talk.pass_over(size).await?;
+        let literal = talk.take(size).await?;
         line.truncate(line.rfind('{').unwrap_or_default());
+        quote(&literal, &mut line);
         line.push_str(&talk.hear().await?);
     }
     Ok(line)
+}
+
+/// A literal in quotes, without what has a meaning there: no name that is looked for has it.
+fn quote(literal: &[u8], line: &mut String) {
+    let text = String::from_utf8_lossy(literal);
+    line.push('"');
+    line.extend(text.chars().filter(|c| !matches!(c, '"' | '\\' | '\r' | '\n')));
+    line.push('"');
 }
 
 #[cfg(test)]
@@ -151,6 +161,9 @@ mod tests {
         assert_eq!(read("\"SASL\" \"PLAIN LOGIN\""), said("SASL", "PLAIN LOGIN"));
         assert_eq!(read("\"starttls\""), said("STARTTLS", ""));
         assert_eq!(read("OK \"ready\""), None);
+        let mut line = "\"SASL\" ".to_owned();
+        quote(b"PL\"\r\nAIN", &mut line);
+        assert_eq!(read(&line), said("SASL", "PLAIN"));
         let code = |line: &str| match of(line) {
             Ok(Answer::No(code)) => Some(code),
             _ => None,

@@ -101,13 +101,12 @@ impl Talk {
         }
     }
 
-    /// Passes over so many bytes.
-    pub(super) async fn pass_over(&mut self, count: usize) -> Result<(), Failed> {
+    /// The next bytes, so many.
+    pub(super) async fn take(&mut self, count: usize) -> Result<Vec<u8>, Failed> {
         while self.read.len() < count {
             self.more(count).await?;
         }
-        self.read.drain(..count);
-        Ok(())
+        Ok(self.read.drain(..count).collect())
     }
 
     /// Reads more, of which there may be so much before it is taken.
