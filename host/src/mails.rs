@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::config::Protocol;
+use crate::config::{Protocol, Token};
 use crate::times::seconds_now;
 
 /// All of them. Part of State.
@@ -17,8 +17,11 @@ use crate::times::seconds_now;
 pub struct Mails {
     table: Arc<Mutex<Table>>,
     /// What a node said last of a token that it refused.
-    challenge: Arc<Mutex<Option<String>>>,
+    challenges: Arc<Mutex<Challenges>>,
 }
+
+/// By site and mechanism.
+type Challenges = HashMap<(Arc<str>, &'static str), String>;
 
 /// What is said of a token where no node said anything yet (RFC 7628, section 3.2.2).
 const CHALLENGE: &str = "{\"status\":\"invalid_token\"}";
@@ -81,14 +84,18 @@ impl Mails {
         Some(OpenMail { table: self.table.clone(), number, mail })
     }
 
-    /// What is said of a token that is refused: what the node said; where none was asked, what one said last, so that it tells
-    /// nobody whose name is known.
-    pub fn challenge(&self, said: Option<String>) -> String {
-        let mut last = self.challenge.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_some() {
-            *last = said;
+    /// What is said of a token that is refused: what the node said; where none was asked, what one said last to a token of this
+    /// site and mechanism, so that it tells nobody whose name is known.
+    pub fn challenge(&self, (site, mechanism): (Arc<str>, Token), said: Option<String>) -> String {
+        let mut last = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (site, mechanism.name());
+        match said {
+            Some(said) => {
+                last.insert(key, said.clone());
+                said
+            }
+            None => last.get(&key).map_or_else(|| CHALLENGE.to_owned(), Clone::clone),
         }
-        last.clone().unwrap_or_else(|| CHALLENGE.to_owned())
     }
 
     /// Tells sessions to end: how many.
@@ -179,6 +186,18 @@ mod tests {
         drop(one);
         assert!(mails.begin(mail("alice", "a"), 2).is_some());
         assert_eq!(mails.counts(), [(("imap", "b".to_owned()), 1)]);
+    }
+
+    #[test]
+    fn challenges_stay_with_their_site_and_mechanism() {
+        let (mails, said) = (Mails::default(), "{\"status\":\"401\"}");
+        let challenge =
+            |site: &str, token, said: Option<&str>| mails.challenge((site.into(), token), said.map(str::to_owned));
+        assert_eq!(challenge("one", Token::XOauth2, None), CHALLENGE);
+        assert_eq!(challenge("one", Token::XOauth2, Some(said)), said);
+        assert_eq!(challenge("one", Token::XOauth2, None), said);
+        assert_eq!(challenge("one", Token::OAuthBearer, None), CHALLENGE);
+        assert_eq!(challenge("two", Token::XOauth2, None), CHALLENGE);
     }
 
     #[tokio::test]

@@ -110,9 +110,9 @@ fn tokens_go_to_the_node_as_they_came_and_its_challenge_comes_back() {
         assert_eq!(tls.hear(), format!("+ {}", STANDARD.encode(CHALLENGE)));
         tls.say("AQ==\r\n");
         assert_eq!(tls.hear(), "a NO [AUTHENTICATIONFAILED] Authentication failed");
-        tls.say(&format!("b AUTHENTICATE XOAUTH2 {}\r\n", xoauth2("nobody", "good")));
+        tls.say(&format!("b AUTHENTICATE OAUTHBEARER {}\r\n", oauthbearer("nobody", "good")));
         assert_eq!(tls.hear(), format!("+ {}", STANDARD.encode(CHALLENGE)), "as of one who is known");
-        tls.say("\r\n");
+        tls.say("AQ==\r\n");
         assert_eq!(tls.hear(), "b NO [AUTHENTICATIONFAILED] Authentication failed");
         tls.say(&format!("c AUTHENTICATE OAUTHBEARER {}\r\n", STANDARD.encode("n,,\u{1}auth=Bearer good\u{1}\u{1}")));
         assert_eq!(tls.hear(), "c NO [AUTHENTICATIONFAILED] Authentication failed");

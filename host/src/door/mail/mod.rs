@@ -356,7 +356,7 @@ impl<T: Talk> Door<T> {
                     Ok(entered) => return self.welcome(entered).await,
                     Err(No::Credentials) => {
                         let mails = &self.client.worker.shared.state.mails;
-                        let challenge = mails.challenge(challenged.take());
+                        let challenge = mails.challenge((self.site().1, token), challenged.take());
                         self.talk.challenge(&STANDARD.encode(challenge), &mut self.out);
                     }
                     Err(no) => {
