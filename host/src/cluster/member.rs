@@ -88,7 +88,18 @@ pub(super) fn differences(members: &[&Member]) -> Vec<String> {
 /// Whether a part of the configuration should be alike at all doors.
 fn is_shared(part: &str) -> bool {
     let kind = part.split(' ').next().unwrap_or_default();
-    !["cluster", "admin", "listener", "certificate", "threads", "log", "state-directory", "traces"].contains(&kind)
+    let own = [
+        "cluster",
+        "admin",
+        "listener",
+        "certificate",
+        "threads",
+        "log",
+        "session.revocations-file",
+        "state-directory",
+        "traces",
+    ];
+    !own.contains(&kind)
 }
 
 #[cfg(test)]

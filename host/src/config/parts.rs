@@ -18,6 +18,9 @@ pub struct Part {
     pub files: Vec<PathBuf>,
 }
 
+/// The key of a file that is no other door's.
+const OWN: &str = "revocations-file";
+
 impl Config {
     /// All parts by what they are called: `session`, `backend node-a`, `certificate public`.
     pub fn parts(&self) -> BTreeMap<String, Part> {
@@ -28,7 +31,10 @@ impl Config {
                 DeValue::Array(items) => items.iter().map(|item| doorward_vectors::json_of(item.get_ref())).collect(),
                 one => vec![doorward_vectors::json_of(one)],
             };
-            for item in items {
+            for mut item in items {
+                // Each of several front doors has its own.
+                let own = item.as_object_mut().filter(|_| key.get_ref() == "session").and_then(|item| item.remove(OWN));
+                own.into_iter().for_each(|own| parts.entry(format!("session.{OWN}")).or_default().written.push(own));
                 let name = item.get("name").or_else(|| item.get("hosts")?.get(0)).or_else(|| item.get("hosts"));
                 let part = match name.and_then(Json::as_str) {
                     Some(name) => format!("{} {name}", key.get_ref()),
@@ -123,7 +129,7 @@ mod tests {
 
     #[test]
     fn parts_have_the_names_that_an_operator_gave_them() {
-        let text = "default-backend = \"b\"\n[session]\nidle-timeout = \"1h\"\n[[listener]]\nname = \"public\"\n\
+        let text = "default-backend = \"b\"\n[session]\nidle-timeout = \"1h\"\nrevocations-file = \"r\"\n[[listener]]\nname = \"public\"\n\
             address = \"127.0.0.1:1\"\ncertificates = [{ chain = \"c.pem\", key = \"k.pem\" }]\n[[backend]]\nname = \"b\"\n\
             url = \"http://b/\"\nrecipe = \"own.toml\"\n[[site]]\nhosts = [\"a.test\", \"b.test\"]\n[[site]]\nhosts = \"c.test\"\n";
         let config = parse(&Arc::new(Source::new("d/c.toml", text)), Path::new("d")).unwrap();
@@ -135,6 +141,7 @@ mod tests {
             "default-backend",
             "listener public",
             "session",
+            "session.revocations-file",
             "site a.test",
             "site c.test",
         ];
