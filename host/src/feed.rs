@@ -19,8 +19,7 @@ use self::recent::Recent;
 
 /// Events on their way from workers to the thread. Each holds a request's head at most.
 const WAITING: usize = 512;
-/// So many events are taken in a slot, by all workers together: what watching costs does not grow with the load. Each costs
-/// about 20 us, most of it where it is made into what is shown.
+/// So many events are taken in a slot, by all workers together: what watching costs does not grow with the load.
 const PER_SLOT: u32 = 100;
 const SLOT: Duration = Duration::from_millis(100);
 /// Those who may watch at the same time.
