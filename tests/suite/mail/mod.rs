@@ -2,6 +2,7 @@
 
 mod cases;
 mod demo;
+mod doors;
 mod many;
 mod node;
 mod nodes;

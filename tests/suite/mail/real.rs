@@ -2,44 +2,20 @@
 
 use std::process::Command;
 
-use harness::{Proxy, Setup, Stack};
+use harness::{Proxy, Stack};
 
+use super::doors::doors;
 use super::programs::{At, Person, mbsync, neomutt, offlineimap};
 
 fn start(stack: &Stack, mode: &str, node_tls: bool) -> Proxy {
-    let (dn, password) = if mode == "ldap-password" { stack.password_reader() } else { stack.service() };
-    let (chain, key) = stack.server_pair();
-    let certificates = format!("certificates = [{{ chain = \"{}\", key = \"{}\" }}]", chain.display(), key.display());
-    let limits = "[listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0";
-    let mut text = format!(
-        "[[log.to]]\nwhat = [\"server\", \"login\", \"access\"]\ntarget = \"stderr\"\n[directory]\nkind = \"ldap\"\nurls = {:?}\nca = \"{}\"\nbase = \"{}\"\nbind-dn = \"{dn}\"\n\
-         bind-password-file = \"bind.secret\"\n[authentication]\nmode = \"{mode}\"\n[[site]]\nhosts = [\"*\"]\n",
-        stack.ldaps(),
-        stack.ca().display(),
-        stack.people_dn()
-    );
-    for (name, protocol, more) in
-        [("imap", "imap", "start-tls = true"), ("imaps", "imap", ""), ("pop3", "pop3", "start-tls = true")]
-    {
-        text.push_str(&format!(
-            "[[listener]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n{more}\n{certificates}\n{limits}\n"
-        ));
-    }
-    for name in ["A", "B"] {
-        let node = stack.node(name);
+    let account = if mode == "ldap-password" { stack.password_reader() } else { stack.service() };
+    let listeners = [("imap", "imap", "start-tls = true"), ("imaps", "imap", ""), ("pop3", "pop3", "start-tls = true")];
+    doors(stack, (mode, account), &listeners, |node| {
         // The certificate is one of localhost.
         let imap = if node_tls { format!("imaps://{}", node.imaps) } else { format!("imap://{}", node.imap) };
-        text.push_str(&format!(
-            "[[backend]]\nname = \"{}\"\nurl = \"{}\"\nrecipe = \"roundcube\"\nimap = \"{imap}\"\npop3 = \"pop3://{}\"\n\
-             mail-client-address = \"id\"\n{}[backend.tls]\nca = \"{}\"\n",
-            node.mail_host,
-            node.http,
-            node.pop3,
-            if node_tls { "" } else { "mail-start-tls = true\n" },
-            stack.ca().display()
-        ));
-    }
-    Setup::new().file("bind.secret", format!("{password}\n")).serve(&text)
+        let more = if node_tls { "" } else { "mail-start-tls = true\n" };
+        format!("imap = \"{imap}\"\npop3 = \"pop3://{}\"\nmail-client-address = \"id\"\n{more}", node.pop3)
+    })
 }
 
 fn run(command: &mut Command) -> String {

@@ -6,45 +6,21 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{Proxy, Setup, Stack, User};
+use harness::{Proxy, Stack, User};
 
 use super::PATIENCE;
+use super::doors::doors;
 
 /// Doors in front of both nodes; `submission` says where a node takes messages, and `more` what else there is of it.
 fn start(stack: &Stack, mode: &str, submission: impl Fn(&harness::Node) -> String, more: &str) -> Proxy {
-    let (dn, _) = stack.service();
-    let (chain, key) = stack.server_pair();
-    let certificates = format!("certificates = [{{ chain = \"{}\", key = \"{}\" }}]", chain.display(), key.display());
-    let limits = "[listener.limits]\npeer-max-interval-connections = 0\nmax-interval-connections = 0";
-    let mut text = format!(
-        "[[log.to]]\nwhat = [\"server\", \"login\", \"access\"]\ntarget = \"stderr\"\n[directory]\nkind = \"ldap\"\nurls = {:?}\nca = \"{}\"\nbase = \"{}\"\nbind-dn = \"{dn}\"\n\
-         bind-password-file = \"bind.secret\"\n[authentication]\nmode = \"{mode}\"\n[[site]]\nhosts = [\"*\"]\n",
-        stack.ldaps(),
-        stack.ca().display(),
-        stack.people_dn()
-    );
-    for (name, protocol, more) in [
+    let listeners = [
         ("sieve", "sieve", "start-tls = true"),
         ("submission", "submission", "start-tls = true"),
         ("submissions", "submission", ""),
-    ] {
-        text.push_str(&format!(
-            "[[listener]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n{more}\n{certificates}\n{limits}\n"
-        ));
-    }
-    for name in ["A", "B"] {
-        let node = stack.node(name);
-        text.push_str(&format!(
-            "[[backend]]\nname = \"{}\"\nurl = \"{}\"\nrecipe = \"roundcube\"\nsieve = \"sieve://{}\"\nsubmission = \"{}\"\n\
-             {more}\n[backend.tls]\nca = \"{}\"\n",
-            node.mail_host,
-            node.http,
-            node.sieve,
-            submission(node),
-            stack.ca().display()
-        ));
-    }
-    Setup::new().file("bind.secret", format!("{}\n", stack.service().1)).serve(&text)
+    ];
+    doors(stack, (mode, stack.service()), &listeners, |node| {
+        format!("sieve = \"sieve://{}\"\nsubmission = \"{}\"\n{more}\n", node.sieve, submission(node))
+    })
 }
 
 fn run(command: &mut Command) -> String {
